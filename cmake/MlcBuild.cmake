@@ -1,0 +1,92 @@
+# Compile settings and the target helpers every CMakeLists.txt of the tree uses.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "" FORCE)
+endif()
+# Assertions stay on in Debug only; results never depend on them.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+
+find_program(MLC_CCACHE ccache)
+if(MLC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${MLC_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${MLC_CCACHE})
+endif()
+
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  add_link_options(-fuse-ld=lld)
+endif()
+
+# No contraction: a sum's rounding is the same at every optimisation level and on every compiler.
+add_compile_options(-Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=off
+                    -ffile-prefix-map=${CMAKE_SOURCE_DIR}/= -fvisibility=hidden -ffunction-sections -fdata-sections)
+add_link_options(-Wl,--gc-sections)
+if(MLC_SANITIZE)
+  add_compile_options(-fsanitize=${MLC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+  add_link_options(-fsanitize=${MLC_SANITIZE})
+endif()
+if(MLC_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+
+# mlc_runtime_library(NAME SOURCES... [DEPS...]): a static library of the runtime: no exceptions, no RTTI.
+function(mlc_runtime_library name)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti -fno-threadsafe-statics)
+  target_link_libraries(${name} PUBLIC ${ARG_DEPS})
+endfunction()
+
+# mlc_unit_test(NAME SOURCES... DEPS ...): a GoogleTest program registered with CTest.
+function(mlc_unit_test name)
+  if(NOT MLC_BUILD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  set_property(GLOBAL APPEND PROPERTY MLC_UNIT_TESTS ${name})
+  add_test(NAME ${name} COMMAND ${name})
+endfunction()
+
+# mlc_fuzz_target(NAME SOURCES... DEPS ...): a libFuzzer program with MLC_FUZZ, else nothing.
+function(mlc_fuzz_target name)
+  if(NOT MLC_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_DEPS})
+  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+endfunction()
+
+# mlc_flatbuffer(TARGET FILE.fbs...): an interface library with the C++ headers generated into the build.
+function(mlc_flatbuffer target)
+  find_program(MLC_FLATC flatc REQUIRED)
+  set(headers)
+  foreach(schema ${ARGN})
+    get_filename_component(stem ${schema} NAME_WE)
+    set(header ${CMAKE_CURRENT_BINARY_DIR}/${stem}_generated.h)
+    add_custom_command(OUTPUT ${header}
+      COMMAND ${MLC_FLATC} --cpp --scoped-enums --cpp-std c++17 --filename-suffix _generated
+              -I ${CMAKE_CURRENT_SOURCE_DIR} -o ${CMAKE_CURRENT_BINARY_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${schema}
+      DEPENDS ${ARGN} COMMENT "flatc ${schema}")
+    list(APPEND headers ${header})
+  endforeach()
+  add_custom_target(${target}_headers DEPENDS ${headers})
+  add_library(${target} INTERFACE)
+  target_include_directories(${target} SYSTEM INTERFACE ${CMAKE_CURRENT_BINARY_DIR})
+  add_dependencies(${target} ${target}_headers)
+endfunction()
+
+if(MLC_BUILD_TESTS)
+  find_package(GTest REQUIRED)
+endif()

@@ -1,0 +1,161 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The interface between the plan interpreter and the kernels of a target. A kernel is one function over typed tensor
+// views, a POD attribute struct of the schema and the worker pool. check() sees the bounds at load and must accept only
+// calls whose every memory access run() can then make; run() trusts it.
+//
+#pragma once
+
+#include "runtime/core/WorkerPool.h"
+#include "schema_generated.h"
+
+#include <span>
+
+namespace mlc {
+
+using fb::DType;
+
+constexpr unsigned kMaxRank = 8;
+constexpr int64_t kPagePositions = 64;
+
+/// Bytes of one element.
+constexpr size_t dtypeSize(DType type) {
+  switch (type) {
+  case DType::f64:
+  case DType::i64:
+  case DType::u64:
+    return 8;
+  case DType::f32:
+  case DType::i32:
+  case DType::u32:
+    return 4;
+  case DType::f16:
+  case DType::bf16:
+  case DType::i16:
+  case DType::u16:
+    return 2;
+  default:
+    return 1;
+  }
+}
+
+/// A typed, strided view of memory; dims and strides in elements.
+struct TensorView {
+  void *data = nullptr;
+  DType dtype = DType::f32;
+  uint8_t rank = 0;
+  int64_t dims[kMaxRank] = {};
+  int64_t strides[kMaxRank] = {};
+
+  template <typename T> T *as() const { return static_cast<T *>(data); }
+  /// Start of row `i` of the leading axis.
+  template <typename T> T *row(int64_t i) const { return static_cast<T *>(data) + i * strides[0]; }
+};
+
+/// One sequence's share of a step: tokens [firstRow, firstRow + length) stand at positions firstPosition, ... .
+struct BatchSegment {
+  uint32_t sequence;      // The session's id of the sequence.
+  int32_t firstRow;       // Row of its first token in the step.
+  int32_t length;         // Tokens of this step; >= 1.
+  int64_t firstPosition;  // Position of its first token in the sequence.
+  int64_t formLength;     // Length of the complete prompt, which fixes a RoPE form that depends on length.
+};
+
+/// The ragged batch of a step. Segments lie in row order without gaps.
+struct BatchView {
+  std::span<const BatchSegment> segments;
+  int64_t tokens = 0;
+};
+
+/// A paged KV state as a kernel sees it in one step. Pages of segment s: pages[s][position / kPagePositions]; the pages
+/// that hold the segment's positions, this step's included, are allocated and writable where this step writes. With a
+/// window, pages wholly before the window may be kNoPage. What lies in a page is the target's (KvLayout).
+struct KvStateView {
+  static constexpr uint32_t kNoPage = ~0u;
+  uint8_t *pool = nullptr;
+  size_t pageBytes = 0;
+  const uint32_t *const *pages = nullptr;
+  fb::KvSpec spec;
+
+  uint8_t *page(size_t segment, int64_t index) const { return pool + size_t(pages[segment][index]) * pageBytes; }
+};
+
+/// How a target lays out a KV page, and its canonical form: [kv_head][position][head_dim] of K, then of V, in the KV
+/// type; int8 has its f32 scales [kv_head][position] after each.
+struct KvLayout {
+  size_t (*pageBytes)(const fb::KvSpec &spec);
+  /// Copies positions [begin, end) (within the page) between a page and canonical rows, where `canonical` holds
+  /// end - begin positions.
+  void (*toCanonical)(const fb::KvSpec &spec, const uint8_t *page, unsigned begin, unsigned end, uint8_t *canonical);
+  void (*fromCanonical)(const fb::KvSpec &spec, uint8_t *page, unsigned begin, unsigned end, const uint8_t *canonical);
+};
+/// Bytes of `positions` positions in canonical form.
+size_t kvCanonicalBytes(const fb::KvSpec &spec, size_t positions);
+
+/// What check() and scratch() know at load: views hold the largest extents, no data; segments' views lie inside their
+/// segment, arena views inside the arena.
+struct KernelCallInfo {
+  std::span<const TensorView> inputs, outputs;
+  /// Axis 0 follows the extent `tokens` (then it equals BatchView::tokens at run time).
+  std::span<const bool> inputFollowsTokens, outputFollowsTokens;
+  std::span<const fb::State *const> states;
+  fb::KernelAttrs attrsType = fb::KernelAttrs::NONE;
+  const void *attrs = nullptr;
+  int64_t maxTokens = 0, maxRows = 0, maxSequences = 0, maxPositions = 0;
+  unsigned workers = 1;
+
+  /// The attribute struct if it is a T (T's union tag is `tag`), else null.
+  template <typename T> const T *attrsAs() const {
+    return attrsType == fb::KernelAttrsTraits<T>::enum_value ? static_cast<const T *>(attrs) : nullptr;
+  }
+};
+
+struct ScratchNeed {
+  size_t shared = 0, perWorker = 0;
+};
+
+/// One call at run time.
+struct KernelContext {
+  std::span<const TensorView> inputs, outputs;
+  std::span<const KvStateView> kvStates;
+  const BatchView *batch = nullptr;
+  const void *attrs = nullptr;
+  WorkerPool *pool = nullptr;
+  uint8_t *sharedScratch = nullptr;
+  uint8_t *workerScratch = nullptr; // workerScratch + worker * workerStride
+  size_t workerStride = 0;
+
+  template <typename T> const T &attrsAs() const { return *static_cast<const T *>(attrs); }
+  uint8_t *scratchOf(unsigned worker) const { return workerScratch + worker * workerStride; }
+};
+
+/// ISA forms, by rising preference inside a family.
+enum class Isa : uint8_t { portable = 0, avx2 = 1, avx512vnni = 2 };
+
+struct KernelDef {
+  const char *name;
+  uint32_t version;
+  Isa isa;
+  /// Names the first thing that does not hold; run() may then rely on all of it.
+  Status (*check)(const KernelCallInfo &);
+  ScratchNeed (*scratch)(const KernelCallInfo &); // null: none
+  void (*run)(const KernelContext &);
+};
+
+/// The kernels of a target and its page layout.
+struct TargetRegistry {
+  std::span<const KernelDef *const> kernels;
+  KvLayout kvLayout;
+};
+
+/// The CPU target. Defined in targets/cpu/Registry.cpp.
+const TargetRegistry &cpuTarget();
+/// The best form this machine runs, not above MLC's own limit (see setIsaLimit in targets/cpu/Isa.h).
+Isa machineIsa();
+/// The form of `name` at `version` for `isa` or the nearest below; null when there is none.
+const KernelDef *findKernel(const TargetRegistry &target, const char *name, uint32_t version, Isa isa);
+
+} // namespace mlc
