@@ -1,0 +1,115 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The graph dialect: its rationale, types and attributes.
+//
+#ifndef MLC_DIALECT_GRAPH_IR_GRAPHBASE
+#define MLC_DIALECT_GRAPH_IR_GRAPHBASE
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "mlir/IR/OpBase.td"
+
+def Graph_Dialect : Dialect {
+  let name = "graph";
+  let cppNamespace = "::mlc::graph";
+  let summary = "Models as their families describe them: tensors with value semantics.";
+  let description = [{
+    What an importer writes and what every transform works on. Ops are the model families' own (`linear`, `attention`,
+    `rope`, ...); everything generic is arith, math, tensor, linalg, scf and func.
+
+    ```
+    checkpoint --Import--> graph --Transforms--> graph (fused, quantized, bounded) --GraphToExec--> exec --> artifact
+    ```
+
+    A module holds one `graph.model`, the `graph.extent`s its dynamic dimensions follow, one `graph.weight` for each
+    tensor of the checkpoint that it uses, one `graph.state` for everything that a sequence remembers, and functions.
+    A language model has a function `@step(%batch: !graph.batch, %tokens: tensor<?xi32>, %rows: tensor<?xi32>) ->
+    tensor<?xVxf32>`: one ragged batch in, the logits of the wanted rows out.
+
+    * Weights are never constants in the IR. `graph.weight @name` points into the checkpoint and states how the values
+      are stored there; after `graph-quantize` also how they will be stored in the artifact.
+    * A dynamic dimension follows a named extent: function arguments say so with `graph.dims = ["tokens"]`, and
+      `graph-set-bounds` gives every extent its bound. No other dynamic dimension exists.
+    * `graph.tap = "blocks.0.hook_resid_mid"` on an op names its first result as TransformerLens does. A fusion that
+      removes the value moves the name into `graph.inner_taps` of the op that swallowed it.
+    * Every rounding that the artifact will make is an op or an attribute here once the transforms have run, so that
+      the reference interpreter is the oracle of quantized models too.
+  }];
+  let useDefaultTypePrinterParser = 1;
+  let useDefaultAttributePrinterParser = 1;
+  let hasOperationAttrVerify = 1;
+  let hasRegionArgAttrVerify = 1;
+}
+
+class Graph_Type<string name, string typeMnemonic> : TypeDef<Graph_Dialect, name> { let mnemonic = typeMnemonic; }
+class Graph_Attr<string name, string attrMnemonic> : AttrDef<Graph_Dialect, name> { let mnemonic = attrMnemonic; }
+
+def Graph_BatchType : Graph_Type<"Batch", "batch"> {
+  let summary = "The ragged batch of a step: segments (sequence, first position, length).";
+}
+
+def Graph_QuantizedType : Graph_Type<"Quantized", "quantized"> {
+  let summary = "Rows of int8 with one f32 scale for every `group` columns: what quantize_rows gives.";
+  let parameters = (ins "int64_t":$columns, "int64_t":$group);
+  let assemblyFormat = "`<` `?` `,` $columns `,` `group` `=` $group `>`";
+}
+
+def Graph_Storage : I32EnumAttr<"Storage", "How a checkpoint stores a tensor", [
+  I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"BF16", 2, "bf16">,
+  I32EnumAttrCase<"Q4_0", 32, "q4_0">, I32EnumAttrCase<"Q4_1", 33, "q4_1">, I32EnumAttrCase<"Q5_0", 34, "q5_0">,
+  I32EnumAttrCase<"Q5_1", 35, "q5_1">, I32EnumAttrCase<"Q8_0", 36, "q8_0">, I32EnumAttrCase<"Q2_K", 37, "q2_k">,
+  I32EnumAttrCase<"Q3_K", 38, "q3_k">, I32EnumAttrCase<"Q4_K", 39, "q4_k">, I32EnumAttrCase<"Q5_K", 40, "q5_k">,
+  I32EnumAttrCase<"Q6_K", 41, "q6_k">]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_StorageAttr : EnumAttr<Graph_Dialect, Graph_Storage, "storage">;
+
+def Graph_StateKind : I32EnumAttr<"StateKind", "What a state holds", [
+  I32EnumAttrCase<"kv", 0>, I32EnumAttrCase<"cross", 1>, I32EnumAttrCase<"conv", 2>, I32EnumAttrCase<"ssm", 3>,
+  I32EnumAttrCase<"membrane", 4>, I32EnumAttrCase<"trace", 5>, I32EnumAttrCase<"param", 6>,
+  I32EnumAttrCase<"audio", 7>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_StateKindAttr : EnumAttr<Graph_Dialect, Graph_StateKind, "state_kind">;
+
+def Graph_StateScope : I32EnumAttr<"StateScope", "Who owns a state", [
+  I32EnumAttrCase<"sequence", 0>, I32EnumAttrCase<"stream", 1>, I32EnumAttrCase<"model", 2>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_StateScopeAttr : EnumAttr<Graph_Dialect, Graph_StateScope, "state_scope">;
+
+def Graph_Activation : I32EnumAttr<"Activation", "Elementwise nonlinearity", [
+  I32EnumAttrCase<"silu", 1>, I32EnumAttrCase<"gelu_tanh", 2>, I32EnumAttrCase<"gelu_erf", 3>,
+  I32EnumAttrCase<"relu", 4>, I32EnumAttrCase<"relu2", 5>, I32EnumAttrCase<"tanh", 6>,
+  I32EnumAttrCase<"sigmoid", 7>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_ActivationAttr : EnumAttr<Graph_Dialect, Graph_Activation, "activation">;
+
+def Graph_RopeScaling : I32EnumAttr<"RopeScaling", "How rotary frequencies are stretched", [
+  I32EnumAttrCase<"none", 0, "default">, I32EnumAttrCase<"linear", 1>, I32EnumAttrCase<"dynamic", 2>,
+  I32EnumAttrCase<"yarn", 3>, I32EnumAttrCase<"longrope", 4>, I32EnumAttrCase<"llama3", 5>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_RopeScalingAttr : EnumAttr<Graph_Dialect, Graph_RopeScaling, "rope_scaling">;
+
+def Graph_QuantAttr : Graph_Attr<"Quant", "quant"> {
+  let summary = "How the artifact stores a weight: `bits` 8 or 4, one scale for every `group` columns of a row.";
+  let description = [{
+    Symmetric: w ~ scale * q, q in [-127, 127] or [-8, 7]. Asymmetric: w ~ scale * (q - zero), q in [0, 15].
+    docs/kernels.md states the search for the scale and every rounding.
+  }];
+  let parameters = (ins "unsigned":$bits, "int64_t":$group, DefaultValuedParameter<"bool", "false">:$asymmetric);
+  let assemblyFormat = "`<` `bits` `=` $bits `,` `group` `=` $group (`,` `asymmetric` `=` $asymmetric^)? `>`";
+  let genVerifyDecl = 1;
+}
+
+#endif // MLC_DIALECT_GRAPH_IR_GRAPHBASE

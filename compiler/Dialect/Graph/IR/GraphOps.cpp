@@ -1,0 +1,248 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Dialect/Graph/IR/Graph.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+using namespace mlc::graph;
+
+#define GET_OP_CLASSES
+#include "compiler/Dialect/Graph/IR/GraphOps.cpp.inc"
+
+//===----------------------------------------------------------------------===//
+// Declarations
+//===----------------------------------------------------------------------===//
+
+LogicalResult ModelOp::verify() {
+  if (getVocabSize() < 1 || getVocabSize() > std::numeric_limits<int32_t>::max())
+    return emitOpError("vocab_size must be positive and fit 31 bits");
+  if (getTrainedContext() < 1)
+    return emitOpError("trained_context must be positive");
+  for (int32_t token : getEndTokens().value_or(ArrayRef<int32_t>()))
+    if (token < 0 || token >= int64_t(getVocabSize()))
+      return emitOpError("end token ") << token << " lies outside the vocabulary";
+  for (std::optional<uint64_t> bound : {getMaxContext(), getMaxBatch(), getMaxSequences(), getMaxRows()})
+    if (bound && int64_t(*bound) < 1)
+      return emitOpError("max_context, max_batch, max_sequences and max_rows must be positive");
+  return success();
+}
+
+LogicalResult ExtentOp::verify() {
+  if (getBound() && int64_t(*getBound()) < 1)
+    return emitOpError("bound must be positive");
+  return success();
+}
+
+RankedTensorType WeightOp::getTensorType() { return cast<RankedTensorType>(getType()); }
+
+/// Elements in one block of a storage type along the fastest axis.
+static int64_t blockElements(Storage storage) {
+  if (storage >= Storage::Q2_K)
+    return 256;
+  return storage >= Storage::Q4_0 ? 32 : 1;
+}
+
+LogicalResult WeightOp::verify() {
+  auto type = dyn_cast<RankedTensorType>(getType());
+  if (!type || !type.hasStaticShape() || type.getRank() < 1)
+    return emitOpError("needs a static shape of at least one axis");
+  int64_t count = 1;
+  for (int64_t dim : type.getShape())
+    if (dim < 1 || __builtin_mul_overflow(count, dim, &count) || count > (int64_t(1) << 48))
+      return emitOpError("shape is empty or absurdly large");
+  if (type.getShape().back() % blockElements(getStorage()))
+    return emitOpError("stored ") << stringifyStorage(getStorage()) << ", whose blocks of "
+                                  << blockElements(getStorage()) << " do not divide " << type.getShape().back()
+                                  << " columns";
+  if (getQuant() && type.getRank() != 2)
+    return emitOpError("only a matrix can be quantized");
+  return success();
+}
+
+LogicalResult StateOp::verify() {
+  if (getKind() != StateKind::kv)
+    return emitOpError("kind ") << stringifyStateKind(getKind()) << " is not available yet; only kv is";
+  if (getScope() != StateScope::sequence)
+    return emitOpError("a kv state belongs to a sequence");
+  if (int64_t(getKvHeads()) < 1 || int64_t(getHeadDim()) < 1 || int64_t(getWindow()) < 0)
+    return emitOpError("kv_heads and head_dim must be positive, window not negative");
+  if (getDtype()) {
+    Type type = *getDtype();
+    if (!type.isF32() && !type.isF16() && !type.isBF16() && !type.isInteger(8))
+      return emitOpError("dtype must be f32, f16, bf16 or i8");
+  }
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights of ops
+//===----------------------------------------------------------------------===//
+
+/// The weight `name`, of `rank` axes; null after a diagnostic.
+static WeightOp resolveWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name, int64_t rank) {
+  auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
+  if (!weight)
+    op->emitOpError("names ") << name << ", which is no graph.weight";
+  else if (weight.getTensorType().getRank() != rank) {
+    op->emitOpError("needs ") << name << " to have " << rank << " axes";
+    weight = {};
+  }
+  return weight;
+}
+
+LogicalResult EmbeddingOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  WeightOp weight = resolveWeight(*this, symbols, getWeightAttr(), 2);
+  if (!weight)
+    return failure();
+  if (weight.getTensorType().getDimSize(1) != getColumns(getResult().getType()))
+    return emitOpError("result has ") << getColumns(getResult().getType()) << " columns, the weight "
+                                      << weight.getTensorType().getDimSize(1);
+  return success();
+}
+
+LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (getWeights().empty())
+    return emitOpError("needs a weight");
+  if (getBiases() && getBiases()->size() != getWeights().size())
+    return emitOpError("needs a bias or unit for each weight");
+  int64_t outputs = 0;
+  for (auto [i, attribute] : llvm::enumerate(getWeights())) {
+    WeightOp weight = resolveWeight(*this, symbols, cast<FlatSymbolRefAttr>(attribute), 2);
+    if (!weight)
+      return failure();
+    if (weight.getTensorType().getDimSize(1) != getColumns(getInput().getType()))
+      return emitOpError("input has ") << getColumns(getInput().getType()) << " columns, weight " << attribute << " "
+                                       << weight.getTensorType().getDimSize(1);
+    int64_t rows = weight.getTensorType().getDimSize(0);
+    outputs += rows;
+    auto quantized = dyn_cast<QuantizedType>(getInput().getType());
+    if (quantized && (!weight.getQuant() || weight.getQuantAttr().getGroup() != quantized.getGroup()))
+      return emitOpError("has a quantized input of group ") << quantized.getGroup() << ", which weight " << attribute
+                                                            << " is not quantized with";
+    if (!getBiases() || isa<UnitAttr>((*getBiases())[i]))
+      continue;
+    auto name = dyn_cast<FlatSymbolRefAttr>((*getBiases())[i]);
+    if (!name)
+      return emitOpError("bias must be a weight's name or unit");
+    WeightOp bias = resolveWeight(*this, symbols, name, 1);
+    if (!bias)
+      return failure();
+    if (bias.getTensorType().getDimSize(0) != rows)
+      return emitOpError("bias ") << name << " has " << bias.getTensorType().getDimSize(0) << " values, its weight "
+                                  << rows << " rows";
+  }
+  if (outputs != getColumns(getResult().getType()))
+    return emitOpError("result has ") << getColumns(getResult().getType()) << " columns, the weights " << outputs
+                                      << " rows";
+  if (getResidual() && getResidual().getType() != getResult().getType())
+    return emitOpError("residual must have the result's type");
+  return success();
+}
+
+static LogicalResult verifyNormWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                      Type type, bool whole) {
+  WeightOp weight = resolveWeight(op, symbols, name, 1);
+  if (!weight)
+    return failure();
+  int64_t width = weight.getTensorType().getDimSize(0), columns = getColumns(type);
+  if (columns % width || (whole && columns != width))
+    return op->emitOpError("weight ") << name << " of " << width << " values does not fit " << columns << " columns";
+  return success();
+}
+LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyNormWeight(*this, symbols, getWeightAttr(), getResult().getType(), /*whole=*/false);
+}
+LogicalResult AddRmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  return verifyNormWeight(*this, symbols, getWeightAttr(), getResult().getType(), /*whole=*/true);
+}
+
+//===----------------------------------------------------------------------===//
+// Shapes
+//===----------------------------------------------------------------------===//
+
+LogicalResult GatherRowsOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType()), result = cast<RankedTensorType>(getResult().getType());
+  auto rows = cast<RankedTensorType>(getRows().getType());
+  if (input.getRank() != 2 || result.getRank() != 2 || result.getDimSize(1) != input.getDimSize(1) ||
+      result.getDimSize(0) != rows.getDimSize(0))
+    return emitOpError("result must be [rows, columns of the input]");
+  return success();
+}
+
+LogicalResult SplitOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType());
+  if (input.getRank() < 1 || getResults().empty())
+    return emitOpError("needs an axis to cut and a piece");
+  int64_t columns = 0;
+  for (Type type : getResultTypes()) {
+    auto piece = cast<RankedTensorType>(type);
+    if (piece.getShape().drop_back() != input.getShape().drop_back() || piece.isDynamicDim(piece.getRank() - 1))
+      return emitOpError("every piece must have the input's leading axes and a static last one");
+    columns += piece.getShape().back();
+  }
+  if (columns != input.getShape().back())
+    return emitOpError("pieces hold ") << columns << " columns, the input " << input.getShape().back();
+  return success();
+}
+
+LogicalResult QuantizeRowsOp::verify() {
+  if (getResult().getType().getColumns() != getColumns(getInput().getType()))
+    return emitOpError("result must have the input's columns");
+  return success();
+}
+
+LogicalResult RopeAnglesOp::verify() {
+  int64_t rotary = getRotaryDim();
+  if (rotary < 2 || rotary % 2)
+    return emitOpError("rotary_dim must be even and positive");
+  if (getColumns(getResult().getType()) != rotary)
+    return emitOpError("result must have rotary_dim columns");
+  if (!(getTheta().convertToDouble() > 0) || !(getFactor().convertToDouble() > 0))
+    return emitOpError("theta and factor must be positive");
+  bool needsContext = llvm::is_contained({RopeScaling::dynamic, RopeScaling::yarn, RopeScaling::longrope,
+                                          RopeScaling::llama3},
+                                         getScaling());
+  if (needsContext && int64_t(getOriginalContext()) < 1)
+    return emitOpError("scaling ") << stringifyRopeScaling(getScaling()) << " needs original_context";
+  if (getScaling() == RopeScaling::yarn && (!getBetaFast() || !getBetaSlow()))
+    return emitOpError("yarn needs beta_fast and beta_slow");
+  if (getScaling() == RopeScaling::llama3 && (!getLowFreqFactor() || !getHighFreqFactor()))
+    return emitOpError("llama3 needs low_freq_factor and high_freq_factor");
+  if (getScaling() == RopeScaling::longrope &&
+      (!getShortFactors() || !getLongFactors() || int64_t(getShortFactors()->size()) != rotary / 2 ||
+       int64_t(getLongFactors()->size()) != rotary / 2))
+    return emitOpError("longrope needs rotary_dim / 2 short_factors and long_factors");
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  int64_t head = getHeadDim(), rotary = getColumns(getAngles().getType());
+  if (head < 1 || getColumns(getInput().getType()) % head)
+    return emitOpError("head_dim must divide the input's columns");
+  if (rotary > head || rotary % 2)
+    return emitOpError("angles hold ") << rotary << " columns; an even number up to head_dim is needed";
+  return success();
+}
+
+LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto state = symbols.lookupNearestSymbolFrom<StateOp>(*this, getStateAttr());
+  if (!state || state.getKind() != StateKind::kv)
+    return emitOpError("names ") << getStateAttr() << ", which is no graph.state of kind kv";
+  int64_t heads = getHeads(), kvHeads = state.getKvHeads(), headDim = state.getHeadDim();
+  if (heads < 1 || heads % kvHeads)
+    return emitOpError("heads must be a multiple of the state's ") << kvHeads << " kv heads";
+  if (getColumns(getQuery().getType()) != heads * headDim || getColumns(getKey().getType()) != kvHeads * headDim ||
+      getKey().getType() != getValue().getType())
+    return emitOpError("query must have heads * head_dim columns, key and value kv_heads * head_dim");
+  return success();
+}
+
+LogicalResult SoftcapOp::verify() {
+  if (!(getCap().convertToFloat() > 0))
+    return emitOpError("cap must be positive");
+  return success();
+}

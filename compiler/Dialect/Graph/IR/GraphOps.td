@@ -1,0 +1,227 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The ops of the graph dialect. Shapes: T tokens of the step, R wanted rows, K and N columns.
+//
+#ifndef MLC_DIALECT_GRAPH_IR_GRAPHOPS
+#define MLC_DIALECT_GRAPH_IR_GRAPHOPS
+
+include "compiler/Dialect/Graph/IR/GraphBase.td"
+include "mlir/IR/BuiltinAttributes.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+
+class Graph_Op<string mnemonic, list<Trait> traits = []> : Op<Graph_Dialect, mnemonic, traits>;
+
+def Rows : RankedTensorOf<[F32]>;
+def Ids : 1DTensorOf<[I32]>;
+def WeightRefs : TypedArrayAttrBase<FlatSymbolRefAttr, "weights">;
+
+//===--- Declarations ---===//
+
+def Graph_ModelOp : Graph_Op<"model"> {
+  let summary = "What the module is: architecture, vocabulary, context, end tokens, sampling defaults.";
+  let description = [{
+    `trained_context` is the checkpoint's own limit. `max_context`, `max_batch`, `max_sequences` and `max_rows` are the artifact's
+    bounds and come from `graph-set-bounds`. `prompt_form`: a RoPE form of the module depends on the length of the
+    complete prompt. `sampling`: temperature, top_k, top_p, min_p, repetition_penalty, do_sample, where the checkpoint
+    states them.
+  }];
+  let arguments = (ins StrAttr:$architecture, OptionalAttr<StrAttr>:$name, I64Attr:$vocab_size,
+    I64Attr:$trained_context, UnitAttr:$prompt_form, OptionalAttr<DenseI32ArrayAttr>:$end_tokens,
+    OptionalAttr<DictionaryAttr>:$sampling, OptionalAttr<StrAttr>:$license, OptionalAttr<I64Attr>:$max_context,
+    OptionalAttr<I64Attr>:$max_batch, OptionalAttr<I64Attr>:$max_sequences, OptionalAttr<I64Attr>:$max_rows);
+  let assemblyFormat = "$architecture attr-dict";
+  let hasVerifier = 1;
+}
+
+def Graph_ExtentOp : Graph_Op<"extent", [Symbol]> {
+  let summary = "A size that is known at run time; `bound` is the largest, once `graph-set-bounds` has run.";
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<I64Attr>:$bound);
+  let assemblyFormat = "$sym_name (`at_most` $bound^)? attr-dict";
+  let hasVerifier = 1;
+}
+
+def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
+  let summary = "A tensor of the checkpoint, by its name there.";
+  let description = [{
+    `type` is the logical shape with f32 values, row-major, slowest axis first (GGUF's dimensions reversed); `storage`
+    how the checkpoint holds it. `quant`, from `graph-quantize`, says how the artifact will.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
+    OptionalAttr<Graph_QuantAttr>:$quant);
+  let assemblyFormat = "$sym_name `:` $type `stored` $storage (`as` $quant^)? attr-dict";
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{ ::mlir::RankedTensorType getTensorType(); }];
+}
+
+def Graph_StateOp : Graph_Op<"state", [Symbol]> {
+  let summary = "Something that a sequence remembers between steps.";
+  let description = [{
+    kind `kv`: keys and values of every position, `kv_heads` x `head_dim` each, stored as `dtype` (from
+    `graph-set-state-types`; absent: as computed, f32). With a `window` w only the last w positions are ever read.
+    The other kinds are reserved for the families that need them.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, Graph_StateKindAttr:$kind, Graph_StateScopeAttr:$scope,
+    I64Attr:$kv_heads, I64Attr:$head_dim, DefaultValuedAttr<I64Attr, "0">:$window, OptionalAttr<TypeAttr>:$dtype);
+  let assemblyFormat = "$sym_name $kind $scope attr-dict";
+  let hasVerifier = 1;
+}
+
+//===--- Tokens in, rows out ---===//
+
+def Graph_EmbeddingOp : Graph_Op<"embedding", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y[t, :] = scale * weight[ids[t], :]";
+  let arguments = (ins Ids:$ids, FlatSymbolRefAttr:$weight, DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$ids `,` $weight attr-dict `:` type($ids) `->` type($result)";
+}
+
+def Graph_GatherRowsOp : Graph_Op<"gather_rows", [Pure]> {
+  let summary = "y[r, :] = x[rows[r], :]; the rows whose logits are wanted.";
+  let arguments = (ins Rows:$input, Ids:$rows);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input `,` $rows attr-dict `:` type($input) `,` type($rows) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_SplitOp : Graph_Op<"split", [Pure]> {
+  let summary = "The last axis cut into consecutive pieces (torch.split).";
+  let arguments = (ins Rows:$input);
+  let results = (outs Variadic<Rows>:$results);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($results)";
+  let hasVerifier = 1;
+}
+
+//===--- Products ---===//
+
+def Graph_QuantizeRowsOp : Graph_Op<"quantize_rows", [Pure]> {
+  let summary = "int8 per row and group: scale = max|x| / 127, q = round_half_even(x / scale).";
+  let arguments = (ins Rows:$input);
+  let results = (outs Graph_QuantizedType:$result);
+  let assemblyFormat = "$input attr-dict `:` type($input) `->` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_LinearOp : Graph_Op<"linear", [Pure,
+                                         DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y = x W^T + b (+ residual), W the concatenation of `weights` along their rows (torch.nn.Linear).";
+  let description = [{
+    x: [T, K]; each weight [N_i, K]; y: [T, sum N_i]. `biases`, where given, stands for all weights: a name or, where
+    that weight has none, unit. With a quantized input the product is
+    y = sum over groups g, in order, of fma(float(sum_k q_x q_w), scale_x[g] * scale_w[g], y); docs/kernels.md.
+  }];
+  let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Optional<Rows>:$residual,
+    WeightRefs:$weights, OptionalAttr<ArrayAttr>:$biases);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    $input `,` $weights (`bias` $biases^)? (`residual` $residual^ `:` type($residual))? attr-dict
+    `:` type($input) `->` type($result)
+  }];
+}
+
+//===--- Norms, positions, attention ---===//
+
+def Graph_RmsNormOp : Graph_Op<"rms_norm", [Pure, SameOperandsAndResultType,
+                                            DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y = x / sqrt(mean(x^2) + eps) * (weight + offset), over groups of the weight's width (arXiv 1910.07467).";
+  let description = [{
+    A weight narrower than the row norms every group of that width on its own (Qwen3's per-head norms).
+    offset 1 is Gemma's form.
+  }];
+  let arguments = (ins Rows:$input, FlatSymbolRefAttr:$weight, F32Attr:$eps,
+    DefaultValuedAttr<F32Attr, "0.0f">:$offset);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input `,` $weight attr-dict `:` type($result)";
+}
+
+def Graph_AddRmsNormOp : Graph_Op<"add_rms_norm", [Pure, SameOperandsAndResultType,
+                                                   DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "sum = x + residual; result = rms_norm(sum). What `graph-fuse-norm` makes.";
+  let arguments = (ins Rows:$input, Rows:$residual, FlatSymbolRefAttr:$weight, F32Attr:$eps,
+    DefaultValuedAttr<F32Attr, "0.0f">:$offset);
+  let results = (outs Rows:$sum, Rows:$result);
+  let assemblyFormat = "$input `,` $residual `,` $weight attr-dict `:` type($result)";
+}
+
+def Graph_RopeAnglesOp : Graph_Op<"rope_angles", [Pure]> {
+  let summary = "[cos | sin] of position * inverse frequency for every token of the step: f32[T, rotary_dim].";
+  let description = [{
+    inv_freq[i] = theta^(-2i / rotary_dim), then by `scaling` (transformers' modeling_rope_utils):
+    linear: / factor. dynamic: for a prompt of L > original_context positions theta becomes
+    theta * (factor * L / original_context - (factor - 1))^(d / (d - 2)). yarn: arXiv 2309.00071, `beta_fast`,
+    `beta_slow`, `truncate`. longrope: / long_factors when the prompt is longer than original_context, else
+    / short_factors. llama3: bands from `low_freq_factor` and `high_freq_factor`. `factors`, where the checkpoint
+    states them per frequency (GGUF's rope_freqs), divide instead. cos and sin are both multiplied by
+    `attention_factor`. position * inv_freq is rounded to f32 before cos and sin.
+    The length that dynamic and longrope look at is that of the sequence's complete prompt.
+  }];
+  let arguments = (ins Graph_BatchType:$batch, I64Attr:$rotary_dim, F64Attr:$theta,
+    DefaultValuedAttr<Graph_RopeScalingAttr, "::mlc::graph::RopeScaling::none">:$scaling,
+    DefaultValuedAttr<F64Attr, "1.0">:$factor, DefaultValuedAttr<F64Attr, "1.0">:$attention_factor,
+    DefaultValuedAttr<I64Attr, "0">:$original_context,
+    OptionalAttr<F64Attr>:$beta_fast, OptionalAttr<F64Attr>:$beta_slow, OptionalAttr<BoolAttr>:$truncate,
+    OptionalAttr<F64Attr>:$low_freq_factor, OptionalAttr<F64Attr>:$high_freq_factor,
+    OptionalAttr<DenseF64ArrayAttr>:$short_factors, OptionalAttr<DenseF64ArrayAttr>:$long_factors,
+    OptionalAttr<FlatSymbolRefAttr>:$factors);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$batch attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_RopeOp : Graph_Op<"rope", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "Rotates the first rotary_dim columns of every head by the step's angles (arXiv 2104.09864).";
+  let description = [{
+    Pairs are (i, i + rotary_dim/2), or (2i, 2i+1) when `interleaved` (GGUF's llama checkpoints).
+    y_a = x_a cos - x_b sin, y_b = x_b cos + x_a sin. rotary_dim is the angles' column count.
+  }];
+  let arguments = (ins Rows:$input, Rows:$angles, I64Attr:$head_dim, UnitAttr:$interleaved);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input `,` $angles attr-dict `:` type($input) `,` type($angles)";
+  let hasVerifier = 1;
+}
+
+def Graph_AttentionOp : Graph_Op<"attention", [AllTypesMatch<["query", "result"]>, AllTypesMatch<["key", "value"]>, MemoryEffects<[MemRead, MemWrite]>,
+                                               DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "Appends key and value to the state, then softmax(scale q k^T, causal) v over the sequence.";
+  let description = [{
+    query: [T, heads * head_dim]; key, value: [T, kv_heads * head_dim]; heads a multiple of kv_heads (GQA, arXiv
+    2305.13245). `softcap` c: s = c * tanh(s / c) before the mask (Gemma 2). With the state's window w the token at
+    position p sees (p - w, p].
+  }];
+  let arguments = (ins Rows:$query, Rows:$key, Rows:$value, Graph_BatchType:$batch, FlatSymbolRefAttr:$state,
+    I64Attr:$heads, F32Attr:$scale, DefaultValuedAttr<F32Attr, "0.0f">:$softcap);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    $query `,` $key `,` $value `,` $batch `,` $state attr-dict `:` type($query) `,` type($key)
+  }];
+}
+
+//===--- Elementwise ---===//
+
+def Graph_ActivationOp : Graph_Op<"activation", [Pure, SameOperandsAndResultType]> {
+  let summary = "y = f(x): silu x/(1+e^-x), gelu_tanh, gelu_erf, relu, relu2 max(x,0)^2, tanh, sigmoid.";
+  let arguments = (ins Rows:$input, Graph_ActivationAttr:$function);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$function $input attr-dict `:` type($result)";
+}
+
+def Graph_GatedActivationOp : Graph_Op<"gated_activation", [Pure, SameOperandsAndResultType]> {
+  let summary = "y = f(gate) * up (GLU variants, arXiv 2002.05202). What `graph-fuse-gate` makes.";
+  let arguments = (ins Rows:$gate, Rows:$up, Graph_ActivationAttr:$function);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$function $gate `,` $up attr-dict `:` type($result)";
+}
+
+def Graph_SoftcapOp : Graph_Op<"softcap", [Pure, SameOperandsAndResultType]> {
+  let summary = "y = cap * tanh(x / cap) (Gemma 2).";
+  let arguments = (ins Rows:$input, F32Attr:$cap);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+#endif // MLC_DIALECT_GRAPH_IR_GRAPHOPS
