@@ -108,7 +108,7 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (getWeights().empty())
     return emitOpError("needs a weight");
   if (getBiases() && getBiases()->size() != getWeights().size())
-    return emitOpError("needs a bias or unit for each weight");
+    return emitOpError("needs a bias for each weight or none");
   int64_t outputs = 0;
   for (auto [i, attribute] : llvm::enumerate(getWeights())) {
     WeightOp weight = resolveWeight(*this, symbols, cast<FlatSymbolRefAttr>(attribute), 2);
@@ -123,11 +123,9 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     if (quantized && (!weight.getQuant() || weight.getQuantAttr().getGroup() != quantized.getGroup()))
       return emitOpError("has a quantized input of group ") << quantized.getGroup() << ", which weight " << attribute
                                                             << " is not quantized with";
-    if (!getBiases() || isa<UnitAttr>((*getBiases())[i]))
+    if (!getBiases())
       continue;
-    auto name = dyn_cast<FlatSymbolRefAttr>((*getBiases())[i]);
-    if (!name)
-      return emitOpError("bias must be a weight's name or unit");
+    auto name = cast<FlatSymbolRefAttr>((*getBiases())[i]);
     WeightOp bias = resolveWeight(*this, symbols, name, 1);
     if (!bias)
       return failure();

@@ -110,12 +110,11 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
                                          DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "y = x W^T + b (+ residual), W the concatenation of `weights` along their rows (torch.nn.Linear).";
   let description = [{
-    x: [T, K]; each weight [N_i, K]; y: [T, sum N_i]. `biases`, where given, stands for all weights: a name or, where
-    that weight has none, unit. With a quantized input the product is
+    x: [T, K]; each weight [N_i, K]; y: [T, sum N_i]. `biases`, where given, names one [N_i] for each weight. With a quantized input the product is
     y = sum over groups g, in order, of fma(float(sum_k q_x q_w), scale_x[g] * scale_w[g], y); docs/kernels.md.
   }];
   let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Optional<Rows>:$residual,
-    WeightRefs:$weights, OptionalAttr<ArrayAttr>:$biases);
+    WeightRefs:$weights, OptionalAttr<WeightRefs>:$biases);
   let results = (outs Rows:$result);
   let assemblyFormat = [{
     $input `,` $weights (`bias` $biases^)? (`residual` $residual^ `:` type($residual))? attr-dict
