@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# The one list of Debian 12 packages, and their installation where one is missing. Works as root or with sudo, and takes
+# well under a second when nothing is missing.
+#   toolchains/packages.sh [all|runtime] [--list]
+#     all      (default) compiler, runtime and tests
+#     runtime  what a build with MLC_BUILD_COMPILER=OFF and MLC_BUILD_TESTS=OFF needs, with clang or gcc
+#     --list   prints the names and installs nothing
+# MLC_NO_PACKAGES=1 leaves the machine as it is (a container image that has everything already).
+set -euo pipefail
+export LC_ALL=C
+
+runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffers-dev libxxhash-dev)
+compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev nlohmann-json3-dev libcli11-dev ccache)
+tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev libutf8proc-dev
+  python3 python3-numpy git)
+
+what=all list=
+for argument in "$@"; do
+  case $argument in
+    all | runtime) what=$argument ;;
+    --list) list=1 ;;
+    *)
+      echo "usage: toolchains/packages.sh [all|runtime] [--list]" >&2
+      exit 2
+      ;;
+  esac
+done
+
+packages=("${runtime[@]}")
+[ "$what" = runtime ] || packages+=("${compiler[@]}" "${tests[@]}")
+if [ -n "$list" ]; then
+  printf '%s\n' "${packages[@]}"
+  exit
+fi
+[ -z "${MLC_NO_PACKAGES:-}" ] || exit 0
+
+if ! command -v dpkg-query >/dev/null; then
+  echo "packages.sh: this is no Debian; install the equivalents of: ${packages[*]}" >&2
+  exit 1
+fi
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null | sed -n 's/^installed //p' || true)
+missing=()
+for package in "${packages[@]}"; do
+  grep -qxF "$package" <<<"$installed" || missing+=("$package")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "packages.sh: run as root, or install sudo; missing: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=(sudo)
+fi
+echo "packages.sh: installing ${missing[*]}" >&2
+apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
+"${apt[@]}" update >&2
+"${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
