@@ -49,11 +49,12 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let summary = "A tensor of the checkpoint, by its name there.";
   let description = [{
     `type` is the logical shape with f32 values, row-major, slowest axis first (GGUF's dimensions reversed); `storage`
-    how the checkpoint holds it. `quant`, from `graph-quantize`, says how the artifact will.
+    how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
+    a block format's values as f32.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
-    OptionalAttr<Graph_QuantAttr>:$quant);
-  let assemblyFormat = "$sym_name `:` $type `stored` $storage (`as` $quant^)? attr-dict";
+    OptionalAttr<Graph_QuantAttr>:$quant, UnitAttr:$expand);
+  let assemblyFormat = "$sym_name `:` $type `stored` $storage (`as` $quant^)? (`expanded` $expand^)? attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::RankedTensorType getTensorType(); }];
 }

@@ -1,0 +1,43 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Transforms/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+
+namespace mlc::graph {
+#define GEN_PASS_DEF_FUSERESIDUAL
+#include "compiler/Transforms/Passes.h.inc"
+
+namespace {
+struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
+  void runOnOperation() override {
+    getOperation().walk([&](arith::AddFOp add) {
+      for (auto [product, residual] : {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
+        auto linear = product.getDefiningOp<LinearOp>();
+        if (!linear || linear.getResidual() || !product.hasOneUse() || residual == product)
+          continue;
+        // The product moves down to the addition, where the residual is sure to exist.
+        OpBuilder builder(add);
+        auto fusedOp = builder.create<LinearOp>(builder.getFusedLoc({linear.getLoc(), add.getLoc()}), add.getType(),
+                                                linear.getInput(), residual, linear.getWeightsAttr(),
+                                                linear.getBiasesAttr());
+        if (Attribute tap = add->getAttr(kTapAttr))
+          fusedOp->setAttr(kTapAttr, tap);
+        swallowTaps(linear, fusedOp);
+        add.replaceAllUsesWith(fusedOp.getResult());
+        add->erase();
+        linear->erase();
+        ++fused;
+        return;
+      }
+    });
+  }
+};
+} // namespace
+} // namespace mlc::graph

@@ -1,0 +1,81 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The passes over the graph dialect, in the order the compiler runs them (Pipeline.cpp).
+//
+#ifndef MLC_TRANSFORMS_PASSES
+#define MLC_TRANSFORMS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def SetBounds : Pass<"graph-set-bounds", "::mlir::ModuleOp"> {
+  let summary = "Gives every extent its bound and the model its limits";
+  let description = [{
+    The artifact's memory is planned for these. `rows`, the rows of logits a step may ask for, is what 64 or the batch
+    leave; a context beyond what the model's positions cover is refused, naming --rope.
+  }];
+  let options = [
+    Option<"context", "context", "int64_t", "0", "Most positions of a sequence; 0: min(trained context, 8192)">,
+    Option<"batch", "batch", "int64_t", "512", "Most tokens of a step">,
+    Option<"sequences", "sequences", "int64_t", "8", "Most live sequences">];
+}
+
+def SetStateTypes : Pass<"graph-set-state-types", "::mlir::ModuleOp"> {
+  let summary = "Chooses how kv states are stored";
+  let options = [Option<"kv", "kv", "std::string", "\"f32\"", "f32, f16, bf16 or int8 (one scale a head and position)">];
+}
+
+def Quantize : Pass<"graph-quantize", "::mlir::ModuleOp"> {
+  let summary = "Decides how the artifact stores every weight";
+  let description = [{
+    `mode` keep leaves weights as the checkpoint stores them; none does too, and asks for block formats to be stored as
+    f32; int8 and int4 quantize every matrix that a linear reads. The output head (the linear that feeds the function's
+    result) and embeddings follow `head`: int4, int8 or keep; by default int8 when quantizing. A K that `group` does not
+    divide takes the largest of 32, 64, 128 below it that does, else `group` with a padded tail.
+  }];
+  let options = [
+    Option<"mode", "mode", "std::string", "\"keep\"", "keep, none, int8 or int4">,
+    Option<"group", "group", "int64_t", "128", "32, 64 or 128 columns a scale">,
+    Option<"asymmetric", "asymmetric", "bool", "false", "int4 with a zero point for each group">,
+    Option<"head", "head", "std::string", "\"\"", "int4, int8 or keep">];
+}
+
+def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "Inserts quantize_rows before products with int8 and int4 weights (--math fast)";
+  let description = [{
+    One quantize_rows serves every linear with the same input and group. Without this pass (--math exact) such products
+    take f32 rows and dequantized weights.
+  }];
+}
+
+def FuseLinear : Pass<"graph-fuse-linear", "::mlir::ModuleOp"> {
+  let summary = "Merges linears of one input into one product over concatenated weights, then splits";
+  let description = [{
+    q, k, v and gate, up: their rows are computed in one pass over the input. Only weights that will be stored alike
+    merge, and only where all or none have a bias.
+  }];
+  let statistics = [Statistic<"merged", "merged", "Linears merged into a sibling">];
+}
+
+def FuseResidual : Pass<"graph-fuse-residual", "::mlir::ModuleOp"> {
+  let summary = "Moves a residual addition into the linear before it";
+  let statistics = [Statistic<"fused", "fused", "Additions fused">];
+}
+
+def FuseGate : Pass<"graph-fuse-gate", "::mlir::ModuleOp"> {
+  let summary = "activation(gate) * up becomes gated_activation";
+  let statistics = [Statistic<"fused", "fused", "Gates fused">];
+}
+
+def FuseNorm : Pass<"graph-fuse-norm", "::mlir::ModuleOp"> {
+  let summary = "An addition and the rms_norm of its sum become add_rms_norm";
+  let statistics = [Statistic<"fused", "fused", "Norms fused">];
+}
+
+def VerifyReady : Pass<"graph-verify-ready", "::mlir::ModuleOp"> {
+  let summary = "The gate before GraphToExec: bounds set, states typed, every op one that GraphToExec lowers";
+}
+
+#endif // MLC_TRANSFORMS_PASSES
