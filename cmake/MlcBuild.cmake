@@ -56,7 +56,11 @@ function(mlc_unit_test name)
   add_test(NAME ${name} COMMAND ${name})
 endfunction()
 
-# mlc_fuzz_target(NAME SOURCES... DEPS ...): a libFuzzer program with MLC_FUZZ, else nothing.
+if(MLC_FUZZ)
+  add_custom_target(mlc-fuzzers)
+endif()
+
+# mlc_fuzz_target(NAME SOURCES... DEPS ...): a libFuzzer program of the target mlc-fuzzers with MLC_FUZZ, else nothing.
 function(mlc_fuzz_target name)
   if(NOT MLC_FUZZ)
     return()
@@ -66,6 +70,7 @@ function(mlc_fuzz_target name)
   target_link_libraries(${name} PRIVATE ${ARG_DEPS})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/fuzz)
+  add_dependencies(mlc-fuzzers ${name})
 endfunction()
 
 # mlc_flatbuffer(TARGET FILE.fbs...): an interface library with the C++ headers generated into the build.

@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+# ===----------------------------------------------------------------------===#
+# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ===----------------------------------------------------------------------===#
+"""Runs the end-to-end tests (test_*.py beside this file).
+
+    python3 tests/e2e/run.py [--build DIR] [--results FILE.json] [NAME ...]
+
+NAME picks tests whose id holds it. The tests find the programs in
+$MLC_BUILD_DIR/bin and the data of ../shared in $MLC_SHARED_DATA.
+"""
+import argparse
+import json
+import os
+import sys
+import time
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Result(unittest.TextTestResult):
+    """Counts sub-tests that fail once each, and says how long a test took."""
+
+    def startTest(self, test):
+        self.started = time.monotonic()
+        super().startTest(test)
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        taken = time.monotonic() - self.started
+        if self.showAll and taken >= 1:
+            self.stream.writeln(f"    ({taken:.1f} s)")
+
+
+def cases(suite):
+    for item in suite:
+        if isinstance(item, unittest.TestSuite):
+            yield from cases(item)
+        else:
+            yield item
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default=os.environ.get("MLC_BUILD_DIR", os.path.join(HERE, "..", "..", "build")))
+    parser.add_argument("--results", help="where to write the counts, as JSON")
+    parser.add_argument("names", nargs="*", metavar="NAME")
+    options = parser.parse_args()
+
+    os.environ["MLC_BUILD_DIR"] = os.path.abspath(options.build)
+    shared = os.path.join(HERE, "..", "..", "..", "shared", "data")
+    if "MLC_SHARED_DATA" not in os.environ and os.path.isdir(shared):
+        os.environ["MLC_SHARED_DATA"] = os.path.realpath(shared)
+
+    suite = unittest.defaultTestLoader.discover(HERE, pattern="test_*.py", top_level_dir=HERE)
+    if options.names:
+        suite = unittest.TestSuite(c for c in cases(suite) if any(n in c.id() for n in options.names))
+    runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)
+    result = runner.run(suite)
+    failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
+    skipped = len(result.skipped)
+    counts = {"passed": max(0, result.testsRun - failed - skipped), "failed": failed, "skipped": skipped}
+    if options.results:
+        with open(options.results, "w", encoding="utf-8") as f:
+            json.dump(counts, f)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+# The lit suite. Features: shared-data, x86-registered-target and its siblings, root, ISA features of this machine.
+import os
+import platform
+
+import lit.formats
+
+config.name = "mlc"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs"]
+config.test_source_root = os.path.dirname(os.path.abspath(__file__))
+
+if not hasattr(config, "mlc_build_dir"):
+    lit_config.fatal("use the llvm-lit of a build, e.g. build/bin/llvm-lit tests/lit/Dialect")
+config.test_exec_root = os.path.join(config.mlc_build_dir, "tests", "lit")
+
+bin_dir = os.path.join(config.mlc_build_dir, "bin")
+config.environment["PATH"] = os.pathsep.join([bin_dir, config.llvm_tools_dir, "/usr/bin", "/bin"])
+config.environment["LC_ALL"] = "C.UTF-8"
+for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
+    if name in os.environ:
+        config.environment[name] = os.environ[name]
+
+config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%inputs", os.path.join(config.test_source_root, "Inputs")))
+config.substitutions.append(("%models", os.path.join(config.mlc_source_dir, "models")))
+
+shared = os.environ.get("MLC_SHARED_DATA") or os.path.join(config.mlc_source_dir, "..", "shared", "data")
+if os.path.isdir(shared):
+    config.available_features.add("shared-data")
+    config.substitutions.append(("%shared", os.path.realpath(shared)))
+
+for target in config.llvm_targets.split(";"):
+    config.available_features.add(target.lower() + "-registered-target")
+config.available_features.add("host-" + platform.machine())
+if os.geteuid() == 0:
+    config.available_features.add("root")
+if os.path.exists("/dev/full"):
+    config.available_features.add("dev-full")
+
+# As the kernel spells them: avx2, avx512_vnni, asimddp, i8mm, ...
+try:
+    with open("/proc/cpuinfo") as f:
+        for line in f:
+            if line.startswith(("flags", "Features")):
+                config.available_features.update(line.split(":", 1)[1].split())
+                break
+except OSError:
+    pass

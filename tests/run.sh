@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Sets the machine up and passes every test: packages, tree checks, build, unit, lit, end to end, the runtime with gcc,
+# the runtime under ASan and UBSan, and each fuzz target for some seconds. Works as root or with sudo; can be run again
+# cheaply. The last line is 'N passed, N failed, N skipped'.
+#   tests/run.sh [--quick] [--fuzz-seconds N]
+#     --quick           no gcc, sanitizer or fuzz build
+#     --fuzz-seconds N  for each fuzz target (default 5)
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+export LC_ALL=C.UTF-8 CLICOLOR=0
+
+quick=0 fuzz_seconds=5
+while [ $# -gt 0 ]; do
+  case $1 in
+    --quick) quick=1 ;;
+    --fuzz-seconds)
+      fuzz_seconds=${2:?--fuzz-seconds needs a number}
+      shift
+      ;;
+    *)
+      sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+      exit 2
+      ;;
+  esac
+  shift
+done
+
+results=$PWD/build/test-results
+rm -rf "$results"
+mkdir -p "$results"
+jobs=$(nproc)
+timings=()
+
+# phase NAME COMMAND...: runs a command, says how long it took; its output stays in the results.
+phase() {
+  local name=$1 start=$SECONDS status=0
+  shift
+  echo "== $name"
+  "$@" >"$results/$name.log" 2>&1 || status=$?
+  timings+=("$(printf '%6d s  %s' $((SECONDS - start)) "$name")")
+  if [ $status -ne 0 ]; then
+    tail -n 60 "$results/$name.log"
+    echo "== $name failed (exit $status); all of its output: $results/$name.log"
+  fi
+  return $status
+}
+# step NAME COMMAND...: a phase that is itself one result.
+step() {
+  local state=passed
+  phase "$@" || state=failed
+  printf '%s\t%s\n' "$1" $state >>"$results/steps.tsv"
+  [ $state = passed ]
+}
+# unit_tests NAME BUILD: every CTest program of a build.
+unit_tests() {
+  phase "$1" env GTEST_OUTPUT="json:$results/$1.gtest/" ctest --test-dir "$2" --output-on-failure -j "$jobs" \
+    --timeout 600 --no-tests=error --output-junit "$results/$1.ctest.xml"
+}
+# shellcheck disable=SC2317 # phase calls it.
+build() { cmake --build "$1" -j "$jobs" -- -k 0 "${@:2}"; }
+finish() {
+  printf '%s\n' '== time' "${timings[@]}" '== results'
+  python3 tests/summary.py "$results"
+  exit
+}
+
+phase packages toolchains/packages.sh || {
+  echo "0 passed, 1 failed, 0 skipped"
+  exit 1
+}
+step tree tests/check-tree.sh
+step configure cmake --preset release || finish
+step build build build
+unit_tests unit build
+phase lit build/bin/llvm-lit -sv -j "$jobs" --output "$results/lit.lit.json" tests/lit ||
+  [ -e "$results/lit.lit.json" ] || printf 'lit\tfailed\n' >>"$results/steps.tsv"
+phase e2e python3 tests/e2e/run.py --build build --results "$results/e2e.counts.json" ||
+  [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
+[ $quick = 0 ] || finish
+
+step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
+step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan
+step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
+finish
