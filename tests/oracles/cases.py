@@ -1,0 +1,189 @@
+# ===----------------------------------------------------------------------===#
+# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ===----------------------------------------------------------------------===#
+"""The tiny checkpoints: geometry, prompts, and what must break each test."""
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Case:
+    name: str
+    model_type: str
+    fields: dict
+    runs: list = field(default_factory=lambda: [("main", 44)])  # (name, prompt length)
+    ablations: list = field(default_factory=list)
+    dtype: str = "f32"
+    shard: str | None = None  # max_shard_size
+    old: bool = False  # also a config-v4.json
+    gguf: bool = False
+    split: bool = False  # also a GGUF of three files
+    stop: bool = False  # an end token in generation_config.json
+    context: int | None = None  # for --context, where the model's own is the unscaled one
+    sharpness: float = 1.6
+    seed: int = 1
+
+
+def geometry(hidden, intermediate, layers, heads, kv_heads, vocabulary, **more):
+    return dict(hidden_size=hidden, intermediate_size=intermediate, num_hidden_layers=layers,
+                num_attention_heads=heads, num_key_value_heads=kv_heads, vocab_size=vocabulary,
+                max_position_embeddings=320, tie_word_embeddings=False) | more
+
+
+def rope(kind="default", theta=10000.0, **more):
+    return dict(rope_parameters=dict(rope_type=kind, rope_theta=theta, **more))
+
+
+def put(path, value):
+    return dict(op="replace", path=path, value=value)
+
+
+def without(name, *patch, zero=(), run=0):
+    return dict(name=name, patch=list(patch), zero=list(zero), run=run)
+
+
+def unscaled(theta=10000.0, run=0, **more):
+    return without("rope scaling", put("/rope_parameters", dict(rope_type="default", rope_theta=theta, **more)), run=run)
+
+
+def biases(layers, *names):
+    return [f"model.layers.{i}.{n}.bias" for i in range(layers) for n in names]
+
+
+QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+FULL = "full_attention"
+SLIDING = "sliding_attention"
+SHORT_FACTORS = [1.0, 1.1, 1.3, 1.4, 1.7, 2.0]
+LONG_FACTORS = [1.0, 1.6, 2.7, 4.5, 6.0, 9.5]
+
+LLAMA = [
+    Case("llama", "llama", geometry(36, 44, 2, 3, 1, 97, **rope()), gguf=True, old=True,
+         ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0)),
+                    without("norm epsilon", put("/rms_norm_eps", 0.3))]),
+    Case("llama-mha-odd", "llama", geometry(30, 52, 3, 5, 5, 131, **rope(theta=500.0)), dtype="f16", shard="20KB",
+         ablations=[without("rope theta", put("/rope_parameters/rope_theta", 10000.0))]),
+    Case("llama-head-dim", "llama", geometry(30, 44, 2, 6, 2, 83, head_dim=14, rms_norm_eps=1e-3, **rope()), gguf=True,
+         stop=True, ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0))]),
+    Case("llama-bias", "llama", geometry(36, 44, 2, 6, 3, 97, attention_bias=True, mlp_bias=True, **rope()), old=True,
+         ablations=[without("query bias", zero=biases(2, "self_attn.q_proj")),
+                    without("key bias", zero=biases(2, "self_attn.k_proj")),
+                    without("value bias", zero=biases(2, "self_attn.v_proj")),
+                    without("output bias", zero=biases(2, "self_attn.o_proj")),
+                    without("gate bias", zero=biases(2, "mlp.gate_proj")),
+                    without("up bias", zero=biases(2, "mlp.up_proj")),
+                    without("down bias", zero=biases(2, "mlp.down_proj"))]),
+    Case("llama-linear", "llama", geometry(36, 52, 2, 3, 3, 97, **rope("linear", factor=3.0)), gguf=True, old=True,
+         ablations=[unscaled()]),
+    Case("llama-dynamic", "llama",
+         geometry(36, 44, 2, 3, 1, 97, **rope("dynamic", factor=8.0)) | dict(max_position_embeddings=48),
+         runs=[("long", 90), ("short", 24)], old=True, context=320,
+         ablations=[unscaled(), without("rope factor", put("/rope_parameters/factor", 2.0))]),
+    Case("llama-yarn", "llama",
+         geometry(36, 44, 2, 3, 1, 97, tie_word_embeddings=True, **rope(
+             "yarn", factor=8.0, original_max_position_embeddings=40)),
+         runs=[("main", 72)], gguf=True, old=True,
+         ablations=[unscaled(), without("attention factor", dict(
+             op="add", path="/rope_parameters/attention_factor", value=1.0))]),
+    Case("llama-yarn-options", "llama",
+         geometry(40, 44, 2, 2, 1, 97, **rope(
+             "yarn", factor=10.0, original_max_position_embeddings=32, attention_factor=0.8,
+             beta_fast=4.0, beta_slow=0.5, truncate=False)),
+         runs=[("main", 72)], dtype="bf16",
+         ablations=[unscaled(), without("attention factor", dict(op="remove", path="/rope_parameters/attention_factor")),
+                    without("beta", dict(op="remove", path="/rope_parameters/beta_fast"),
+                            dict(op="remove", path="/rope_parameters/beta_slow"))]),
+    Case("llama-longrope", "llama",
+         geometry(36, 44, 2, 3, 1, 97, **rope(
+             "longrope", factor=4.0, original_max_position_embeddings=48,
+             short_factor=SHORT_FACTORS, long_factor=LONG_FACTORS)),
+         runs=[("long", 80), ("short", 30)], dtype="bf16",
+         ablations=[unscaled(), unscaled(run=1),
+                    without("long form", put("/rope_parameters/long_factor", SHORT_FACTORS))]),
+    Case("llama-llama3", "llama",
+         geometry(36, 44, 2, 3, 1, 131, tie_word_embeddings=True, **rope(
+             "llama3", theta=5000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+             original_max_position_embeddings=40)),
+         runs=[("main", 72)], dtype="bf16", gguf=True, old=True, ablations=[unscaled(5000.0)]),
+]
+
+MISTRAL = [
+    Case("mistral-window", "mistral", geometry(36, 44, 2, 6, 2, 97, head_dim=8, sliding_window=16, **rope()),
+         runs=[("main", 60), ("short", 9)], old=True, ablations=[without("window", put("/sliding_window", None)),
+                                                 without("window by one", put("/sliding_window", 17))]),
+    Case("mistral", "mistral", geometry(32, 52, 2, 4, 1, 97, sliding_window=None, **rope(theta=100000.0)), dtype="f16",
+         ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0))]),
+    Case("mistral-window-yarn", "mistral", geometry(
+        36, 44, 2, 3, 3, 97, head_dim=12, sliding_window=24,
+        **rope("yarn", factor=8.0, original_max_position_embeddings=40)),
+         runs=[("main", 70)], dtype="bf16", ablations=[without("window", put("/sliding_window", None)), unscaled()]),
+]
+
+QWEN = [
+    Case("qwen2", "qwen2", geometry(36, 44, 2, 6, 2, 97, tie_word_embeddings=True, **rope(theta=1000000.0)),
+         gguf=True, split=True, old=True,
+         ablations=[without(f"{n[10]} bias", zero=biases(2, n)) for n in QKV]),
+    Case("qwen2-window", "qwen2", geometry(
+        32, 44, 3, 4, 2, 97, use_sliding_window=True, sliding_window=16, max_window_layers=1, **rope()),
+         runs=[("main", 60)], old=True,
+         ablations=[without("window", put("/layer_types", [FULL] * 3)),
+                    without("full layer", put("/layer_types", [SLIDING] * 3)),
+                    without("biases", zero=biases(3, *QKV))]),
+    Case("qwen2-yarn", "qwen2", geometry(
+        36, 44, 2, 3, 1, 97, **rope("yarn", theta=1000000.0, factor=8.0, original_max_position_embeddings=40)),
+         runs=[("main", 72)], dtype="bf16", gguf=True, old=True, ablations=[unscaled(1000000.0)]),
+    Case("qwen3", "qwen3", geometry(36, 44, 2, 3, 1, 97, head_dim=16, tie_word_embeddings=True,
+                                    **rope(theta=1000000.0)), gguf=True, old=True,
+         ablations=[without("query norm", zero=[f"model.layers.{i}.self_attn.q_norm.weight" for i in range(2)]),
+                    without("key norm", zero=[f"model.layers.{i}.self_attn.k_norm.weight" for i in range(2)]),
+                    without("rope theta", put("/rope_parameters/rope_theta", 500.0))]),
+    Case("qwen3-window-bias", "qwen3", geometry(
+        36, 44, 3, 4, 2, 97, head_dim=10, attention_bias=True, use_sliding_window=True, sliding_window=20,
+        layer_types=[SLIDING, FULL, SLIDING], **rope()), runs=[("main", 60)], dtype="f16", gguf=False,
+         ablations=[without("window", put("/layer_types", [FULL] * 3)),
+                    without("biases", zero=biases(3, *QKV, "self_attn.o_proj"))]),
+    Case("qwen3-yarn", "qwen3", geometry(
+        32, 44, 2, 4, 4, 97, head_dim=12, **rope("yarn", factor=8.0, original_max_position_embeddings=40)),
+         runs=[("main", 72)], dtype="bf16", gguf=True, ablations=[unscaled()]),
+]
+
+OTHERS = [
+    Case("gemma2", "gemma2", geometry(
+        36, 44, 2, 3, 1, 97, head_dim=10, tie_word_embeddings=True, query_pre_attn_scalar=24, sliding_window=16,
+        attn_logit_softcapping=4.0, final_logit_softcapping=6.0, **rope()), runs=[("main", 60)], old=True,
+         ablations=[without("window", put("/layer_types", [FULL] * 2)),
+                    without("full layer", put("/layer_types", [SLIDING] * 2)),
+                    without("attention cap", put("/attn_logit_softcapping", None)),
+                    without("final cap", put("/final_logit_softcapping", None)),
+                    without("query scalar", put("/query_pre_attn_scalar", 10))]),
+    Case("gemma2-no-caps", "gemma2", geometry(
+        32, 44, 3, 4, 2, 97, head_dim=8, tie_word_embeddings=True, query_pre_attn_scalar=6, sliding_window=20,
+        attn_logit_softcapping=None, final_logit_softcapping=None, layer_types=[FULL, SLIDING, SLIDING],
+        **rope(theta=500.0)), runs=[("main", 60)], dtype="bf16",
+         ablations=[without("window", put("/layer_types", [FULL] * 3)),
+                    without("layer order", put("/layer_types", [SLIDING, FULL, SLIDING]))]),
+    Case("smollm3", "smollm3", geometry(
+        36, 44, 4, 3, 1, 97, tie_word_embeddings=True, no_rope_layers=[1, 0, 1, 0], **rope(theta=5000.0)), old=True,
+         dtype="bf16", ablations=[without("layers without RoPE", put("/no_rope_layers", [1, 1, 1, 1])),
+                                  without("layers with RoPE", put("/no_rope_layers", [0, 0, 0, 0]))]),
+    Case("smollm3-window-bias", "smollm3", geometry(
+        32, 44, 3, 4, 2, 97, no_rope_layers=[1, 0, 1], attention_bias=True, mlp_bias=True, use_sliding_window=True,
+        sliding_window=16, **rope(theta=5000.0)), runs=[("main", 60)], dtype="f16", old=True,
+         ablations=[without("window", put("/layer_types", [FULL] * 3)),
+                    without("biases", zero=biases(3, *QKV)),
+                    without("layers without RoPE", put("/no_rope_layers", [1, 1, 1]))]),
+    Case("phi3", "phi3", geometry(
+        36, 44, 2, 3, 1, 97, sliding_window=20, **rope(partial_rotary_factor=0.5)), runs=[("main", 60)], old=True,
+         ablations=[without("window", put("/sliding_window", None)),
+                    without("partial rotary", put("/rope_parameters/partial_rotary_factor", 1.0))]),
+    Case("phi3-longrope", "phi3", geometry(
+        48, 44, 2, 3, 3, 97, original_max_position_embeddings=48, **rope(
+            "longrope", partial_rotary_factor=0.75, short_factor=SHORT_FACTORS, long_factor=LONG_FACTORS)),
+         runs=[("long", 80), ("short", 30)], dtype="bf16", old=True,
+         ablations=[unscaled(partial_rotary_factor=0.75), unscaled(run=1, partial_rotary_factor=0.75),
+                    without("long form", put("/rope_parameters/long_factor", SHORT_FACTORS))]),
+]
+
+CASES = LLAMA + MISTRAL + QWEN + OTHERS
+
+QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
+QUANTIZED_FIELDS = geometry(256, 256, 1, 4, 2, 61, head_dim=16, tie_word_embeddings=True, **rope())
