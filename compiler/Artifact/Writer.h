@@ -9,8 +9,8 @@
 //
 #pragma once
 
-#include "runtime/core/Result.h"
 #include "runtime/artifact/Header.h"
+#include "runtime/core/Result.h"
 #include "schema_generated.h"
 
 #include <string>
@@ -23,8 +23,10 @@ public:
   /// Called after each chunk with the bytes written so far and the size of the whole file.
   using Progress = void (*)(void *context, uint64_t written, uint64_t total);
 
+  /// `path` must not name something else than a regular file.
   static Result<ArtifactWriter> create(const std::string &path);
   ArtifactWriter(ArtifactWriter &&other) noexcept;
+  ArtifactWriter &operator=(ArtifactWriter &&other) = delete;
   /// Without commit(), nothing is left of the file.
   ~ArtifactWriter();
 
@@ -33,32 +35,35 @@ public:
     progressContext = context;
   }
 
-  /// Takes the metadata, whose segments say their kind and size (> 0); offsets and digests are filled in here.
-  Status begin(fb::ArtifactT metadata);
+  /// Takes the metadata, whose segments say their kind and size (> 0); offsets and digests are filled in here. Reserves
+  /// the whole file, so that a disk that is too small says so before the work.
+  Status begin(fb::ArtifactT contents);
   /// Appends to the current segment; a segment that is full is followed by the next one.
   Status write(std::span<const uint8_t> bytes);
-  /// Segment to which the next byte goes; the number of segments when all are full.
-  unsigned currentSegment() const { return current; }
+  /// Index of the segment to which the next byte goes; the number of segments when all are full.
+  size_t currentSegment() const { return current; }
   /// Ends the file when every segment is full, makes it durable and names it `path`, replacing what stood there.
   Status commit();
 
 private:
   ArtifactWriter() = default;
-  Status append(const uint8_t *bytes, size_t size);
-  Status flush();
+  Status closeChunk(const uint8_t *bytes, size_t size);
   Status writeAt(uint64_t offset, const uint8_t *bytes, size_t size);
-  Status startSegment();
-  void closeChunk();
+  Error failed(const char *what) const;
 
-  std::string path, temporary; // temporary: the name of the unnamed file's fallback, else empty
+  std::string path, temporary; // temporary: the file's name where the file system builds no unnamed files, else empty
   int descriptor = -1;
   fb::ArtifactT metadata;
-  std::vector<uint8_t> buffer; // one digest chunk
-  size_t buffered = 0;
-  uint64_t position = 0, segmentWritten = 0, total = 0, metadataSize = 0;
-  unsigned current = 0;
+  std::vector<uint8_t> chunk; // the open digest chunk of the current segment
+  uint64_t written = 0;       // bytes of the current segment in the file
+  uint64_t total = 0, metadataSize = 0, synced = 0;
+  size_t current = 0;
   Progress progress = nullptr;
   void *progressContext = nullptr;
 };
+
+/// Unlinks the temporary files of the process's open writers (none where the file system builds unnamed files). May be
+/// called from a signal handler that ends the process.
+void removePartialArtifacts();
 
 } // namespace mlc

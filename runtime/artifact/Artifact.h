@@ -60,8 +60,9 @@ private:
   };
   Artifact() = default;
   Status setName(const char *path, const Allocator &allocator);
+  Status check(int descriptor, const LoadOptions &options, const Allocator &allocator);
   Status checkHeader();
-  Status checkMetadata(const LoadOptions &options);
+  Status checkMetadata();
   Status checkSegments();
   Status checkDigests(WorkerPool *pool) const;
   Status mapCode(int descriptor, const Allocator &allocator);
