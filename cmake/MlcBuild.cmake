@@ -81,7 +81,7 @@ function(mlc_flatbuffer target)
     get_filename_component(stem ${schema} NAME_WE)
     set(header ${CMAKE_CURRENT_BINARY_DIR}/${stem}_generated.h)
     add_custom_command(OUTPUT ${header}
-      COMMAND ${MLC_FLATC} --cpp --scoped-enums --cpp-std c++17 --filename-suffix _generated
+      COMMAND ${MLC_FLATC} --cpp --scoped-enums --cpp-std c++17 --gen-object-api --filename-suffix _generated
               -I ${CMAKE_CURRENT_SOURCE_DIR} -o ${CMAKE_CURRENT_BINARY_DIR} ${CMAKE_CURRENT_SOURCE_DIR}/${schema}
       DEPENDS ${ARGN} COMMENT "flatc ${schema}")
     list(APPEND headers ${header})

@@ -1,0 +1,355 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The tables of the plan: names, model, extents, slots, states, kernels, code objects, constants, taps.
+//
+#include "runtime/artifact/ProgramVerifier.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+using ull = unsigned long long;
+
+#if defined(__aarch64__)
+static constexpr const char *kArchitecture = "aarch64", *kFamily = "aarch64";
+#else
+static constexpr const char *kArchitecture = "x86_64", *kFamily = "x86-64";
+#endif
+
+Status ProgramVerifier::checkName(const flatbuffers::String *text, const char *what, unsigned index) const {
+  bool good = text->size() >= 1 && text->size() <= 255;
+  for (uint32_t i = 0; good && i < text->size(); ++i)
+    good = static_cast<unsigned char>(text->c_str()[i]) >= 0x20 && text->c_str()[i] != 0x7f;
+  if (!good)
+    return MLC_REFUSE(Name, ErrorCode::Corrupt, "%s: %s %u: its name must be 1 to 255 printable bytes", name(), what,
+                      index);
+  return {};
+}
+
+template <typename T>
+Status ProgramVerifier::checkTableNames(const flatbuffers::Vector<T> *tables, const char *what, unsigned limit) {
+  uint32_t count = countOf(tables);
+  if (count > limit)
+    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u entries in the table of %ss, at most %u", name(), count, what,
+                      limit);
+  struct Entry {
+    uint64_t hash;
+    uint32_t index;
+  };
+  MLC_ASSIGN(auto order, OwnedArray<Entry>::create(allocator, count, "names"));
+  for (uint32_t i = 0; i < count; ++i) {
+    const flatbuffers::String *text = tables->Get(i)->name();
+    MLC_TRY(checkName(text, what, i));
+    order[i] = {digest64({text->Data(), text->size()}), i};
+  }
+  std::sort(order.begin(), order.end(), [](const Entry &a, const Entry &b) { return a.hash < b.hash; });
+  for (uint32_t i = 1; i < count; ++i)
+    if (order[i].hash == order[i - 1].hash)
+      return MLC_REFUSE(DuplicateName, ErrorCode::Corrupt, "%s: two %ss have the name '%.60s'", name(), what,
+                        tables->Get(order[i].index)->name()->c_str());
+  return {};
+}
+
+Status ProgramVerifier::checkNames() {
+  if (countOf(meta.slots()) > kMaxSlots)
+    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u slots, at most %u", name(), countOf(meta.slots()), kMaxSlots);
+  MLC_TRY(checkTableNames(meta.extents(), "extent", kMaxExtents));
+  MLC_TRY(checkTableNames(meta.states(), "state", kMaxStates));
+  MLC_TRY(checkTableNames(meta.functions(), "function", kMaxFunctions));
+  MLC_TRY(checkTableNames(meta.codes(), "code object", kMaxCodes));
+  MLC_TRY(checkTableNames(meta.constants(), "constant", kMaxConstants));
+  MLC_TRY(checkTableNames(meta.taps(), "tap", kMaxTaps));
+  // A kernel may be there in two versions, so only its name's form is checked.
+  uint32_t kernels = countOf(meta.kernels());
+  if (kernels > kMaxKernels)
+    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u kernels, at most %u", name(), kernels, kMaxKernels);
+  for (uint32_t i = 0; i < kernels; ++i)
+    MLC_TRY(checkName(meta.kernels()->Get(i)->name(), "kernel", i));
+  return {};
+}
+
+static bool architectureMatches(const flatbuffers::String *triple) {
+  size_t length = strlen(kArchitecture);
+  return triple && !strncmp(triple->c_str(), kArchitecture, length) && triple->c_str()[length] == '-';
+}
+
+Status ProgramVerifier::checkMachine() const {
+  const fb::Target *machine = meta.target();
+  bool family = machine && (!machine->isa_family() || !machine->isa_family()->size() ||
+                            !strcmp(machine->isa_family()->c_str(), kFamily));
+  if (!machine || !architectureMatches(machine->triple()) || !family)
+    return MLC_REFUSE(TargetMachine, ErrorCode::Unsupported,
+                      "%s: made for '%.60s', this machine is %s; compile it with --triple %s-linux-gnu", name(),
+                      machine && machine->triple() ? Printable(machine->triple()->c_str()).c_str() : "no target",
+                      kArchitecture, kArchitecture);
+  return {};
+}
+
+Status ProgramVerifier::checkModel() {
+  const fb::Model *model = meta.model();
+  if (!model)
+    return {};
+  uint64_t least = model->vocab_size() ? 1 : 0;
+  struct Bound {
+    const char *what;
+    uint64_t value, most;
+  };
+  for (const Bound &bound : {Bound{"vocab_size", model->vocab_size(), kMaxVocabulary},
+                             Bound{"context", model->context(), kMaxContext}, Bound{"batch", model->batch(), kMaxBatch},
+                             Bound{"sequences", model->sequences(), kMaxSequences},
+                             Bound{"rows", model->rows(), model->batch()}})
+    if (bound.value < least || bound.value > bound.most)
+      return MLC_REFUSE(ModelBounds, ErrorCode::Corrupt, "%s: model.%s is %llu, must be %llu to %llu", name(), bound.what,
+                        ull(bound.value), ull(least), ull(bound.most));
+  for (uint32_t i = 0; i < countOf(model->end_tokens()); ++i)
+    if (model->end_tokens()->Get(i) >= model->vocab_size())
+      return MLC_REFUSE(EndToken, ErrorCode::Corrupt, "%s: end token %u is outside the vocabulary of %llu", name(),
+                        model->end_tokens()->Get(i), ull(model->vocab_size()));
+  if (const fb::Sampling *sampling = model->sampling()) {
+    // Written so that a NaN fails.
+    const char *wrong = !(sampling->temperature() >= 0 && sampling->temperature() <= 100) ? "temperature"
+                        : !(sampling->top_p() > 0 && sampling->top_p() <= 1)              ? "top_p"
+                        : !(sampling->min_p() >= 0 && sampling->min_p() <= 1)             ? "min_p"
+                        : !(sampling->repetition_penalty() > 0 && sampling->repetition_penalty() <= 100)
+                            ? "repetition_penalty"
+                            : nullptr;
+    if (wrong)
+      return MLC_REFUSE(Sampling, ErrorCode::Corrupt, "%s: the sampling default %s is out of range", name(), wrong);
+  }
+  return {};
+}
+
+Status ProgramVerifier::checkExtents() {
+  uint32_t count = countOf(meta.extents());
+  MLC_ASSIGN(bounds, OwnedArray<int64_t>::create(allocator, count, "extents"));
+  for (uint32_t i = 0; i < count; ++i) {
+    const fb::Extent &extent = *meta.extents()->Get(i);
+    if (!extent.bound() || extent.bound() > uint64_t(kMaxDim))
+      return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld", name(),
+                        extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
+    bounds[i] = int64_t(extent.bound());
+    if (!strcmp(extent.name()->c_str(), "tokens"))
+      program.tokensExtent = int32_t(i);
+    if (!strcmp(extent.name()->c_str(), "rows"))
+      program.rowsExtent = int32_t(i);
+  }
+  const fb::Model *model = meta.model();
+  if (!model || !model->vocab_size())
+    return {};
+  // Session and kernels size their buffers by the model's bounds, the plan by the extents'.
+  if (program.tokensExtent < 0 || uint64_t(bounds[size_t(program.tokensExtent)]) != model->batch() ||
+      program.rowsExtent < 0 || uint64_t(bounds[size_t(program.rowsExtent)]) != model->rows())
+    return MLC_REFUSE(ModelExtent, ErrorCode::Corrupt,
+                      "%s: the extents 'tokens' and 'rows' must be there, bounded by the model's batch and rows", name());
+  return {};
+}
+
+bool ProgramVerifier::dimValid(const fb::Dim &dim) const {
+  int64_t bound = 1, value;
+  if (dim.extent() >= 0) {
+    if (size_t(dim.extent()) >= bounds.size())
+      return false;
+    bound = bounds[size_t(dim.extent())];
+  }
+  return dim.value() >= 1 && checkedMul(dim.value(), bound, value) && value <= kMaxDim;
+}
+
+Status ProgramVerifier::checkSlot(unsigned index) {
+  const fb::Slot &slot = *meta.slots()->Get(index);
+  Printable text(slot.name() ? slot.name()->c_str() : "");
+  const char *label = text.c_str();
+#define REFUSE_SLOT(CHECK, FORMAT, ...)                                                                                \
+  MLC_REFUSE(CHECK, ErrorCode::Corrupt, "%s: slot %u '%.60s': " FORMAT, name(), index, label __VA_OPT__(, ) __VA_ARGS__)
+  if (slot.dtype() > DType::MAX)
+    return REFUSE_SLOT(SlotType, "unknown dtype %u", unsigned(slot.dtype()));
+  uint32_t rank = countOf(slot.dims());
+  if (rank > kMaxRank)
+    return REFUSE_SLOT(SlotRank, "rank %u, at most %u", rank, kMaxRank);
+  for (uint32_t i = 0; i < rank; ++i) {
+    const fb::Dim &dim = *slot.dims()->Get(i);
+    if (dim.extent() >= 0 && size_t(dim.extent()) >= bounds.size())
+      return REFUSE_SLOT(SlotDimExtent, "dimension %u follows extent %d of %zu", i, dim.extent(), bounds.size());
+    if (!dimValid(dim))
+      return REFUSE_SLOT(SlotDim, "dimension %u is out of range", i);
+  }
+  uint32_t strides = countOf(slot.strides());
+  if (strides && strides != rank)
+    return REFUSE_SLOT(SlotStrides, "%u strides for rank %u", strides, rank);
+  for (uint32_t i = 0; i < strides; ++i)
+    if (slot.strides()->Get(i) < 0 || slot.strides()->Get(i) > kMaxDim)
+      return REFUSE_SLOT(SlotStrides, "stride %u is out of range", i);
+
+  // The largest extents give the largest view: sizes and packed strides grow with them.
+  uint64_t bytes = dtypeSize(slot.dtype()), last = 0;
+  bool fits = true;
+  for (uint32_t i = 0; i < rank && fits; ++i) {
+    uint64_t dim = uint64_t(dimValue(*slot.dims()->Get(i), bounds.span()));
+    if (strides) {
+      uint64_t reach;
+      fits = checkedMul(dim - 1, uint64_t(slot.strides()->Get(i)), reach) && checkedAdd(last, reach, last) &&
+             last <= kMaxViewBytes;
+    } else {
+      fits = checkedMul(bytes, dim, bytes) && bytes <= kMaxViewBytes;
+    }
+  }
+  if (strides)
+    bytes = (last + 1) * dtypeSize(slot.dtype());
+  if (!fits || bytes > kMaxViewBytes)
+    return REFUSE_SLOT(SlotSize, "is larger than %llu bytes", ull(kMaxViewBytes));
+  slotBytes[index] = bytes;
+
+  if (slot.space() > fb::Space::MAX)
+    return REFUSE_SLOT(SlotSpace, "unknown space %u", unsigned(slot.space()));
+  // A buffer starts a cache line; a strided view may start at any element of one, words at least.
+  uint64_t alignment = strides ? std::max<uint64_t>(dtypeSize(slot.dtype()), 4) : kWeightsAlignment;
+  if (slot.offset() % alignment)
+    return REFUSE_SLOT(SlotAlignment, "offset %llu is no multiple of %llu", ull(slot.offset()), ull(alignment));
+  if (slot.space() == fb::Space::arena) {
+    if (!extentInside(slot.offset(), bytes, meta.arena_size()))
+      return REFUSE_SLOT(SlotInArena, "%llu bytes at %llu leave the arena of %llu", ull(bytes), ull(slot.offset()),
+                         ull(meta.arena_size()));
+    return {};
+  }
+  if (slot.segment() >= artifact.segmentCount() ||
+      meta.segments()->Get(slot.segment())->kind() != fb::SegmentKind::weights)
+    return REFUSE_SLOT(SlotSegment, "segment %u is no weights segment", slot.segment());
+  if (!extentInside(slot.offset(), bytes, artifact.segment(slot.segment()).size()))
+    return REFUSE_SLOT(SlotInSegment, "%llu bytes at %llu leave segment %u of %zu", ull(bytes), ull(slot.offset()),
+                       slot.segment(), artifact.segment(slot.segment()).size());
+#undef REFUSE_SLOT
+  return {};
+}
+
+Status ProgramVerifier::checkSlots() {
+  if (meta.arena_size() > kMaxArenaBytes)
+    return MLC_REFUSE(ArenaSize, ErrorCode::Corrupt, "%s: an arena of %llu bytes, at most %llu", name(),
+                      ull(meta.arena_size()), ull(kMaxArenaBytes));
+  MLC_ASSIGN(slotBytes, OwnedArray<uint64_t>::create(allocator, countOf(meta.slots()), "slots"));
+  for (uint32_t i = 0; i < countOf(meta.slots()); ++i)
+    MLC_TRY(checkSlot(i));
+  return {};
+}
+
+Status ProgramVerifier::checkStates() const {
+  for (uint32_t i = 0; i < countOf(meta.states()); ++i) {
+    const fb::State &state = *meta.states()->Get(i);
+    const char *label = state.name()->c_str();
+    if (state.kind() != fb::StateKind::kv || state.scope() != fb::StateScope::sequence)
+      return MLC_REFUSE(StateKind, ErrorCode::Unsupported,
+                        "%s: state '%.60s': kind %u of scope %u is not in this runtime; use a newer mlc", name(), label,
+                        unsigned(state.kind()), unsigned(state.scope()));
+    const fb::KvSpec *spec = state.kv();
+    bool type = spec && (spec->dtype() == DType::f32 || spec->dtype() == DType::f16 || spec->dtype() == DType::bf16 ||
+                         spec->dtype() == DType::i8);
+    if (!type || !spec->kv_heads() || !spec->head_dim() ||
+        uint64_t(spec->kv_heads()) * spec->head_dim() > kMaxKvWidth || spec->window() > kMaxContext)
+      return MLC_REFUSE(StateSpec, ErrorCode::Corrupt, "%s: state '%.60s': heads, width, dtype or window is out of range",
+                        name(), label);
+  }
+  return {};
+}
+
+Status ProgramVerifier::checkKernels() {
+  uint32_t count = countOf(meta.kernels());
+  MLC_ASSIGN(program.kernels, OwnedArray<const KernelDef *>::create(allocator, count, "kernels"));
+  for (uint32_t i = 0; i < count; ++i) {
+    const fb::Kernel &kernel = *meta.kernels()->Get(i);
+    program.kernels[i] = findKernel(target, kernel.name()->c_str(), kernel.version(), isa);
+    if (!program.kernels[i])
+      return MLC_REFUSE(KernelPresent, ErrorCode::Unsupported,
+                        "%s: kernel '%.60s' version %u is not in this runtime; use the mlc release that compiled it",
+                        name(), kernel.name()->c_str(), kernel.version());
+  }
+  return {};
+}
+
+static int isaLevel(const flatbuffers::String *text) {
+  static constexpr const char *kNames[] = {"portable", "avx2", "avx512vnni"};
+  for (int i = 0; i < 3; ++i)
+    if (!strcmp(text->c_str(), kNames[i]))
+      return i;
+  return -1;
+}
+
+Status ProgramVerifier::checkCode(unsigned index) {
+  const fb::Code &code = *meta.codes()->Get(index);
+  const char *label = code.name()->c_str();
+  if (!countOf(code.variants()) || !architectureMatches(code.triple()))
+    return MLC_REFUSE(CodeVariants, ErrorCode::Unsupported,
+                      "%s: code '%.60s' has no form for %s; compile it with --triple %s-linux-gnu", name(), label,
+                      kArchitecture, kArchitecture);
+  int best = -1;
+  for (const fb::CodeVariant *variant : *code.variants()) {
+    if (variant->segment() >= artifact.segmentCount() ||
+        meta.segments()->Get(variant->segment())->kind() != fb::SegmentKind::code)
+      return MLC_REFUSE(CodeSegment, ErrorCode::Corrupt, "%s: code '%.60s': segment %u is no code segment", name(), label,
+                        variant->segment());
+    std::span<const uint8_t> bytes = artifact.segment(variant->segment());
+    if (!variant->size() || !extentInside(variant->entry(), variant->size(), bytes.size()))
+      return MLC_REFUSE(CodeEntry, ErrorCode::Corrupt, "%s: code '%.60s': %llu bytes at %llu leave segment %u", name(),
+                        label, ull(variant->size()), ull(variant->entry()), variant->segment());
+    int level = isaLevel(variant->isa());
+    if (level < 0 || level > int(isa) || level <= best)
+      continue;
+    best = level;
+    program.codes[index] =
+        reinterpret_cast<CodeFunction>(reinterpret_cast<uintptr_t>(bytes.data()) + uintptr_t(variant->entry()));
+  }
+  if (best < 0)
+    return MLC_REFUSE(CodeIsa, ErrorCode::Unsupported,
+                      "%s: code '%.60s' has no form for this CPU; compile it with --cpu or --code none", name(), label);
+  return {};
+}
+
+Status ProgramVerifier::checkCodes() {
+  MLC_ASSIGN(program.codes, OwnedArray<CodeFunction>::create(allocator, countOf(meta.codes()), "code objects"));
+  for (uint32_t i = 0; i < countOf(meta.codes()); ++i)
+    MLC_TRY(checkCode(i));
+  return {};
+}
+
+Status ProgramVerifier::checkConstants() const {
+  for (uint32_t i = 0; i < countOf(meta.constants()); ++i) {
+    const fb::Constant &constant = *meta.constants()->Get(i);
+    const char *label = constant.name()->c_str();
+    if (constant.segment() >= artifact.segmentCount() ||
+        meta.segments()->Get(constant.segment())->kind() != fb::SegmentKind::weights)
+      return MLC_REFUSE(ConstantSegment, ErrorCode::Corrupt, "%s: constant '%.60s': segment %u is no weights segment",
+                        name(), label, constant.segment());
+    if (!extentInside(constant.offset(), constant.size(), artifact.segment(constant.segment()).size()))
+      return MLC_REFUSE(ConstantExtent, ErrorCode::Corrupt, "%s: constant '%.60s': %llu bytes at %llu leave segment %u",
+                        name(), label, ull(constant.size()), ull(constant.offset()), constant.segment());
+    if (constant.weight() && !*fb::EnumNameWeightFormat(constant.weight()->format()))
+      return MLC_REFUSE(ConstantFormat, ErrorCode::Unsupported, "%s: constant '%.60s': unknown weight format %u", name(),
+                        label, unsigned(constant.weight()->format()));
+  }
+  return {};
+}
+
+Status ProgramVerifier::checkTaps() const {
+  for (uint32_t i = 0; i < countOf(meta.taps()); ++i) {
+    const fb::Tap &tap = *meta.taps()->Get(i);
+    if (tap.slot() >= countOf(meta.slots()) || meta.slots()->Get(tap.slot())->space() != fb::Space::arena)
+      return MLC_REFUSE(TapSlot, ErrorCode::Corrupt, "%s: tap '%.60s': slot %u is no slot of the arena", name(),
+                        tap.name()->c_str(), tap.slot());
+  }
+  return {};
+}
+
+Status ProgramVerifier::verifyTables() {
+  MLC_TRY(checkNames());
+  MLC_TRY(checkMachine());
+  MLC_TRY(checkModel());
+  MLC_TRY(checkExtents());
+  MLC_TRY(checkSlots());
+  MLC_TRY(checkStates());
+  MLC_TRY(checkKernels());
+  MLC_TRY(checkCodes());
+  MLC_TRY(checkConstants());
+  return checkTaps();
+}
+
+} // namespace mlc

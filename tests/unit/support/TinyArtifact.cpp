@@ -1,0 +1,330 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "tests/unit/support/TinyArtifact.h"
+#include "runtime/core/Checked.h"
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <filesystem>
+#include <unistd.h>
+
+namespace mlc::test {
+namespace {
+
+using fb::DType;
+
+// Assembles the plan: slots, kernels and ops in the order they are asked for.
+class Assembler {
+public:
+  Assembler(TinyModel &model, const TinyOptions &options) : model(model), options(options), random(options.seed) {}
+
+  void assemble();
+
+private:
+  fb::ArtifactT &meta() { return model.metadata; }
+
+  // splitmix64, as a float in [-1, 1).
+  float uniform() {
+    uint64_t z = random += 0x9e3779b97f4a7c15;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+    return float(int64_t((z ^ (z >> 31)) >> 40)) * 0x1p-23f - 1;
+  }
+
+  uint32_t extent(const char *name, uint64_t bound) {
+    auto extent = std::make_unique<fb::ExtentT>();
+    extent->name = name;
+    extent->bound = bound;
+    meta().extents.push_back(std::move(extent));
+    return uint32_t(meta().extents.size() - 1);
+  }
+
+  fb::SlotT &newSlot(const std::string &name, DType type, std::vector<fb::Dim> dims) {
+    auto slot = std::make_unique<fb::SlotT>();
+    slot->name = name;
+    slot->dtype = type;
+    slot->dims = std::move(dims);
+    meta().slots.push_back(std::move(slot));
+    return *meta().slots.back();
+  }
+  uint32_t lastSlot() const { return uint32_t(model.metadata.slots.size() - 1); }
+
+  // [extent] or [extent, columns] in the arena; nothing is shared, so a test may look at every value.
+  uint32_t activation(const std::string &name, int extent, uint64_t columns, DType type = DType::f32) {
+    std::vector<fb::Dim> dims{fb::Dim(1, extent)};
+    if (columns)
+      dims.emplace_back(int64_t(columns), -1);
+    fb::SlotT &slot = newSlot(name, type, std::move(dims));
+    slot.offset = meta().arena_size;
+    uint64_t bytes = meta().extents[size_t(extent)]->bound * (columns ? columns : 1) * 4;
+    meta().arena_size = alignUp<uint64_t>(slot.offset + bytes, 64);
+    return lastSlot();
+  }
+
+  // Random values in the weights segment: offset + scale * uniform.
+  uint64_t constant(const std::string &name, uint64_t count, float scale, float offset, const fb::WeightDesc *desc) {
+    uint64_t start = alignUp<uint64_t>(model.weights.size(), 64);
+    model.weights.resize(start + count * sizeof(float));
+    for (uint64_t i = 0; i < count; ++i) {
+      float value = offset + scale * uniform();
+      memcpy(model.weights.data() + start + i * sizeof value, &value, sizeof value);
+    }
+    auto entry = std::make_unique<fb::ConstantT>();
+    entry->name = name;
+    entry->offset = start;
+    entry->size = count * sizeof(float);
+    entry->source = {name};
+    if (desc)
+      entry->weight = std::make_unique<fb::WeightDesc>(*desc);
+    meta().constants.push_back(std::move(entry));
+    return start;
+  }
+
+  uint32_t vectorWeight(const std::string &name, uint64_t count, float scale, float offset) {
+    uint64_t start = constant(name, count, scale, offset, nullptr);
+    fb::SlotT &slot = newSlot(name, DType::f32, {fb::Dim(int64_t(count), -1)});
+    slot.space = fb::Space::segment;
+    slot.offset = start;
+    return lastSlot();
+  }
+
+  // A packed weight is bytes to the plan; its descriptor says what they are.
+  uint32_t matrixWeight(const std::string &name, const fb::WeightDesc &desc, float scale) {
+    uint64_t start = constant(name, desc.n() * desc.k(), scale, 0, &desc);
+    fb::SlotT &slot = newSlot(name, DType::u8, {fb::Dim(int64_t(desc.n() * desc.k() * sizeof(float)), -1)});
+    slot.space = fb::Space::segment;
+    slot.offset = start;
+    return lastSlot();
+  }
+
+  static fb::WeightDesc rowsDesc(uint64_t n, uint64_t k) {
+    return fb::WeightDesc(n, k, 0, fb::WeightFormat::rows_f32, false);
+  }
+
+  uint32_t kernel(const char *name) {
+    for (size_t i = 0; i < meta().kernels.size(); ++i)
+      if (meta().kernels[i]->name == name)
+        return uint32_t(i);
+    auto entry = std::make_unique<fb::KernelT>();
+    entry->name = name;
+    entry->version = 1;
+    meta().kernels.push_back(std::move(entry));
+    return uint32_t(meta().kernels.size() - 1);
+  }
+
+  template <typename Attrs>
+  void call(const char *name, Attrs attrs, std::vector<uint32_t> inputs, std::vector<uint32_t> outputs,
+            std::vector<uint32_t> states = {}) {
+    fb::KernelCallT call;
+    call.kernel = kernel(name);
+    call.inputs = std::move(inputs);
+    call.outputs = std::move(outputs);
+    call.states = std::move(states);
+    call.attrs.Set(std::move(attrs));
+    auto op = std::make_unique<fb::OpT>();
+    op->location = std::string(name) + "." + std::to_string(block->ops.size());
+    op->body.Set(std::move(call));
+    block->ops.push_back(std::move(op));
+  }
+
+  uint32_t linear(const std::string &name, uint32_t x, uint64_t n, uint64_t k, int extent, int residual = -1) {
+    auto desc = rowsDesc(n, k);
+    uint32_t weight = matrixWeight(name, desc, 1.7f / sqrtf(float(k)));
+    uint32_t out = activation(name + ".out", extent, n);
+    std::vector<uint32_t> inputs{x, weight};
+    if (residual >= 0)
+      inputs.push_back(uint32_t(residual));
+    call("linear", fb::LinearAttrs(desc, false, false, residual >= 0), inputs, {out});
+    return out;
+  }
+
+  uint32_t norm(const std::string &name, uint32_t x, int extent) {
+    uint32_t weight = vectorWeight(name, options.hidden, 0.4f, 1);
+    uint32_t out = activation(name + ".out", extent, options.hidden);
+    call("rms_norm", fb::RmsNormAttrs(options.hidden, 1e-5f, 0), {x, weight}, {out});
+    return out;
+  }
+
+  uint32_t layer(unsigned index, uint32_t hidden, uint32_t angles);
+
+  TinyModel &model;
+  const TinyOptions &options;
+  uint64_t random;
+  int tokens = 0;
+  fb::BlockT *block = nullptr;
+};
+
+uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
+  std::string prefix = "l" + std::to_string(index) + ".";
+  unsigned qWidth = options.heads * options.headDim, kvWidth = options.kvHeads * options.headDim;
+
+  auto state = std::make_unique<fb::StateT>();
+  state->name = prefix + "kv";
+  state->kv = std::make_unique<fb::KvSpec>(options.kvHeads, options.headDim, options.kv, options.window);
+  meta().states.push_back(std::move(state));
+  uint32_t kv = uint32_t(meta().states.size() - 1);
+
+  uint32_t x = norm(prefix + "attn_norm", hidden, tokens);
+  uint32_t q = linear(prefix + "q", x, qWidth, options.hidden, tokens);
+  uint32_t k = linear(prefix + "k", x, kvWidth, options.hidden, tokens);
+  uint32_t v = linear(prefix + "v", x, kvWidth, options.hidden, tokens);
+  uint32_t qr = activation(prefix + "q_rot", tokens, qWidth), kr = activation(prefix + "k_rot", tokens, kvWidth);
+  call("rope", fb::RopeAttrs(options.heads, options.headDim, options.headDim, false), {q, angles}, {qr});
+  call("rope", fb::RopeAttrs(options.kvHeads, options.headDim, options.headDim, false), {k, angles}, {kr});
+  call("kv_append", fb::KvAppendAttrs(options.kvHeads, options.headDim), {kr, v}, {}, {kv});
+  uint32_t attended = activation(prefix + "attn", tokens, qWidth);
+  call("attention",
+       fb::AttentionAttrs(options.heads, options.kvHeads, options.headDim, 1 / sqrtf(float(options.headDim)), 0,
+                          options.window),
+       {qr}, {attended}, {kv});
+  uint32_t middle = linear(prefix + "o", attended, options.hidden, qWidth, tokens, int(hidden));
+
+  uint32_t y = norm(prefix + "mlp_norm", middle, tokens);
+  uint32_t gate = linear(prefix + "gate", y, options.inner, options.hidden, tokens);
+  uint32_t up = linear(prefix + "up", y, options.inner, options.hidden, tokens);
+  uint32_t act = activation(prefix + "act", tokens, options.inner);
+  call("gated_activation", fb::GatedActivationAttrs(fb::Activation::silu), {gate, up}, {act});
+  return linear(prefix + "down", act, options.hidden, options.inner, tokens, int(middle));
+}
+
+void Assembler::assemble() {
+  tokens = int(extent("tokens", options.batch));
+  int rows = int(extent("rows", options.rows));
+  auto function = std::make_unique<fb::FunctionT>();
+  function->name = "step";
+  function->body = std::make_unique<fb::BlockT>();
+  block = function->body.get();
+
+  uint32_t ids = activation("ids", tokens, 0, DType::i32), rowIds = activation("rows", rows, 0, DType::i32);
+  auto table = rowsDesc(options.vocab, options.hidden);
+  uint32_t embedding = matrixWeight("embedding", table, 1);
+  uint32_t hidden = activation("embedding.out", tokens, options.hidden);
+  call("embedding", fb::EmbeddingAttrs(table, 1), {ids, embedding}, {hidden});
+
+  unsigned half = options.headDim / 2;
+  uint32_t frequencies = vectorWeight("rope.frequencies", half, 0, 0);
+  meta().slots[frequencies]->dims = {fb::Dim(1, -1), fb::Dim(int64_t(half), -1)};
+  for (unsigned i = 0; i < half; ++i) {
+    float value = powf(options.ropeTheta, -2.0f * float(i) / float(options.headDim));
+    memcpy(model.weights.data() + meta().slots[frequencies]->offset + i * sizeof value, &value, sizeof value);
+  }
+  uint32_t angles = activation("angles", tokens, options.headDim);
+  call("rope_angles",
+       fb::RopeAnglesAttrs(options.headDim, fb::RopeScaling::default_, options.ropeTheta, 1, 1, options.context),
+       {frequencies}, {angles});
+
+  for (unsigned i = 0; i < options.layers; ++i)
+    hidden = layer(i, hidden, angles);
+  uint32_t chosen = activation("chosen", rows, options.hidden);
+  call("gather_rows", fb::GatherRowsAttrs(options.hidden), {hidden, rowIds}, {chosen});
+  uint32_t last = norm("final_norm", chosen, rows);
+  uint32_t logits = linear("head", last, options.vocab, options.hidden, rows);
+
+  function->inputs = {ids, rowIds};
+  function->outputs = {logits};
+  meta().functions.push_back(std::move(function));
+
+  auto segment = std::make_unique<fb::SegmentT>();
+  segment->size = model.weights.size();
+  meta().segments.push_back(std::move(segment));
+
+  auto info = std::make_unique<fb::ModelT>();
+  info->architecture = "llama";
+  info->name = "tiny";
+  info->vocab_size = options.vocab;
+  info->context = info->trained_context = options.context;
+  info->batch = options.batch;
+  info->rows = options.rows;
+  info->sequences = options.sequences;
+  info->end_tokens = {2};
+  info->sampling = std::make_unique<fb::SamplingT>();
+  meta().model = std::move(info);
+  meta().provenance = std::make_unique<fb::ProvenanceT>();
+  meta().provenance->version = "0.1.0";
+  meta().target = std::make_unique<fb::TargetT>();
+#if defined(__aarch64__)
+  meta().target->triple = "aarch64-unknown-linux-gnu";
+#else
+  meta().target->triple = "x86_64-unknown-linux-gnu";
+#endif
+}
+
+// The directory of this process's test files.
+struct Scratch {
+  std::string path;
+  Scratch() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "mlc-test-XXXXXX").string();
+    if (!mkdtemp(pattern.data()))
+      abort();
+    path = pattern;
+  }
+  ~Scratch() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+};
+
+[[noreturn]] void die(const Error &error) {
+  fprintf(stderr, "tiny artifact: %s\n", error.message());
+  abort();
+}
+
+} // namespace
+
+TinyModel makeTinyModel(const TinyOptions &options) {
+  TinyModel model;
+  Assembler(model, options).assemble();
+  return model;
+}
+
+void writeModel(const TinyModel &model, const std::string &path) {
+  auto writer = ArtifactWriter::create(path);
+  if (!writer)
+    die(writer.error());
+  if (Status begun = writer->begin(model.metadata); !begun)
+    die(begun.error());
+  if (Status written = writer->write(model.weights); !written)
+    die(written.error());
+  if (Status committed = writer->commit(); !committed)
+    die(committed.error());
+}
+
+AlignedBytes &AlignedBytes::operator=(std::span<const uint8_t> bytes) {
+  length = bytes.size();
+  storage.resize(ceilDiv<size_t>(length, 64));
+  if (length)
+    memcpy(data(), bytes.data(), length);
+  return *this;
+}
+
+AlignedBytes readBytes(const std::string &path) {
+  int descriptor = open(path.c_str(), O_RDONLY);
+  if (descriptor < 0)
+    die(Error(ErrorCode::Io, "%s: %s", path.c_str(), strerror(errno)));
+  std::vector<uint8_t> bytes(std::filesystem::file_size(path));
+  if (read(descriptor, bytes.data(), bytes.size()) != ssize_t(bytes.size()))
+    die(Error(ErrorCode::Io, "%s: %s", path.c_str(), strerror(errno)));
+  close(descriptor);
+  return AlignedBytes(bytes);
+}
+
+AlignedBytes modelBytes(const TinyModel &model) {
+  std::string path = temporaryPath("bytes.mlca");
+  writeModel(model, path);
+  AlignedBytes bytes = readBytes(path);
+  unlink(path.c_str());
+  return bytes;
+}
+
+std::string temporaryPath(const std::string &name) {
+  static Scratch scratch;
+  return scratch.path + "/" + name;
+}
+
+} // namespace mlc::test
