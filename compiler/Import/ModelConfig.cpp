@@ -5,7 +5,6 @@
 
 #include "compiler/Import/ModelConfig.h"
 
-#include "compiler/Import/Rope.h"
 #include "compiler/Support/Text.h"
 
 #include "llvm/ADT/Twine.h"
@@ -16,6 +15,14 @@
 using namespace llvm;
 
 namespace mlc {
+
+double yarnAttentionFactor(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
+
+double longropeAttentionFactor(double factor, int64_t originalContext) {
+  return factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(double(originalContext)));
+}
 
 int64_t coveredPositions(const ModelConfig &config) {
   const RopeConfig &rope = config.rope;
@@ -123,8 +130,6 @@ Error checkConfig(const ModelConfig &config) {
   bool isLong = rope.type == fb::RopeScaling::longrope;
   if (!tableFits(rope.shortFactors, isLong) || !tableFits(rope.longFactors, isLong))
     return fail("short_factor and long_factor of longrope must hold " + Twine(half) + " positive numbers each");
-  if (!rope.divisors.empty() && !tableFits(rope.divisors, true))
-    return fail("the RoPE frequency factors must be " + Twine(half) + " positive numbers");
   for (int64_t token : config.endTokens)
     if (token < 0 || token >= config.vocab)
       return fail("end token " + Twine(token) + " is outside the vocabulary of " + Twine(config.vocab));

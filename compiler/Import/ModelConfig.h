@@ -20,7 +20,7 @@
 
 namespace mlc {
 
-/// Rotary position embedding. Formulas: transformers' modeling_rope_utils.py; see Rope.h.
+/// Rotary position embedding. Formulas: transformers' modeling_rope_utils.py; the graph's rope_angles computes them.
 struct RopeConfig {
   fb::RopeScaling type = fb::RopeScaling::default_;
   double theta = 10000;
@@ -33,7 +33,7 @@ struct RopeConfig {
   bool truncate = true;
   double lowFrequencyFactor = 1, highFrequencyFactor = 4;
   std::vector<double> shortFactors, longFactors; // rotaryDim / 2 each, of longrope.
-  std::vector<float> divisors; // rotaryDim / 2, or none: divide the default inverse frequencies (GGUF's rope_freqs).
+  std::string factors; // A weight of rotaryDim / 2 values that divide the frequencies (GGUF's rope_freqs), or "".
 };
 
 /// What generation_config.json recommends; absent fields are the runtime's defaults.
@@ -72,6 +72,11 @@ struct ModelConfig {
   std::vector<int64_t> endTokens;
   SamplingDefaults sampling;
 };
+
+/// 0.1 mscale ln(factor) + 1, and 1 up to a factor of 1 (YaRN, arXiv 2309.00071, section 3.4).
+double yarnAttentionFactor(double factor, double mscale = 1);
+/// sqrt(1 + ln(factor) / ln(originalContext)), and 1 up to a factor of 1 (LongRoPE).
+double longropeAttentionFactor(double factor, int64_t originalContext);
 
 /// The most positions of a sequence that the model's form of position embedding covers.
 int64_t coveredPositions(const ModelConfig &config);

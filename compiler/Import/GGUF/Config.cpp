@@ -5,7 +5,6 @@
 
 #include "compiler/Import/GGUF/Config.h"
 
-#include "compiler/Import/Rope.h"
 #include "compiler/Support/Text.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -125,10 +124,9 @@ void parseRope(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
         factors->shape[0] != rope.rotaryDim / 2)
       return keys.refuse("tensor \"rope_freqs.weight\" is " + storageName(factors->storage) + " " +
                          shapeText(factors->shape) + ", F32 [" + Twine(rope.rotaryDim / 2) + "] is expected");
-    rope.divisors.resize(size_t(factors->shape[0]));
-    Checkpoint::readRows(*factors, 0, 1, rope.divisors.data());
-    if (rope.type != fb::RopeScaling::default_ && rope.type != fb::RopeScaling::linear)
+    if (rope.type != fb::RopeScaling::default_)
       keys.refuse("tensor \"rope_freqs.weight\" together with scaling \"" + printable(type) + "\" is not supported");
+    rope.factors = factors->name;
   }
 }
 

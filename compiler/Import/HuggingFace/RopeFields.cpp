@@ -5,7 +5,6 @@
 
 #include "compiler/Import/HuggingFace/RopeFields.h"
 
-#include "compiler/Import/Rope.h"
 #include "compiler/Support/Text.h"
 
 #include "llvm/ADT/StringSwitch.h"

@@ -6,7 +6,6 @@
 // config.json of both transformers generations, generation_config.json, RoPE tables and --rope.
 //
 #include "compiler/Import/HuggingFace/Config.h"
-#include "compiler/Import/Rope.h"
 #include "tests/unit/import/TestFiles.h"
 
 #include <gmock/gmock.h>
@@ -60,7 +59,6 @@ TEST(Config, BothGenerationsMeanTheSame) {
     EXPECT_FALSE(config.tied);
     EXPECT_THAT(config.endTokens, ElementsAre(2));
   }
-  EXPECT_EQ(inverseFrequencies(old.rope), inverseFrequencies(now.rope));
 }
 
 TEST(Config, Families) {
@@ -201,28 +199,6 @@ TEST(Rope, Override) {
   for (const char *bad : {"", "yarn", "yarn:", "yarn:0", "yarn:nan", "yarn:4,", "yarn:4,x=1", "yarn:4,original=0", "linear:-1",
                           "none:1", "ntk:2"})
     EXPECT_THAT(messageOf(overrideRope(changed, bad)), HasSubstr(std::string("--rope ") + bad)) << bad;
-}
-
-// Values from transformers' ROPE_INIT_FUNCTIONS with theta 10000, 8 rotating values, 512 positions.
-TEST(Rope, TablesEqualTransformers) {
-  RopeConfig rope;
-  rope.rotaryDim = 8;
-  rope.originalContext = 512;
-  auto table = [&] { return inverseFrequencies(rope)[0]; };
-  auto near = [](std::vector<float> wanted) { return testing::Pointwise(testing::FloatEq(), wanted); };
-  EXPECT_THAT(table(), near({1, 0.1f, 0.01f, 0.001f}));
-  rope.factor = 4;
-  rope.type = fb::RopeScaling::linear;
-  EXPECT_THAT(table(), near({0.25f, 0.025f, 0.0025f, 0.00025f}));
-  rope.type = fb::RopeScaling::yarn;
-  EXPECT_THAT(table(), near({1, 0.0625f, 0.00249999994f, 0.000250000012f}));
-  rope.type = fb::RopeScaling::llama3;
-  EXPECT_THAT(table(), near({1, 0.100000001f, 0.00249999994f, 0.000250000012f}));
-  rope.type = fb::RopeScaling::longrope;
-  rope.shortFactors = {1, 1.5, 2, 3};
-  rope.longFactors = {2, 4, 8, 16};
-  EXPECT_THAT(table(), near({1, 0.0666666701f, 0.00499999989f, 0.00033333333f}));
-  EXPECT_THAT(inverseFrequencies(rope)[1], near({0.5f, 0.0250000004f, 0.00124999997f, 6.2500003e-05f}));
 }
 
 } // namespace
