@@ -33,6 +33,9 @@ StringRef storageName(StorageType type) {
   }
 }
 
+// Far above any model, far below where sums of sizes overflow.
+static constexpr int64_t kMaxElements = int64_t(1) << 48;
+
 /// Values that are stored together, and the bytes they take.
 static std::pair<unsigned, unsigned> storageUnit(StorageType type) {
   switch (type) {
@@ -64,7 +67,7 @@ bool storageBytes(StorageType storage, ArrayRef<int64_t> shape, uint64_t &bytes)
   auto [elements, unitBytes] = storageUnit(storage);
   int64_t count = 1;
   for (int64_t extent : shape)
-    if (extent < 0 || !checkedMul(count, extent, count))
+    if (extent < 0 || !checkedMul(count, extent, count) || count > kMaxElements)
       return false;
   int64_t columns = shape.empty() ? 1 : shape.back();
   return columns % elements == 0 && checkedMul(uint64_t(count) / elements, uint64_t(unitBytes), bytes);

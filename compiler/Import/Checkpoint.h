@@ -41,7 +41,7 @@ struct TensorInfo {
 /// "[2, 3]".
 std::string shapeText(llvm::ArrayRef<int64_t> shape);
 
-/// The bytes of a tensor of `shape` in `storage`. False when the count overflows, or when a row is not whole blocks.
+/// The bytes of a tensor of `shape` in `storage`. False above 2^48 values, or when a row is not whole blocks.
 bool storageBytes(StorageType storage, llvm::ArrayRef<int64_t> shape, uint64_t &bytes);
 
 class Checkpoint {

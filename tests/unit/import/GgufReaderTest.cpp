@@ -94,7 +94,7 @@ TEST(GgufReader, RefusesByName) {
   EXPECT_THAT(one({33}, 2, 256), HasSubstr("no whole blocks of Q4_0"));
   EXPECT_THAT(one({uint64_t(1) << 60}, 0, 64), HasSubstr("too large"));
   EXPECT_THAT(one({uint64_t(1) << 31, uint64_t(1) << 31, 4}, 0, 64), HasSubstr("too large"));
-  EXPECT_THAT(one({uint64_t(1) << 50}, 0, 64), HasSubstr("leave the file"));
+  EXPECT_THAT(one({uint64_t(1) << 40}, 0, 64), HasSubstr("leave the file"));
   EXPECT_THAT(one({0}, 0, 0), HasSubstr("dimension of 0"));
   EXPECT_THAT(one({}, 0, 4), HasSubstr("0 dimensions"));
   EXPECT_THAT(one({1, 1, 1, 1, 1}, 0, 4), HasSubstr("5 dimensions"));
@@ -106,8 +106,9 @@ TEST(GgufReader, RefusesByName) {
   EXPECT_THAT(refusal(GgufWriter().u32("general.alignment", 48).build()), HasSubstr("general.alignment is 48"));
   EXPECT_THAT(refusal(GgufWriter().u32("general.alignment", 0).build()), HasSubstr("general.alignment is 0"));
   Writer deep;
+  deep.put(uint32_t(9));
   for (int i = 0; i < 100; ++i)
-    deep.put(uint32_t(9)).put(uint32_t(9)).put(uint64_t(1));
+    deep.put(uint32_t(9)).put(uint64_t(1));
   EXPECT_THAT(refusal(GgufWriter().raw("deep", deep).build()), HasSubstr("nests arrays deeper"));
   Writer huge;
   huge.put(uint32_t(9)).put(uint32_t(8)).put(uint64_t(1) << 61);
