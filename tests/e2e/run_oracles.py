@@ -33,6 +33,7 @@ TOLERANCE = 1e-4  # of the largest logit
 NOTICED = 10 * TOLERANCE  # an ablation moves the logits at least this far
 INTERPRETED = {"llama", "llama-dynamic", "qwen2-window", "gemma2", "smollm3", "phi3-longrope", "gguf-q4_k"}
 INTERPRETED_TOKENS = 4
+STORIES = {"stories260k-hf": "hf", "stories260k-gguf": "stories260K-f32.gguf"}
 
 
 class Failure(Exception):
@@ -217,6 +218,10 @@ def check_case(mlc, name, temporary):
     return failures, ", ".join(parts)
 
 
+def recorded_cases():
+    return sorted(n for n in os.listdir(ORACLES) if os.path.exists(os.path.join(ORACLES, n, "expected.json")))
+
+
 def check_stories(mlc, source, temporary):
     """A trained model that nobody on this project made, 200 tokens from BOS."""
     data = os.environ.get("MLC_SHARED_DATA", os.path.join(os.path.dirname(ROOT), "shared", "data"))
@@ -247,9 +252,7 @@ def main():
     p.add_argument("--timeout", type=float, default=120, help="seconds for one command")
     p.add_argument("--list", action="store_true", help="print the names of the cases")
     a = p.parse_args()
-    names = sorted(n for n in os.listdir(ORACLES) if os.path.exists(os.path.join(ORACLES, n, "expected.json")))
-    stories = {"stories260k-hf": "hf", "stories260k-gguf": "stories260K-f32.gguf"}
-    names += stories
+    names = [*recorded_cases(), *STORIES]
     if a.list:
         print("\n".join(names))
         return 0
@@ -262,8 +265,8 @@ def main():
 
     def check(name):
         with tempfile.TemporaryDirectory(prefix="mlc-oracle-") as temporary:
-            if name in stories:
-                return name, *check_stories(mlc, stories[name], temporary)
+            if name in STORIES:
+                return name, *check_stories(mlc, STORIES[name], temporary)
             return name, *check_case(mlc, name, temporary)
 
     counts = dict(passed=0, failed=0, skipped=0)
