@@ -1,0 +1,33 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Packing f32 rows into the CPU target's weight formats, and back. Deterministic: the same rows give the same bytes on
+// every host, however the rows are cut into blocks. Thread-safe: no state.
+//
+#pragma once
+
+#include "targets/cpu/pack/Layout.h"
+
+namespace mlc::cpu {
+
+/// The group of a quantized weight with k columns when `wanted` (32, 64 or 128) is asked: the largest of 32, 64, 128 not
+/// above `wanted` that divides k; `wanted` itself (with a padded tail) when none does.
+uint32_t chooseGroup(uint64_t k, uint32_t wanted);
+
+/// Packs rows [rowBegin, rowEnd) of a valid rows_* or panel_* descriptor. rowBegin is a multiple of 16, rowEnd too or n.
+/// `rows` is f32 [rowEnd - rowBegin][k] row-major; `out` receives the bytes [packedOffset(rowBegin),
+/// packedOffset(rowEnd)) of the weight. False when a quantized format meets a value that is not finite (nothing usable is
+/// written then). block_* weights are copied as they are, never packed.
+[[nodiscard]] bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const float *rows,
+                            uint8_t *out);
+
+/// Row `row` of a packed weight (any format) as f32[k]; `weight` is the whole weight, of any alignment.
+void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, float *out);
+
+/// Columns [begin, begin + count) of a block_* row, both multiples of the block; `row` points at the row's first block.
+/// Exact: the products of the format's definition, each rounded once to f32.
+void dequantizeBlocks(fb::WeightFormat format, const uint8_t *row, uint64_t begin, uint64_t count, float *out);
+
+} // namespace mlc::cpu
