@@ -206,8 +206,8 @@ std::vector<fb::PairSlot> TableBuilder::pairs() {
     size_t at = hashPair(left, right) & (slots.size() - 1);
     while (slots[at].left() != none && (slots[at].left() != left || slots[at].right() != right))
       at = (at + 1) & (slots.size() - 1);
-    if (slots[at].left() == none)
-      slots[at] = fb::PairSlot(left, right, symbol(rule.merged), rule.rank);
+    // Of rules for one pair the last one holds, as in the library the files are made for.
+    slots[at] = fb::PairSlot(left, right, symbol(rule.merged), rule.rank);
   }
   return slots;
 }
