@@ -92,6 +92,7 @@ struct Settings {
   bool byteFallback = false, whitespaceSuffix = false;
   int32_t unknown = 0, bos = 1, eos = 2, pad = -1;
   llvm::StringRef charsMap;
+  std::string unknownSurface = " \xe2\x81\x87 ";
   bool dummyPrefix = true, removeExtra = true, escape = true;
 };
 
@@ -119,6 +120,9 @@ bool readTrainer(llvm::StringRef bytes, Settings &settings) {
       break;
     case 43:
       settings.pad = int32_t(fields.asNumber());
+      break;
+    case 44:
+      settings.unknownSurface = fields.asBytes().str();
       break;
     }
   }
@@ -209,9 +213,10 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
     TokenEntry &token = model.tokens[id];
     token.decoded = withSpaces(token.text);
     token.mergeable = types[id] == Normal || types[id] == UserDefined;
-    token.special = types[id] == Control || types[id] == Unknown;
+    token.special = types[id] == Control;
     if (types[id] == Unknown) {
       model.unknown = uint32_t(id);
+      token.decoded = settings.unknownSurface;
     } else if (types[id] == Control || types[id] == UserDefined) {
       // User-defined pieces are found in the normalized text, control pieces only where the caller asks.
       bool user = types[id] == UserDefined;

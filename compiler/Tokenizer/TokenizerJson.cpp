@@ -63,7 +63,10 @@ llvm::Error Reader::put(llvm::StringRef text, uint64_t id) {
   std::optional<std::string> bytes = byteLevel ? bytesOfAlphabet(text) : text.str();
   token.text = bytes.value_or(text.str());
   token.mergeable = bytes.has_value();
-  ids.try_emplace(text, uint32_t(id));
+  // A Unigram list may hold a text twice; the library uses the last one.
+  if (auto earlier = idOf(text))
+    model.tokens[*earlier].mergeable = false;
+  ids[text] = uint32_t(id);
   return llvm::Error::success();
 }
 
