@@ -157,8 +157,7 @@ void DecoderBuilder::refuseUnused() {
     if (!problem.empty())
       return;
     StringRef name = tensor.name;
-    // Buffers that older versions stored; the frequencies follow from the configuration. rope_freqs may have been
-    // replaced by --rope.
+    // Buffers that older versions stored follow from the configuration; rope_freqs is part of it.
     if (used.contains(name) || name.ends_with("rotary_emb.inv_freq") || name.ends_with(".attn_rot_embd.weight") ||
         name == "rope_freqs.weight")
       continue;
@@ -221,11 +220,8 @@ Value DecoderBuilder::ropeAngles(Value batch) {
              llama3 = rope.type == fb::RopeScaling::llama3, longrope = rope.type == fb::RopeScaling::longrope;
   auto f64 = [&](bool wanted, double value) { return wanted ? builder.getF64FloatAttr(value) : FloatAttr(); };
   auto table = [&](const std::vector<double> &values) {
-    return longrope ? builder.getDenseF64ArrayAttr(values) : DenseF64ArrayAttr();
+    return values.empty() ? DenseF64ArrayAttr() : builder.getDenseF64ArrayAttr(values);
   };
-  FlatSymbolRefAttr factors;
-  if (!rope.factors.empty())
-    factors = weight(rope.factors, {rope.rotaryDim / 2});
   auto type = RankedTensorType::get({ShapedType::kDynamic, rope.rotaryDim}, builder.getF32Type());
   return builder.create<graph::RopeAnglesOp>(
       builder.getUnknownLoc(), type, batch, builder.getI64IntegerAttr(rope.rotaryDim),
@@ -235,7 +231,7 @@ Value DecoderBuilder::ropeAngles(Value batch) {
       builder.getI64IntegerAttr(scaled && rope.type != fb::RopeScaling::linear ? rope.originalContext : 0),
       f64(yarn, rope.betaFast), f64(yarn, rope.betaSlow), yarn ? builder.getBoolAttr(rope.truncate) : BoolAttr(),
       f64(llama3, rope.lowFrequencyFactor), f64(llama3, rope.highFrequencyFactor), table(rope.shortFactors),
-      table(rope.longFactors), factors);
+      table(rope.longFactors), table(rope.factors));
 }
 
 Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value batch) {

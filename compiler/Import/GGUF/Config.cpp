@@ -53,11 +53,13 @@ void parseRope(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
     return;
   if (factors->shape.size() != 1 || factors->storage != StorageType::rows_f32 ||
       factors->shape[0] != rope.rotaryDim / 2)
-    keys.refuse("tensor \"rope_freqs.weight\" is " + storageName(factors->storage) + " " + shapeText(factors->shape) +
-                ", F32 [" + Twine(rope.rotaryDim / 2) + "] is expected");
+    return keys.refuse("tensor \"rope_freqs.weight\" is " + storageName(factors->storage) + " " +
+                       shapeText(factors->shape) + ", F32 [" + Twine(rope.rotaryDim / 2) + "] is expected");
   if (rope.type != fb::RopeScaling::default_)
     keys.refuse("tensor \"rope_freqs.weight\" together with scaling \"" + printable(type) + "\" is not supported");
-  rope.factors = factors->name;
+  std::vector<float> values(size_t(factors->shape[0]));
+  Checkpoint::readRows(*factors, 0, 1, values.data());
+  rope.factors.assign(values.begin(), values.end());
 }
 
 void parseEndTokens(Keys &keys, const Metadata &metadata, ModelConfig &config) {
