@@ -130,6 +130,8 @@ Error checkConfig(const ModelConfig &config) {
   bool isLong = rope.type == fb::RopeScaling::longrope;
   if (!tableFits(rope.shortFactors, isLong) || !tableFits(rope.longFactors, isLong))
     return fail("short_factor and long_factor of longrope must hold " + Twine(half) + " positive numbers each");
+  if (!rope.factors.empty() && !tableFits(rope.factors, true))
+    return fail("the RoPE frequency factors must be " + Twine(half) + " positive numbers");
   for (int64_t token : config.endTokens)
     if (token < 0 || token >= config.vocab)
       return fail("end token " + Twine(token) + " is outside the vocabulary of " + Twine(config.vocab));

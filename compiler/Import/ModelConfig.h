@@ -33,7 +33,7 @@ struct RopeConfig {
   bool truncate = true;
   double lowFrequencyFactor = 1, highFrequencyFactor = 4;
   std::vector<double> shortFactors, longFactors; // rotaryDim / 2 each, of longrope.
-  std::string factors; // A weight of rotaryDim / 2 values that divide the frequencies (GGUF's rope_freqs), or "".
+  std::vector<double> factors; // rotaryDim / 2 that divide the frequencies, or none (GGUF's rope_freqs).
 };
 
 /// What generation_config.json recommends; absent fields are the runtime's defaults.

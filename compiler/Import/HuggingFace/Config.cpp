@@ -5,12 +5,12 @@
 
 #include "compiler/Import/HuggingFace/Config.h"
 
+#include "compiler/Import/Architectures/Architecture.h"
 #include "compiler/Import/HuggingFace/Fields.h"
 #include "compiler/Import/HuggingFace/RopeFields.h"
 #include "compiler/Import/MappedFile.h"
 #include "compiler/Support/Text.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -22,30 +22,6 @@ using nlohmann::json;
 
 namespace mlc::hf {
 namespace {
-
-constexpr int64_t kHeads = -2, kDerived = -3;
-
-/// What distinguishes the architectures' config classes: their names, the defaults of absent fields, the fields they
-/// have.
-struct Family {
-  const char *modelType, *causalClass;
-  int64_t kvHeads;       // Default of an absent num_key_value_heads: kHeads or a number; null always means the heads.
-  int64_t headDim;       // Default of an absent head_dim: kDerived (hidden / heads) or a number.
-  int64_t slidingWindow; // Default of an absent sliding_window; 0: none.
-  double eps, theta;
-  bool tied;
-  int64_t bos, eos; // -1: none.
-  bool attentionBias, mlpBias;
-};
-constexpr Family kFamilies[] = {
-    {"llama", "LlamaForCausalLM", kHeads, kDerived, 0, 1e-6, 1e4, false, 1, 2, true, true},
-    {"mistral", "MistralForCausalLM", 8, kDerived, 4096, 1e-6, 1e4, false, 1, 2, false, false},
-    {"qwen2", "Qwen2ForCausalLM", 32, kDerived, 4096, 1e-6, 1e4, false, -1, -1, false, false},
-    {"qwen3", "Qwen3ForCausalLM", 32, 128, 4096, 1e-6, 1e4, false, -1, -1, true, false},
-    {"gemma2", "Gemma2ForCausalLM", 4, 256, 4096, 1e-6, 1e4, true, 2, 1, true, false},
-    {"smollm3", "SmolLM3ForCausalLM", 4, kDerived, 0, 1e-6, 2e6, true, 128000, 128001, true, true},
-    {"phi3", "Phi3ForCausalLM", kHeads, kDerived, 0, 1e-5, 1e4, false, 1, 32000, false, false},
-};
 
 /// Fields of every configuration class that do not reach the computation.
 void ignoreCommon(Fields &fields) {
@@ -93,103 +69,11 @@ void ignoreCommon(Fields &fields) {
                           "rope_interleaved", "layer_norm_eps", "num_experts", "num_local_experts"});
 }
 
-fb::Activation parseActivation(Fields &fields, StringRef name, StringRef fallback) {
-  std::string text = fields.string(name).value_or(fallback.str());
-  if (text == "silu" || text == "swish")
-    return fb::Activation::silu;
-  if (text == "gelu_pytorch_tanh" || text == "gelu_new" || text == "gelu_fast")
-    return fb::Activation::gelu_tanh;
-  if (text == "gelu")
-    return fb::Activation::gelu_erf;
-  if (text == "relu")
-    return fb::Activation::relu;
-  if (text == "relu2")
-    return fb::Activation::relu2;
-  fields.refuse(name, "the activation is not supported");
-  return fb::Activation::silu;
-}
-
 /// An integer whose absence and null mean different things.
 int64_t integerOr(Fields &fields, StringRef name, int64_t absent, int64_t null) {
   bool present = fields.present(name);
   std::optional<int64_t> value = fields.integer(name);
   return value ? *value : present ? null : absent;
-}
-
-/// Windows per layer from layer_types, or from `byDefault` where the file has none.
-void parseWindows(Fields &fields, ModelConfig &config, int64_t window, function_ref<bool(int64_t)> byDefault) {
-  std::vector<std::string> types = fields.strings("layer_types");
-  config.windows.assign(size_t(config.layers), 0);
-  if (!types.empty() && int64_t(types.size()) != config.layers)
-    return fields.refuse("layer_types", "one entry for each of " + Twine(config.layers) + " layers is expected");
-  for (int64_t i = 0; i < config.layers; ++i) {
-    bool sliding = types.empty() ? byDefault(i) : types[size_t(i)] == "sliding_attention";
-    if (!types.empty() && !sliding && types[size_t(i)] != "full_attention" && types[size_t(i)] != "attention")
-      return fields.refuse("layer_types", "\"" + printable(types[size_t(i)]) + "\" is not supported");
-    if (sliding && window <= 0)
-      return fields.refuse("sliding_window", "layer " + Twine(i) + " slides, so a positive window is expected");
-    config.windows[size_t(i)] = sliding ? window : 0;
-  }
-}
-
-void parseSliding(Fields &fields, const Family &family, ModelConfig &config) {
-  std::string_view type = family.modelType;
-  int64_t window = 0;
-  if (type != "llama") {
-    window = integerOr(fields, "sliding_window", family.slidingWindow, 0);
-    if (window < 0 || (fields.has("sliding_window") && window == 0))
-      return fields.refuse("sliding_window", "a positive window or null is expected");
-  }
-  if (type == "qwen2" || type == "qwen3") {
-    int64_t full = fields.integer("max_window_layers").value_or(28);
-    if (!fields.boolean("use_sliding_window").value_or(false))
-      window = 0;
-    parseWindows(fields, config, window, [&](int64_t layer) { return window > 0 && layer >= full; });
-  } else if (type == "gemma2") {
-    parseWindows(fields, config, window, [](int64_t layer) { return layer % 2 == 0; });
-  } else if (type == "smollm3") {
-    if (!fields.boolean("use_sliding_window").value_or(false))
-      window = 0;
-    fields.ignore({"max_window_layers"});
-    parseWindows(fields, config, window, [&](int64_t layer) { return window > 0 && !config.rotates[size_t(layer)]; });
-  } else {
-    // llama and phi3 have no layer_types; mistral's class ignores it, other implementations do not.
-    config.windows.assign(size_t(config.layers), window);
-  }
-}
-
-void parseNoRope(Fields &fields, ModelConfig &config) {
-  std::vector<int64_t> flags = fields.integers("no_rope_layers");
-  int64_t interval = fields.integer("no_rope_layer_interval").value_or(4);
-  if (interval < 1)
-    return fields.refuse("no_rope_layer_interval", "at least 1 is expected");
-  if (fields.has("no_rope_layers") && int64_t(flags.size()) < config.layers)
-    return fields.refuse("no_rope_layers", "one entry for each of " + Twine(config.layers) + " layers is expected");
-  // Whatever the name says, 1 marks a layer that rotates.
-  for (int64_t i = 0; i < config.layers; ++i)
-    config.rotates[size_t(i)] = flags.empty() ? (i + 1) % interval != 0 : flags[size_t(i)] != 0;
-}
-
-void parseGemma(Fields &fields, ModelConfig &config) {
-  config.normOffset = 1;
-  config.sandwichNorms = true;
-  config.embeddingScale = std::sqrt(double(config.hidden));
-  std::optional<double> scalar = fields.number("query_pre_attn_scalar");
-  if (scalar && *scalar <= 0)
-    return fields.refuse("query_pre_attn_scalar", "a positive number is expected");
-  config.attentionScale = 1 / std::sqrt(scalar.value_or(256));
-  auto softcap = [&](const char *name, double absent) {
-    bool present = fields.present(name);
-    std::optional<double> value = fields.number(name);
-    if (value && *value <= 0)
-      fields.refuse(name, "a positive number or null is expected");
-    return value ? *value : present ? 0 : absent;
-  };
-  config.attentionSoftcap = softcap("attn_logit_softcapping", 50);
-  config.finalSoftcap = softcap("final_logit_softcapping", 30);
-  config.activation = parseActivation(fields, "hidden_activation", "gelu_pytorch_tanh");
-  if (fields.has("hidden_act") && parseActivation(fields, "hidden_act", "") != config.activation)
-    fields.refuse("hidden_act", "hidden_activation says otherwise");
 }
 
 void refuseQuantized(Fields &fields) {
@@ -203,15 +87,14 @@ void refuseQuantized(Fields &fields) {
     }
 }
 
-void parseFields(Fields &fields, const Family &family, ModelConfig &config) {
-  std::string_view type = family.modelType;
+void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &config) {
   ignoreCommon(fields);
   refuseQuantized(fields);
   std::vector<std::string> classes = fields.strings("architectures");
-  if (!classes.empty() && (classes.size() != 1 || classes[0] != family.causalClass))
-    fields.refuse("architectures", Twine("only ") + family.causalClass + " is supported");
+  if (!classes.empty() && (classes.size() != 1 || classes[0] != architecture.causalClass))
+    fields.refuse("architectures", Twine("only ") + architecture.causalClass + " is supported");
 
-  config.architecture = type;
+  config.architecture = architecture.name;
   config.hidden = fields.requiredInteger("hidden_size");
   config.layers = fields.requiredInteger("num_hidden_layers");
   config.heads = fields.requiredInteger("num_attention_heads");
@@ -220,51 +103,37 @@ void parseFields(Fields &fields, const Family &family, ModelConfig &config) {
   config.maxPositions = fields.requiredInteger("max_position_embeddings");
   if (!fields.failed() && (config.layers < 1 || config.layers > 4096))
     fields.refuse("num_hidden_layers", "1 to 4096 is expected");
-  if (!fields.failed() && (config.heads < 1 || config.heads > 65536 || config.hidden < 1))
-    fields.refuse("num_attention_heads", "1 to 65536 is expected, and a positive hidden_size");
+  if (!fields.failed() && (config.heads < 1 || config.heads > 65536))
+    fields.refuse("num_attention_heads", "1 to 65536 is expected");
+  if (!fields.failed() && (config.hidden < 1 || config.hidden > (1 << 20)))
+    fields.refuse("hidden_size", "1 to 1048576 is expected");
+  config.kvHeads = integerOr(fields, "num_key_value_heads", architecture.kvHeads, Architecture::kLikeHeads);
+  if (config.kvHeads == Architecture::kLikeHeads)
+    config.kvHeads = config.heads;
+  config.headDim = integerOr(fields, "head_dim", architecture.headDim, Architecture::kFromHidden);
   if (fields.failed())
     return;
-  config.kvHeads = integerOr(fields, "num_key_value_heads", family.kvHeads, kHeads);
-  if (config.kvHeads == kHeads)
-    config.kvHeads = config.heads;
-  config.headDim = integerOr(fields, "head_dim", family.headDim, kDerived);
-  if (config.headDim == kDerived) {
+  if (config.headDim == Architecture::kFromHidden) {
     if (config.hidden % config.heads)
       return fields.refuse("hidden_size", "without head_dim, a multiple of num_attention_heads is expected");
     config.headDim = config.hidden / config.heads;
   }
-  config.normEps = fields.number("rms_norm_eps").value_or(family.eps);
-  config.tied = fields.boolean("tie_word_embeddings").value_or(family.tied);
+  config.normEps = fields.number("rms_norm_eps").value_or(architecture.normEps);
+  config.tied = fields.boolean("tie_word_embeddings").value_or(architecture.tied);
   config.attentionScale = 1 / std::sqrt(double(config.headDim));
-  config.qkvBias = type == "qwen2";
-  if (family.attentionBias)
-    config.qkvBias = config.outputBias = fields.boolean("attention_bias").value_or(false);
-  else
-    fields.refuseUnlessOff({"attention_bias"});
-  if (family.mlpBias)
-    config.mlpBias = fields.boolean("mlp_bias").value_or(false);
-  else
-    fields.refuseUnlessOff({"mlp_bias"});
-  config.qkNorm = type == "qwen3";
-  config.fusedQkv = config.fusedGateUp = type == "phi3";
+  config.windows.assign(size_t(config.layers), 0);
   config.rotates.assign(size_t(config.layers), 1);
-  if (type == "smollm3")
-    parseNoRope(fields, config);
-  if (type == "gemma2")
-    parseGemma(fields, config);
-  else
-    config.activation = parseActivation(fields, "hidden_act", "silu");
-  parseSliding(fields, family, config);
-  parseRope(fields, family.theta, config);
+  architecture.readFields(fields, config);
+  parseRope(fields, architecture.theta, config);
 
   bool bosPresent = fields.present("bos_token_id"), eosPresent = fields.present("eos_token_id");
   if (std::optional<int64_t> bos = fields.integer("bos_token_id"))
     config.bos = *bos;
-  else if (!bosPresent && family.bos >= 0 && family.bos < config.vocab)
-    config.bos = family.bos;
+  else if (!bosPresent && architecture.bos >= 0 && architecture.bos < config.vocab)
+    config.bos = architecture.bos;
   config.endTokens = fields.integerOrList("eos_token_id");
-  if (!eosPresent && family.eos >= 0 && family.eos < config.vocab)
-    config.endTokens = {family.eos};
+  if (!eosPresent && architecture.eos >= 0 && architecture.eos < config.vocab)
+    config.endTokens = {architecture.eos};
 }
 
 std::string join(StringRef directory, StringRef name) {
@@ -285,17 +154,18 @@ Expected<ModelConfig> parseConfig(StringRef file, StringRef text) {
   auto type = document->find("model_type");
   if (type == document->end() || !type->is_string())
     return fail("model_type is missing; is it the config.json of a language model?");
-  const Family *family = find_if(kFamilies, [&](const Family &entry) { return *type == entry.modelType; });
-  if (family == std::end(kFamilies)) {
+  const Architecture *architecture = findArchitecture(type->get_ref<const std::string &>());
+  if (!architecture) {
     std::string names;
-    for (const Family &entry : kFamilies)
-      names += (names.empty() ? "" : ", ") + std::string(entry.modelType);
-    return fail("model_type \"" + printable(type->get<std::string>()) + "\" is not supported; supported are " + names);
+    for (const Architecture *entry : architectures())
+      names += (names.empty() ? "" : ", ") + std::string(entry->name);
+    return fail("model_type \"" + printable(type->get_ref<const std::string &>()) +
+                "\" is not supported; supported are " + names);
   }
   ModelConfig config;
   config.source = file.str();
   Fields fields(file, *document);
-  parseFields(fields, *family, config);
+  parseFields(fields, *architecture, config);
   if (Error error = fields.finish())
     return error;
   return config;
@@ -399,7 +269,6 @@ Expected<ModelConfig> readConfig(StringRef directory) {
   auto config = parseConfig(path, *text);
   if (!config)
     return config.takeError();
-  config->name = sys::path::filename(StringRef(directory).rtrim('/')).str();
   std::string generation = join(directory, "generation_config.json");
   if (sys::fs::exists(generation)) {
     auto generationText = readSmallFile(generation);

@@ -206,7 +206,7 @@ void Fields::refuseUnlessOff(std::initializer_list<const char *> names) {
 Error Fields::finish() {
   if (!failed())
     for (const auto &[name, value] : fields.items())
-      if (!known.count(name)) {
+      if (!known.count(name) && !value.is_null()) {
         refuse(name, "the field is not known and may change the result; remove it if it does not");
         break;
       }

@@ -78,9 +78,6 @@ void parseRope(Fields &fields, double defaultTheta, ModelConfig &config) {
   const json *parameters = fields.object("rope_parameters"), *scaling = fields.object("rope_scaling");
   double theta = positive(fields, "rope_theta", defaultTheta);
   double partial = fields.number("partial_rotary_factor").value_or(1);
-  // Only phi3's class has this field; there it takes precedence over the one in the RoPE object.
-  std::optional<int64_t> original =
-      phi3 ? fields.integer("original_max_position_embeddings").value_or(4096) : std::optional<int64_t>();
   if (parameters && scaling && *parameters != *scaling)
     return fields.refuse("rope_scaling", "rope_parameters says otherwise");
   static const json none = json::object();
@@ -117,11 +114,13 @@ void parseRope(Fields &fields, double defaultTheta, ModelConfig &config) {
   if (phi3 && rope.type != fb::RopeScaling::default_ && rope.type != fb::RopeScaling::longrope)
     inner.refuse("rope_type", "phi3 takes default and longrope");
 
+  // phi3 states it outside of the RoPE object, where it takes precedence.
+  int64_t outer = rope.originalContext;
   rope.originalContext = config.maxPositions;
   if (rope.type == fb::RopeScaling::yarn || rope.type == fb::RopeScaling::longrope ||
       rope.type == fb::RopeScaling::llama3) {
     std::optional<int64_t> own = inner.integer("original_max_position_embeddings");
-    rope.originalContext = original ? *original : own.value_or(config.maxPositions);
+    rope.originalContext = outer > 0 ? outer : own.value_or(config.maxPositions);
     if (rope.originalContext < 1)
       inner.refuse("original_max_position_embeddings", "a positive number is expected");
   }

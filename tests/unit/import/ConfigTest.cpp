@@ -44,9 +44,10 @@ std::string refusal(const std::string &type, const std::string &extra) {
 }
 
 TEST(Config, BothGenerationsMeanTheSame) {
-  ModelConfig old = parse("llama", R"("torch_dtype":"float32","rope_theta":5000.0,"rope_scaling":{"rope_type":"llama3",)"
-                                   R"("type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
-                                   R"("original_max_position_embeddings":32})");
+  ModelConfig old =
+      parse("llama", R"("torch_dtype":"float32","rope_theta":5000.0,"rope_scaling":{"rope_type":"llama3",)"
+                     R"("type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
+                     R"("original_max_position_embeddings":32})");
   ModelConfig now = parse("llama", R"("dtype":"float32","rope_parameters":{"rope_type":"llama3","rope_theta":5000.0,)"
                                    R"("factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
                                    R"("original_max_position_embeddings":32})");
@@ -82,7 +83,8 @@ TEST(Config, Families) {
   EXPECT_EQ(qwen3.headDim, 128);
   EXPECT_TRUE(qwen3.qkNorm && qwen3.qkvBias && qwen3.outputBias);
 
-  ModelConfig gemma = parse("gemma2", R"("query_pre_attn_scalar":16,"sliding_window":8,"final_logit_softcapping":null)");
+  ModelConfig gemma =
+      parse("gemma2", R"("query_pre_attn_scalar":16,"sliding_window":8,"final_logit_softcapping":null)");
   EXPECT_EQ(gemma.headDim, 256);
   EXPECT_EQ(gemma.attentionScale, 0.25);
   EXPECT_EQ(gemma.attentionSoftcap, 50);
@@ -111,7 +113,8 @@ TEST(Config, Families) {
 
 TEST(Config, RefusesByName) {
   EXPECT_THAT(refusal("mamba", ""), HasSubstr("model_type \"mamba\" is not supported"));
-  EXPECT_THAT(refusal("llama", R"("residual_multiplier":0.5)"), HasSubstr("residual_multiplier is 0.5: the field is not known"));
+  EXPECT_THAT(refusal("llama", R"("residual_multiplier":0.5)"),
+              HasSubstr("residual_multiplier is 0.5: the field is not known"));
   EXPECT_THAT(refusal("llama", R"("sliding_window":16)"), HasSubstr("sliding_window"));
   EXPECT_THAT(refusal("mistral", R"("attention_bias":true)"), HasSubstr("attention_bias is true"));
   EXPECT_THAT(refusal("llama", R"("hidden_act":"quick_gelu")"), HasSubstr("hidden_act is \"quick_gelu\""));
@@ -120,33 +123,77 @@ TEST(Config, RefusesByName) {
   EXPECT_THAT(refusal("llama", R"("head_dim":7)"), HasSubstr("RoPE rotates 7"));
   EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"ntk","factor":2.0})"), HasSubstr("rope_scaling.rope_type"));
   EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear"})"), HasSubstr("rope_scaling.factor is absent"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","factor":2.0,"mrope_section":[1]})"), HasSubstr("mrope_section"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","rope_type":"yarn","factor":2.0})"), HasSubstr("says otherwise"));
-  EXPECT_THAT(refusal("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1.0],"long_factor":[1.0]})"), HasSubstr("must hold 4"));
-  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"), HasSubstr("quantized by gptq"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","factor":2.0,"mrope_section":[1]})"),
+              HasSubstr("mrope_section"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","rope_type":"yarn","factor":2.0})"),
+              HasSubstr("says otherwise"));
+  EXPECT_THAT(refusal("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1.0],"long_factor":[1.0]})"),
+              HasSubstr("must hold 4"));
+  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"),
+              HasSubstr("quantized by gptq"));
   EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"awq"})"), HasSubstr("awq"));
   EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"bitsandbytes"})"), HasSubstr("bitsandbytes"));
-  EXPECT_THAT(refusal("llama", R"("architectures":["LlamaForSequenceClassification"])"), HasSubstr("only LlamaForCausalLM"));
+  EXPECT_THAT(refusal("llama", R"("architectures":["LlamaForSequenceClassification"])"),
+              HasSubstr("only LlamaForCausalLM"));
   EXPECT_THAT(refusal("qwen2", R"("layer_types":["full_attention"])"), HasSubstr("each of 4 layers"));
-  EXPECT_THAT(refusal("qwen2", R"("layer_types":["sliding_attention","full_attention","full_attention","full_attention"])"),
-              HasSubstr("sliding_window"));
+  EXPECT_THAT(
+      refusal("qwen2", R"("layer_types":["sliding_attention","full_attention","full_attention","full_attention"])"),
+      HasSubstr("sliding_window"));
   EXPECT_THAT(refusal("gemma2", R"("use_bidirectional_attention":true)"), HasSubstr("use_bidirectional_attention"));
   EXPECT_THAT(refusal("llama", R"("tie_word_embeddings":true,"tie_word_embeddings":false)"), HasSubstr("twice"));
-  EXPECT_THAT(messageOf(hf::parseConfig("config.json", R"({"model_type":"llama"})")), HasSubstr("hidden_size is absent"));
+  EXPECT_THAT(messageOf(hf::parseConfig("config.json", R"({"model_type":"llama"})")),
+              HasSubstr("hidden_size is absent"));
   EXPECT_THAT(messageOf(hf::parseConfig("config.json", "{}")), HasSubstr("model_type is missing"));
   EXPECT_THAT(messageOf(hf::parseConfig("config.json", "[1]")), HasSubstr("no JSON object"));
 }
 
 // Every field to null, 0, 1, -1, 2^60, 1e300, true, "", [] and {}: refused in one line, or read.
 TEST(Config, SurvivesMutatedFields) {
-  const std::vector<std::string> names = {"hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
-      "head_dim", "intermediate_size", "vocab_size", "max_position_embeddings", "rms_norm_eps", "rope_theta", "bos_token_id",
-      "eos_token_id", "hidden_act", "hidden_activation", "sliding_window", "use_sliding_window", "max_window_layers",
-      "layer_types", "no_rope_layers", "no_rope_layer_interval", "rope_scaling", "rope_parameters", "partial_rotary_factor",
-      "original_max_position_embeddings", "query_pre_attn_scalar", "attn_logit_softcapping", "final_logit_softcapping",
-      "attention_bias", "mlp_bias", "tie_word_embeddings", "quantization_config", "architectures", "unknown_field"};
-  const std::vector<std::string> values = {"null", "0", "1", "-1", "1152921504606846976", "1e300", "true", "\"\"", "[]", "{}",
-      R"({"rope_type":"yarn","factor":1e300})", R"({"type":"dynamic","factor":0.0})"};
+  const std::vector<std::string> names = {"hidden_size",
+                                          "num_hidden_layers",
+                                          "num_attention_heads",
+                                          "num_key_value_heads",
+                                          "head_dim",
+                                          "intermediate_size",
+                                          "vocab_size",
+                                          "max_position_embeddings",
+                                          "rms_norm_eps",
+                                          "rope_theta",
+                                          "bos_token_id",
+                                          "eos_token_id",
+                                          "hidden_act",
+                                          "hidden_activation",
+                                          "sliding_window",
+                                          "use_sliding_window",
+                                          "max_window_layers",
+                                          "layer_types",
+                                          "no_rope_layers",
+                                          "no_rope_layer_interval",
+                                          "rope_scaling",
+                                          "rope_parameters",
+                                          "partial_rotary_factor",
+                                          "original_max_position_embeddings",
+                                          "query_pre_attn_scalar",
+                                          "attn_logit_softcapping",
+                                          "final_logit_softcapping",
+                                          "attention_bias",
+                                          "mlp_bias",
+                                          "tie_word_embeddings",
+                                          "quantization_config",
+                                          "architectures",
+                                          "unknown_field"};
+  const std::vector<std::string> values = {"null",
+                                           "0",
+                                           "1",
+                                           "-1",
+                                           "1152921504606846976",
+                                           "1e300",
+                                           "true",
+                                           "\"\"",
+                                           "[]",
+                                           "{}",
+                                           R"({"rope_type":"yarn","factor":1e300})",
+                                           R"({"type":"dynamic","factor":0.0})"};
   for (const char *type : {"llama", "mistral", "qwen2", "qwen3", "gemma2", "smollm3", "phi3"}) {
     std::string base = text(type);
     for (const std::string &name : names)
@@ -169,11 +216,12 @@ TEST(Config, SurvivesMutatedFields) {
 
 TEST(Config, Generation) {
   ModelConfig config = parse("llama");
-  EXPECT_EQ(messageOf(hf::parseGenerationConfig("g.json",
-                                                R"({"eos_token_id":[2,5],"do_sample":true,"temperature":0.6,"top_k":20,)"
-                                                R"("top_p":0.9,"repetition_penalty":1.1,"transformers_version":"4"})",
-                                                config)),
-            "");
+  EXPECT_EQ(
+      messageOf(hf::parseGenerationConfig("g.json",
+                                          R"({"eos_token_id":[2,5],"do_sample":true,"temperature":0.6,"top_k":20,)"
+                                          R"("top_p":0.9,"repetition_penalty":1.1,"transformers_version":"4"})",
+                                          config)),
+      "");
   EXPECT_THAT(config.endTokens, ElementsAre(2, 5));
   EXPECT_EQ(config.sampling.topK, 20);
   EXPECT_TRUE(config.sampling.sample);
@@ -185,7 +233,8 @@ TEST(Config, Generation) {
 }
 
 TEST(Rope, Override) {
-  ModelConfig config = parse("llama", R"("rope_scaling":{"type":"yarn","factor":4.0,"original_max_position_embeddings":64})");
+  ModelConfig config =
+      parse("llama", R"("rope_scaling":{"type":"yarn","factor":4.0,"original_max_position_embeddings":64})");
   EXPECT_EQ(coveredPositions(config), 256);
   ModelConfig changed = config;
   EXPECT_EQ(messageOf(overrideRope(changed, "none")), "");
@@ -196,8 +245,8 @@ TEST(Rope, Override) {
   EXPECT_EQ(messageOf(overrideRope(changed = parse("llama"), "yarn:4,original=100")), "");
   EXPECT_EQ(coveredPositions(changed), 400);
   EXPECT_DOUBLE_EQ(changed.rope.attentionFactor, 0.1 * std::log(4.0) + 1);
-  for (const char *bad : {"", "yarn", "yarn:", "yarn:0", "yarn:nan", "yarn:4,", "yarn:4,x=1", "yarn:4,original=0", "linear:-1",
-                          "none:1", "ntk:2"})
+  for (const char *bad : {"", "yarn", "yarn:", "yarn:0", "yarn:nan", "yarn:4,", "yarn:4,x=1", "yarn:4,original=0",
+                          "linear:-1", "none:1", "ntk:2"})
     EXPECT_THAT(messageOf(overrideRope(changed, bad)), HasSubstr(std::string("--rope ") + bad)) << bad;
 }
 

@@ -212,11 +212,12 @@ TEST(GgufConfig, ReadsAndRefuses) {
   EXPECT_TRUE(config->rope.interleaved);
   EXPECT_THAT(config->endTokens, testing::ElementsAre(2));
   EXPECT_THAT(configRefusal(llama().u32("llama.strange", 1)), HasSubstr("llama.strange\" is not known"));
-  EXPECT_THAT(configRefusal(llama().u32("llama.expert_count", 8)), HasSubstr("expert_count\" is not 0"));
+  EXPECT_THAT(configRefusal(llama().u32("llama.expert_count", 8)), HasSubstr("expert_count\" is set"));
   EXPECT_THAT(configRefusal(llama().string("llama.rope.scaling.type", "longrope")), HasSubstr("longrope"));
-  EXPECT_THAT(configRefusal(GgufWriter().string("general.architecture", "rwkv")), HasSubstr("\"rwkv\" is not supported"));
+  EXPECT_THAT(configRefusal(GgufWriter().string("general.architecture", "rwkv")),
+              HasSubstr("\"rwkv\" is not supported"));
   EXPECT_THAT(configRefusal(llama().string("general.type", "adapter")), HasSubstr("adapter"));
-  EXPECT_THAT(configRefusal(llama().u32("llama.vocab_size", 17)), HasSubstr("vocab_size is 17"));
+  EXPECT_THAT(configRefusal(llama().u32("llama.vocab_size", 17)), HasSubstr("vocab_size\" is 17"));
   EXPECT_THAT(configRefusal(llama().u32("tokenizer.ggml.eot_token_id", 16)), HasSubstr("end token 16"));
 }
 

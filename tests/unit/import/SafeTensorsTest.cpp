@@ -51,9 +51,13 @@ TEST(SafeTensors, RefusesByName) {
   EXPECT_THAT(one(R"("dtype":"F32","shape":[2],"data_offsets":[4,12])", 12), HasSubstr("a gap"));
   EXPECT_THAT(one(R"("dtype":"F32","shape":[2],"data_offsets":[0,8],"extra":1)", 8), HasSubstr("exactly dtype"));
   EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                      R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})", 12), HasSubstr("an overlap"));
+                      R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                      12),
+              HasSubstr("an overlap"));
   EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                      R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 8), HasSubstr("twice"));
+                      R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                      8),
+              HasSubstr("twice"));
   EXPECT_THAT(refusal("[]", 0), HasSubstr("no JSON object"));
   EXPECT_THAT(refusal("{", 0), HasSubstr("not valid JSON"));
   EXPECT_THAT(refusal(R"({"__metadata__":{"a":1}})", 0), HasSubstr("__metadata__"));
