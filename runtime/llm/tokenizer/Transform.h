@@ -15,7 +15,7 @@ namespace mlc {
 class Transformer {
 public:
   Transformer(const TokenizerView &view, const Allocator &allocator)
-      : view(&view), allocator(allocator), matcher(allocator), codes(allocator), classes(allocator),
+      : view(&view), matcher(allocator), codes(allocator), classes(allocator),
         sortedCodes(allocator), sortedClasses(allocator) {}
 
   /// Text larger than this is an error from here on: tables could otherwise grow it without end.
@@ -34,7 +34,6 @@ private:
   Status append(Scratch<char> &out, std::string_view text);
 
   const TokenizerView *view;
-  Allocator allocator;
   size_t most = 0;
   Matcher matcher;
   Scratch<uint32_t> codes;
