@@ -23,7 +23,7 @@ public:
   /// What kernels see as state `state` from now on.
   void bindKvState(uint32_t state, const KvStateView &view);
 
-  /// Sets an extent of the next runs; 1 <= value <= its bound.
+  /// Sets an extent of the next runs; 0 <= value <= its bound.
   Status setExtent(uint32_t extent, int64_t value);
   int64_t extent(uint32_t extent) const { return extents[extent]; }
 
@@ -40,29 +40,30 @@ public:
 private:
   Executor() = default;
   ~Executor() = default;
-  /// Where an extent's value goes when it changes.
+  /// An operand whose dimensions follow an extent.
   struct Patch {
-    uint32_t view, axis, extent;
-    int64_t factor;
+    uint32_t view, slot;
   };
-  void place(TensorView &view, uint32_t slot);
-  Status runOps(Plan::Range range, unsigned depth);
+  Status build();
+  Status listPatches();
+  void resolveView(TensorView &view, uint32_t slot) const;
+  Status runOps(Plan::Range range);
+  Status runLoop(const Plan::Loop &loop);
   Status runCode(const Plan::CodeCall &call, const char *location);
-  Status runLoop(const Plan::Loop &loop, const char *location, unsigned depth);
-  int64_t dim(const fb::Dim &dim) const;
+  void runKernel(const Plan::KernelCall &call);
 
   const Plan *plan = nullptr;
   WorkerPool *pool = nullptr;
   Allocator allocator{};
-  OwnedArray<uint8_t> arena, scratch;
-  size_t sharedScratch = 0, workerScratch = 0;
+  OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
+  size_t workerStride = 0;
   OwnedArray<int64_t> extents;
-  OwnedArray<TensorView> views;         // One per operand of a kernel call.
-  OwnedArray<KvStateView> stateViews;   // One per state operand of a kernel call.
-  OwnedArray<Patch> patches;            // Sorted by extent.
-  OwnedArray<uint32_t> patchBegin;      // patches of extent e: [patchBegin[e], patchBegin[e + 1]).
-  OwnedArray<void *> codeBuffers;
-  OwnedArray<int64_t> codeDims;
+  OwnedArray<uint8_t *> slotData;     // Of every slot.
+  OwnedArray<TensorView> views;       // One per operand of a kernel call.
+  OwnedArray<KvStateView> stateViews; // One per state operand of a kernel call.
+  OwnedArray<Patch> patches;          // By extent:
+  OwnedArray<uint32_t> patchBegin;    // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
+  OwnedArray<void *> codeBuffers;     // One per slot of a code call.
   const BatchView *batch = nullptr;
   const std::atomic<bool> *cancel = nullptr;
 };

@@ -24,7 +24,7 @@ struct ModelOptions {
   /// Threads that compare digests.
   unsigned threads = 1;
   /// The best ISA form that may be used.
-  Isa isa = Isa::avx512vnni;
+  Isa isa = machineIsa();
   const Allocator *allocator = nullptr; // null: systemAllocator()
 };
 
@@ -41,16 +41,20 @@ class Model {
 public:
   /// Opens and verifies `path`. Error messages begin with the path.
   static Result<Model *> open(const char *path, const ModelOptions &options = {});
+  /// The same from bytes that the caller keeps, 64-byte aligned; without code objects.
+  static Result<Model *> fromMemory(std::span<const uint8_t> bytes, const ModelOptions &options = {});
   static void destroy(Model *model);
 
-  const char *path() const { return pathText.data(); }
+  /// The path as given, fit for one line of a message.
+  const char *name() const { return artifact->name(); }
   const ModelBounds &bounds() const { return limits; }
   const fb::Artifact &metadata() const { return plan->metadata(); }
   const Plan &executionPlan() const { return *plan; }
   /// The digest that binds exported states to this artifact.
-  uint64_t digest() const { return artifactDigest; }
+  uint64_t digest() const { return artifact->digest(); }
+  uint64_t fileBytes() const { return artifact->fileSize(); }
   /// Null when the artifact was compiled without a tokenizer.
-  const Tokenizer *tokenizer() const { return tokenizerPresent ? &tokenizerStorage : nullptr; }
+  const Tokenizer *tokenizer() const { return text ? &*text : nullptr; }
   bool isEndToken(int32_t token) const;
   /// The sampling that the checkpoint recommends, or null.
   const fb::Sampling *recommendedSampling() const { return metadata().model()->sampling(); }
@@ -65,16 +69,16 @@ public:
 private:
   Model() = default;
   ~Model() = default;
-  Status load(const char *path, const ModelOptions &options);
+  static Result<Model *> make(const char *path, std::span<const uint8_t> bytes, const ModelOptions &options);
+  Status load(const ModelOptions &options);
+  Status findEntry();
+  Status checkStates() const;
 
   Allocator memory{};
-  OwnedArray<char> pathText;
   std::optional<Artifact> artifact;
   Owned<Plan> plan;
-  Tokenizer tokenizerStorage;
-  bool tokenizerPresent = false;
+  std::optional<Tokenizer> text;
   ModelBounds limits;
-  uint64_t artifactDigest = 0;
   Entry stepEntry{};
 };
 

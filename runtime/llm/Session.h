@@ -111,28 +111,37 @@ private:
   struct Slot {
     int64_t length = 0;
     int64_t formLength = 0;
-    int64_t committedLength = -1; // Of a pending import, once its commit record has come.
+    // Of a pending import: what has arrived, and what its commit record says (length -1: not here yet).
+    uint64_t chunks = 0, chunksExpected = 0;
+    int64_t importLength = -1;
     uint16_t generation = 0;
     SlotState state = SlotState::free;
     bool inStep = false;
   };
   Status build(const Model &model, const SessionOptions &options);
-  Result<uint32_t> slotOf(SequenceId id, SlotState wanted) const;
+  Status buildTransfer();
+  Status writeChunk(const StateChunk &chunk, const ExportSink &sink);
+  Result<uint32_t> sequenceSlot(SequenceId id, bool importing = false) const;
   Result<uint32_t> snapshotSlot(SnapshotId id) const;
-  Result<uint32_t> takeSlot(uint32_t begin, uint32_t end, SlotState state);
+  uint32_t takeSlot(uint32_t begin, uint32_t end, SlotState state);
   void freeSlot(uint32_t slot);
-  Status checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows, int64_t &tokens);
+  void copySlot(uint32_t from, uint32_t to);
+  uint32_t handle(uint32_t slot) const { return uint32_t(slots[slot].generation) << 16 | slot; }
+  Result<int64_t> checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows);
+  Status reserveStep(std::span<const StepSegment> segments);
+  StateStore *storeOf(uint32_t state);
 
   const Model *theModel = nullptr;
   Allocator allocator{};
   SessionOptions limits;
-  WorkerPool *pool = nullptr;
+  Owned<WorkerPool> pool;
   Owned<KvStore> kv;
   Owned<Executor> executor;
   OwnedArray<Slot> slots;               // Sequences (imports among them), then snapshots.
-  OwnedArray<StateStore *> stores;      // Every store of the artifact's states.
+  StateStore *stores[1] = {};           // Every store of the artifact's states.
   OwnedArray<BatchSegment> segmentArray;
   OwnedArray<uint8_t> chunkBuffer;
+  size_t payloadOffset = 0;
   std::atomic<bool> cancelled{false};
 };
 

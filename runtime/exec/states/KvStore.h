@@ -18,7 +18,7 @@ namespace mlc {
 struct KvStoreOptions {
   uint32_t slots = 1;     // Sequences, snapshots and pending imports together.
   uint32_t sequences = 1; // Slots [0, sequences) take part in steps.
-  uint32_t imports = 0;   // The last `imports` slots are for imports.
+  uint32_t imports = 0;   // Most slots that are being imported at a time.
   int64_t context = 0;    // Most positions of a slot.
   int64_t batch = 1;      // Most positions reserved at once.
   uint64_t memory = 0;    // Bytes of all pools; 0: `sequences` sequences of `context` positions.
@@ -75,7 +75,11 @@ private:
   }
   Held &held(uint32_t slot, uint32_t kv) { return heldPages[size_t(slot) * kvs.size() + kv]; }
   const Held &held(uint32_t slot, uint32_t kv) const { return heldPages[size_t(slot) * kvs.size() + kv]; }
+  static constexpr uint32_t kNoSlot = ~0u;
+  Status build(std::span<const fb::State *const> states);
+  /// Positions received by the pages of a slot that is being imported; null when too many slots are.
   uint64_t *masks(uint32_t slot, uint32_t kv);
+  void dropImport(uint32_t slot);
   void dropFrom(uint32_t slot, uint32_t kv, uint32_t page);
   void dropBelow(uint32_t slot, uint32_t kv, uint32_t page);
   Status exhausted(uint32_t kv) const;
@@ -89,7 +93,8 @@ private:
   uint32_t poolCount = 0;
   OwnedArray<uint32_t> tables;
   OwnedArray<Held> heldPages;
-  OwnedArray<uint64_t> importMasks;       // Positions received, one bit each, of a page of an import slot.
+  OwnedArray<uint64_t> importMasks; // [import][kv][page]: the positions received, one bit each.
+  OwnedArray<uint32_t> importOwners;
   OwnedArray<const uint32_t *> segmentTables; // [kv][segment]
 };
 

@@ -7,7 +7,7 @@
 //
 #pragma once
 
-#include "runtime/core/Memory.h"
+#include "runtime/core/Owned.h"
 
 namespace mlc {
 
