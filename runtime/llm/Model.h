@@ -71,8 +71,6 @@ private:
   ~Model() = default;
   static Result<Model *> make(const char *path, std::span<const uint8_t> bytes, const ModelOptions &options);
   Status load(const ModelOptions &options);
-  Status findEntry();
-  Status checkStates() const;
 
   Allocator memory{};
   std::optional<Artifact> artifact;
