@@ -61,15 +61,27 @@ static Result<GenerateResult> cancelledOr(const Error &error, GenerateResult res
   return result;
 }
 
-Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
-                                const GenerateOptions &options) {
-  double start = monotonicMs();
+Status checkPrompt(const Session &session, SequenceId sequence, std::span<const int32_t> prompt) {
   MLC_ASSIGN(int64_t held, session.length(sequence));
   if (prompt.empty())
     return Error(ErrorCode::InvalidArgument, "the prompt is empty; give at least one token");
   if (prompt.size() > session.context() - uint64_t(held))
     return Error(ErrorCode::OutOfRange, "a prompt of %zu tokens after %lld does not fit the context of %llu",
                  prompt.size(), (long long)held, (unsigned long long)session.context());
+  for (int32_t token : prompt)
+    if (token < 0 || uint64_t(token) >= session.model().bounds().vocab)
+      return Error(ErrorCode::OutOfRange, "token id %d is outside the vocabulary of %llu", token,
+                   (unsigned long long)session.model().bounds().vocab);
+  return {};
+}
+
+Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
+                                const GenerateOptions &options) {
+  double start = monotonicMs();
+  MLC_TRY(checkPrompt(session, sequence, prompt));
+  MLC_ASSIGN(int64_t held, session.length(sequence));
+  if (!held)
+    MLC_TRY(session.setPromptLength(sequence, int64_t(prompt.size())));
   const Model &model = session.model();
   MLC_ASSIGN(Sampler sampler, Sampler::create(model.bounds().vocab, options.sampling, options.bias));
   sampler.acceptPrompt(prompt);

@@ -43,6 +43,9 @@ struct GenerateResult {
 Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
                                 const GenerateOptions &options);
 
+/// Whether `prompt` can follow what `sequence` holds: not empty, ids of the vocabulary, inside the context.
+Status checkPrompt(const Session &session, SequenceId sequence, std::span<const int32_t> prompt);
+
 /// Milliseconds of the monotonic clock.
 double monotonicMs();
 

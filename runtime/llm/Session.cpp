@@ -125,15 +125,31 @@ static Error noSequence(uint64_t sequences) {
                (unsigned long long)sequences);
 }
 
-Result<SequenceId> Session::createSequence(int64_t promptLength) {
-  if (promptLength < 0 || uint64_t(promptLength) > limits.context)
+/// A prompt length that the context holds.
+static Status checkPromptLength(int64_t length, uint64_t context) {
+  if (length < 0 || uint64_t(length) > context)
     return Error(ErrorCode::OutOfRange, "a prompt of %lld tokens is longer than the context of %llu",
-                 (long long)promptLength, (unsigned long long)limits.context);
+                 (long long)length, (unsigned long long)context);
+  return {};
+}
+
+Result<SequenceId> Session::createSequence(int64_t promptLength) {
+  MLC_TRY(checkPromptLength(promptLength, limits.context));
   uint32_t slot = takeSlot(0, uint32_t(limits.sequences), SlotState::live);
   if (slot == limits.sequences)
     return noSequence(limits.sequences);
   slots[slot].formLength = promptLength;
   return SequenceId(handle(slot));
+}
+
+Status Session::setPromptLength(SequenceId sequence, int64_t promptLength) {
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  MLC_TRY(checkPromptLength(promptLength, limits.context));
+  if (slots[slot].length)
+    return Error(ErrorCode::InvalidArgument, "sequence %#x holds %lld positions: its prompt length is fixed",
+                 uint32_t(sequence), (long long)slots[slot].length);
+  slots[slot].formLength = promptLength;
+  return {};
 }
 
 Status Session::destroySequence(SequenceId sequence) {

@@ -62,6 +62,8 @@ public:
   /// An empty sequence. `promptLength`: tokens of the complete prompt, which fixes a RoPE form that depends on length;
   /// 0 takes the length of its first segment.
   Result<SequenceId> createSequence(int64_t promptLength = 0);
+  /// Sets promptLength of a sequence that holds no position yet.
+  Status setPromptLength(SequenceId sequence, int64_t promptLength);
   Status destroySequence(SequenceId sequence);
   /// A new sequence with the same positions; memory is shared until one of them writes.
   Result<SequenceId> fork(SequenceId sequence);
