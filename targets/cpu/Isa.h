@@ -1,0 +1,22 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// ISA forms by name, for options and messages. The limit that a test or MLC_ISA sets is passed to findKernel; there is
+// no state.
+//
+#pragma once
+
+#include "runtime/exec/Kernel.h"
+
+namespace mlc {
+
+/// "portable", "avx2" or "avx512vnni".
+const char *isaName(Isa isa);
+/// The form of that name; InvalidArgument names the ones there are.
+Result<Isa> parseIsa(const char *name);
+/// The lesser of `limit` and what the machine runs.
+Isa limitedIsa(Isa limit);
+
+} // namespace mlc

@@ -1,0 +1,109 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the kernel sources share: the forms' table, and the checks of operands. Every check names the operand.
+//
+#pragma once
+
+#include "runtime/exec/Kernel.h"
+#include "targets/cpu/pack/Layout.h"
+
+namespace mlc::cpu {
+
+#if defined(__x86_64__)
+constexpr unsigned kIsaForms = 3;
+#else
+constexpr unsigned kIsaForms = 1;
+#endif
+
+extern const KernelDef addRmsNormKernels[kIsaForms], attentionKernels[kIsaForms], binaryKernels[kIsaForms],
+    gatedActivationKernels[kIsaForms], linearKernels[kIsaForms], quantizeRowsKernels[kIsaForms],
+    rmsNormKernels[kIsaForms], ropeKernels[kIsaForms], unaryKernels[kIsaForms];
+extern const KernelDef copyKernel, embeddingKernel, gatherRowsKernel, kvAppendKernel, ropeAnglesKernel;
+
+/// Defines the forms of a kernel whose run is a template over the form's index.
+#if defined(__x86_64__)
+#define MLC_KERNEL_FORMS(VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                          \
+  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>},                            \
+                                         {NAME, 1, Isa::avx2, CHECK, SCRATCH, RUN<1>},                                 \
+                                         {NAME, 1, Isa::avx512vnni, CHECK, SCRATCH, RUN<2>}};
+#else
+#define MLC_KERNEL_FORMS(VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                          \
+  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>}};
+#endif
+
+/// Exactly so many operands.
+Status checkCounts(const KernelCallInfo &call, size_t inputs, size_t outputs, size_t states = 0);
+/// A matrix [any, columns] of `dtype` with contiguous rows that do not overlap.
+Status checkMatrix(const TensorView &view, const char *what, DType dtype, uint64_t columns);
+/// A contiguous vector [length] of `dtype`.
+Status checkVector(const TensorView &view, const char *what, DType dtype, uint64_t length);
+/// A weight as `desc` says it: u8 [bytes], or the plain dtype [n, k], contiguous.
+Status checkWeight(const TensorView &view, const fb::WeightDesc &desc);
+/// All inputs in [0, inputs) and all outputs have the same leading extent, fixed or `tokens` alike.
+Status checkSameRows(const KernelCallInfo &call, size_t inputs);
+/// Axis 0 of every input in [0, inputs) and of every output is the step's tokens.
+Status checkTokenRows(const KernelCallInfo &call, size_t inputs);
+/// The state `call.states[0]` is a KV state of that shape.
+Status checkKvState(const KernelCallInfo &call, uint64_t kvHeads, uint64_t headDim);
+/// The same rank and dims; rows of the last axis contiguous; dtypes equal.
+Status checkSameShape(const TensorView &a, const TensorView &b, const char *what);
+/// The attributes as a T, or an error naming the kernel.
+template <typename T> Result<const T *> attrsOrError(const KernelCallInfo &call, const char *kernel) {
+  if (const T *attrs = call.attrsAs<T>())
+    return attrs;
+  return Error(ErrorCode::Corrupt, "%s: the call carries another kernel's attributes", kernel);
+}
+/// |value| < infinity.
+constexpr bool finite(float value) { return __builtin_fabsf(value) <= 3.4028234e38f; }
+
+/// The rows that all of `views` have now; 0 when a view's columns are not those that check() saw. An extent on another
+/// axis than the first can therefore never widen an access.
+inline int64_t commonRows(std::initializer_list<std::pair<const TensorView *, uint64_t>> views) {
+  int64_t rows = INT64_MAX;
+  for (auto [view, columns] : views) {
+    if (uint64_t(view->dims[1]) != columns)
+      return 0;
+    rows = view->dims[0] < rows ? view->dims[0] : rows;
+  }
+  return rows;
+}
+
+/// Calls fn(pointers, length) for every contiguous run along the last axis of views of one shape (the shape that all of
+/// them have now), split over the pool.
+template <size_t N, typename F>
+void forEachRun(WorkerPool *pool, const TensorView *const (&views)[N], size_t elementSize, F &&fn) {
+  unsigned rank = views[0]->rank;
+  int64_t dims[kMaxRank], outer = 1, inner = 1;
+  for (unsigned a = 0; a < rank; ++a) {
+    dims[a] = views[0]->dims[a];
+    for (const TensorView *view : views)
+      dims[a] = view->dims[a] < dims[a] ? view->dims[a] : dims[a];
+    if (a + 1 < rank)
+      outer *= dims[a];
+    else
+      inner = dims[a];
+  }
+  if (outer <= 0 || inner <= 0)
+    return;
+  // A run is cut in pieces so that one long row is shared too. Elementwise: borders do not change results.
+  constexpr int64_t kPiece = 4096;
+  int64_t pieces = ceilDiv(inner, kPiece), grain = inner >= kPiece ? 2 : ceilDiv<int64_t>(2 * kPiece, inner);
+  pool->parallelFor(outer * pieces, grain, [&](int64_t begin, int64_t end, unsigned) {
+    for (int64_t item = begin; item < end; ++item) {
+      int64_t index = item / pieces, first = item % pieces * kPiece;
+      uint8_t *pointers[N];
+      for (size_t v = 0; v < N; ++v) {
+        int64_t offset = first, rest = index;
+        for (unsigned a = rank - 1; a-- > 0; rest /= dims[a])
+          offset += rest % dims[a] * views[v]->strides[a];
+        pointers[v] = static_cast<uint8_t *>(views[v]->data) + offset * int64_t(elementSize);
+      }
+      fn(pointers, inner - first < kPiece ? inner - first : kPiece);
+    }
+  });
+}
+
+} // namespace mlc::cpu

@@ -1,0 +1,82 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// linear with float products. Each output is summed over k one by one with fused multiply-adds (portable x86: multiply,
+// then add), whatever the blocking; then bias, then residual are added.
+//
+#include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/simd/Gemm.h"
+
+namespace mlc::cpu {
+namespace MLC_ISA_NS {
+namespace {
+
+/// Columns [begin, begin + count) of panel `panel` as f32 [count][16]: in place, or in `tile`.
+const float *panelTile(const LinearFloat &a, int64_t panel, int64_t begin, int64_t count, float *tile, float *row) {
+  const uint8_t *w = a.weight + panel * a.panelBytes;
+  switch (a.source) {
+  case LinearFloat::panelF32:
+    return reinterpret_cast<const float *>(w) + begin * kLanes;
+  case LinearFloat::panelF16:
+    for (int64_t i = 0; i < count; ++i)
+      store(tile + i * kLanes, loadF16(w + (begin + i) * 32));
+    return tile;
+  case LinearFloat::panelBf16:
+    for (int64_t i = 0; i < count; ++i)
+      store(tile + i * kLanes, loadBf16(w + (begin + i) * 32));
+    return tile;
+  case LinearFloat::rows:
+    break;
+  }
+  for (int64_t r = 0; r < kPanelColumns; ++r) {
+    int64_t n = panel * kPanelColumns + r;
+    if (n < a.n)
+      a.unpack(a, n, begin, count, row);
+    for (int64_t i = 0; i < count; ++i)
+      tile[i * kLanes + r] = n < a.n ? row[i] : 0.0f;
+  }
+  return tile;
+}
+
+void writeRow(const LinearFloat &a, int64_t row, int64_t column, int64_t columns, const float *acc) {
+  for (int64_t c = 0; c < columns; c += kLanes) {
+    int64_t n = column + c, left = a.n - n;
+    VF v = load(acc + c);
+    if (a.bias)
+      v = v + loadPart(a.bias + n, left);
+    if (a.residual)
+      v = v + loadPart(a.residual + row * a.residualStride + n, left);
+    storePart(a.out + row * a.outStride + n, v, left);
+  }
+}
+
+} // namespace
+
+LinearFloatFn linearFloat;
+void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
+                 uint8_t *scratch) {
+  constexpr int64_t kStride = kPanelsTogether * kPanelColumns, kTile = kPanelColumns * kFloatColumns;
+  float *acc = reinterpret_cast<float *>(scratch), *tile = acc + a.rowTile * kStride;
+  float *row = tile + kPanelsTogether * kTile;
+  for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {
+    int64_t panels = panelEnd - panel < kPanelsTogether ? panelEnd - panel : kPanelsTogether;
+    for (int64_t begin = 0; begin < a.k; begin += kFloatColumns) {
+      int64_t count = a.k - begin < kFloatColumns ? a.k - begin : kFloatColumns;
+      const float *w = nullptr;
+      for (int64_t p = 0; p < panels; ++p) {
+        const float *at = panelTile(a, panel + p, begin, count, tile + p * kTile, row);
+        w = p ? w : at;
+      }
+      int64_t between = a.source == LinearFloat::panelF32 ? a.panelBytes / 4 : kTile;
+      gemm({a.x + rowBegin * a.xStride + begin, a.xStride, w, kLanes, between, count, acc, kStride, begin == 0},
+           rowEnd - rowBegin, panels);
+    }
+    for (int64_t r = rowBegin; r < rowEnd; ++r)
+      writeRow(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
+  }
+}
+
+} // namespace MLC_ISA_NS
+} // namespace mlc::cpu

@@ -1,0 +1,297 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Vectors of 16 lanes for the ISA forms of the kernels. A kernel source is compiled once per form with MLC_CPU_ISA set
+// (0 portable, 1 AVX2, 2 AVX-512 with VNNI) and the form's -m flags; its vector code lies in MLC_ISA_NS. Everything here
+// is internal to the translation unit, so that no symbol compiled with a form's flags can replace a portable one: a form
+// includes this header and plain ones only, nothing with inline functions of external linkage.
+//
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifndef MLC_CPU_ISA
+#define MLC_CPU_ISA 0
+#endif
+#if MLC_CPU_ISA == 0
+#define MLC_ISA_NS portable
+#elif MLC_CPU_ISA == 1
+#define MLC_ISA_NS avx2
+#else
+#define MLC_ISA_NS avx512vnni
+#endif
+/// The portable compilation also holds the kernel's check, scratch and run.
+#define MLC_ISA_BASE (MLC_CPU_ISA == 0)
+
+#if defined(__x86_64__)
+/// Declares the forms of FN, all of the function type TYPE, and lists them by Isa.
+#define MLC_DECLARE_FORMS(FN, TYPE)                                                                                    \
+  namespace portable {                                                                                                 \
+  TYPE FN;                                                                                                             \
+  }                                                                                                                    \
+  namespace avx2 {                                                                                                     \
+  TYPE FN;                                                                                                             \
+  }                                                                                                                    \
+  namespace avx512vnni {                                                                                               \
+  TYPE FN;                                                                                                             \
+  }                                                                                                                    \
+  static constexpr TYPE *FN##Forms[] = {portable::FN, avx2::FN, avx512vnni::FN};
+#else
+#define MLC_DECLARE_FORMS(FN, TYPE)                                                                                    \
+  namespace portable {                                                                                                 \
+  TYPE FN;                                                                                                             \
+  }                                                                                                                    \
+  static constexpr TYPE *FN##Forms[] = {portable::FN};
+#endif
+
+#define MLC_SIMD static inline __attribute__((always_inline, unused))
+
+namespace mlc::cpu {
+namespace MLC_ISA_NS {
+namespace {
+
+typedef float VF __attribute__((vector_size(64)));
+typedef int32_t VI __attribute__((vector_size(64)));
+typedef uint8_t VB __attribute__((vector_size(64)));
+constexpr int kLanes = 16;
+
+MLC_SIMD VF zero() { return VF{}; }
+MLC_SIMD VF set1(float x) { return VF{} + x; }
+MLC_SIMD VI set1(int32_t x) { return VI{} + x; }
+MLC_SIMD VF load(const float *p) {
+  VF v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+MLC_SIMD void store(float *p, VF v) { __builtin_memcpy(p, &v, sizeof v); }
+MLC_SIMD VB loadBytes(const uint8_t *p) {
+  VB v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return v;
+}
+/// Lanes [0, n) of p, the others 0; reads nothing beyond.
+MLC_SIMD VF loadPart(const float *p, int64_t n) {
+#if MLC_CPU_ISA == 2
+  return (VF)_mm512_maskz_loadu_ps(n >= 16 ? 0xffff : __mmask16((1u << n) - 1), p);
+#else
+  if (n >= kLanes)
+    return load(p);
+  VF v = {};
+  for (int64_t i = 0; i < n; ++i)
+    v[i] = p[i];
+  return v;
+#endif
+}
+MLC_SIMD void storePart(float *p, VF v, int64_t n) {
+#if MLC_CPU_ISA == 2
+  _mm512_mask_storeu_ps(p, n >= 16 ? 0xffff : __mmask16((1u << n) - 1), (__m512)v);
+#else
+  if (n >= kLanes)
+    return store(p, v);
+  for (int64_t i = 0; i < n; ++i)
+    p[i] = v[i];
+#endif
+}
+MLC_SIMD float loadFloat(const uint8_t *p) {
+  float v;
+  __builtin_memcpy(&v, p, 4);
+  return v;
+}
+MLC_SIMD int32_t loadInt(const uint8_t *p) {
+  int32_t v;
+  __builtin_memcpy(&v, p, 4);
+  return v;
+}
+
+#if MLC_CPU_ISA == 1
+MLC_SIMD __m256 low(VF v) { return (__m256)__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
+MLC_SIMD __m256 high(VF v) { return (__m256)__builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
+MLC_SIMD VF join(__m256 a, __m256 b) {
+  return (VF)__builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+typedef int32_t VI8 __attribute__((vector_size(32)));
+MLC_SIMD VI joinInt(__m256i a, __m256i b) {
+  return (VI)__builtin_shufflevector((VI8)a, (VI8)b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+}
+#endif
+
+/// a * b + c, rounded once where the form has fused instructions, else twice.
+MLC_SIMD VF fma(VF a, VF b, VF c) {
+#if MLC_CPU_ISA == 2
+  return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif MLC_CPU_ISA == 1
+  return join(_mm256_fmadd_ps(low(a), low(b), low(c)), _mm256_fmadd_ps(high(a), high(b), high(c)));
+#elif defined(__FMA__) || defined(__aarch64__)
+  VF r;
+  for (int i = 0; i < kLanes; ++i)
+    r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return r;
+#else
+  return a * b + c;
+#endif
+}
+
+/// a * b + c, rounded once in every form.
+MLC_SIMD VF fmaExact(VF a, VF b, VF c) {
+#if MLC_CPU_ISA > 0
+  return fma(a, b, c);
+#else
+  VF r;
+  for (int i = 0; i < kLanes; ++i)
+    r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return r;
+#endif
+}
+
+MLC_SIMD VF select(VI mask, VF a, VF b) { return (VF)((mask & (VI)a) | (~mask & (VI)b)); }
+MLC_SIMD VF maximum(VF a, VF b) { return select(a > b, a, b); }
+MLC_SIMD VF minimum(VF a, VF b) { return select(a < b, a, b); }
+MLC_SIMD VF toFloat(VI v) { return __builtin_convertvector(v, VF); }
+MLC_SIMD VF magnitude(VF v) { return (VF)((VI)v & set1(int32_t(0x7fffffff))); }
+/// The nearest integer, ties to even, for |v| < 2^22.
+MLC_SIMD VF roundEven(VF v) {
+  VF magic = set1(12582912.f);
+  return (v + magic) - magic;
+}
+/// Lanes [begin, end) set.
+MLC_SIMD VI laneMask(int64_t begin, int64_t end) {
+  const VI lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  int32_t b = int32_t(begin < 0 ? 0 : begin > 16 ? 16 : begin), e = int32_t(end < 0 ? 0 : end > 16 ? 16 : end);
+  return (lane >= set1(b)) & (lane < set1(e));
+}
+
+/// The sum of the lanes by halving: one order in every form.
+MLC_SIMD float sumLanes(VF v) {
+  typedef float H8 __attribute__((vector_size(32)));
+  typedef float H4 __attribute__((vector_size(16)));
+  H8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  H4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+MLC_SIMD float maxLanes(VF v) {
+  float m = v[0];
+  for (int i = 1; i < kLanes; ++i)
+    m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// ---- Stored forms ----
+
+MLC_SIMD VF loadBf16(const uint8_t *p) {
+  typedef uint16_t V16 __attribute__((vector_size(32)));
+  V16 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  typedef uint32_t VU __attribute__((vector_size(64)));
+  return (VF)(__builtin_convertvector(v, VU) << 16);
+}
+MLC_SIMD float halfToFloat(uint16_t half) {
+  uint32_t sign = uint32_t(half & 0x8000) << 16, exponent = (half >> 10) & 0x1f, mantissa = half & 0x3ff, bits;
+  if (exponent == 0x1f) {
+    bits = sign | 0x7f800000 | mantissa << 13 | (mantissa ? 0x400000 : 0);
+  } else if (exponent) {
+    bits = sign | (exponent + 112) << 23 | mantissa << 13;
+  } else {
+    float small = float(mantissa) * 0x1p-24f;
+    __builtin_memcpy(&bits, &small, 4);
+    bits |= sign;
+  }
+  float value;
+  __builtin_memcpy(&value, &bits, 4);
+  return value;
+}
+MLC_SIMD VF loadF16(const uint8_t *p) {
+#if MLC_CPU_ISA == 2
+  return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
+#elif MLC_CPU_ISA == 1
+  return join(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
+              _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 16))));
+#else
+  VF v;
+  for (int i = 0; i < kLanes; ++i) {
+    uint16_t bits;
+    __builtin_memcpy(&bits, p + 2 * i, 2);
+    v[i] = halfToFloat(bits);
+  }
+  return v;
+#endif
+}
+MLC_SIMD VI loadI8(const uint8_t *p) {
+  typedef int8_t V8 __attribute__((vector_size(16)));
+  V8 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, VI);
+}
+
+// ---- Integer products: 16 columns of 4 unsigned weights each, against 4 signed activations ----
+
+/// Sums over many quads; `Nibble`: no weight is above 15.
+#if MLC_CPU_ISA == 2
+template <bool Nibble> struct DotSum {
+  VI sum;
+};
+template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
+template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
+  s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, _mm512_set1_epi32(x));
+}
+template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
+#elif MLC_CPU_ISA == 1
+template <bool Nibble> struct DotSum;
+template <> struct DotSum<true> {
+  __m256i part[2];
+};
+// 16-bit products of the full range would saturate, so int8 widens first and keeps two sums for a column.
+template <> struct DotSum<false> {
+  __m256i part[4];
+};
+template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() {
+  DotSum<Nibble> s;
+  for (auto &p : s.part)
+    p = _mm256_setzero_si256();
+  return s;
+}
+MLC_SIMD __m256i byteHalf(VB w, int half) {
+  __m256i h[2];
+  __builtin_memcpy(h, &w, sizeof h);
+  return h[half];
+}
+MLC_SIMD void dotQuad(DotSum<true> &s, VB w, int32_t x) {
+  __m256i xb = _mm256_set1_epi32(x), one = _mm256_set1_epi16(1);
+  for (int i = 0; i < 2; ++i)
+    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(_mm256_maddubs_epi16(byteHalf(w, i), xb), one));
+}
+MLC_SIMD void dotQuad(DotSum<false> &s, VB w, int32_t x) {
+  __m256i xw = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
+  for (int i = 0; i < 4; ++i) {
+    __m256i h = byteHalf(w, i / 2);
+    __m128i quarter = i % 2 ? _mm256_extracti128_si256(h, 1) : _mm256_castsi256_si128(h);
+    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(_mm256_cvtepu8_epi16(quarter), xw));
+  }
+}
+MLC_SIMD VI dotTotal(const DotSum<true> &s) { return joinInt(s.part[0], s.part[1]); }
+MLC_SIMD VI dotTotal(const DotSum<false> &s) {
+  __m256i a = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[0], s.part[1]), 0xd8);
+  __m256i b = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[2], s.part[3]), 0xd8);
+  return joinInt(a, b);
+}
+#else
+template <bool Nibble> struct DotSum {
+  VI sum;
+};
+template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
+template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
+  int32_t x0 = int8_t(x), x1 = int8_t(x >> 8), x2 = int8_t(x >> 16), x3 = int8_t(x >> 24);
+  for (int i = 0; i < kLanes; ++i)
+    s.sum[i] += w[4 * i] * x0 + w[4 * i + 1] * x1 + w[4 * i + 2] * x2 + w[4 * i + 3] * x3;
+}
+template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
+#endif
+
+} // namespace
+} // namespace MLC_ISA_NS
+} // namespace mlc::cpu
