@@ -51,9 +51,10 @@ Error ArtifactWriter::failed(const char *what) const {
   return Error(ErrorCode::Io, "%.200s: %s: %s%s", path.c_str(), what, strerror(code), remedy);
 }
 
-Result<ArtifactWriter> ArtifactWriter::create(const std::string &path) {
+Result<ArtifactWriter> ArtifactWriter::create(const std::string &path, bool durable) {
   ArtifactWriter writer;
   writer.path = path;
+  writer.durable = durable;
   struct stat info;
   if (!stat(path.c_str(), &info) && !S_ISREG(info.st_mode))
     return Error(ErrorCode::InvalidArgument, "%.200s: is not a regular file; name another output", path.c_str());
@@ -76,7 +77,8 @@ Result<ArtifactWriter> ArtifactWriter::create(const std::string &path) {
 }
 
 ArtifactWriter::ArtifactWriter(ArtifactWriter &&other) noexcept
-    : path(std::move(other.path)), descriptor(std::exchange(other.descriptor, -1)), metadata(std::move(other.metadata)),
+    : path(std::move(other.path)), descriptor(std::exchange(other.descriptor, -1)), durable(other.durable),
+      metadata(std::move(other.metadata)),
       chunk(std::move(other.chunk)), written(other.written), total(other.total), metadataSize(other.metadataSize),
       synced(other.synced), current(other.current), progress(other.progress), progressContext(other.progressContext) {
   // A short string moves its bytes: the registry must follow.
@@ -158,7 +160,7 @@ Status ArtifactWriter::closeChunk(const uint8_t *bytes, size_t size) {
   uint64_t position = segment.offset + written;
   // Write-back starts while the next chunks are made, so the sync at the end is short.
   constexpr uint64_t kSyncEvery = 8 << 20;
-  if (position >= synced + kSyncEvery) {
+  if (durable && position >= synced + kSyncEvery) {
     sync_file_range(descriptor, off_t(synced), off_t(position - synced), SYNC_FILE_RANGE_WRITE);
     synced = position;
   }
@@ -211,7 +213,7 @@ Status ArtifactWriter::commit() {
   header.headerDigest = headerDigest(header);
   MLC_TRY(writeAt(0, reinterpret_cast<const uint8_t *>(&header), sizeof header));
   MLC_TRY(writeAt(kMetadataOffset, builder.GetBufferPointer(), metadataSize));
-  if (fsync(descriptor))
+  if (durable && fsync(descriptor))
     return failed("cannot write");
 
   // No signal may end the process between the two names.

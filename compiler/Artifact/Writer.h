@@ -23,8 +23,8 @@ public:
   /// Called after each chunk with the bytes written so far and the size of the whole file.
   using Progress = void (*)(void *context, uint64_t written, uint64_t total);
 
-  /// `path` must not name something else than a regular file.
-  static Result<ArtifactWriter> create(const std::string &path);
+  /// `path` must not name something else than a regular file. durable: commit() waits until the disk holds the file.
+  static Result<ArtifactWriter> create(const std::string &path, bool durable = true);
   ArtifactWriter(ArtifactWriter &&other) noexcept;
   ArtifactWriter &operator=(ArtifactWriter &&other) = delete;
   /// Without commit(), nothing is left of the file.
@@ -53,6 +53,7 @@ private:
 
   std::string path, temporary; // temporary: the file's name where the file system builds no unnamed files, else empty
   int descriptor = -1;
+  bool durable = true;
   fb::ArtifactT metadata;
   std::vector<uint8_t> chunk; // the open digest chunk of the current segment
   uint64_t written = 0;       // bytes of the current segment in the file

@@ -167,15 +167,7 @@ Status Artifact::checkSegments() {
   return {};
 }
 
-// One call for the page tables of a range costs a fraction of a fault every 16 pages; older kernels refuse it, harmlessly.
-static void populate(std::span<const uint8_t> bytes) {
-#ifdef MADV_POPULATE_READ
-  uintptr_t begin = reinterpret_cast<uintptr_t>(bytes.data()) & ~uintptr_t(4095);
-  madvise(reinterpret_cast<void *>(begin), reinterpret_cast<uintptr_t>(bytes.data()) + bytes.size() - begin,
-          MADV_POPULATE_READ);
-#endif
-}
-
+// Plain faults here: they map what lies around in one go, and measured twice as fast as populating ahead.
 Status Artifact::checkDigests(WorkerPool *pool) const {
   for (unsigned i = 0; i < segmentCount(); ++i) {
     const fb::Segment &table = *root->segments()->Get(i);
@@ -186,8 +178,6 @@ Status Artifact::checkDigests(WorkerPool *pool) const {
       for (int64_t chunk = begin; chunk < end; ++chunk) {
         auto part = bytes.subspan(size_t(chunk) * kDigestChunk);
         part = part.first(part.size() < kDigestChunk ? part.size() : kDigestChunk);
-        if (mapped)
-          populate(part);
         if (digest64(part) == digests.Get(unsigned(chunk)))
           continue;
         int64_t seen = damaged.load(std::memory_order_relaxed);
@@ -255,6 +245,8 @@ Result<Artifact> Artifact::open(const char *path, const LoadOptions &options, co
     return Error(ErrorCode::InvalidArgument, "%s: not a regular file; name an artifact made by mlc compile",
                  artifact.name());
   if (uint64_t(info.st_size) >= sizeof(ArtifactHeader)) {
+    // Only advice, for a file that is not in the page cache.
+    posix_fadvise(descriptor.value, 0, 0, POSIX_FADV_SEQUENTIAL);
     void *memory = mmap(nullptr, size_t(info.st_size), PROT_READ, MAP_PRIVATE, descriptor.value, 0);
     if (memory == MAP_FAILED)
       return Error(ErrorCode::Io, "%s: cannot map %llu bytes: %s", artifact.name(), ull(info.st_size), errnoText());

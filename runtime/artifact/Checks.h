@@ -23,7 +23,7 @@ enum class Check : unsigned {
   Name, DuplicateName, TableCount, TargetMachine, ModelBounds, EndToken, Sampling, ExtentBound, ModelExtent, SlotType,
   SlotRank, SlotDim, SlotDimExtent, SlotStrides, SlotSize, SlotSpace, SlotAlignment, SlotSegment, SlotInSegment,
   SlotInArena, ArenaSize, StateKind, StateSpec, KernelPresent, CodeVariants, CodeSegment, CodeEntry, CodeIsa,
-  ConstantSegment, ConstantExtent, ConstantFormat, TapSlot, Tokenizer,
+  ConstantSegment, ConstantExtent, ConstantFormat, TapSlot,
   // Functions (VerifyFunctions.cpp).
   FunctionSlots, StepSignature, BlockDepth, OpCount, OpBody, CallKernel, CallSlotCount, CallSlots, CallOutputSpace,
   CallOverlap, CallStates, CallAttrs, KernelCheck, KernelScratch, IfCondition, IfBlocks, LoopTrips, LoopSlots, LoopBody,

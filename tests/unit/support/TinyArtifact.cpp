@@ -284,7 +284,7 @@ TinyModel makeTinyModel(const TinyOptions &options) {
 }
 
 void writeModel(const TinyModel &model, const std::string &path) {
-  auto writer = ArtifactWriter::create(path);
+  auto writer = ArtifactWriter::create(path, false);
   if (!writer)
     die(writer.error());
   if (Status begun = writer->begin(model.metadata); !begun)

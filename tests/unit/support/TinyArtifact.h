@@ -25,7 +25,7 @@ struct TinyOptions {
   uint64_t seed = 1;
 };
 
-/// A model before it is written: tests change either part. `weights` is the content of segment 0.
+/// A model before it is written: tests change either part. `weights` is the content of all segments, one after the other.
 struct TinyModel {
   fb::ArtifactT metadata;
   std::vector<uint8_t> weights;
