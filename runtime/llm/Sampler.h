@@ -44,6 +44,8 @@ public:
   static Result<Sampler> create(size_t vocab, const SamplingOptions &options, std::span<const LogitBias> bias = {},
                                 const Allocator &allocator = systemAllocator());
 
+  size_t vocab() const { return candidates.size(); }
+
   /// Tokens that only the repetition penalty counts.
   void acceptPrompt(std::span<const int32_t> tokens);
   /// A token of the answer.
