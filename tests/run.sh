@@ -30,6 +30,8 @@ rm -rf "$results"
 mkdir -p "$results"
 jobs=$(nproc)
 timings=()
+# Debian's, which has Debian's NumPy, before any other in the PATH.
+python=/usr/bin/python3
 
 # phase NAME COMMAND...: runs a command, says how long it took; its output stays in the results.
 phase() {
@@ -60,7 +62,7 @@ unit_tests() {
 build() { cmake --build "$1" -j "$jobs" -- -k 0 "${@:2}"; }
 finish() {
   printf '%s\n' '== time' "${timings[@]}" '== results'
-  python3 tests/summary.py "$results"
+  $python tests/summary.py "$results"
   exit
 }
 
@@ -72,9 +74,9 @@ step tree tests/check-tree.sh
 step configure cmake --preset release || finish
 step build build build
 unit_tests unit build
-phase lit build/bin/llvm-lit -sv -j "$jobs" --output "$results/lit.lit.json" tests/lit ||
+phase lit $python build/bin/llvm-lit -sv -j "$jobs" --output "$results/lit.lit.json" tests/lit ||
   [ -e "$results/lit.lit.json" ] || printf 'lit\tfailed\n' >>"$results/steps.tsv"
-phase e2e python3 tests/e2e/run.py --build build --results "$results/e2e.counts.json" ||
+phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.json" ||
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 

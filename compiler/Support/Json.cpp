@@ -5,6 +5,8 @@
 
 #include "compiler/Support/Json.h"
 
+#include "compiler/Support/Text.h"
+
 #include <set>
 
 using nlohmann::json;
@@ -35,7 +37,7 @@ public:
   }
   bool key(json::string_t &name) {
     if (!keys.back().insert(name).second) {
-      problem = "key \"" + name + "\" stands twice in one object";
+      problem = "key \"" + printable(name) + "\" stands twice in one object";
       return false;
     }
     return Base::key(name);

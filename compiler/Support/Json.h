@@ -14,8 +14,8 @@
 
 namespace mlc {
 
-/// Parses `text`. Refused, in one line that starts with `file` and names the byte or the key: bad syntax, bytes that are
-/// not UTF-8, nesting deeper than 64, an object that holds a key twice.
+/// Parses `text`. Refused, in one line that starts with `file` and names the byte or the key: bad syntax, bytes that
+/// are not UTF-8, nesting deeper than 64, an object that holds a key twice.
 llvm::Expected<nlohmann::json> parseJson(llvm::StringRef file, llvm::StringRef text);
 
 } // namespace mlc

@@ -103,38 +103,31 @@ Table ropeDynamicTable(graph::RopeAnglesOp op, int64_t length) {
   return reciprocals(wavelengths(float(theta) * float(std::pow(double(stretch), exponent)), dim));
 }
 
-FailureOr<SmallVector<Table>> ropeTables(graph::RopeAnglesOp op, ArrayRef<float> checkpointFactors) {
+SmallVector<Table> ropeTables(graph::RopeAnglesOp op) {
   using graph::RopeScaling;
   float theta = float(op.getTheta().convertToDouble());
   int64_t dim = op.getRotaryDim();
-  if (op.getFactors()) {
-    if (op.getScaling() != RopeScaling::none)
-      return op.emitOpError("has both factors and scaling ") << stringifyRopeScaling(op.getScaling());
-    if (int64_t(checkpointFactors.size()) != dim / 2)
-      return op.emitOpError("factors ") << *op.getFactors() << " hold " << checkpointFactors.size() << " values, not "
-                                        << dim / 2;
-  }
   switch (op.getScaling()) {
   case RopeScaling::none: {
     Table table = reciprocals(wavelengths(theta, dim));
-    for (auto [value, factor] : llvm::zip(table, checkpointFactors))
-      value /= factor;
-    return SmallVector<Table>{table};
+    for (auto [value, factor] : llvm::zip(table, op.getFactors().value_or(ArrayRef<double>())))
+      value /= float(factor);
+    return {table};
   }
   case RopeScaling::linear: {
     Table table = reciprocals(wavelengths(theta, dim));
     for (float &value : table)
       value /= float(op.getFactor().convertToDouble());
-    return SmallVector<Table>{table};
+    return {table};
   }
   case RopeScaling::dynamic:
-    return SmallVector<Table>{ropeDynamicTable(op, op.getOriginalContext())};
+    return {ropeDynamicTable(op, op.getOriginalContext())};
   case RopeScaling::yarn:
-    return SmallVector<Table>{yarnTable(op)};
+    return {yarnTable(op)};
   case RopeScaling::longrope:
-    return SmallVector<Table>{longropeTable(op, *op.getShortFactors()), longropeTable(op, *op.getLongFactors())};
+    return {longropeTable(op, *op.getShortFactors()), longropeTable(op, *op.getLongFactors())};
   case RopeScaling::llama3:
-    return SmallVector<Table>{llama3Table(op)};
+    return {llama3Table(op)};
   }
   llvm_unreachable("covered switch");
 }

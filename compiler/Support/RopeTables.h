@@ -13,10 +13,8 @@
 namespace mlc {
 
 /// One row of rotary_dim / 2 inverse frequencies; longrope: two, the short form and the long one. dynamic: the form of
-/// prompts up to original_context. `checkpointFactors` holds the values of the weight that the op's `factors` names,
-/// else nothing. Fails with a diagnostic on the op when the factors do not fit or come with a scaling that they replace.
-mlir::FailureOr<llvm::SmallVector<llvm::SmallVector<float>>>
-ropeTables(graph::RopeAnglesOp op, llvm::ArrayRef<float> checkpointFactors = {});
+/// prompts up to original_context.
+llvm::SmallVector<llvm::SmallVector<float>> ropeTables(graph::RopeAnglesOp op);
 
 /// dynamic scaling: the frequencies of a sequence whose complete prompt has `length` tokens.
 llvm::SmallVector<float> ropeDynamicTable(graph::RopeAnglesOp op, int64_t length);

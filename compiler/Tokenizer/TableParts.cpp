@@ -44,7 +44,7 @@ std::optional<std::string> bytesOfAlphabet(llvm::StringRef text) {
 }
 
 std::vector<fb::TrieNode> buildTrie(std::vector<std::pair<std::string, uint32_t>> keys) {
-  llvm::stable_sort(keys, [](const auto &a, const auto &b) { return a.first < b.first; });
+  llvm::sort(keys);
   keys.erase(std::unique(keys.begin(), keys.end(), [](const auto &a, const auto &b) { return a.first == b.first; }),
              keys.end());
   // A node is a range of the keys that share its first `depth` bytes.

@@ -17,7 +17,7 @@
 
 namespace mlc {
 
-/// A trie of the keys, breadth first; of equal keys the first stays. Keys are not empty.
+/// A trie of the keys, breadth first; of equal keys the lowest value stays. Keys are not empty.
 std::vector<fb::TrieNode> buildTrie(std::vector<std::pair<std::string, uint32_t>> keys);
 
 /// The tables of NFC, NFD, NFKC or NFKD.

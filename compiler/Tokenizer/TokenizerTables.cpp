@@ -206,8 +206,8 @@ std::vector<fb::PairSlot> TableBuilder::pairs() {
     size_t at = hashPair(left, right) & (slots.size() - 1);
     while (slots[at].left() != none && (slots[at].left() != left || slots[at].right() != right))
       at = (at + 1) & (slots.size() - 1);
-    if (slots[at].left() == none)
-      slots[at] = fb::PairSlot(left, right, symbol(rule.merged), rule.rank);
+    // Of rules for one pair the last one holds, as in the library the files are made for.
+    slots[at] = fb::PairSlot(left, right, symbol(rule.merged), rule.rank);
   }
   return slots;
 }
@@ -354,7 +354,10 @@ llvm::Expected<Offset<fb::Tokenizer>> TableBuilder::run() {
   auto pairTable = unigram ? 0 : structs(pairs());
   auto charTable = chars ? structs(this->chars()) : 0;
   auto extraTable = scalars(model.extraChars);
-  auto joinTable = chars || unigram ? scalars(joins()) : 0;
+  // Unigram sums scores from a piece's start, and rounding decides between equal paths: cut only pieces that would
+  // otherwise be the whole text.
+  bool cuts = llvm::any_of(model.stages, [](const StageStep &step) { return step.split.has_value(); });
+  auto joinTable = chars || (unigram && !cuts) ? scalars(joins()) : 0;
   auto trieTable = unigram ? structs(unigramTrie()) : 0;
   auto scoreTable = unigram ? scalars(scores) : 0;
   auto dfaTable = builder.CreateVector(tables);
@@ -407,8 +410,9 @@ llvm::Expected<Learned> learn(const TokenizerModel &model) {
   Scratch<char> out(systemAllocator());
   for (const AddedEntry &added : model.added) {
     std::string text = added.text;
+    bool atStart = true;
     for (size_t i = 0; added.normalized && i < model.normalizer.size(); ++i) {
-      auto changed = transformer.apply(*view.tables->normalizer()->Get(uint32_t(i)), text, true, out);
+      auto changed = transformer.apply(*view.tables->normalizer()->Get(uint32_t(i)), text, atStart, out);
       if (!changed)
         return fail(model, changed.error().message());
       text = std::string(*changed);

@@ -60,7 +60,7 @@ LLAMA = [
     Case("llama", "llama", geometry(36, 44, 2, 3, 1, 97, **rope()), gguf=True, old=True,
          ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0)),
                     without("norm epsilon", put("/rms_norm_eps", 0.3))]),
-    Case("llama-mha-odd", "llama", geometry(30, 52, 3, 5, 5, 131, **rope(theta=500.0)), dtype="f16", shard="20KB",
+    Case("llama-mha-odd", "llama", geometry(30, 52, 3, 5, 5, 131, **rope(theta=500.0)), dtype="f16", shard="20KB", gguf=True,
          ablations=[without("rope theta", put("/rope_parameters/rope_theta", 10000.0))]),
     Case("llama-head-dim", "llama", geometry(30, 44, 2, 6, 2, 83, head_dim=14, rms_norm_eps=1e-3, **rope()), gguf=True,
          stop=True, ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0))]),

@@ -62,7 +62,7 @@ Status Transformer::append(Scratch<char> &out, std::string_view text) {
   return out.append(text.data(), text.size());
 }
 
-Result<std::string_view> Transformer::apply(const fb::Transform &step, std::string_view text, bool atStart,
+Result<std::string_view> Transformer::apply(const fb::Transform &step, std::string_view text, bool &atStart,
                                             Scratch<char> &out) {
   if (text.empty())
     return text;
@@ -77,13 +77,15 @@ Result<std::string_view> Transformer::apply(const fb::Transform &step, std::stri
     return viewOfScratch(out);
   }
   case fb::TransformOp::replace:
+    atStart &= !textOf(step.text()).empty() || !text.starts_with(textOf(step.find()));
     return replace(step, text, out);
   case fb::TransformOp::replace_pattern:
-    return replacePattern(step, text, out);
+    return replacePattern(step, text, atStart, out);
   case fb::TransformOp::strip: {
     const char *begin = text.data(), *end = begin + text.size();
     for (const char *at = begin; step.left() && at != end && isSpace(nextChar(at));)
       begin = at;
+    atStart &= begin == text.data();
     while (step.right() && begin != end) {
       const char *last = end - 1;
       while ((uint8_t(*last) & 0xc0) == 0x80)
@@ -145,7 +147,7 @@ Result<std::string_view> Transformer::replace(const fb::Transform &step, std::st
 }
 
 Result<std::string_view> Transformer::replacePattern(const fb::Transform &step, std::string_view text,
-                                                     Scratch<char> &out) {
+                                                     bool &atStart, Scratch<char> &out) {
   DfaView dfa(*view->tables->dfas()->Get(step.index()), view->classes);
   std::string_view by = textOf(step.text());
   const char *at = text.data(), *end = at + text.size(), *first, *last;
@@ -154,6 +156,7 @@ Result<std::string_view> Transformer::replacePattern(const fb::Transform &step, 
     MLC_ASSIGN(bool found, matcher.find(at, first, last));
     if (!found)
       break;
+    atStart &= !by.empty() || first != text.data();
     MLC_TRY(append(out, {at, size_t(first - at)}));
     MLC_TRY(append(out, by));
     at = last;

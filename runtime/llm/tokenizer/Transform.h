@@ -21,12 +21,14 @@ public:
   /// Text larger than this is an error from here on: tables could otherwise grow it without end.
   void limit(size_t bytes) { most = bytes; }
 
-  /// `text` rewritten into `out`, or `text` itself when the step leaves it. `atStart`: the text begins the whole input.
-  Result<std::string_view> apply(const fb::Transform &step, std::string_view text, bool atStart, Scratch<char> &out);
+  /// `text` rewritten into `out`, or `text` itself when the step leaves it. `atStart`: the text begins the
+  /// whole input; turns false when the step takes its first character away, as the library's offsets then say.
+  Result<std::string_view> apply(const fb::Transform &step, std::string_view text, bool &atStart, Scratch<char> &out);
 
 private:
   Result<std::string_view> replace(const fb::Transform &step, std::string_view text, Scratch<char> &out);
-  Result<std::string_view> replacePattern(const fb::Transform &step, std::string_view text, Scratch<char> &out);
+  Result<std::string_view> replacePattern(const fb::Transform &step, std::string_view text, bool &atStart,
+                                          Scratch<char> &out);
   Result<std::string_view> unicodeForm(const fb::UnicodeForm &form, std::string_view text, Scratch<char> &out);
   Result<std::string_view> stringMap(const fb::StringMap &map, std::string_view text, Scratch<char> &out);
   Result<std::string_view> collapseSpaces(std::string_view text, Scratch<char> &out);

@@ -210,6 +210,8 @@ LogicalResult RopeAnglesOp::verify() {
     return emitOpError("yarn needs beta_fast and beta_slow");
   if (getScaling() == RopeScaling::llama3 && (!getLowFreqFactor() || !getHighFreqFactor()))
     return emitOpError("llama3 needs low_freq_factor and high_freq_factor");
+  if (getFactors() && (getScaling() != RopeScaling::none || int64_t(getFactors()->size()) != rotary / 2))
+    return emitOpError("factors must be rotary_dim / 2 values and come without scaling");
   if (getScaling() == RopeScaling::longrope &&
       (!getShortFactors() || !getLongFactors() || int64_t(getShortFactors()->size()) != rotary / 2 ||
        int64_t(getLongFactors()->size()) != rotary / 2))

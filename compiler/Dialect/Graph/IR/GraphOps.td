@@ -166,7 +166,7 @@ def Graph_RopeAnglesOp : Graph_Op<"rope_angles", [Pure]> {
     OptionalAttr<F64Attr>:$beta_fast, OptionalAttr<F64Attr>:$beta_slow, OptionalAttr<BoolAttr>:$truncate,
     OptionalAttr<F64Attr>:$low_freq_factor, OptionalAttr<F64Attr>:$high_freq_factor,
     OptionalAttr<DenseF64ArrayAttr>:$short_factors, OptionalAttr<DenseF64ArrayAttr>:$long_factors,
-    OptionalAttr<FlatSymbolRefAttr>:$factors);
+    OptionalAttr<DenseF64ArrayAttr>:$factors);
   let results = (outs Rows:$result);
   let assemblyFormat = "$batch attr-dict `:` type($result)";
   let hasVerifier = 1;

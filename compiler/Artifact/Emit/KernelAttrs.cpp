@@ -1,0 +1,142 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Fields of exec.kernel to the schema's structs, one line a kernel.
+//
+#include "compiler/Artifact/Emit/Emit.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace mlc;
+
+namespace {
+
+/// Reads the fields of one kernel; remembers the first that is missing or of the wrong kind.
+class Fields {
+public:
+  explicit Fields(exec::KernelOp kernel) : kernel(kernel) {}
+
+  uint64_t integer(StringRef name) {
+    auto value = get<IntegerAttr>(name);
+    return value ? uint64_t(value.getInt()) : 0;
+  }
+  float real(StringRef name) {
+    auto value = get<FloatAttr>(name);
+    return value ? value.getValue().convertToFloat() : 0;
+  }
+  bool boolean(StringRef name) {
+    auto value = get<BoolAttr>(name);
+    return value && value.getValue();
+  }
+  fb::WeightDesc weight(StringRef name) {
+    auto value = get<exec::WeightAttr>(name);
+    if (!value)
+      return {};
+    return fb::WeightDesc(value.getN(), value.getK(), value.getGroup(), fb::WeightFormat(value.getFormat()),
+                          value.getAsymmetric());
+  }
+  /// An enumerator by its schema name; `names` ends with null.
+  template <typename Enum> Enum enumerator(StringRef name, const char *const *names) {
+    auto value = get<StringAttr>(name);
+    for (unsigned i = 0; value && names[i]; ++i)
+      if (value.getValue() == StringRef(names[i]).rtrim('_'))
+        return Enum(i);
+    if (value)
+      fail(name, "is no enumerator of the schema");
+    return Enum(0);
+  }
+  bool ok() {
+    if (good && used != kernel.getFields().size())
+      fail("", "has more fields than its schema struct");
+    return good;
+  }
+
+private:
+  template <typename Attribute> Attribute get(StringRef name) {
+    auto value = kernel.getFields().getAs<Attribute>(name);
+    ++used;
+    if (!value)
+      fail(name, "is missing or of the wrong kind");
+    return value;
+  }
+  void fail(StringRef name, StringRef what) {
+    if (good)
+      kernel.emitOpError() << (name.empty() ? "" : "field ") << name << (name.empty() ? "" : " ") << what;
+    good = false;
+  }
+  exec::KernelOp kernel;
+  size_t used = 0;
+  bool good = true;
+};
+
+template <typename Struct> fb::KernelAttrsUnion made(Struct fields) {
+  fb::KernelAttrsUnion attrs;
+  attrs.Set(std::move(fields));
+  return attrs;
+}
+
+using Reader = fb::KernelAttrsUnion (*)(Fields &);
+
+Reader readerOf(StringRef kernel) {
+  return llvm::StringSwitch<Reader>(kernel)
+      .Case("embedding", [](Fields &f) { return made(fb::EmbeddingAttrs(f.weight("weight"), f.real("scale"))); })
+      .Case("quantize_rows",
+            [](Fields &f) { return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"))); })
+      .Case("linear",
+            [](Fields &f) {
+              return made(fb::LinearAttrs(f.weight("weight"), f.boolean("quantized_input"), f.boolean("has_bias"),
+                                          f.boolean("has_residual")));
+            })
+      .Cases("rms_norm", "add_rms_norm",
+             [](Fields &f) {
+               return made(fb::RmsNormAttrs(f.integer("width"), f.real("eps"), f.real("offset")));
+             })
+      .Case("rope_angles",
+            [](Fields &f) {
+              return made(fb::RopeAnglesAttrs(
+                  f.integer("rotary_dim"), f.enumerator<fb::RopeScaling>("scaling", fb::EnumNamesRopeScaling()),
+                  f.real("theta"), f.real("factor"), f.real("attention_factor"), f.integer("original_context")));
+            })
+      .Case("rope",
+            [](Fields &f) {
+              return made(fb::RopeAttrs(f.integer("heads"), f.integer("head_dim"), f.integer("rotary_dim"),
+                                        f.boolean("interleaved")));
+            })
+      .Case("kv_append", [](Fields &f) { return made(fb::KvAppendAttrs(f.integer("kv_heads"), f.integer("head_dim"))); })
+      .Case("attention",
+            [](Fields &f) {
+              return made(fb::AttentionAttrs(f.integer("heads"), f.integer("kv_heads"), f.integer("head_dim"),
+                                             f.real("scale"), f.real("softcap"), f.integer("window")));
+            })
+      .Case("gated_activation",
+            [](Fields &f) {
+              return made(fb::GatedActivationAttrs(
+                  f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
+            })
+      .Case("unary",
+            [](Fields &f) {
+              return made(fb::UnaryAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                         f.real("scale_in"), f.real("scale_out")));
+            })
+      .Case("binary",
+            [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
+      .Case("gather_rows", [](Fields &f) { return made(fb::GatherRowsAttrs(f.integer("columns"))); })
+      .Case("copy", [](Fields &) { return made(fb::NoAttrs()); })
+      .Default(nullptr);
+}
+
+} // namespace
+
+FailureOr<fb::KernelAttrsUnion> mlc::emitKernelAttrs(exec::KernelOp kernel) {
+  Reader reader = readerOf(kernel.getName());
+  if (!reader)
+    return kernel.emitOpError("kernel \"") << kernel.getName() << "\" has no attributes in the schema";
+  Fields fields(kernel);
+  fb::KernelAttrsUnion attrs = reader(fields);
+  if (!fields.ok())
+    return failure();
+  return attrs;
+}

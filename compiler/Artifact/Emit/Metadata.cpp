@@ -1,0 +1,335 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The exec module as the schema's tables.
+//
+#include "compiler/Artifact/Emit/Emit.h"
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace mlc;
+
+namespace {
+
+FailureOr<fb::DType> dtypeOf(Operation *op, Type type) {
+  if (type.isF32())
+    return fb::DType::f32;
+  if (type.isF16())
+    return fb::DType::f16;
+  if (type.isBF16())
+    return fb::DType::bf16;
+  if (type.isF64())
+    return fb::DType::f64;
+  if (auto integer = dyn_cast<IntegerType>(type)) {
+    bool isUnsigned = integer.isUnsigned();
+    switch (integer.getWidth()) {
+    case 1:
+      return fb::DType::boolean;
+    case 8:
+      return isUnsigned ? fb::DType::u8 : fb::DType::i8;
+    case 16:
+      return isUnsigned ? fb::DType::u16 : fb::DType::i16;
+    case 32:
+      return isUnsigned ? fb::DType::u32 : fb::DType::i32;
+    case 64:
+      return isUnsigned ? fb::DType::u64 : fb::DType::i64;
+    }
+  }
+  return op->emitOpError("holds elements of type ") << type << ", which the artifact has no name for";
+}
+
+class MetadataEmitter {
+public:
+  explicit MetadataEmitter(ModuleOp module) : module(module) {}
+
+  FailureOr<fb::ArtifactT> emit() {
+    emitDeclarations();
+    for (auto constant : module.getOps<exec::ConstantOp>())
+      emitConstant(constant);
+    for (auto state : module.getOps<exec::StateOp>())
+      if (failed(emitState(state)))
+        return failure();
+    if (weightsSize(module)) {
+      auto weights = std::make_unique<fb::SegmentT>();
+      weights->kind = fb::SegmentKind::weights;
+      weights->size = weightsSize(module);
+      artifact.segments.push_back(std::move(weights));
+    }
+    unsigned index = 0;
+    for (auto function : module.getOps<exec::FuncOp>())
+      functions[function.getSymName()] = index++;
+    for (auto function : module.getOps<exec::FuncOp>())
+      if (failed(emitFunction(function)))
+        return failure();
+    return std::move(artifact);
+  }
+
+private:
+  void emitDeclarations() {
+    for (auto model : module.getOps<exec::ModelOp>()) {
+      auto table = std::make_unique<fb::ModelT>();
+      table->architecture = model.getArchitecture();
+      table->name = model.getName().value_or("");
+      table->vocab_size = model.getVocabSize();
+      table->context = model.getMaxContext();
+      table->batch = model.getMaxBatch();
+      table->sequences = model.getMaxSequences();
+      table->rows = model.getMaxRows();
+      table->trained_context = model.getTrainedContext();
+      table->prompt_form = model.getPromptForm();
+      table->license = model.getLicense().value_or("");
+      for (int32_t token : model.getEndTokens().value_or(ArrayRef<int32_t>()))
+        table->end_tokens.push_back(token);
+      if (std::optional<DictionaryAttr> sampling = model.getSampling())
+        table->sampling = emitSampling(*sampling);
+      artifact.model = std::move(table);
+      artifact.arena_size = model.getArenaSize().value_or(0);
+    }
+    for (auto extent : module.getOps<exec::ExtentOp>()) {
+      auto table = std::make_unique<fb::ExtentT>();
+      table->name = extent.getSymName();
+      table->bound = extent.getBound();
+      extents[extent.getSymName()] = artifact.extents.size();
+      artifact.extents.push_back(std::move(table));
+    }
+  }
+
+  static std::unique_ptr<fb::SamplingT> emitSampling(DictionaryAttr fields) {
+    auto table = std::make_unique<fb::SamplingT>();
+    auto real = [&](StringRef name, float &out) {
+      if (auto value = fields.getAs<FloatAttr>(name))
+        out = float(value.getValueAsDouble());
+    };
+    real("temperature", table->temperature);
+    real("top_p", table->top_p);
+    real("min_p", table->min_p);
+    real("repetition_penalty", table->repetition_penalty);
+    if (auto topK = fields.getAs<IntegerAttr>("top_k"))
+      table->top_k = topK.getInt();
+    if (auto sample = fields.getAs<BoolAttr>("do_sample"))
+      table->do_sample = sample.getValue();
+    return table;
+  }
+
+  void emitConstant(exec::ConstantOp constant) {
+    auto type = cast<MemRefType>(constant.getType());
+    auto table = std::make_unique<fb::ConstantT>();
+    table->name = constant.getSymName();
+    table->offset = *constant.getOffset();
+    table->size = type.getNumElements() * exec::elementBytes(type.getElementType());
+    if (std::optional<exec::WeightAttr> weight = constant.getWeight())
+      table->weight = std::make_unique<fb::WeightDesc>(weight->getN(), weight->getK(), weight->getGroup(),
+                                                       fb::WeightFormat(weight->getFormat()), weight->getAsymmetric());
+    if (std::optional<ArrayAttr> sources = constant.getSources())
+      for (auto source : sources->getAsRange<StringAttr>())
+        table->source.push_back(source.str());
+    constants[constant.getSymName()] = constant;
+    artifact.constants.push_back(std::move(table));
+  }
+
+  LogicalResult emitState(exec::StateOp state) {
+    FailureOr<fb::DType> dtype = dtypeOf(state, state.getDtype());
+    if (failed(dtype))
+      return failure();
+    auto table = std::make_unique<fb::StateT>();
+    table->name = state.getSymName();
+    table->kv = std::make_unique<fb::KvSpec>(state.getKvHeads(), state.getHeadDim(), *dtype, state.getWindow());
+    states[state.getSymName()] = artifact.states.size();
+    artifact.states.push_back(std::move(table));
+    return success();
+  }
+
+  fb::Dim dim(Attribute attribute) {
+    if (auto size = dyn_cast<IntegerAttr>(attribute))
+      return fb::Dim(size.getInt(), -1);
+    return fb::Dim(1, extents.lookup(cast<StringAttr>(attribute).getValue()));
+  }
+
+  /// The slot of `buffer`, made at its first use.
+  FailureOr<uint32_t> slot(Operation *user, Value buffer) {
+    auto found = slots.find(buffer);
+    if (found != slots.end())
+      return found->second;
+    auto type = cast<MemRefType>(buffer.getType());
+    FailureOr<fb::DType> dtype = dtypeOf(user, type.getElementType());
+    if (failed(dtype))
+      return failure();
+    auto table = std::make_unique<fb::SlotT>();
+    table->dtype = *dtype;
+    if (auto weight = buffer.getDefiningOp<exec::WeightOp>()) {
+      exec::ConstantOp constant = constants.lookup(weight.getConstant());
+      table->name = constant.getSymName();
+      table->space = fb::Space::segment;
+      table->offset = *constant.getOffset();
+      for (int64_t size : type.getShape())
+        table->dims.push_back(fb::Dim(size, -1));
+    } else {
+      exec::SlotOp base = exec::baseSlot(buffer);
+      table->name = base.getTap().value_or("");
+      for (Attribute attribute : base.getDims())
+        table->dims.push_back(dim(attribute));
+      int64_t column = 0;
+      for (auto view = buffer.getDefiningOp<exec::ViewOp>(); view;
+           view = view.getSource().getDefiningOp<exec::ViewOp>())
+        column += view.getColumn();
+      table->offset = *base.getOffset() + column * exec::elementBytes(type.getElementType());
+      if (base.getResult() != buffer) {
+        // Columns of a base: its strides, with the view's last axis.
+        int64_t stride = 1;
+        for (const fb::Dim &axis : llvm::reverse(table->dims)) {
+          table->strides.insert(table->strides.begin(), stride);
+          stride *= axis.value();
+        }
+        table->dims.back() = fb::Dim(type.getShape().back(), -1);
+        table->name = "";
+      }
+    }
+    artifact.slots.push_back(std::move(table));
+    return slots[buffer] = artifact.slots.size() - 1;
+  }
+
+  LogicalResult slotList(Operation *user, ValueRange buffers, std::vector<uint32_t> &out) {
+    for (Value buffer : buffers) {
+      FailureOr<uint32_t> index = slot(user, buffer);
+      if (failed(index))
+        return failure();
+      out.push_back(*index);
+    }
+    return success();
+  }
+
+  uint32_t kernelIndex(exec::KernelOp kernel) {
+    std::string key = (kernel.getName() + "@" + Twine(kernel.getVersion())).str();
+    auto [found, inserted] = kernels.try_emplace(key, artifact.kernels.size());
+    if (inserted) {
+      auto table = std::make_unique<fb::KernelT>();
+      table->name = kernel.getName();
+      table->version = kernel.getVersion();
+      artifact.kernels.push_back(std::move(table));
+    }
+    return found->second;
+  }
+
+  LogicalResult emitFunction(exec::FuncOp function) {
+    auto table = std::make_unique<fb::FunctionT>();
+    table->name = function.getSymName();
+    SmallVector<Value> inputs;
+    function.walk([&](exec::SlotOp slot) {
+      if (!slot.getInput())
+        return;
+      if (inputs.size() <= *slot.getInput())
+        inputs.resize(*slot.getInput() + 1);
+      inputs[*slot.getInput()] = slot;
+    });
+    if (llvm::is_contained(inputs, Value()))
+      return function.emitOpError("leaves out one of its inputs");
+    if (failed(slotList(function, inputs, table->inputs)))
+      return failure();
+    table->body = std::make_unique<fb::BlockT>();
+    if (failed(emitBlock(function.getBody().front(), *table->body)))
+      return failure();
+    auto result = dyn_cast<exec::ReturnOp>(function.getBody().front().back());
+    if (result && failed(slotList(result, result.getOutputs(), table->outputs)))
+      return failure();
+    artifact.functions.push_back(std::move(table));
+    return success();
+  }
+
+  LogicalResult emitBlock(Block &block, fb::BlockT &out) {
+    for (Operation &op : block) {
+      auto table = std::make_unique<fb::OpT>();
+      if (auto name = op.getLoc()->findInstanceOf<NameLoc>())
+        table->location = name.getName().str();
+      LogicalResult emitted =
+          llvm::TypeSwitch<Operation *, LogicalResult>(&op)
+              .Case([&](exec::KernelOp kernel) { return emitKernel(kernel, *table); })
+              .Case([&](exec::IfOp branch) { return emitIf(branch, *table); })
+              .Case([&](exec::LoopOp loop) { return emitLoop(loop, *table); })
+              .Case([&](exec::CallOp call) {
+                fb::CallT body;
+                body.function = functions.lookup(call.getCallee());
+                table->body.Set(std::move(body));
+                return success();
+              })
+              .Case<exec::SlotOp, exec::ViewOp, exec::WeightOp, exec::ReturnOp>([](auto) { return success(); })
+              .Default([](Operation *op) { return op->emitOpError("cannot be written to an artifact"); });
+      if (failed(emitted))
+        return failure();
+      if (table->body.type != fb::OpBody::NONE)
+        out.ops.push_back(std::move(table));
+    }
+    return success();
+  }
+
+  LogicalResult emitKernel(exec::KernelOp kernel, fb::OpT &out) {
+    FailureOr<fb::KernelAttrsUnion> attrs = emitKernelAttrs(kernel);
+    fb::KernelCallT call;
+    if (failed(attrs) || failed(slotList(kernel, kernel.getInputs(), call.inputs)) ||
+        failed(slotList(kernel, kernel.getOutputs(), call.outputs)))
+      return failure();
+    call.kernel = kernelIndex(kernel);
+    for (Attribute state : kernel.getStates())
+      call.states.push_back(states.lookup(cast<FlatSymbolRefAttr>(state).getValue()));
+    call.attrs = std::move(*attrs);
+    out.body.Set(std::move(call));
+    return success();
+  }
+
+  LogicalResult emitIf(exec::IfOp branch, fb::OpT &out) {
+    FailureOr<uint32_t> condition = slot(branch, branch.getCondition());
+    fb::IfT body;
+    body.then_block = std::make_unique<fb::BlockT>();
+    body.else_block = std::make_unique<fb::BlockT>();
+    if (failed(condition) || failed(emitBlock(branch.getThenBlock().front(), *body.then_block)) ||
+        failed(emitBlock(branch.getElseBlock().front(), *body.else_block)))
+      return failure();
+    body.condition = *condition;
+    out.body.Set(std::move(body));
+    return success();
+  }
+
+  LogicalResult emitLoop(exec::LoopOp loop, fb::OpT &out) {
+    fb::LoopT body;
+    for (auto [buffer, field] : {std::pair(loop.getTripCount(), &body.trip_count),
+                                 std::pair(loop.getCondition(), &body.while_condition)}) {
+      if (!buffer)
+        continue;
+      FailureOr<uint32_t> index = slot(loop, buffer);
+      if (failed(index))
+        return failure();
+      *field = int32_t(*index);
+    }
+    body.static_trips = loop.getTrips().value_or(0);
+    body.max_trips = loop.getMaxTrips();
+    body.body = std::make_unique<fb::BlockT>();
+    if (failed(emitBlock(loop.getBody().front(), *body.body)))
+      return failure();
+    out.body.Set(std::move(body));
+    return success();
+  }
+
+  ModuleOp module;
+  fb::ArtifactT artifact;
+  llvm::StringMap<uint32_t> extents, states, kernels, functions;
+  llvm::StringMap<exec::ConstantOp> constants;
+  DenseMap<Value, uint32_t> slots;
+};
+
+} // namespace
+
+uint64_t mlc::weightsSize(ModuleOp module) {
+  uint64_t size = 0;
+  for (auto constant : module.getOps<exec::ConstantOp>()) {
+    auto type = cast<MemRefType>(constant.getType());
+    uint64_t bytes = type.getNumElements() * exec::elementBytes(type.getElementType());
+    size = std::max(size, llvm::alignTo(*constant.getOffset() + bytes, 64));
+  }
+  return size;
+}
+
+FailureOr<fb::ArtifactT> mlc::emitMetadata(ModuleOp module) { return MetadataEmitter(module).emit(); }

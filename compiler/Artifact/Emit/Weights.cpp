@@ -1,0 +1,167 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The weights segment: constants in the order of their offsets, packed from the checkpoint a tile of rows at a time.
+//
+#include "compiler/Artifact/Emit/Emit.h"
+#include "targets/cpu/pack/Pack.h"
+
+#include "llvm/Support/ThreadPool.h"
+
+#include <atomic>
+
+using namespace mlir;
+using namespace mlc;
+
+namespace {
+
+/// f32 bytes of one tile; bounds the memory that compiling takes.
+constexpr uint64_t kTileBytes = 16 << 20;
+
+using Write = llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t>)>;
+
+class WeightEmitter {
+public:
+  WeightEmitter(const Checkpoint *checkpoint, unsigned threads, Write write)
+      : checkpoint(checkpoint), pool(llvm::hardware_concurrency(threads)), threads(threads), write(write) {}
+
+  llvm::Error emit(exec::ConstantOp constant) {
+    if (llvm::Error error = pad(*constant.getOffset()))
+      return error;
+    if (std::optional<ArrayRef<float>> values = constant.getValues())
+      return append({reinterpret_cast<const uint8_t *>(values->data()), values->size() * sizeof(float)});
+    std::vector<const TensorInfo *> sources;
+    for (auto name : constant.getSources()->getAsRange<StringAttr>()) {
+      const TensorInfo *tensor = checkpoint ? checkpoint->find(name.getValue()) : nullptr;
+      if (!tensor)
+        return llvm::createStringError("%s: tensor \"%s\" is missing; the graph needs it",
+                                       checkpoint ? checkpoint->source().str().c_str() : "no checkpoint",
+                                       name.str().c_str());
+      sources.push_back(tensor);
+    }
+    exec::WeightAttr weight = *constant.getWeight();
+    fb::WeightDesc desc(weight.getN(), weight.getK(), weight.getGroup(), fb::WeightFormat(weight.getFormat()),
+                        weight.getAsymmetric());
+    bool asStored = llvm::all_of(sources, [&](const TensorInfo *tensor) { return tensor->storage == desc.format(); });
+    return asStored ? copy(sources) : pack(desc, sources);
+  }
+
+  /// Zeros up to `offset`.
+  llvm::Error pad(uint64_t offset) {
+    static constexpr uint8_t zeros[64] = {};
+    while (position < offset)
+      if (llvm::Error error = append({zeros, size_t(std::min<uint64_t>(64, offset - position))}))
+        return error;
+    return llvm::Error::success();
+  }
+
+private:
+  llvm::Error append(llvm::ArrayRef<uint8_t> bytes) {
+    position += bytes.size();
+    return write(bytes);
+  }
+
+  llvm::Error copy(llvm::ArrayRef<const TensorInfo *> sources) {
+    for (const TensorInfo *tensor : sources) {
+      int64_t rows = tensor->rows();
+      uint64_t rowBytes = tensor->bytes / rows;
+      int64_t step = std::max<int64_t>(1, kTileBytes / std::max<uint64_t>(rowBytes, 1));
+      for (int64_t row = 0; row < rows; row += step) {
+        int64_t end = std::min(rows, row + step);
+        if (llvm::Error error = append({tensor->data + row * rowBytes, size_t((end - row) * rowBytes)}))
+          return error;
+        checkpoint->discardRows(*tensor, row, end);
+      }
+    }
+    return llvm::Error::success();
+  }
+
+  /// Vectors behind one another are one row of the descriptor; matrices lie one under the other.
+  llvm::Error pack(const fb::WeightDesc &desc, llvm::ArrayRef<const TensorInfo *> sources) {
+    bool vector = desc.n() == 1 && sources[0]->shape.size() == 1;
+    uint64_t columns = desc.k(), rows = desc.n();
+    // A multiple of the panel for every worker.
+    uint64_t slice = std::max<uint64_t>(cpu::kPanel, kTileBytes / 4 / columns / threads / cpu::kPanel * cpu::kPanel);
+    uint64_t step = slice * threads;
+    std::vector<float> tile(std::min(step, llvm::alignTo(rows, cpu::kPanel)) * columns);
+    std::vector<uint8_t> packed;
+    for (uint64_t begin = 0; begin < rows; begin += step) {
+      uint64_t end = std::min(rows, begin + step), base = cpu::packedOffset(desc, begin);
+      packed.assign(cpu::packedOffset(desc, end) - base, 0);
+      std::atomic<bool> good{true};
+      for (uint64_t first = begin; first < end; first += slice)
+        pool.async([&, first] {
+          uint64_t last = std::min(end, first + slice);
+          float *values = tile.data() + (first - begin) * columns;
+          if (vector)
+            readVectors(sources, values);
+          else
+            readMatrices(sources, first, last, values);
+          if (!cpu::packRows(desc, first, last, values, packed.data() + (cpu::packedOffset(desc, first) - base)))
+            good = false;
+        });
+      pool.wait();
+      if (!good)
+        return llvm::createStringError("%s: tensor \"%s\" holds a value that is not finite; it cannot be quantized",
+                                       checkpoint->source().str().c_str(), nameAt(sources, begin).c_str());
+      if (llvm::Error error = append(packed))
+        return error;
+      discard(sources, begin, end);
+    }
+    return llvm::Error::success();
+  }
+
+  static void readVectors(llvm::ArrayRef<const TensorInfo *> sources, float *out) {
+    for (const TensorInfo *tensor : sources) {
+      Checkpoint::readRows(*tensor, 0, tensor->rows(), out);
+      out += tensor->elements();
+    }
+  }
+
+  template <typename F>
+  static void overlaps(llvm::ArrayRef<const TensorInfo *> sources, uint64_t begin, uint64_t end, F visit) {
+    uint64_t start = 0;
+    for (const TensorInfo *tensor : sources) {
+      uint64_t stop = start + tensor->rows(), from = std::max(begin, start), to = std::min(end, stop);
+      if (from < to)
+        visit(*tensor, from - start, to - start, from - begin);
+      start = stop;
+    }
+  }
+  static void readMatrices(llvm::ArrayRef<const TensorInfo *> sources, uint64_t begin, uint64_t end, float *out) {
+    overlaps(sources, begin, end, [&](const TensorInfo &tensor, uint64_t from, uint64_t to, uint64_t at) {
+      Checkpoint::readRows(tensor, from, to, out + at * tensor.columns());
+    });
+  }
+  void discard(llvm::ArrayRef<const TensorInfo *> sources, uint64_t begin, uint64_t end) {
+    overlaps(sources, begin, end, [&](const TensorInfo &tensor, uint64_t from, uint64_t to, uint64_t) {
+      checkpoint->discardRows(tensor, from, to);
+    });
+  }
+  static std::string nameAt(llvm::ArrayRef<const TensorInfo *> sources, uint64_t row) {
+    std::string name = sources[0]->name;
+    overlaps(sources, row, row + 1, [&](const TensorInfo &tensor, uint64_t, uint64_t, uint64_t) { name = tensor.name; });
+    return name;
+  }
+
+  const Checkpoint *checkpoint;
+  llvm::DefaultThreadPool pool;
+  unsigned threads;
+  Write write;
+  uint64_t position = 0;
+};
+
+} // namespace
+
+llvm::Error mlc::emitWeights(ModuleOp module, const Checkpoint *checkpoint, unsigned threads, Write write) {
+  std::vector<exec::ConstantOp> constants(module.getOps<exec::ConstantOp>().begin(),
+                                          module.getOps<exec::ConstantOp>().end());
+  llvm::sort(constants, [](exec::ConstantOp a, exec::ConstantOp b) { return *a.getOffset() < *b.getOffset(); });
+  WeightEmitter emitter(checkpoint, std::max(1u, threads), write);
+  for (exec::ConstantOp constant : constants)
+    if (llvm::Error error = emitter.emit(constant))
+      return error;
+  return emitter.pad(weightsSize(module));
+}

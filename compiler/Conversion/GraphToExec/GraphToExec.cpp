@@ -1,0 +1,73 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Conversion/GraphToExec/GraphToExec.h"
+#include "compiler/Conversion/GraphToExec/Lowering.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+
+using namespace mlir;
+
+namespace mlc {
+#define GEN_PASS_DEF_CONVERTGRAPHTOEXEC
+#include "compiler/Conversion/GraphToExec/GraphToExecPass.h.inc"
+
+namespace {
+
+struct ConvertGraphToExec : impl::ConvertGraphToExecBase<ConvertGraphToExec> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    SmallVector<Operation *> former;
+    for (Operation &op : module.getOps())
+      former.push_back(&op);
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    declare(module, builder);
+    Lowering lowering(module, builder);
+    for (Operation *op : former)
+      if (auto function = dyn_cast<func::FuncOp>(op))
+        if (failed(convert(function, lowering)))
+          return signalPassFailure();
+    for (Operation *op : former)
+      op->erase();
+  }
+
+private:
+  void declare(ModuleOp module, OpBuilder &builder) {
+    for (auto model : module.getOps<graph::ModelOp>()) {
+      NamedAttrList attributes(model->getAttrs());
+      builder.create<exec::ModelOp>(model.getLoc(), TypeRange{}, ValueRange{}, attributes);
+    }
+    for (auto extent : module.getOps<graph::ExtentOp>())
+      builder.create<exec::ExtentOp>(extent.getLoc(), extent.getSymName(), int64_t(*extent.getBound()));
+    for (auto state : module.getOps<graph::StateOp>())
+      builder.create<exec::StateOp>(state.getLoc(), state.getSymName(), state.getKvHeads(), state.getHeadDim(),
+                                    state.getWindow(), *state.getDtype());
+  }
+
+  LogicalResult convert(func::FuncOp function, Lowering &lowering) {
+    if (!function.getBody().hasOneBlock())
+      return function.emitError("only a single block is lowered; use scf for control flow");
+    OpBuilder::InsertionGuard guard(lowering.builder);
+    lowering.location = function.getLoc();
+    auto lowered = lowering.builder.create<exec::FuncOp>(function.getLoc(), function.getSymName());
+    lowering.builder.setInsertionPointToStart(&lowered.getBody().emplaceBlock());
+    int64_t input = 0;
+    for (BlockArgument argument : function.getArguments()) {
+      if (isa<graph::BatchType>(argument.getType()))
+        continue;
+      Value slot = lowering.newSlot(argument);
+      if (!slot)
+        return failure();
+      slot.getDefiningOp<exec::SlotOp>().setInputAttr(lowering.builder.getI64IntegerAttr(input++));
+    }
+    for (Operation &op : function.front())
+      if (failed(lowering.lower(&op)))
+        return failure();
+    return success();
+  }
+};
+
+} // namespace
+} // namespace mlc

@@ -1,0 +1,20 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Conversion of the graph dialect to the exec dialect.
+//
+#pragma once
+
+#include "compiler/Dialect/Exec/IR/Exec.h"
+
+#include "mlir/Pass/Pass.h"
+
+namespace mlc {
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "compiler/Conversion/GraphToExec/GraphToExecPass.h.inc"
+
+} // namespace mlc

@@ -1,0 +1,24 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The conversion from graph to exec.
+//
+#ifndef MLC_CONVERSION_GRAPHTOEXEC
+#define MLC_CONVERSION_GRAPHTOEXEC
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertGraphToExec : Pass<"convert-graph-to-exec", "::mlir::ModuleOp"> {
+  let summary = "Turns values into slots, weights into constants and ops into kernel calls";
+  let description = [{
+    One lowering function per op, by family, in Lower*.cpp. Each result gets a slot of its own (exec-plan-memory lets
+    slots share bytes); elementwise ops on a value that nobody else reads write in place. split becomes views. A weight
+    becomes one constant for each format it is read in: products read packed rows, the embedding rows as stored unless
+    a product shares them.
+  }];
+  let dependentDialects = ["::mlc::exec::ExecDialect"];
+}
+
+#endif // MLC_CONVERSION_GRAPHTOEXEC

@@ -1,0 +1,250 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Conversion/GraphToExec/Lowering.h"
+
+#include "targets/cpu/pack/Layout.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlc;
+using exec::WeightFormat;
+
+LogicalResult Lowering::lower(Operation *op) {
+  current = op;
+  location = op->getLoc();
+  if (isa<graph::EmbeddingOp, graph::GatherRowsOp, graph::SplitOp>(op))
+    return lowerTokens(*this, op);
+  if (isa<graph::QuantizeRowsOp, graph::LinearOp>(op))
+    return lowerProducts(*this, op);
+  if (isa<graph::RmsNormOp, graph::AddRmsNormOp, graph::RopeAnglesOp, graph::RopeOp, graph::AttentionOp>(op))
+    return lowerAttention(*this, op);
+  if (isa<func::ReturnOp, scf::IfOp, scf::ForOp, scf::YieldOp, tensor::ExtractOp, arith::IndexCastOp>(op) ||
+      (isa<arith::ConstantOp>(op) && !isa<TensorType>(op->getResult(0).getType())))
+    return lowerControlFlow(*this, op);
+  return lowerElementwise(*this, op);
+}
+
+//===----------------------------------------------------------------------===//
+// Slots
+//===----------------------------------------------------------------------===//
+
+static MemRefType bufferType(ArrayRef<int64_t> shape, Type element) { return MemRefType::get(shape, element); }
+
+Value Lowering::newSlot(Value value) {
+  FailureOr<ArrayRef<Attribute>> dims = extents.dims(value);
+  if (failed(dims))
+    return {};
+  auto type = cast<RankedTensorType>(value.getType());
+  auto slot = builder.create<exec::SlotOp>(location, bufferType(type.getShape(), type.getElementType()),
+                                           builder.getArrayAttr(*dims), IntegerAttr(), IntegerAttr(), StringAttr(),
+                                           ArrayAttr());
+  if (Operation *op = value.getDefiningOp(); op && op->getResult(0) == value) {
+    slot.setTapAttr(op->getAttrOfType<StringAttr>(graph::kTapAttr));
+    slot.setInnerTapsAttr(op->getAttrOfType<ArrayAttr>(graph::kInnerTapsAttr));
+  }
+  bind(value, slot);
+  return slot;
+}
+
+Value Lowering::newRows(Value like, int64_t columns, Type element) {
+  FailureOr<ArrayRef<Attribute>> dims = extents.dims(like);
+  if (failed(dims))
+    return {};
+  SmallVector<Attribute> axes(*dims);
+  axes.back() = builder.getI64IntegerAttr(columns);
+  SmallVector<int64_t> shape(cast<RankedTensorType>(like.getType()).getShape());
+  shape.back() = columns;
+  return builder.create<exec::SlotOp>(location, bufferType(shape, element), builder.getArrayAttr(axes), IntegerAttr(),
+                                      IntegerAttr(), StringAttr(), ArrayAttr());
+}
+
+Value Lowering::inPlaceOrNew(Value operand, Value result) {
+  Operation *producer = operand.getDefiningOp();
+  // A value from an outer block is read again by the next iteration or the other branch.
+  bool ours = producer && producer->getBlock() == current->getBlock() && !isa<arith::ConstantOp>(producer);
+  // A piece of a value that is read whole elsewhere, too.
+  for (auto split = dyn_cast_or_null<graph::SplitOp>(producer); split;
+       split = split.getInput().getDefiningOp<graph::SplitOp>())
+    ours &= split.getInput().hasOneUse() && split.getInput().getDefiningOp();
+  if (!ours || !operand.hasOneUse() || operand.getType() != result.getType() || current->hasAttr(graph::kTapAttr) ||
+      producer->hasAttr(graph::kTapAttr))
+    return newSlot(result);
+  bind(result, buffer(operand));
+  return buffer(operand);
+}
+
+//===----------------------------------------------------------------------===//
+// Constants
+//===----------------------------------------------------------------------===//
+
+Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
+                         ArrayRef<Attribute> sources, ArrayRef<float> values) {
+  exec::ConstantOp &made = constants[name];
+  if (!made) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPoint(builder.getInsertionBlock()->getParentOp()->getParentOfType<exec::FuncOp>()
+                                  ? builder.getInsertionBlock()->getParentOp()->getParentOfType<exec::FuncOp>()
+                                  : cast<exec::FuncOp>(builder.getInsertionBlock()->getParentOp()));
+    SmallVector<Attribute> names;
+    for (Attribute source : sources)
+      names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
+    made = builder.create<exec::ConstantOp>(where, name, type, weight,
+                                            sources.empty() ? ArrayAttr() : builder.getArrayAttr(names),
+                                            values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values),
+                                            IntegerAttr());
+  }
+  return builder.create<exec::WeightOp>(location, type, name);
+}
+
+/// The format in which products read a weight.
+static WeightFormat productFormat(graph::WeightOp weight) {
+  if (graph::QuantAttr quant = weight.getQuantAttr())
+    return quant.getBits() == 8 ? WeightFormat::panel_int8 : WeightFormat::panel_int4;
+  if (weight.getExpand() || weight.getStorage() == graph::Storage::F32)
+    return WeightFormat::panel_f32;
+  if (weight.getStorage() == graph::Storage::F16)
+    return WeightFormat::panel_f16;
+  if (weight.getStorage() == graph::Storage::BF16)
+    return WeightFormat::panel_bf16;
+  // Block formats carry the same numbers in both enums.
+  return WeightFormat(uint32_t(weight.getStorage()));
+}
+
+/// The format of a matrix that only the embedding reads.
+static WeightFormat rowsFormat(graph::WeightOp weight) {
+  WeightFormat format = productFormat(weight);
+  switch (format) {
+  case WeightFormat::panel_f32:
+    return WeightFormat::rows_f32;
+  case WeightFormat::panel_f16:
+    return WeightFormat::rows_f16;
+  case WeightFormat::panel_bf16:
+    return WeightFormat::rows_bf16;
+  default:
+    return format;
+  }
+}
+
+static exec::WeightAttr describe(graph::WeightOp weight, WeightFormat format, int64_t rows) {
+  graph::QuantAttr quant = weight.getQuantAttr();
+  return exec::WeightAttr::get(weight.getContext(), rows, weight.getTensorType().getDimSize(1),
+                               quant ? quant.getGroup() : 0, format, quant && quant.getAsymmetric());
+}
+
+/// The buffer type of a constant: bytes for packed formats, [n, k] of the element for rows.
+static FailureOr<MemRefType> constantType(Location location, exec::WeightAttr weight) {
+  Builder builder(weight.getContext());
+  switch (weight.getFormat()) {
+  case WeightFormat::rows_f32:
+    return bufferType({weight.getN(), weight.getK()}, builder.getF32Type());
+  case WeightFormat::rows_f16:
+    return bufferType({weight.getN(), weight.getK()}, builder.getF16Type());
+  case WeightFormat::rows_bf16:
+    return bufferType({weight.getN(), weight.getK()}, builder.getBF16Type());
+  default:
+    break;
+  }
+  auto bytes = cpu::packedBytes(fb::WeightDesc(weight.getN(), weight.getK(), weight.getGroup(),
+                                               fb::WeightFormat(weight.getFormat()), weight.getAsymmetric()));
+  if (!bytes) {
+    emitError(location, bytes.error().message());
+    return failure();
+  }
+  return bufferType({int64_t(*bytes)}, builder.getIntegerType(8, /*isSigned=*/false));
+}
+
+static std::string joinNames(ArrayRef<Attribute> weights) {
+  std::string name;
+  for (Attribute weight : weights)
+    name += (name.empty() ? "" : "|") + cast<FlatSymbolRefAttr>(weight).getValue().str();
+  return name;
+}
+
+std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
+  graph::WeightOp first = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(weights[0]));
+  int64_t rows = 0;
+  for (Attribute name : weights) {
+    graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
+    if (productFormat(weight) != productFormat(first) || weight.getQuantAttr() != first.getQuantAttr()) {
+      current->emitOpError("reads ") << name << " and " << weights[0] << ", which are not stored alike";
+      return {};
+    }
+    rows += weight.getTensorType().getDimSize(0);
+  }
+  exec::WeightAttr desc = describe(first, productFormat(first), rows);
+  FailureOr<MemRefType> type = constantType(location, desc);
+  if (failed(type))
+    return {};
+  return {constant(first.getLoc(), joinNames(weights.getValue()), *type, desc, weights.getValue(), {}), desc};
+}
+
+bool Lowering::readByProduct(StringRef weight) {
+  if (!productReads) {
+    productReads.emplace();
+    graph.walk([&](graph::LinearOp linear) {
+      for (Attribute name : linear.getWeights())
+        (*productReads)[cast<FlatSymbolRefAttr>(name).getValue()] = true;
+    });
+  }
+  return productReads->lookup(weight);
+}
+
+std::pair<Value, exec::WeightAttr> Lowering::rowsWeight(FlatSymbolRefAttr name) {
+  if (readByProduct(name.getValue()))
+    return productWeight(builder.getArrayAttr(name));
+  graph::WeightOp weight = graph::lookupWeight(current, name);
+  exec::WeightAttr desc = describe(weight, rowsFormat(weight), weight.getTensorType().getDimSize(0));
+  FailureOr<MemRefType> type = constantType(location, desc);
+  if (failed(type))
+    return {};
+  return {constant(weight.getLoc(), name.getValue().str(), *type, desc, {name}, {}), desc};
+}
+
+Value Lowering::vectors(ArrayRef<Attribute> weights) {
+  int64_t count = 0;
+  for (Attribute name : weights)
+    count += graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name)).getTensorType().getNumElements();
+  auto desc = exec::WeightAttr::get(builder.getContext(), 1, count, 0, WeightFormat::rows_f32, false);
+  return constant(location, joinNames(weights), bufferType({count}, builder.getF32Type()), desc, weights, {});
+}
+
+Value Lowering::values(StringRef name, ArrayRef<float> values, int64_t rows, int64_t columns) {
+  // Equal tables share one constant; different ones of the same name are numbered.
+  for (unsigned i = 0;; ++i) {
+    std::string numbered = name.str() + (i ? "." + std::to_string(i) : "");
+    auto found = constants.find(numbered);
+    if (found == constants.end() || found->second.getValues() == values)
+      return constant(location, numbered, bufferType({rows, columns}, builder.getF32Type()), {}, {}, values);
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Kernel calls
+//===----------------------------------------------------------------------===//
+
+void Lowering::kernel(StringRef name, ValueRange inputs, ValueRange outputs, ArrayRef<NamedAttribute> fields,
+                      ArrayRef<Attribute> states) {
+  builder.create<exec::KernelOp>(location, name, 1, inputs, outputs, builder.getArrayAttr(states),
+                                 builder.getDictionaryAttr(fields));
+}
+NamedAttribute Lowering::field(StringRef name, int64_t value) {
+  return builder.getNamedAttr(name, builder.getI64IntegerAttr(value));
+}
+NamedAttribute Lowering::field(StringRef name, float value) {
+  return builder.getNamedAttr(name, builder.getF32FloatAttr(value));
+}
+NamedAttribute Lowering::field(StringRef name, bool value) {
+  return builder.getNamedAttr(name, builder.getBoolAttr(value));
+}
+NamedAttribute Lowering::field(StringRef name, exec::WeightAttr value) { return builder.getNamedAttr(name, value); }
+NamedAttribute Lowering::field(StringRef name, StringRef enumerator) {
+  return builder.getNamedAttr(name, builder.getStringAttr(enumerator));
+}

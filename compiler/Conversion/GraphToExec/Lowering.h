@@ -1,0 +1,82 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the lowering functions of GraphToExec share: where values live, and how constants are made.
+//
+#pragma once
+
+#include "compiler/Dialect/Exec/IR/Exec.h"
+#include "compiler/Dialect/Graph/Analysis/Extents.h"
+#include "compiler/Dialect/Graph/IR/Graph.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace mlc {
+
+/// State of one module's conversion. `builder` stands where the next exec op goes; `location` is the graph op's.
+class Lowering {
+public:
+  Lowering(mlir::ModuleOp graph, mlir::OpBuilder builder) : graph(graph), builder(builder) {}
+
+  /// Lowers one op of a graph function; failure after a diagnostic.
+  mlir::LogicalResult lower(mlir::Operation *op);
+
+  /// The buffer that holds `value`.
+  mlir::Value buffer(mlir::Value value) const { return buffers.lookup(value); }
+  void bind(mlir::Value value, mlir::Value buffer) { buffers[value] = buffer; }
+
+  /// A new slot for `value`, bound to it; null after a diagnostic when an axis follows no extent.
+  mlir::Value newSlot(mlir::Value value);
+  /// A new slot whose leading axis follows that of `like`, with `columns` columns.
+  mlir::Value newRows(mlir::Value like, int64_t columns, mlir::Type element);
+  /// The buffer of `operand` itself, now bound to `result`, when no other op reads it and nobody else owns it; else a
+  /// new slot.
+  mlir::Value inPlaceOrNew(mlir::Value operand, mlir::Value result);
+
+  /// The matrix `weights`, one under the other, in the format products read; and its descriptor.
+  std::pair<mlir::Value, exec::WeightAttr> productWeight(mlir::ArrayAttr weights);
+  /// The matrix `weight` in the format the embedding reads.
+  std::pair<mlir::Value, exec::WeightAttr> rowsWeight(mlir::FlatSymbolRefAttr weight);
+  /// Vectors, one behind the other, as f32.
+  mlir::Value vectors(mlir::ArrayRef<mlir::Attribute> weights);
+  /// f32 values that the compiler computed, [rows, columns].
+  mlir::Value values(llvm::StringRef name, llvm::ArrayRef<float> values, int64_t rows, int64_t columns);
+
+  /// kernel(name) v1 with `fields`, at the current op's location.
+  void kernel(llvm::StringRef name, mlir::ValueRange inputs, mlir::ValueRange outputs,
+              llvm::ArrayRef<mlir::NamedAttribute> fields, llvm::ArrayRef<mlir::Attribute> states = {});
+  mlir::NamedAttribute field(llvm::StringRef name, int64_t value);
+  mlir::NamedAttribute field(llvm::StringRef name, float value);
+  mlir::NamedAttribute field(llvm::StringRef name, bool value);
+  mlir::NamedAttribute field(llvm::StringRef name, exec::WeightAttr value);
+  /// An enumerator of the schema, by its name there.
+  mlir::NamedAttribute field(llvm::StringRef name, llvm::StringRef enumerator);
+
+  mlir::ModuleOp graph;
+  mlir::OpBuilder builder;
+  mlir::Location location = mlir::UnknownLoc::get(builder.getContext());
+  mlir::Operation *current = nullptr;
+  graph::ExtentAnalysis extents;
+
+private:
+  mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
+                       llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values);
+  /// Whether a product reads `weight`.
+  bool readByProduct(llvm::StringRef weight);
+
+  llvm::DenseMap<mlir::Value, mlir::Value> buffers;
+  llvm::StringMap<exec::ConstantOp> constants;
+  llvm::DenseMap<mlir::Value, int> owners; // Values bound to a buffer.
+  std::optional<llvm::StringMap<bool>> productReads;
+};
+
+// One function per op family; each lowers `op` at lowering.builder.
+mlir::LogicalResult lowerTokens(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerProducts(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerAttention(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerElementwise(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerControlFlow(Lowering &lowering, mlir::Operation *op);
+
+} // namespace mlc

@@ -1,0 +1,182 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// mlc compile: source to graph to exec to file.
+//
+#include "compiler/Artifact/Emit/Emit.h"
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Driver/Commands.h"
+#include "compiler/Driver/CompileOptions.h"
+#include "compiler/Driver/Progress.h"
+#include "compiler/Driver/Registry.h"
+#include "compiler/Driver/Report.h"
+
+#include "mlir/IR/AsmState.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Threading.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+#include <csignal>
+#include <unistd.h>
+
+using namespace mlir;
+using namespace mlc;
+
+/// Writes `text` to `path` ("-": stdout) whole or not at all.
+static llvm::Error writeText(const std::string &path, llvm::function_ref<void(llvm::raw_ostream &)> print) {
+  std::error_code code;
+  llvm::ToolOutputFile file(path, code, llvm::sys::fs::OF_Text);
+  if (code)
+    return llvm::createStringError("%s: %s", path.c_str(), code.message().c_str());
+  print(file.os());
+  file.os().flush();
+  if (file.os().has_error()) {
+    std::string reason = file.os().error().message();
+    file.os().clear_error();
+    return llvm::createStringError("%s: %s", path.c_str(), reason.c_str());
+  }
+  file.keep();
+  return llvm::Error::success();
+}
+
+static llvm::Error printModule(const std::string &path, ModuleOp module) {
+  return writeText(path, [&](llvm::raw_ostream &os) {
+    OpPrintingFlags flags;
+    flags.enableDebugInfo(false);
+    module.print(os, flags);
+    os << '\n';
+  });
+}
+
+/// --dim NAME<=MAX: bounds of extents.
+static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
+  llvm::SmallVector<StringRef> entries;
+  StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
+  for (StringRef entry : entries) {
+    auto [name, bound] = entry.split("<=");
+    int64_t value = 0;
+    auto extent = SymbolTable::lookupNearestSymbolFrom<graph::ExtentOp>(module, StringAttr::get(module.getContext(), name));
+    if (bound.getAsInteger(10, value) || value < 1)
+      return llvm::createStringError("%s: --dim %s: write NAME<=MAX", options.source.path.c_str(), entry.str().c_str());
+    if (!extent)
+      return llvm::createStringError("%s: --dim %s: the graph has no extent of that name", options.source.path.c_str(),
+                                     entry.str().c_str());
+    extent.setBoundAttr(Builder(module.getContext()).getI64IntegerAttr(value));
+  }
+  return llvm::Error::success();
+}
+
+/// Fills in --math and --kv by what the compiled weights are.
+static void chooseMath(ModuleOp module, CompileOptions &options) {
+  bool quantized = options.pipeline.quant == "int8" || options.pipeline.quant == "int4";
+  if (options.pipeline.quant == "keep")
+    for (auto weight : module.getOps<graph::WeightOp>())
+      quantized |= weight.getStorage() >= graph::Storage::Q4_0;
+  options.pipeline.fast = options.math.empty() ? quantized : options.math == "fast";
+  options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? "f16" : "f32";
+}
+
+static llvm::Error runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
+  DiagnosticLine line(*module.getContext(), file);
+  PassManager passes(module.getContext());
+  build(passes);
+  if (failed(passes.run(module)))
+    return line.error("cannot be compiled");
+  return llvm::Error::success();
+}
+
+static llvm::Error toError(const Error &error) { return llvm::createStringError(error.message()); }
+
+static llvm::Error writeArtifact(ModuleOp module, const Source &source, const CompileOptions &options) {
+  DiagnosticLine line(*module.getContext(), options.source.path);
+  FailureOr<fb::ArtifactT> metadata = emitMetadata(module);
+  if (failed(metadata))
+    return line.error("cannot be written as an artifact");
+  metadata->target = std::make_unique<fb::TargetT>();
+  metadata->target->triple = options.triple;
+  metadata->target->isa_family = options.isaFamily;
+  metadata->target->cpu = options.cpus;
+  metadata->provenance = std::make_unique<fb::ProvenanceT>();
+  metadata->provenance->version = MLC_VERSION;
+  metadata->provenance->options = provenance(options);
+  if (!source.tokenizer.empty())
+    metadata->tokenizer.reset(flatbuffers::GetRoot<fb::Tokenizer>(source.tokenizer.data())->UnPack());
+
+  auto writer = ArtifactWriter::create(options.output);
+  if (!writer)
+    return toError(writer.error());
+  ProgressBar progress("writing " + options.output);
+  writer->setProgress([](void *bar, uint64_t done, uint64_t total) { static_cast<ProgressBar *>(bar)->update(done, total); },
+                      &progress);
+  if (Status begun = writer->begin(std::move(*metadata)); !begun)
+    return toError(begun.error());
+  unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+  llvm::Error packed = emitWeights(module, source.checkpoint ? &*source.checkpoint : nullptr, threads,
+                                   [&](ArrayRef<uint8_t> bytes) -> llvm::Error {
+                                     Status written = writer->write({bytes.data(), bytes.size()});
+                                     return written ? llvm::Error::success() : toError(written.error());
+                                   });
+  if (packed)
+    return packed;
+  if (Status committed = writer->commit(); !committed)
+    return toError(committed.error());
+  return llvm::Error::success();
+}
+
+static llvm::Error compile(CompileOptions &options) {
+  DialectRegistry registry;
+  registerDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  auto source = openSource(options.source, context);
+  if (!source)
+    return source.takeError();
+  ModuleOp module = *source->module;
+  if (llvm::Error error = applyDims(module, options))
+    return error;
+  if (options.emit == "graph")
+    return printModule(options.output, module);
+
+  chooseMath(module, options);
+  if (llvm::Error error = runPasses(module, options.source.path, [&](PassManager &passes) {
+        buildTransforms(passes, options.pipeline);
+        buildConversion(passes);
+      }))
+    return error;
+  if (options.strict)
+    if (std::string slow = firstSlowPath(module); !slow.empty())
+      return llvm::createStringError("%s: --strict: %s", options.source.path.c_str(), slow.c_str());
+  if (llvm::Error error =
+          options.emit == "exec" ? printModule(options.output, module) : writeArtifact(module, *source, options))
+    return error;
+  if (options.report.empty())
+    return llvm::Error::success();
+  return writeText(options.report, [&](llvm::raw_ostream &os) {
+    os << llvm::formatv("{0:2}\n", llvm::json::Value(makeReport(module)));
+  });
+}
+
+/// Ends the process at once and leaves no partial artifact.
+static void stopOnSignal(int signal) {
+  removePartialArtifacts();
+  static constexpr char line[] = "\nmlc: error: stopped by a signal; nothing was written\n";
+  if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
+  }
+  _exit(signal == SIGINT ? 130 : 143);
+}
+
+int mlc::cli::compileCommand(int argc, char **argv) {
+  CompileOptions options;
+  if (Parsed parsed = parseCompileOptions(argc, argv, options); parsed.leave)
+    return parsed.status;
+  std::signal(SIGINT, stopOnSignal);
+  std::signal(SIGTERM, stopOnSignal);
+  if (llvm::Error error = compile(options)) {
+    printError("%s", llvm::toString(std::move(error)).c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,165 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Driver/CompileOptions.h"
+
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace mlc;
+using namespace mlc::cli;
+
+namespace {
+
+/// What the option table writes to before it is checked.
+struct Raw {
+  const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
+             *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *rope = "", *code = "auto",
+             *emit = "artifact", *report = "", *dim = "";
+  uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0;
+  bool asymmetric = false, strict = false;
+};
+
+bool oneOf(llvm::StringRef value, llvm::ArrayRef<llvm::StringRef> choices) {
+  return llvm::is_contained(choices, value);
+}
+
+/// A usage error in one line.
+Parsed usage(const char *option, const char *value, const char *choices) {
+  printError("--%s %s: choose %s", option, value, choices);
+  return {true, 2};
+}
+
+Parsed checkTriple(const Raw &raw, CompileOptions &options) {
+  llvm::Triple triple(llvm::Triple::normalize(raw.triple ? raw.triple : llvm::sys::getDefaultTargetTriple()));
+  bool linuxGnu = triple.isOSLinux();
+  if (triple.getArch() == llvm::Triple::x86_64 && linuxGnu) {
+    options.triple = "x86_64-linux-gnu";
+    options.isaFamily = "x86-64";
+  } else if (triple.getArch() == llvm::Triple::aarch64 && linuxGnu) {
+    options.triple = "aarch64-linux-gnu";
+    options.isaFamily = "aarch64";
+  } else {
+    return usage("triple", raw.triple ? raw.triple : triple.str().c_str(), "x86_64-linux-gnu or aarch64-linux-gnu");
+  }
+  bool x86 = options.isaFamily == "x86-64";
+  if (!raw.cpu) {
+    options.cpus = x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"}
+                       : std::vector<std::string>{"armv8-a"};
+    return {};
+  }
+  llvm::SmallVector<llvm::StringRef> names;
+  llvm::StringRef(raw.cpu).split(names, ',');
+  for (llvm::StringRef name : names) {
+    bool known = x86 ? oneOf(name, {"x86-64-v2", "x86-64-v3", "x86-64-v4"}) : name == "armv8-a";
+    if (!known)
+      return usage("cpu", raw.cpu, x86 ? "among x86-64-v2, x86-64-v3, x86-64-v4 (with commas)" : "armv8-a");
+    options.cpus.push_back(name.str());
+  }
+  return {};
+}
+
+} // namespace
+
+Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) {
+  Raw raw;
+  const Option table[] = {
+      {"output", "OUT", "where the artifact (or the text of --emit) goes; also -o", OptionKind::text, &raw.output},
+      {"weights", "F", "of graph text: the checkpoint its weights lie in", OptionKind::text, &raw.weights},
+      {"tokenizer", "DIR", "of graph text: the directory, GGUF or .model file with the tokenizer", OptionKind::text,
+       &raw.tokenizer},
+      {"target", "cpu", "cpu (cuda comes with a later version)", OptionKind::text, &raw.target},
+      {"triple", "T", "x86_64-linux-gnu or aarch64-linux-gnu (default: this machine's)", OptionKind::text, &raw.triple},
+      {"cpu", "LIST", "levels that compiled code is made for (default: all of the triple)", OptionKind::text, &raw.cpu},
+      {"quant", "Q", "keep (default), none, int8 or int4", OptionKind::text, &raw.quant},
+      {"group", "N", "columns of one scale: 32, 64 or 128 (default)", OptionKind::count, &raw.group},
+      {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &raw.asymmetric},
+      {"head", "Q", "int4, int8 or keep for head and embedding (default: int8 when quantizing)", OptionKind::text,
+       &raw.head},
+      {"math", "M", "exact or fast (default: exact for float weights, fast when any are quantized)", OptionKind::text,
+       &raw.math},
+      {"kv", "T", "f32, f16, bf16 or int8 (default: f32 with exact, else f16)", OptionKind::text, &raw.kv},
+      {"context", "N", "most positions of a sequence (default: the model's, up to 8192)", OptionKind::count,
+       &raw.context, 1, 1 << 24},
+      {"batch", "N", "most tokens of a step (default 512)", OptionKind::count, &raw.batch, 1, 1 << 16},
+      {"sequences", "N", "most live sequences (default 8)", OptionKind::count, &raw.sequences, 1, 1 << 12},
+      {"rope", "R", "yarn:F[,original=N], linear:F or none, in place of the checkpoint's scaling", OptionKind::text,
+       &raw.rope},
+      {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
+       &raw.code},
+      {"dim", "NAME<=MAX", "bound of an extent of graph text (with commas: several)", OptionKind::text, &raw.dim},
+      {"emit", "E", "artifact (default), graph or exec", OptionKind::text, &raw.emit},
+      {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
+       &raw.report},
+      {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
+      {"threads", "N", "threads that pack weights (default: all)", OptionKind::count, &raw.threads, 1, 1024},
+      {"ssm", nullptr, "", OptionKind::unavailable, nullptr},
+      {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
+      {"calibrate", nullptr, "", OptionKind::unavailable, nullptr},
+      {"gpu", nullptr, "", OptionKind::unavailable, nullptr},
+      {"tap", nullptr, "", OptionKind::unavailable, nullptr},
+      {"state", nullptr, "", OptionKind::unavailable, nullptr},
+      {"checkpoint-every", nullptr, "", OptionKind::unavailable, nullptr},
+      {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
+  };
+  const Command command{argv[0], "SRC", "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact.",
+                        table, "mlc compile models/shakespeare -o shakespeare.mlca --quant int4"};
+  const char *source = nullptr;
+  if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
+    return parsed;
+  if (llvm::StringRef(raw.target) != "cpu")
+    return usage("target", raw.target, "cpu; other targets come with a later version");
+  if (!oneOf(raw.quant, {"keep", "none", "int8", "int4"}))
+    return usage("quant", raw.quant, "keep, none, int8 or int4");
+  if (raw.group != 32 && raw.group != 64 && raw.group != 128)
+    return usage("group", std::to_string(raw.group).c_str(), "32, 64 or 128");
+  if (!oneOf(raw.head, {"", "int4", "int8", "keep"}))
+    return usage("head", raw.head, "int4, int8 or keep");
+  if (!oneOf(raw.math, {"", "exact", "fast"}))
+    return usage("math", raw.math, "exact or fast");
+  if (!oneOf(raw.kv, {"", "f32", "f16", "bf16", "int8"}))
+    return usage("kv", raw.kv, "f32, f16, bf16 or int8");
+  if (!oneOf(raw.code, {"auto", "none"}))
+    return usage("code", raw.code, "auto or none");
+  if (!oneOf(raw.emit, {"artifact", "graph", "exec"}))
+    return usage("emit", raw.emit, "artifact, graph or exec");
+  if (!raw.output && llvm::StringRef(raw.emit) == "artifact") {
+    printError("needs -o OUT.mlca; see mlc compile --help");
+    return {true, 2};
+  }
+  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope};
+  options.output = raw.output ? raw.output : "-";
+  options.emit = raw.emit;
+  options.report = raw.report;
+  options.math = raw.math;
+  options.kv = raw.kv;
+  options.dims = raw.dim;
+  options.strict = raw.strict;
+  options.threads = unsigned(raw.threads);
+  options.pipeline.quant = raw.quant;
+  options.pipeline.head = raw.head;
+  options.pipeline.group = int64_t(raw.group);
+  options.pipeline.asymmetric = raw.asymmetric;
+  options.pipeline.context = int64_t(raw.context);
+  options.pipeline.batch = int64_t(raw.batch);
+  options.pipeline.sequences = int64_t(raw.sequences);
+  options.pipeline.compileRegions = llvm::StringRef(raw.code) == "auto";
+  return checkTriple(raw, options);
+}
+
+std::string mlc::provenance(const CompileOptions &options) {
+  const PipelineOptions &pipeline = options.pipeline;
+  std::string text = "--triple " + options.triple + " --quant " + pipeline.quant;
+  text += " --group " + std::to_string(pipeline.group);
+  if (pipeline.asymmetric)
+    text += " --asymmetric";
+  if (!pipeline.head.empty())
+    text += " --head " + pipeline.head;
+  text += std::string(" --math ") + (pipeline.fast ? "fast" : "exact") + " --kv " + pipeline.kv;
+  text += pipeline.compileRegions ? " --code auto" : " --code none";
+  return text;
+}

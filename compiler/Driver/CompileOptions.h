@@ -1,0 +1,34 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The command line of `mlc compile`, read and checked.
+//
+#pragma once
+
+#include "compiler/Driver/Pipeline.h"
+#include "compiler/Driver/Source.h"
+#include "runtime/run/Options.h"
+
+namespace mlc {
+
+struct CompileOptions {
+  SourceOptions source;
+  PipelineOptions pipeline;
+  std::string output, emit = "artifact", report;
+  std::string triple, isaFamily;   // x86_64-linux-gnu, x86-64
+  std::vector<std::string> cpus;   // Levels whose code the artifact carries.
+  std::string math, kv;            // Empty: by what the weights are.
+  std::string dims;                // --dim
+  bool strict = false;
+  unsigned threads = 0;
+};
+
+/// Reads argv[1...]. --help, --version and mistakes are answered here (`leave`).
+cli::Parsed parseCompileOptions(int argc, char **argv, CompileOptions &options);
+
+/// The options that change the artifact, in one fixed order: its provenance.
+std::string provenance(const CompileOptions &options);
+
+} // namespace mlc

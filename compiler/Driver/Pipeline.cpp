@@ -1,0 +1,44 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Driver/Pipeline.h"
+
+#include "compiler/Conversion/GraphToExec/GraphToExec.h"
+#include "compiler/Dialect/Exec/Transforms/Passes.h"
+#include "compiler/Transforms/Passes.h"
+
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlc;
+
+void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &options) {
+  graph::SetBoundsOptions bounds;
+  bounds.context = options.context;
+  bounds.batch = options.batch;
+  bounds.sequences = options.sequences;
+  passes.addPass(graph::createSetBounds(bounds));
+  passes.addPass(graph::createSetStateTypes({options.kv}));
+  passes.addPass(mlir::createInlinerPass());
+  passes.addPass(mlir::createCSEPass());
+  graph::QuantizeOptions quantize;
+  quantize.mode = options.quant;
+  quantize.group = options.group;
+  quantize.asymmetric = options.asymmetric;
+  quantize.head = options.head;
+  passes.addPass(graph::createQuantize(quantize));
+  passes.addPass(graph::createFuseLinear());
+  passes.addPass(graph::createFuseGate());
+  passes.addPass(graph::createFuseResidual());
+  passes.addPass(graph::createFuseNorm());
+  if (options.fast)
+    passes.addPass(graph::createQuantizeActivations());
+  passes.addPass(graph::createVerifyReady());
+}
+
+void mlc::buildConversion(mlir::PassManager &passes) {
+  passes.addPass(createConvertGraphToExec());
+  passes.addPass(exec::createPlanMemory());
+  passes.addPass(exec::createVerifyPlanned());
+}

@@ -1,0 +1,31 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The passes of `mlc compile` in their order.
+//
+#pragma once
+
+#include "mlir/Pass/PassManager.h"
+
+#include <string>
+
+namespace mlc {
+
+/// The options of `mlc compile` that change what is computed; the command line's words.
+struct PipelineOptions {
+  std::string quant = "keep", head, kv = "f32";
+  int64_t group = 128;
+  bool asymmetric = false, fast = false;
+  int64_t context = 0, batch = 512, sequences = 8;
+  /// Which elementwise ops are compiled rather than run by kernels.
+  bool compileRegions = true;
+};
+
+/// graph to graph: bounds, state types, quantization, fusions; what `mlc interpret --after-transforms` runs.
+void buildTransforms(mlir::PassManager &passes, const PipelineOptions &options);
+/// graph to planned exec.
+void buildConversion(mlir::PassManager &passes);
+
+} // namespace mlc

@@ -1,0 +1,17 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Every dialect and pass of the compiler, in one place.
+//
+#pragma once
+
+#include "mlir/IR/Dialect.h"
+
+namespace mlc {
+
+void registerDialects(mlir::DialectRegistry &registry);
+void registerPasses();
+
+} // namespace mlc

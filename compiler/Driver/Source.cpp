@@ -1,0 +1,161 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Driver/Source.h"
+
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Import/GGUF/Tokenizer.h"
+#include "compiler/Import/Importer.h"
+#include "compiler/Tokenizer/Sources.h"
+
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+
+using namespace mlir;
+using namespace mlc;
+
+//===----------------------------------------------------------------------===//
+// Diagnostics
+//===----------------------------------------------------------------------===//
+
+DiagnosticLine::DiagnosticLine(MLIRContext &context, std::string file) : context(context), file(std::move(file)) {
+  handler = context.getDiagEngine().registerHandler([this](Diagnostic &diagnostic) {
+    if (!line.empty() || diagnostic.getSeverity() != DiagnosticSeverity::Error)
+      return success();
+    line = this->file;
+    if (auto where = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
+      line = (where.getFilename().getValue() + ":" + Twine(where.getLine()) + ":" + Twine(where.getColumn())).str();
+    line += ": " + diagnostic.str();
+    // One line, whatever an op prints like.
+    for (char &c : line)
+      if (c == '\n')
+        c = ' ';
+    return success();
+  });
+}
+
+DiagnosticLine::~DiagnosticLine() { context.getDiagEngine().eraseHandler(handler); }
+
+llvm::Error DiagnosticLine::error(StringRef otherwise) const {
+  return llvm::createStringError(line.empty() ? file + ": " + otherwise.str() : line);
+}
+
+//===----------------------------------------------------------------------===//
+// Tokenizers
+//===----------------------------------------------------------------------===//
+
+static llvm::Expected<std::vector<uint8_t>> buildTables(llvm::Expected<TokenizerModel> model, uint64_t vocabulary) {
+  if (!model)
+    return model.takeError();
+  return buildTokenizerBuffer(*model, vocabulary);
+}
+
+llvm::Expected<std::vector<uint8_t>> mlc::readTokenizer(StringRef path, uint64_t vocabulary) {
+  if (llvm::sys::fs::is_directory(path)) {
+    if (!hasHuggingFaceTokenizer(path))
+      return std::vector<uint8_t>();
+    return buildTables(readHuggingFaceTokenizer(path), vocabulary);
+  }
+  if (path.ends_with(".model"))
+    return buildTables(readSentencePiece(path), vocabulary);
+  if (path.ends_with(".json"))
+    return llvm::createStringError("%s: name the directory that holds it", path.str().c_str());
+  auto file = gguf::open(path);
+  if (!file)
+    return file.takeError();
+  if (!gguf::hasTokenizer(file->metadata))
+    return std::vector<uint8_t>();
+  auto fields = gguf::tokenizerFields(file->metadata);
+  if (!fields)
+    return fields.takeError();
+  return buildTables(fromGguf(*fields, path), vocabulary);
+}
+
+//===----------------------------------------------------------------------===//
+// Sources
+//===----------------------------------------------------------------------===//
+
+/// The weights that graph text names are in the checkpoint, as it says.
+static llvm::Error checkWeights(ModuleOp module, const Checkpoint *checkpoint, StringRef path) {
+  for (auto weight : module.getOps<graph::WeightOp>()) {
+    std::string name = weight.getSymName().str();
+    const TensorInfo *tensor = checkpoint ? checkpoint->find(name) : nullptr;
+    if (!checkpoint)
+      return llvm::createStringError("%s: names weights such as \"%s\"; give them with --weights", path.str().c_str(),
+                                     name.c_str());
+    std::string from = checkpoint->source().str();
+    if (!tensor)
+      return llvm::createStringError("%s: tensor \"%s\" is missing; %s needs it", from.c_str(), name.c_str(),
+                                     path.str().c_str());
+    if (ArrayRef(tensor->shape) != weight.getTensorType().getShape())
+      return llvm::createStringError("%s: tensor \"%s\" has shape %s, %s says %s", from.c_str(), name.c_str(),
+                                     shapeText(tensor->shape).c_str(), path.str().c_str(),
+                                     shapeText(weight.getTensorType().getShape()).c_str());
+    if (uint32_t(tensor->storage) != uint32_t(weight.getStorage()))
+      return llvm::createStringError("%s: tensor \"%s\" is stored as %s, %s says %s", from.c_str(), name.c_str(),
+                                     storageName(tensor->storage).str().c_str(), path.str().c_str(),
+                                     graph::stringifyStorage(weight.getStorage()).str().c_str());
+  }
+  return llvm::Error::success();
+}
+
+static llvm::Expected<Source> openGraphText(const SourceOptions &options, MLIRContext &context) {
+  Source source;
+  DiagnosticLine line(context, options.path);
+  source.module = parseSourceFile<ModuleOp>(options.path, ParserConfig(&context));
+  if (!source.module)
+    return line.error("is not graph text");
+  if (!options.rope.empty())
+    return llvm::createStringError("%s: --rope changes a checkpoint's import; edit the text's graph.rope_angles",
+                                   options.path.c_str());
+  if (!options.weights.empty()) {
+    auto checkpoint = openCheckpoint(options.weights);
+    if (!checkpoint)
+      return checkpoint.takeError();
+    source.checkpoint = std::move(*checkpoint);
+  }
+  if (llvm::Error error = checkWeights(*source.module, source.checkpoint ? &*source.checkpoint : nullptr, options.path))
+    return std::move(error);
+  return source;
+}
+
+llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext &context) {
+  Source source;
+  bool text = StringRef(options.path).ends_with(".mlir");
+  if (!llvm::sys::fs::exists(options.path))
+    return llvm::createStringError("%s: no such file or directory", options.path.c_str());
+  if (text) {
+    auto opened = openGraphText(options, context);
+    if (!opened)
+      return opened.takeError();
+    source = std::move(*opened);
+  } else {
+    if (!options.weights.empty() || !options.tokenizer.empty())
+      return llvm::createStringError("%s: --weights and --tokenizer go with graph text (.mlir)", options.path.c_str());
+    DiagnosticLine line(context, options.path);
+    auto imported = importCheckpoint(options.path, context, {options.rope});
+    if (!imported)
+      return imported.takeError();
+    source.checkpoint = std::move(imported->checkpoint);
+    source.module = std::move(imported->module);
+    if (failed(verify(*source.module)))
+      return line.error("the imported graph does not verify");
+  }
+  std::string tokenizer = text ? options.tokenizer : options.path;
+  if (tokenizer.empty())
+    return source;
+  uint64_t vocabulary = 0;
+  for (auto model : source.module->getOps<graph::ModelOp>())
+    vocabulary = model.getVocabSize();
+  auto tables = readTokenizer(tokenizer, vocabulary);
+  if (!tables)
+    return tables.takeError();
+  if (text && tables->empty())
+    return llvm::createStringError("%s: holds no tokenizer", tokenizer.c_str());
+  source.tokenizer = std::move(*tables);
+  return source;
+}

@@ -1,0 +1,62 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What one architecture is to the importer: a file of this folder describes each (docs/adding-an-architecture.md).
+//
+#pragma once
+
+#include "compiler/Import/ModelConfig.h"
+
+#include "llvm/ADT/ArrayRef.h"
+
+namespace mlc {
+
+class Checkpoint;
+namespace hf {
+class Fields;
+}
+namespace gguf {
+class Keys;
+}
+
+/// The names of a decoder's weights in a form of checkpoint; a layer's follow `layerPrefix` and its number and a dot.
+/// Norms and matrices end in ".weight", biases in ".bias", which the names here leave out.
+struct WeightNames {
+  const char *embedding, *finalNorm, *head, *layerPrefix;
+  const char *attentionNorm, *q, *k, *v, *output, *qkv, *qNorm, *kNorm, *attentionPostNorm;
+  const char *mlpNorm, *gate, *up, *gateUp, *down, *mlpPostNorm;
+};
+/// What most models of transformers use, and what GGUF uses.
+extern const WeightNames kHuggingFaceNames, kGgufNames;
+
+struct Architecture {
+  const char *name;        // model_type of config.json, general.architecture of GGUF.
+  const char *causalClass; // The only entry of config.json's `architectures` that is accepted.
+
+  // Defaults of fields that config.json may leave out; all others are needed. From transformers' configuration class.
+  static constexpr int64_t kLikeHeads = -1, kFromHidden = -1, kNone = -1;
+  int64_t kvHeads = kLikeHeads;  // num_key_value_heads; null always means the number of heads.
+  int64_t headDim = kFromHidden; // head_dim; kFromHidden: hidden_size / num_attention_heads.
+  double normEps = 1e-6, theta = 10000;
+  bool tied = false;
+  int64_t bos = kNone, eos = kNone;
+
+  /// Reads the fields that only this family has; those of all families are in `config` by then, RoPE's come after.
+  void (*readFields)(hf::Fields &fields, ModelConfig &config);
+  const WeightNames *huggingFaceNames;
+
+  /// The same for GGUF metadata; null: no GGUF of this architecture is read.
+  void (*readKeys)(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) = nullptr;
+  const WeightNames *ggufNames = nullptr;
+};
+
+extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3;
+
+/// All of them, in the order above.
+llvm::ArrayRef<const Architecture *> architectures();
+/// The one of that name, or null.
+const Architecture *findArchitecture(llvm::StringRef name);
+
+} // namespace mlc

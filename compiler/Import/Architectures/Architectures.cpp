@@ -1,0 +1,68 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The list of architectures, and the weight names that most share.
+//
+#include "compiler/Import/Architectures/Architecture.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+namespace mlc {
+
+const WeightNames kHuggingFaceNames = {
+    .embedding = "model.embed_tokens",
+    .finalNorm = "model.norm",
+    .head = "lm_head",
+    .layerPrefix = "model.layers.",
+    .attentionNorm = "input_layernorm",
+    .q = "self_attn.q_proj",
+    .k = "self_attn.k_proj",
+    .v = "self_attn.v_proj",
+    .output = "self_attn.o_proj",
+    .qkv = "self_attn.qkv_proj",
+    .qNorm = "self_attn.q_norm",
+    .kNorm = "self_attn.k_norm",
+    .attentionPostNorm = "post_attention_layernorm",
+    .mlpNorm = "post_attention_layernorm",
+    .gate = "mlp.gate_proj",
+    .up = "mlp.up_proj",
+    .gateUp = "mlp.gate_up_proj",
+    .down = "mlp.down_proj",
+    .mlpPostNorm = "post_feedforward_layernorm",
+};
+
+const WeightNames kGgufNames = {
+    .embedding = "token_embd",
+    .finalNorm = "output_norm",
+    .head = "output",
+    .layerPrefix = "blk.",
+    .attentionNorm = "attn_norm",
+    .q = "attn_q",
+    .k = "attn_k",
+    .v = "attn_v",
+    .output = "attn_output",
+    .qkv = "attn_qkv",
+    .qNorm = "attn_q_norm",
+    .kNorm = "attn_k_norm",
+    .attentionPostNorm = "post_attention_norm",
+    .mlpNorm = "ffn_norm",
+    .gate = "ffn_gate",
+    .up = "ffn_up",
+    .gateUp = "ffn_gate_up",
+    .down = "ffn_down",
+    .mlpPostNorm = "post_ffw_norm",
+};
+
+llvm::ArrayRef<const Architecture *> architectures() {
+  static const Architecture *const all[] = {&kLlama, &kMistral, &kQwen2, &kQwen3, &kGemma2, &kSmolLM3, &kPhi3};
+  return all;
+}
+
+const Architecture *findArchitecture(llvm::StringRef name) {
+  auto found = llvm::find_if(architectures(), [&](const Architecture *entry) { return name == entry->name; });
+  return found == architectures().end() ? nullptr : *found;
+}
+
+} // namespace mlc

@@ -1,0 +1,54 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Import/HuggingFace/FamilyFields.h"
+
+#include "compiler/Support/Text.h"
+
+#include "llvm/ADT/Twine.h"
+
+using namespace llvm;
+
+namespace mlc::hf {
+
+void readActivation(Fields &fields, ModelConfig &config, StringRef name, StringRef fallback) {
+  std::string text = fields.string(name).value_or(fallback.str());
+  if (text == "silu" || text == "swish")
+    config.activation = fb::Activation::silu;
+  else if (text == "gelu_pytorch_tanh" || text == "gelu_new" || text == "gelu_fast")
+    config.activation = fb::Activation::gelu_tanh;
+  else if (text == "gelu")
+    config.activation = fb::Activation::gelu_erf;
+  else if (text == "relu")
+    config.activation = fb::Activation::relu;
+  else if (text == "relu2")
+    config.activation = fb::Activation::relu2;
+  else
+    fields.refuse(name, "the activation is not supported");
+}
+
+int64_t readWindow(Fields &fields, int64_t absent) {
+  bool present = fields.present("sliding_window");
+  std::optional<int64_t> window = fields.integer("sliding_window");
+  if (window && *window < 1)
+    fields.refuse("sliding_window", "a positive window or null is expected");
+  return window ? std::max<int64_t>(*window, 0) : present ? 0 : absent;
+}
+
+void readLayerTypes(Fields &fields, ModelConfig &config, int64_t window, function_ref<bool(int64_t)> byDefault) {
+  std::vector<std::string> types = fields.strings("layer_types");
+  if (!types.empty() && int64_t(types.size()) != config.layers)
+    return fields.refuse("layer_types", "one entry for each of " + Twine(config.layers) + " layers is expected");
+  for (int64_t i = 0; i < config.layers; ++i) {
+    bool sliding = types.empty() ? byDefault(i) : types[size_t(i)] == "sliding_attention";
+    if (!types.empty() && !sliding && types[size_t(i)] != "full_attention" && types[size_t(i)] != "attention")
+      return fields.refuse("layer_types", "\"" + printable(types[size_t(i)]) + "\" is not supported");
+    if (sliding && window <= 0)
+      return fields.refuse("sliding_window", "layer " + Twine(i) + " slides, so a positive window is expected");
+    config.windows[size_t(i)] = sliding ? window : 0;
+  }
+}
+
+} // namespace mlc::hf

@@ -1,0 +1,27 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Fields of config.json that several families share, for the files of Architectures/.
+//
+#pragma once
+
+#include "compiler/Import/HuggingFace/Fields.h"
+#include "compiler/Import/ModelConfig.h"
+
+#include "llvm/ADT/STLFunctionalExtras.h"
+
+namespace mlc::hf {
+
+/// Sets config.activation from the field of that name; `fallback` where it is absent.
+void readActivation(Fields &fields, ModelConfig &config, llvm::StringRef name, llvm::StringRef fallback);
+
+/// sliding_window: `absent` where the field is absent, 0 (none) where it is null.
+int64_t readWindow(Fields &fields, int64_t absent);
+
+/// Sets config.windows: layers of layer_types that are sliding_attention, or those of `byDefault` where the file has
+/// none, see `window` positions.
+void readLayerTypes(Fields &fields, ModelConfig &config, int64_t window, llvm::function_ref<bool(int64_t)> byDefault);
+
+} // namespace mlc::hf

@@ -1,0 +1,143 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Import/ModelConfig.h"
+
+#include "compiler/Support/Text.h"
+
+#include "llvm/ADT/Twine.h"
+
+#include <algorithm>
+#include <cmath>
+
+using namespace llvm;
+
+namespace mlc {
+
+double yarnAttentionFactor(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
+
+double longropeAttentionFactor(double factor, int64_t originalContext) {
+  return factor <= 1 ? 1 : std::sqrt(1 + std::log(factor) / std::log(double(originalContext)));
+}
+
+int64_t coveredPositions(const ModelConfig &config) {
+  const RopeConfig &rope = config.rope;
+  double scaled = 0;
+  // A scaled form reaches further than the positions it was derived from; longrope, llama3 and linear state the reach
+  // in the model's own maximum.
+  if (rope.type == fb::RopeScaling::yarn || rope.type == fb::RopeScaling::dynamic)
+    scaled = rope.factor * double(rope.originalContext);
+  return std::max(config.maxPositions, int64_t(std::min(scaled, 0x1p40)));
+}
+
+Error overrideRope(ModelConfig &config, StringRef text) {
+  auto fail = [&](const Twine &what) {
+    return createStringError(inconvertibleErrorCode(), "--rope " + printable(text) + ": " + what);
+  };
+  auto positive = [](StringRef number, double &value) {
+    return !number.getAsDouble(value) && std::isfinite(value) && value >= 1 && value <= 65536;
+  };
+  RopeConfig rope;
+  rope.theta = config.rope.theta;
+  rope.rotaryDim = config.rope.rotaryDim;
+  rope.interleaved = config.rope.interleaved;
+  // The positions the model was trained on: what a scaling in the checkpoint started from, else its maximum.
+  int64_t trained = config.rope.type != fb::RopeScaling::default_ && config.rope.originalContext > 0
+                        ? config.rope.originalContext
+                        : config.maxPositions;
+  auto [kind, rest] = text.split(':');
+  if (text == "none") {
+    config.maxPositions = trained;
+  } else if (kind == "linear") {
+    if (!positive(rest, rope.factor))
+      return fail("a factor of at least 1 is expected after linear:");
+    rope.type = fb::RopeScaling::linear;
+    rope.originalContext = trained;
+    config.maxPositions = int64_t(rope.factor * double(trained));
+  } else if (kind == "yarn") {
+    auto [factor, option] = rest.split(',');
+    rope.originalContext = trained;
+    if (!positive(factor, rope.factor))
+      return fail("a factor of at least 1 is expected after yarn:");
+    if (rest.contains(',') && (!option.consume_front("original=") || option.getAsInteger(10, rope.originalContext) ||
+                               rope.originalContext < 1 || rope.originalContext > (int64_t(1) << 32)))
+      return fail("only original=N, the positions the model was trained on, may follow the factor");
+    rope.type = fb::RopeScaling::yarn;
+    rope.attentionFactor = yarnAttentionFactor(rope.factor);
+    config.maxPositions = int64_t(rope.factor * double(rope.originalContext));
+  } else {
+    return fail("yarn:FACTOR[,original=N], linear:FACTOR or none is expected");
+  }
+  config.rope = std::move(rope);
+  return Error::success();
+}
+
+Error checkConfig(const ModelConfig &config) {
+  auto fail = [&](const Twine &what) {
+    return createStringError(inconvertibleErrorCode(), config.source + ": " + what);
+  };
+  struct Size {
+    const char *name;
+    int64_t value, limit;
+  };
+  for (const Size &size :
+       {Size{"the hidden size", config.hidden, 1 << 20}, Size{"the number of layers", config.layers, 4096},
+        Size{"the number of heads", config.heads, 65536}, Size{"the number of KV heads", config.kvHeads, 65536},
+        Size{"the head size", config.headDim, 65536}, Size{"the intermediate size", config.intermediate, 1 << 24},
+        Size{"the vocabulary", config.vocab, 1 << 26},
+        Size{"the number of positions", config.maxPositions, int64_t(1) << 32}})
+    if (size.value < 1 || size.value > size.limit)
+      return fail(Twine(size.name) + " is " + Twine(size.value) + "; 1 to " + Twine(size.limit) + " is expected");
+  if (config.heads % config.kvHeads)
+    return fail(Twine(config.heads) + " heads are no multiple of " + Twine(config.kvHeads) + " KV heads");
+  const RopeConfig &rope = config.rope;
+  if (rope.rotaryDim < 2 || rope.rotaryDim % 2 || rope.rotaryDim > config.headDim)
+    return fail("RoPE rotates " + Twine(rope.rotaryDim) + " values of a head of " + Twine(config.headDim) +
+                "; an even number inside the head is expected");
+  struct Number {
+    const char *name;
+    double value, low, high;
+  };
+  for (const Number &number :
+       {Number{"the norm's epsilon", config.normEps, 0, 1},
+        Number{"the attention scale", config.attentionScale, 1e-12, 1e6},
+        Number{"the attention soft cap", config.attentionSoftcap, 0, 1e9},
+        Number{"the final soft cap", config.finalSoftcap, 0, 1e9}, Number{"rope_theta", rope.theta, 1, 1e15},
+        Number{"the RoPE factor", rope.factor, 1e-3, 65536},
+        Number{"the RoPE attention factor", rope.attentionFactor, 1e-6, 1e6},
+        Number{"beta_fast", rope.betaFast, 1e-6, 1e9}, Number{"beta_slow", rope.betaSlow, 1e-6, 1e9},
+        Number{"low_freq_factor", rope.lowFrequencyFactor, 1e-6, 1e9},
+        Number{"high_freq_factor", rope.highFrequencyFactor, 1e-6, 1e9}})
+    if (!(number.value >= number.low && number.value <= number.high))
+      return fail(Twine(number.name) + " is " + std::to_string(number.value) + ", out of range");
+  if (rope.type != fb::RopeScaling::default_ && rope.type != fb::RopeScaling::linear &&
+      (rope.originalContext < 1 || rope.originalContext > (int64_t(1) << 32)))
+    return fail("RoPE's original context is " + Twine(rope.originalContext) + "; 1 to 4294967296 is expected");
+  if (rope.type == fb::RopeScaling::llama3 && rope.lowFrequencyFactor >= rope.highFrequencyFactor)
+    return fail("low_freq_factor must be below high_freq_factor");
+  if ((rope.type == fb::RopeScaling::dynamic && rope.rotaryDim < 4) ||
+      (rope.type == fb::RopeScaling::yarn && rope.theta <= 1))
+    return fail("this form of RoPE needs at least 4 rotating values and a theta above 1");
+  size_t half = size_t(rope.rotaryDim) / 2;
+  auto tableFits = [&](const auto &table, bool wanted) {
+    return table.size() == (wanted ? half : 0) &&
+           std::all_of(table.begin(), table.end(), [](double v) { return v >= 1e-6 && v <= 1e12; });
+  };
+  bool isLong = rope.type == fb::RopeScaling::longrope;
+  if (!tableFits(rope.shortFactors, isLong) || !tableFits(rope.longFactors, isLong))
+    return fail("short_factor and long_factor of longrope must hold " + Twine(half) + " positive numbers each");
+  if (!rope.factors.empty() && !tableFits(rope.factors, true))
+    return fail("the RoPE frequency factors must be " + Twine(half) + " positive numbers");
+  for (int64_t token : config.endTokens)
+    if (token < 0 || token >= config.vocab)
+      return fail("end token " + Twine(token) + " is outside the vocabulary of " + Twine(config.vocab));
+  if (config.bos && (*config.bos < 0 || *config.bos >= config.vocab))
+    return fail("bos_token_id " + Twine(*config.bos) + " is outside the vocabulary of " + Twine(config.vocab));
+  return Error::success();
+}
+
+} // namespace mlc

@@ -1,0 +1,92 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What a decoder-only language model is, independent of the format that describes it: config.json and GGUF metadata
+// both become this, and the graph is built from it alone.
+//
+#pragma once
+
+#include "schema_generated.h"
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mlc {
+
+/// Rotary position embedding. Formulas: transformers' modeling_rope_utils.py; the graph's rope_angles computes them.
+struct RopeConfig {
+  fb::RopeScaling type = fb::RopeScaling::default_;
+  double theta = 10000;
+  int64_t rotaryDim = 0;    // Values of a head that rotate; even.
+  bool interleaved = false; // Pairs (2i, 2i + 1) rotate instead of (i, i + rotaryDim / 2).
+  double factor = 1;
+  int64_t originalContext = 0; // Positions before scaling; of `dynamic`, longrope, yarn and llama3.
+  double attentionFactor = 1;  // On cos and sin; resolved, of yarn and longrope.
+  double betaFast = 32, betaSlow = 1;
+  bool truncate = true;
+  double lowFrequencyFactor = 1, highFrequencyFactor = 4;
+  std::vector<double> shortFactors, longFactors; // rotaryDim / 2 each, of longrope.
+  std::vector<double> factors; // rotaryDim / 2 that divide the frequencies, or none (GGUF's rope_freqs).
+};
+
+/// What generation_config.json recommends; absent fields are the runtime's defaults.
+struct SamplingDefaults {
+  std::optional<double> temperature, topP, minP, repetitionPenalty;
+  std::optional<int64_t> topK;
+  bool sample = false;
+};
+
+struct ModelConfig {
+  std::string architecture; // llama, mistral, qwen2, qwen3, gemma2, smollm3, phi3.
+  std::string source;       // The file that said so, for messages.
+  std::string name, license;
+
+  int64_t hidden = 0, layers = 0, heads = 0, kvHeads = 0, headDim = 0, intermediate = 0, vocab = 0;
+  int64_t maxPositions = 0;
+
+  double normEps = 1e-6;
+  double normOffset = 0; // Added to each norm's weight (gemma: 1).
+  fb::Activation activation = fb::Activation::silu;
+  bool qkvBias = false, outputBias = false, mlpBias = false;
+  bool qkNorm = false;        // An RMS norm over each head of q and k before the rotation.
+  bool sandwichNorms = false; // Norms after attention and MLP too, before their sums with the residual (gemma2).
+  bool fusedQkv = false, fusedGateUp = false; // One stored matrix [q; k; v], and [gate; up].
+  bool tied = false;                          // The head is the embedding.
+  double attentionScale = 0;                  // On q . k.
+  double attentionSoftcap = 0;                // 0: none.
+  double finalSoftcap = 0;                    // 0: none.
+  double embeddingScale = 1;                  // In f32: transformers rounds it to the run's dtype, which is f32 here.
+
+  std::vector<int64_t> windows; // Per layer: a query at p sees keys in (p - window, p]; 0: all.
+  std::vector<uint8_t> rotates; // Per layer: whether q and k rotate.
+  RopeConfig rope;
+
+  std::optional<int64_t> bos;
+  std::vector<int64_t> endTokens;
+  SamplingDefaults sampling;
+};
+
+/// 0.1 mscale ln(factor) + 1, and 1 up to a factor of 1 (YaRN, arXiv 2309.00071, section 3.4).
+double yarnAttentionFactor(double factor, double mscale = 1);
+/// sqrt(1 + ln(factor) / ln(originalContext)), and 1 up to a factor of 1 (LongRoPE).
+double longropeAttentionFactor(double factor, int64_t originalContext);
+
+/// The most positions of a sequence that the model's form of position embedding covers.
+int64_t coveredPositions(const ModelConfig &config);
+
+/// Applies `--rope`: "none", "linear:F" or "yarn:F[,original=N]" in place of the checkpoint's own scaling; rotaryDim,
+/// theta and interleaving stay. Refuses any other text.
+llvm::Error overrideRope(ModelConfig &config, llvm::StringRef text);
+
+/// The checks that hold for every source: sizes positive and bounded, heads a multiple of kvHeads, an even rotaryDim
+/// inside the head, finite positive eps, scales and factors, tables of full length, end tokens inside the vocabulary.
+llvm::Error checkConfig(const ModelConfig &config);
+
+} // namespace mlc

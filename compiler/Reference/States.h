@@ -1,0 +1,40 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What a sequence remembers, kept whole and in order: no pages, no layout, but every rounding of the state's dtype.
+//
+#pragma once
+
+#include "compiler/Dialect/Graph/IR/Graph.h"
+
+#include <map>
+
+namespace mlc::reference {
+
+/// Keys and values of one sequence in one state: [positions, kv_heads * head_dim] each.
+template <typename T> struct KvRows {
+  std::vector<T> keys, values;
+};
+
+/// All states of a module, by state and sequence.
+template <typename T> class States {
+public:
+  KvRows<T> &kv(graph::StateOp state, uint64_t sequence) { return rows[{state.getOperation(), sequence}]; }
+
+  void erase(uint64_t sequence) {
+    std::erase_if(rows, [&](const auto &entry) { return entry.first.second == sequence; });
+  }
+  void fork(uint64_t from, uint64_t to) {
+    auto copies = rows;
+    for (auto &[key, value] : copies)
+      if (key.second == from)
+        rows[{key.first, to}] = value;
+  }
+
+private:
+  std::map<std::pair<mlir::Operation *, uint64_t>, KvRows<T>> rows;
+};
+
+} // namespace mlc::reference

@@ -1,0 +1,43 @@
+// RUN: mlc-opt %s -split-input-file -verify-diagnostics
+
+func.func @f(%q: tensor<?x32xf32>, %k: tensor<?x16xf32>, %batch: !graph.batch) {
+  // expected-error @+1 {{names @kv, which is no graph.state of kind kv}}
+  %0 = graph.attention %q, %k, %k, %batch, @kv {heads = 4 : i64, scale = 1.0 : f32} : tensor<?x32xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+graph.weight @kv : tensor<8xf32> stored f32
+func.func @f(%q: tensor<?x32xf32>, %k: tensor<?x16xf32>, %batch: !graph.batch) {
+  // expected-error @+1 {{names @kv, which is no graph.state of kind kv}}
+  %0 = graph.attention %q, %k, %k, %batch, @kv {heads = 4 : i64, scale = 1.0 : f32} : tensor<?x32xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+graph.state @kv kv sequence {kv_heads = 2 : i64, head_dim = 8 : i64}
+func.func @f(%q: tensor<?x24xf32>, %k: tensor<?x16xf32>, %batch: !graph.batch) {
+  // expected-error @+1 {{heads must be a multiple of the state's 2 kv heads}}
+  %0 = graph.attention %q, %k, %k, %batch, @kv {heads = 3 : i64, scale = 1.0 : f32} : tensor<?x24xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+graph.state @kv kv sequence {kv_heads = 2 : i64, head_dim = 8 : i64}
+func.func @f(%q: tensor<?x24xf32>, %k: tensor<?x16xf32>, %batch: !graph.batch) {
+  // expected-error @+1 {{query must have heads * head_dim columns, key and value kv_heads * head_dim}}
+  %0 = graph.attention %q, %k, %k, %batch, @kv {heads = 4 : i64, scale = 1.0 : f32} : tensor<?x24xf32>, tensor<?x16xf32>
+  return
+}
+
+// -----
+
+graph.state @kv kv sequence {kv_heads = 2 : i64, head_dim = 8 : i64}
+func.func @f(%q: tensor<?x32xf32>, %k: tensor<?x8xf32>, %batch: !graph.batch) {
+  // expected-error @+1 {{query must have heads * head_dim columns, key and value kv_heads * head_dim}}
+  %0 = graph.attention %q, %k, %k, %batch, @kv {heads = 4 : i64, scale = 1.0 : f32} : tensor<?x32xf32>, tensor<?x8xf32>
+  return
+}

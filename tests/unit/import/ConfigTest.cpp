@@ -1,0 +1,253 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// config.json of both transformers generations, generation_config.json, RoPE tables and --rope.
+//
+#include "compiler/Import/HuggingFace/Config.h"
+#include "tests/unit/import/TestFiles.h"
+
+#include <gmock/gmock.h>
+
+using namespace mlc;
+using namespace mlc::test;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+namespace {
+
+/// A config.json of `type` with small sizes and `extra` fields.
+std::string text(const std::string &type, const std::string &extra = "") {
+  return R"({"model_type":")" + type +
+         R"(","hidden_size":64,"num_hidden_layers":4,"num_attention_heads":8,"intermediate_size":96,"vocab_size":512,)"
+         R"("num_key_value_heads":4,"max_position_embeddings":128,"bos_token_id":1,"eos_token_id":2)" +
+         (extra.empty() ? "" : "," + extra) + "}";
+}
+
+ModelConfig parse(const std::string &type, const std::string &extra = "") {
+  auto config = hf::parseConfig("config.json", text(type, extra));
+  if (config) {
+    EXPECT_EQ(messageOf(checkConfig(*config)), "");
+    return *config;
+  }
+  ADD_FAILURE() << llvm::toString(config.takeError());
+  return {};
+}
+
+std::string refusal(const std::string &type, const std::string &extra) {
+  auto config = hf::parseConfig("config.json", text(type, extra));
+  std::string message = config ? messageOf(checkConfig(*config)) : llvm::toString(config.takeError());
+  if (!message.empty() && message.rfind("config.json", 0) == 0)
+    expectOneLine(message, "config.json: ");
+  return message;
+}
+
+TEST(Config, BothGenerationsMeanTheSame) {
+  ModelConfig old =
+      parse("llama", R"("torch_dtype":"float32","rope_theta":5000.0,"rope_scaling":{"rope_type":"llama3",)"
+                     R"("type":"llama3","factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
+                     R"("original_max_position_embeddings":32})");
+  ModelConfig now = parse("llama", R"("dtype":"float32","rope_parameters":{"rope_type":"llama3","rope_theta":5000.0,)"
+                                   R"("factor":8.0,"low_freq_factor":1.0,"high_freq_factor":4.0,)"
+                                   R"("original_max_position_embeddings":32})");
+  for (const ModelConfig &config : {old, now}) {
+    EXPECT_EQ(config.rope.type, fb::RopeScaling::llama3);
+    EXPECT_EQ(config.rope.theta, 5000);
+    EXPECT_EQ(config.rope.originalContext, 32);
+    EXPECT_EQ(config.rope.rotaryDim, 8);
+    EXPECT_EQ(config.headDim, 8);
+    EXPECT_FALSE(config.tied);
+    EXPECT_THAT(config.endTokens, ElementsAre(2));
+  }
+}
+
+TEST(Config, Families) {
+  ModelConfig mistral = parse("mistral", R"("sliding_window":16,"head_dim":10)");
+  EXPECT_THAT(mistral.windows, ElementsAre(16, 16, 16, 16));
+  EXPECT_EQ(mistral.headDim, 10);
+  EXPECT_THAT(parse("mistral").windows, ElementsAre(4096, 4096, 4096, 4096));
+  EXPECT_THAT(parse("mistral", R"("sliding_window":null)").windows, ElementsAre(0, 0, 0, 0));
+
+  ModelConfig qwen2 = parse("qwen2", R"("use_sliding_window":true,"sliding_window":32,"max_window_layers":2)");
+  EXPECT_TRUE(qwen2.qkvBias);
+  EXPECT_FALSE(qwen2.outputBias);
+  EXPECT_THAT(qwen2.windows, ElementsAre(0, 0, 32, 32));
+  EXPECT_THAT(parse("qwen2", R"("sliding_window":32)").windows, ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(parse("qwen2", R"("use_sliding_window":true,"sliding_window":32,"layer_types":["sliding_attention",)"
+                             R"("full_attention","full_attention","sliding_attention"])")
+                  .windows,
+              ElementsAre(32, 0, 0, 32));
+
+  ModelConfig qwen3 = parse("qwen3", R"("attention_bias":true)");
+  EXPECT_EQ(qwen3.headDim, 128);
+  EXPECT_TRUE(qwen3.qkNorm && qwen3.qkvBias && qwen3.outputBias);
+
+  ModelConfig gemma =
+      parse("gemma2", R"("query_pre_attn_scalar":16,"sliding_window":8,"final_logit_softcapping":null)");
+  EXPECT_EQ(gemma.headDim, 256);
+  EXPECT_EQ(gemma.attentionScale, 0.25);
+  EXPECT_EQ(gemma.attentionSoftcap, 50);
+  EXPECT_EQ(gemma.finalSoftcap, 0);
+  EXPECT_EQ(gemma.embeddingScale, 8);
+  EXPECT_EQ(gemma.normOffset, 1);
+  EXPECT_TRUE(gemma.tied && gemma.sandwichNorms);
+  EXPECT_EQ(gemma.activation, fb::Activation::gelu_tanh);
+  EXPECT_THAT(gemma.windows, ElementsAre(8, 0, 8, 0));
+
+  ModelConfig smol = parse("smollm3");
+  EXPECT_THAT(smol.rotates, ElementsAre(1, 1, 1, 0));
+  EXPECT_EQ(smol.rope.theta, 2e6);
+  EXPECT_TRUE(smol.tied);
+  EXPECT_THAT(parse("smollm3", R"("no_rope_layers":[0,1,0,1])").rotates, ElementsAre(0, 1, 0, 1));
+  EXPECT_THAT(parse("smollm3", R"("use_sliding_window":true,"sliding_window":8)").windows, ElementsAre(0, 0, 0, 8));
+
+  ModelConfig phi = parse("phi3", R"("partial_rotary_factor":0.5,"original_max_position_embeddings":32,)"
+                                  R"("rope_scaling":{"type":"su","short_factor":[1.0,1.5],"long_factor":[2.0,4.0]})");
+  EXPECT_TRUE(phi.fusedQkv && phi.fusedGateUp);
+  EXPECT_EQ(phi.rope.type, fb::RopeScaling::longrope);
+  EXPECT_EQ(phi.rope.rotaryDim, 4);
+  EXPECT_EQ(phi.rope.originalContext, 32);
+  EXPECT_DOUBLE_EQ(phi.rope.attentionFactor, std::sqrt(1 + std::log(4.0) / std::log(32.0)));
+}
+
+TEST(Config, RefusesByName) {
+  EXPECT_THAT(refusal("mamba", ""), HasSubstr("model_type \"mamba\" is not supported"));
+  EXPECT_THAT(refusal("llama", R"("residual_multiplier":0.5)"),
+              HasSubstr("residual_multiplier is 0.5: the field is not known"));
+  EXPECT_THAT(refusal("llama", R"("sliding_window":16)"), HasSubstr("sliding_window"));
+  EXPECT_THAT(refusal("mistral", R"("attention_bias":true)"), HasSubstr("attention_bias is true"));
+  EXPECT_THAT(refusal("llama", R"("hidden_act":"quick_gelu")"), HasSubstr("hidden_act is \"quick_gelu\""));
+  EXPECT_THAT(refusal("llama", R"("hidden_act":7)"), HasSubstr("a string is expected"));
+  EXPECT_THAT(refusal("llama", R"("rms_norm_eps":"x")"), HasSubstr("rms_norm_eps"));
+  EXPECT_THAT(refusal("llama", R"("head_dim":7)"), HasSubstr("RoPE rotates 7"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"ntk","factor":2.0})"), HasSubstr("rope_scaling.rope_type"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear"})"), HasSubstr("rope_scaling.factor is absent"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","factor":2.0,"mrope_section":[1]})"),
+              HasSubstr("mrope_section"));
+  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","rope_type":"yarn","factor":2.0})"),
+              HasSubstr("says otherwise"));
+  EXPECT_THAT(refusal("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1.0],"long_factor":[1.0]})"),
+              HasSubstr("must hold 4"));
+  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"),
+              HasSubstr("quantized by gptq"));
+  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"awq"})"), HasSubstr("awq"));
+  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"bitsandbytes"})"), HasSubstr("bitsandbytes"));
+  EXPECT_THAT(refusal("llama", R"("architectures":["LlamaForSequenceClassification"])"),
+              HasSubstr("only LlamaForCausalLM"));
+  EXPECT_THAT(refusal("qwen2", R"("layer_types":["full_attention"])"), HasSubstr("each of 4 layers"));
+  EXPECT_THAT(
+      refusal("qwen2", R"("layer_types":["sliding_attention","full_attention","full_attention","full_attention"])"),
+      HasSubstr("sliding_window"));
+  EXPECT_THAT(refusal("gemma2", R"("use_bidirectional_attention":true)"), HasSubstr("use_bidirectional_attention"));
+  EXPECT_THAT(refusal("llama", R"("tie_word_embeddings":true,"tie_word_embeddings":false)"), HasSubstr("twice"));
+  EXPECT_THAT(messageOf(hf::parseConfig("config.json", R"({"model_type":"llama"})")),
+              HasSubstr("hidden_size is absent"));
+  EXPECT_THAT(messageOf(hf::parseConfig("config.json", "{}")), HasSubstr("model_type is missing"));
+  EXPECT_THAT(messageOf(hf::parseConfig("config.json", "[1]")), HasSubstr("no JSON object"));
+}
+
+// Every field to null, 0, 1, -1, 2^60, 1e300, true, "", [] and {}: refused in one line, or read.
+TEST(Config, SurvivesMutatedFields) {
+  const std::vector<std::string> names = {"hidden_size",
+                                          "num_hidden_layers",
+                                          "num_attention_heads",
+                                          "num_key_value_heads",
+                                          "head_dim",
+                                          "intermediate_size",
+                                          "vocab_size",
+                                          "max_position_embeddings",
+                                          "rms_norm_eps",
+                                          "rope_theta",
+                                          "bos_token_id",
+                                          "eos_token_id",
+                                          "hidden_act",
+                                          "hidden_activation",
+                                          "sliding_window",
+                                          "use_sliding_window",
+                                          "max_window_layers",
+                                          "layer_types",
+                                          "no_rope_layers",
+                                          "no_rope_layer_interval",
+                                          "rope_scaling",
+                                          "rope_parameters",
+                                          "partial_rotary_factor",
+                                          "original_max_position_embeddings",
+                                          "query_pre_attn_scalar",
+                                          "attn_logit_softcapping",
+                                          "final_logit_softcapping",
+                                          "attention_bias",
+                                          "mlp_bias",
+                                          "tie_word_embeddings",
+                                          "quantization_config",
+                                          "architectures",
+                                          "unknown_field"};
+  const std::vector<std::string> values = {"null",
+                                           "0",
+                                           "1",
+                                           "-1",
+                                           "1152921504606846976",
+                                           "1e300",
+                                           "true",
+                                           "\"\"",
+                                           "[]",
+                                           "{}",
+                                           R"({"rope_type":"yarn","factor":1e300})",
+                                           R"({"type":"dynamic","factor":0.0})"};
+  for (const char *type : {"llama", "mistral", "qwen2", "qwen3", "gemma2", "smollm3", "phi3"}) {
+    std::string base = text(type);
+    for (const std::string &name : names)
+      for (const std::string &value : values) {
+        std::string mutated = base;
+        size_t at = mutated.find("\"" + name + "\":");
+        if (at == std::string::npos) {
+          mutated.insert(mutated.size() - 1, ",\"" + name + "\":" + value);
+        } else {
+          size_t from = at + name.size() + 3, end = mutated.find_first_of(",}", from);
+          mutated.replace(from, end - from, value);
+        }
+        auto config = hf::parseConfig("config.json", mutated);
+        std::string message = config ? messageOf(checkConfig(*config)) : llvm::toString(config.takeError());
+        if (!message.empty())
+          expectOneLine(message, "config.json: ");
+      }
+  }
+}
+
+TEST(Config, Generation) {
+  ModelConfig config = parse("llama");
+  EXPECT_EQ(
+      messageOf(hf::parseGenerationConfig("g.json",
+                                          R"({"eos_token_id":[2,5],"do_sample":true,"temperature":0.6,"top_k":20,)"
+                                          R"("top_p":0.9,"repetition_penalty":1.1,"transformers_version":"4"})",
+                                          config)),
+      "");
+  EXPECT_THAT(config.endTokens, ElementsAre(2, 5));
+  EXPECT_EQ(config.sampling.topK, 20);
+  EXPECT_TRUE(config.sampling.sample);
+  auto refused = [&](const char *text) { return messageOf(hf::parseGenerationConfig("g.json", text, config)); };
+  EXPECT_THAT(refused(R"({"num_beams":4})"), HasSubstr("num_beams is 4"));
+  EXPECT_THAT(refused(R"({"suppress_tokens":[1]})"), HasSubstr("suppress_tokens is [1]"));
+  EXPECT_THAT(refused(R"({"something":1})"), HasSubstr("something is 1"));
+  EXPECT_THAT(refused(R"({"top_p":2.0})"), HasSubstr("top_p is 2.0"));
+}
+
+TEST(Rope, Override) {
+  ModelConfig config =
+      parse("llama", R"("rope_scaling":{"type":"yarn","factor":4.0,"original_max_position_embeddings":64})");
+  EXPECT_EQ(coveredPositions(config), 256);
+  ModelConfig changed = config;
+  EXPECT_EQ(messageOf(overrideRope(changed, "none")), "");
+  EXPECT_EQ(changed.rope.type, fb::RopeScaling::default_);
+  EXPECT_EQ(coveredPositions(changed), 64);
+  EXPECT_EQ(messageOf(overrideRope(changed = parse("llama"), "linear:2")), "");
+  EXPECT_EQ(coveredPositions(changed), 256);
+  EXPECT_EQ(messageOf(overrideRope(changed = parse("llama"), "yarn:4,original=100")), "");
+  EXPECT_EQ(coveredPositions(changed), 400);
+  EXPECT_DOUBLE_EQ(changed.rope.attentionFactor, 0.1 * std::log(4.0) + 1);
+  for (const char *bad : {"", "yarn", "yarn:", "yarn:0", "yarn:nan", "yarn:4,", "yarn:4,x=1", "yarn:4,original=0",
+                          "linear:-1", "none:1", "ntk:2"})
+    EXPECT_THAT(messageOf(overrideRope(changed, bad)), HasSubstr(std::string("--rope ") + bad)) << bad;
+}
+
+} // namespace
