@@ -28,14 +28,15 @@ struct TinyOptions {
   uint64_t seed = 1;
 };
 
-/// A model before it is written: tests change either part. `weights` is the content of all segments, one after the other.
+/// A model before it is written: tests change either part. `weights` is the content of all segments, one after the
+/// other.
 struct TinyModel {
   fb::ArtifactT metadata;
   std::vector<uint8_t> weights;
 };
 
-/// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV state
-/// `l<i>.kv` a layer. Weights are uniform, scaled so that logits spread over a few units.
+/// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV
+/// state `l<i>.kv` a layer. Weights are uniform, scaled so that logits spread over a few units.
 TinyModel makeTinyModel(const TinyOptions &options = {});
 
 /// Writes `model` to `path`; aborts the test program on failure.
