@@ -7,6 +7,7 @@
 //
 #pragma once
 
+#include "runtime/core/Float16.h"
 #include "runtime/exec/Kernel.h"
 #include "targets/cpu/Isa.h"
 #include "targets/cpu/pack/Pack.h"

@@ -1,0 +1,259 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// attention and kv_append over paged states of every KV type, against a double softmax; batch invariance; page export.
+//
+#include "targets/cpu/KvPage.h"
+#include "targets/cpu/tests/TestSupport.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace mlc;
+using namespace mlc::test;
+
+namespace {
+
+struct Shape {
+  int64_t heads, kvHeads, dim;
+  uint32_t window = 0;
+  float softcap = 0;
+  DType dtype = DType::f32;
+};
+
+/// Sequences of q, k, v rows; attention over them in any cut.
+struct Model {
+  Shape shape;
+  std::vector<std::vector<float>> q, k, v; // Per sequence: [positions][heads * dim].
+  KvState kv;
+
+  Model(Random &random, Shape shape, std::vector<int64_t> lengths)
+      : shape(shape), kv(fb::KvSpec(uint32_t(shape.kvHeads), uint32_t(shape.dim), shape.dtype, 0), lengths.size(),
+                         *std::max_element(lengths.begin(), lengths.end()), uint32_t(random())) {
+    for (int64_t length : lengths) {
+      q.push_back(normals(random, size_t(length * shape.heads * shape.dim), 1.5f));
+      k.push_back(normals(random, size_t(length * shape.kvHeads * shape.dim), 1.0f));
+      v.push_back(normals(random, size_t(length * shape.kvHeads * shape.dim), 1.0f));
+    }
+  }
+
+  Tensor rowsOf(const std::vector<std::vector<float>> &source, const std::vector<BatchSegment> &segments,
+                int64_t columns) const {
+    std::vector<float> rows;
+    int64_t count = 0;
+    for (const BatchSegment &s : segments) {
+      const float *begin = source[s.sequence].data() + s.firstPosition * columns;
+      rows.insert(rows.end(), begin, begin + s.length * columns);
+      count += s.length;
+    }
+    return Tensor::matrix(rows, count, columns, 3);
+  }
+
+  void append(const std::vector<BatchSegment> &segments, unsigned threads = 1) {
+    fb::KvAppendAttrs attrs(uint32_t(shape.kvHeads), uint32_t(shape.dim));
+    Tensor keys = rowsOf(k, segments, shape.kvHeads * shape.dim), values = rowsOf(v, segments, shape.kvHeads * shape.dim);
+    Call call("kv_append", attrs);
+    call.inputs = {&keys, &values};
+    call.tokens = {true, true};
+    call.kv = &kv;
+    call.segments = segments;
+    call.run(Isa::portable, threads);
+  }
+
+  std::vector<float> attend(const std::vector<BatchSegment> &segments, Isa isa, unsigned threads) {
+    int64_t columns = shape.heads * shape.dim;
+    fb::AttentionAttrs attrs(uint32_t(shape.heads), uint32_t(shape.kvHeads), uint32_t(shape.dim),
+                             1.0f / std::sqrt(float(shape.dim)), shape.softcap, shape.window);
+    Tensor rows = rowsOf(q, segments, columns), out(DType::f32, {rows.view.dims[0], columns}, 1);
+    Call call("attention", attrs);
+    call.inputs = {&rows};
+    call.outputs = {&out};
+    call.kv = &kv;
+    call.segments = segments;
+    call.run(isa, threads);
+    return out.values();
+  }
+
+  /// K or V of a position as the state holds it.
+  std::vector<float> stored(size_t sequence, int64_t position, int64_t head, bool value) const {
+    fb::KvSpec spec = kv.spec;
+    std::vector<uint8_t> canonical(kvCanonicalBytes(spec, 1));
+    unsigned p = unsigned(position % kPagePositions);
+    cpuTarget().kvLayout.toCanonical(spec, kv.pool + kv.pages[sequence][size_t(position / kPagePositions)] * kv.pageBytes,
+                                     p, p + 1, canonical.data());
+    size_t size = dtypeSize(spec.dtype()), rowsBytes = size_t(shape.kvHeads * shape.dim) * size;
+    size_t scales = spec.dtype() == DType::i8 ? size_t(shape.kvHeads) * 4 : 0;
+    const uint8_t *base = canonical.data() + (value ? rowsBytes + scales : 0);
+    float scale = 1;
+    if (scales)
+      memcpy(&scale, base + rowsBytes + size_t(head) * 4, 4);
+    std::vector<float> out;
+    for (int64_t i = 0; i < shape.dim; ++i) {
+      const uint8_t *at = base + size_t(head * shape.dim + i) * size;
+      uint16_t half;
+      float x;
+      memcpy(&half, at, size >= 2 ? 2 : 1);
+      switch (spec.dtype()) {
+      case DType::f32:
+        memcpy(&x, at, 4);
+        break;
+      case DType::f16:
+        x = f16ToF32(half);
+        break;
+      case DType::bf16:
+        x = bf16ToF32(half);
+        break;
+      default:
+        x = float(int8_t(*at)) * scale;
+      }
+      out.push_back(x);
+    }
+    return out;
+  }
+
+  /// The double reference of one query.
+  std::vector<double> reference(size_t sequence, int64_t position) const {
+    std::vector<double> out;
+    int64_t group = shape.heads / shape.kvHeads;
+    int64_t first = shape.window ? std::max<int64_t>(0, position - shape.window + 1) : 0;
+    for (int64_t h = 0; h < shape.heads; ++h) {
+      const float *query = q[sequence].data() + (position * shape.heads + h) * shape.dim;
+      std::vector<double> sum(size_t(shape.dim), 0.0);
+      double total = 0;
+      for (int64_t p = first; p <= position; ++p) {
+        std::vector<float> key = stored(sequence, p, h / group, false), value = stored(sequence, p, h / group, true);
+        double score = 0;
+        for (int64_t i = 0; i < shape.dim; ++i)
+          score += double(query[i]) * double(key[size_t(i)]);
+        score /= std::sqrt(double(shape.dim));
+        if (shape.softcap != 0)
+          score = double(shape.softcap) * std::tanh(score / double(shape.softcap));
+        double weight = std::exp(score);
+        total += weight;
+        for (int64_t i = 0; i < shape.dim; ++i)
+          sum[size_t(i)] += weight * double(value[size_t(i)]);
+      }
+      for (double x : sum)
+        out.push_back(x / total);
+    }
+    return out;
+  }
+};
+
+BatchSegment segment(uint32_t sequence, int64_t row, int64_t length, int64_t position) {
+  return {sequence, int32_t(row), int32_t(length), position, position + length};
+}
+
+const Shape kShapes[] = {
+    {4, 4, 20}, {4, 2, 64, 0, 0, DType::f16}, {6, 1, 12, 70}, {14, 2, 64, 0, 0, DType::bf16}, {3, 3, 7, 0, 5.0f},
+    {8, 2, 80, 33, 20.0f, DType::i8}, {2, 1, 96, 1, 0, DType::f16}, {5, 5, 16, 64, 0, DType::i8}, {60, 1, 8}};
+
+} // namespace
+
+TEST(Attention, MatchesDouble) {
+  Random random(3);
+  for (const Shape &shape : kShapes) {
+    Model model(random, shape, {150, 40});
+    std::vector<BatchSegment> all = {segment(0, 0, 150, 0), segment(1, 150, 40, 0)};
+    model.append(all, 2);
+    for (Isa isa : forms()) {
+      std::vector<float> got = model.attend(all, isa, 1);
+      int64_t columns = shape.heads * shape.dim;
+      for (int64_t row : {0, 1, 33, 63, 64, 65, 127, 128, 149, 150, 189}) {
+        std::vector<double> expected = model.reference(row >= 150, row % 150);
+        for (int64_t c = 0; c < columns; ++c)
+          ASSERT_NEAR(double(got[size_t(row * columns + c)]), expected[size_t(c)], 4e-6)
+              << isaName(isa) << " heads " << shape.heads << " dim " << shape.dim << " row " << row << " column " << c;
+      }
+    }
+  }
+}
+
+// Prefill in one step, split at random places, token by token, in ragged mixes, on 1 to 4 threads: the same bits. The
+// longest sequence crosses a chunk border, and single tokens at its end take the form split over chunks.
+TEST(Attention, BatchInvariance) {
+  Random random(5);
+  for (const Shape &shape : {Shape{4, 2, 20, 0, 0, DType::f16}, Shape{7, 1, 16, 1100, 30.0f, DType::f32},
+                             Shape{4, 4, 12, 90, 0, DType::i8}}) {
+    std::vector<int64_t> lengths = {2100, 130};
+    Model model(random, shape, lengths);
+    std::vector<BatchSegment> all = {segment(0, 0, lengths[0], 0), segment(1, lengths[0], lengths[1], 0)};
+    model.append(all);
+    int64_t columns = shape.heads * shape.dim;
+    for (Isa isa : forms()) {
+      std::vector<float> whole = model.attend(all, isa, 2);
+      auto expectRows = [&](const std::vector<BatchSegment> &segments, unsigned threads) {
+        std::vector<float> got = model.attend(segments, isa, threads), expected;
+        for (const BatchSegment &s : segments) {
+          auto begin = whole.begin() + ((s.sequence ? lengths[0] : 0) + s.firstPosition) * columns;
+          expected.insert(expected.end(), begin, begin + s.length * columns);
+        }
+        ASSERT_TRUE(sameBits(got, expected)) << isaName(isa) << " at " << segments[0].firstPosition << " threads " << threads;
+      };
+      for (int trial = 0; trial < 6; ++trial) {
+        int64_t a = uniform(random, 0, lengths[0] - 1), b = uniform(random, 0, lengths[1] - 1);
+        int64_t la = uniform(random, 1, std::min<int64_t>(lengths[0] - a, 200)), lb = uniform(random, 1, lengths[1] - b);
+        if (trial % 2)
+          la = lb = 1;
+        expectRows({segment(1, 0, lb, b), segment(0, lb, la, a)}, unsigned(trial % 4 + 1));
+      }
+      for (int64_t position : {int64_t(1023), int64_t(1024), int64_t(2047), int64_t(2099)})
+        expectRows({segment(0, 0, 1, position)}, unsigned(position % 3 + 2));
+      expectRows({segment(0, 0, 5, 2095)}, 4);
+    }
+  }
+}
+
+// What lies beyond a row's own positions, NaN included, never reaches it.
+TEST(Attention, LaterPositionsDoNotMatter) {
+  Random random(9);
+  Model model(random, {4, 2, 16}, {100});
+  model.append({segment(0, 0, 100, 0)});
+  std::vector<float> before = model.attend({segment(0, 0, 100, 0)}, machineIsa(), 1);
+  for (int64_t c = 0; c < 32; ++c)
+    model.v[0][size_t(90 * 32 + c)] = model.k[0][size_t(90 * 32 + c)] = NAN;
+  model.append({segment(0, 0, 100, 0)});
+  std::vector<float> after = model.attend({segment(0, 0, 100, 0)}, machineIsa(), 1);
+  before.resize(90 * 64);
+  after.resize(90 * 64);
+  EXPECT_TRUE(sameBits(before, after));
+}
+
+// Pages wholly before the window may be gone.
+TEST(Attention, DroppedPages) {
+  Random random(15);
+  Model model(random, {4, 2, 16, 100}, {400});
+  model.append({segment(0, 0, 400, 0)});
+  std::vector<float> before = model.attend({segment(0, 0, 20, 380)}, machineIsa(), 2);
+  for (size_t page = 0; page < 4; ++page)
+    model.kv.pages[0][page] = KvStateView::kNoPage;
+  EXPECT_TRUE(sameBits(model.attend({segment(0, 0, 20, 380)}, machineIsa(), 2), before));
+}
+
+TEST(KvPage, CanonicalFormRoundTrips) {
+  Random random(21);
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16, DType::i8}) {
+    Model model(random, {6, 3, 13, 0, 0, dtype}, {64});
+    model.append({segment(0, 0, 64, 0)}, 2);
+    const KvLayout &layout = cpuTarget().kvLayout;
+    std::vector<uint8_t> whole(kvCanonicalBytes(model.kv.spec, 64)), page(model.kv.pageBytes, 0), again(whole.size());
+    layout.toCanonical(model.kv.spec, model.kv.pool, 0, 64, whole.data());
+    for (unsigned begin = 0; begin < 64; begin += 16) {
+      std::vector<uint8_t> part(kvCanonicalBytes(model.kv.spec, 16));
+      layout.toCanonical(model.kv.spec, model.kv.pool, begin, begin + 16, part.data());
+      layout.fromCanonical(model.kv.spec, page.data(), begin, begin + 16, part.data());
+    }
+    layout.toCanonical(model.kv.spec, page.data(), 0, 64, again.data());
+    EXPECT_EQ(whole, again);
+    // [kv_head][position][head_dim]: head 1, position 5.
+    std::vector<float> key = model.stored(0, 5, 1, false);
+    if (dtype == DType::f32) {
+      EXPECT_EQ(0, memcmp(key.data(), whole.data() + (64 + 5) * 13 * 4, 13 * 4));
+      EXPECT_EQ(0, memcmp(key.data(), model.k[0].data() + (5 * 3 + 1) * 13, 13 * 4));
+    }
+    for (int i = 0; i < 13; ++i)
+      EXPECT_NEAR(key[size_t(i)], model.k[0][size_t((5 * 3 + 1) * 13 + i)], dtype == DType::i8 ? 0.02 : 0.02);
+  }
+}
