@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 //
 // The CPU kernels at Qwen2.5-0.5B's shapes, apart from the tests. Arguments of a linear: k, n, rows, threads. The form is
-// the machine's best unless MLC_ISA names another. Weights rotate through 256 MiB so that decode reads memory.
+// the machine's best unless MLC_ISA names another. One thread is measured in processor time, more in real time. Weights rotate through 256 MiB so that decode reads memory.
 //
 #include "targets/cpu/Isa.h"
 #include "targets/cpu/pack/Pack.h"
@@ -146,26 +146,27 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
   state.counters["GB/s"] = Counter(1e-9 * double(bytes), Counter::kIsIterationInvariantRate);
 }
 
-void shapes(benchmark::internal::Benchmark *bench) {
-  bench->UseRealTime()->ArgNames({"k", "n", "rows", "threads"});
+template <int64_t threads> void shapes(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"k", "n", "rows", "threads"});
   for (int64_t rows : {1, 512})
     for (auto [k, n] : {std::pair<int64_t, int64_t>{896, 896}, {896, 128}, {896, 9728}, {4864, 896}})
-      for (int64_t threads : {1, 2})
-        bench->Args({k, n, rows, threads});
+      bench->Args({k, n, rows, threads});
 }
-void head(benchmark::internal::Benchmark *bench) {
-  bench->UseRealTime()->ArgNames({"k", "n", "rows", "threads"});
+template <int64_t threads> void head(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"k", "n", "rows", "threads"});
   for (int64_t rows : {1, 4})
-    for (int64_t threads : {1, 2})
-      bench->Args({896, 151936, rows, threads});
+    bench->Args({896, 151936, rows, threads});
 }
 
-BENCHMARK_CAPTURE(linear, int4_g128, WeightFormat::panel_int4, 128u)->Apply(shapes);
-BENCHMARK_CAPTURE(linear, int4_g32, WeightFormat::panel_int4, 32u)->Apply(shapes);
-BENCHMARK_CAPTURE(linear, int8_g128, WeightFormat::panel_int8, 128u)->Apply(shapes);
-BENCHMARK_CAPTURE(linear, f16, WeightFormat::panel_f16, 0u)->Apply(shapes);
-BENCHMARK_CAPTURE(linear, f32, WeightFormat::panel_f32, 0u)->Apply(shapes);
-BENCHMARK_CAPTURE(linear, int8_head, WeightFormat::panel_int8, 128u)->Apply(head);
+#define MLC_BENCH(CASES, ...)                                                                                          \
+  BENCHMARK_CAPTURE(__VA_ARGS__)->Apply(CASES<1>);                                                                     \
+  BENCHMARK_CAPTURE(__VA_ARGS__)->Apply(CASES<2>)->UseRealTime()
+MLC_BENCH(shapes, linear, int4_g128, WeightFormat::panel_int4, 128u);
+MLC_BENCH(shapes, linear, int4_g32, WeightFormat::panel_int4, 32u);
+MLC_BENCH(shapes, linear, int8_g128, WeightFormat::panel_int8, 128u);
+MLC_BENCH(shapes, linear, f16, WeightFormat::panel_f16, 0u);
+MLC_BENCH(shapes, linear, f32, WeightFormat::panel_f32, 0u);
+MLC_BENCH(head, linear, int8_head, WeightFormat::panel_int8, 128u);
 
 /// `queries` tokens at the end of `context` positions, 14 heads over 2 KV heads of 64.
 void attention(benchmark::State &state, DType dtype) {
@@ -199,16 +200,15 @@ void attention(benchmark::State &state, DType dtype) {
   state.counters["GFLOP/s"] = Counter(4e-9 * pairs * 896, Counter::kIsIterationInvariantRate);
   state.counters["us/token"] = Counter(1e-6 * double(queries), Counter::kIsIterationInvariantRate | Counter::kInvert);
 }
-void contexts(benchmark::internal::Benchmark *bench) {
-  bench->UseRealTime()->ArgNames({"queries", "context", "threads"});
+template <int64_t threads> void contexts(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"queries", "context", "threads"});
   for (int64_t context : {512, 4096})
     for (int64_t queries : {1, 512})
-      for (int64_t threads : {1, 2})
-        bench->Args({queries, context, threads});
+      bench->Args({queries, context, threads});
 }
-BENCHMARK_CAPTURE(attention, f32, DType::f32)->Apply(contexts);
-BENCHMARK_CAPTURE(attention, f16, DType::f16)->Apply(contexts);
-BENCHMARK_CAPTURE(attention, int8, DType::i8)->Apply(contexts);
+MLC_BENCH(contexts, attention, f32, DType::f32);
+MLC_BENCH(contexts, attention, f16, DType::f16);
+MLC_BENCH(contexts, attention, int8, DType::i8);
 
 } // namespace
 
