@@ -47,6 +47,13 @@ def unscaled(theta=10000.0, run=0, **more):
     return without("rope scaling", put("/rope_parameters", dict(rope_type="default", rope_theta=theta, **more)), run=run)
 
 
+def unscaled_dynamic(positions):
+    """Without scaling the configuration itself must cover the positions."""
+    plain = unscaled()
+    plain["patch"].append(put("/max_position_embeddings", positions))
+    return plain
+
+
 def override(option, **parameters):
     """--rope OPTION on a configuration with these rope_parameters."""
     return dict(options=["--rope", option], patch=[put("/rope_parameters", dict(rope_theta=10000.0, **parameters))])
@@ -84,10 +91,10 @@ LLAMA = [
     Case("llama-dynamic", "llama",
          geometry(36, 44, 2, 3, 1, 97, **rope("dynamic", factor=8.0)) | dict(max_position_embeddings=48),
          runs=[("long", 90), ("short", 24)], old=True, context=320,
-         ablations=[unscaled(), without("rope factor", put("/rope_parameters/factor", 2.0))]),
+         ablations=[unscaled_dynamic(320), without("rope factor", put("/rope_parameters/factor", 16.0))]),
     Case("llama-dynamic-steps", "llama",  # the prompt takes several steps of 512 tokens at most
          geometry(24, 28, 2, 4, 2, 61, **rope("dynamic", factor=8.0)) | dict(max_position_embeddings=100),
-         runs=[("main", 560)], dtype="bf16", context=768, ablations=[unscaled()]),
+         runs=[("main", 560)], dtype="bf16", context=768, ablations=[unscaled_dynamic(768)]),
     Case("llama-yarn", "llama",
          geometry(36, 44, 2, 3, 1, 97, tie_word_embeddings=True, **rope(
              "yarn", factor=8.0, original_max_position_embeddings=40)),
