@@ -22,9 +22,6 @@ struct SessionArguments {
   bool noCode = false;
 };
 
-/// "PATH: a checkpoint ... mlc compile ..." when `path` is a checkpoint and not an artifact.
-Status refuseCheckpoint(const char *path);
-
 /// Error messages name the file.
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments);
 /// One sequence unless more are asked for. Error messages name the model's file.

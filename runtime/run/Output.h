@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// What commands write: bytes that grow, JSON on stdout, .npy files.
+// What commands read and write: files, bytes that grow, JSON on stdout, .npy files.
 //
 #pragma once
 
@@ -50,6 +50,9 @@ private:
 
 /// A file, or standard input for a null path, of at most `limit` bytes.
 Status readAll(const char *path, size_t limit, Buffer<char> &bytes);
+
+/// An error that gives the `mlc compile` line to type when `path` is a checkpoint and not an artifact.
+Status refuseCheckpoint(const char *path);
 
 /// Writes one JSON document to stdout, commas and escapes put right. Keys are null inside lists.
 class JsonWriter {

@@ -192,8 +192,9 @@ Status run(const char *file, const RunArguments &arguments) {
     InterruptScope scope(*session);
     return generate(*session, sequence, prompt.span(), options);
   }();
+  // Errors of the logits' file name it; all others are about the model.
   if (!generated)
-    return inFile(file, generated.error());
+    return generated.error().code() == ErrorCode::Io ? generated.error() : inFile(file, generated.error());
   MLC_TRY(output.finish());
   return arguments.json ? printJson(*generated, output, loadMs) : Status();
 }

@@ -27,6 +27,11 @@ std::vector<int32_t> zeros(size_t count) { return std::vector<int32_t>(count, 0)
 
 } // namespace
 
+/// Bytes of a KV page of the target.
+static uint64_t pageBytes(const TestModel &tiny) {
+  return cpuTarget().kvLayout.pageBytes(*tiny.model->metadata().states()->Get(0)->kv());
+}
+
 TEST(Session, BoundsMayOnlyBeLowered) {
   TestModel tiny;
   SessionOptions options;
@@ -97,8 +102,7 @@ TEST(Session, ASequenceComesOnceInAStep) {
 TEST(Session, ExhaustedPoolChangesNothing) {
   TestModel tiny;
   SessionOptions options;
-  // Two layers; a page is 64 positions of K and V, 2 heads of 8 in f32: room for three pages a layer.
-  options.kvMemory = 6 * 64 * 2 * 2 * 8 * 4;
+  options.kvMemory = 6 * pageBytes(tiny); // Two layers: three pages of each.
   Owned<Session> session = makeSession(*tiny.model, options);
   SequenceId a = must(session->createSequence()), b = must(session->createSequence());
   for (int i = 0; i < 8; ++i)
