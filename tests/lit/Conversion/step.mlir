@@ -75,7 +75,7 @@ func.func @step(%batch: !graph.batch, %tokens: tensor<?xi32> {graph.dims = ["tok
   // CHECK: exec.kernel "linear" {{.*}}#exec.weight<40 x 64
   %l = graph.linear %w, [@embed] : tensor<?x64xf32> -> tensor<?x40xf32>
   // Nobody else reads the product, so the cap works in place.
-  // CHECK: exec.kernel "unary" v1 {activation = "tanh", {{.*}}}(%[[L:.*]]) -> (%[[L]])
+  // CHECK: exec.kernel "unary" version 1 {activation = "tanh", {{.*}}}(%[[L:.*]]) -> (%[[L]])
   // CHECK: exec.return %[[L]] : memref<?x40xf32>
   %c = graph.softcap %l {cap = 30.0 : f32} : tensor<?x40xf32>
   return %c : tensor<?x40xf32>

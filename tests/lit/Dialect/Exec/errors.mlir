@@ -117,7 +117,7 @@ exec.func @f {
 
 exec.func @f {
   // expected-error @below {{names @kv, which is no exec.state}}
-  exec.kernel "attention" v1 {} states [@kv]() -> () : () -> ()
+  exec.kernel "attention" version 1 {} states [@kv]() -> () : () -> ()
   exec.return
 }
 
@@ -127,15 +127,16 @@ exec.constant @w : memref<1xf32> values [1.0]
 exec.func @f {
   %0 = exec.weight @w : memref<1xf32>
   // expected-error @below {{writes to a constant}}
-  exec.kernel "rms_norm" v1 {}() -> (%0) : () -> (memref<1xf32>)
+  exec.kernel "rms_norm" version 1 {}() -> (%0) : () -> memref<1xf32>
   exec.return
 }
 
 // -----
 
 exec.func @f {
+  %0 = exec.slot [4] : memref<4xf32>
   // expected-error @below {{names @c, which is no exec.code}}
-  exec.call_code @c() dims [] items 4 grain 1 :
+  exec.call_code @c(%0) dims [] items 4 grain 1 : memref<4xf32>
   exec.return
 }
 
@@ -153,5 +154,15 @@ exec.func @f {
   // expected-error @below {{needs either a number of trips or a slot that counts them}}
   exec.loop at_most 4 {
   }
+  exec.return
+}
+
+// -----
+
+exec.code @c for "x86_64" ["avx2"] {objects = [array<i8: -61>]}
+exec.func @f {
+  %0 = exec.slot [4] : memref<4xf32>
+  // expected-error @below {{grain must be positive}}
+  exec.call_code @c(%0) dims [] items 4 grain 0 : memref<4xf32>
   exec.return
 }

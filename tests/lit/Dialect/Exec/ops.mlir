@@ -31,10 +31,10 @@ exec.func @step {
   %half = exec.view %out column 8 : memref<?x16xf32> to memref<?x8xf32, strided<[16, 1], offset: 8>>
   // CHECK: %[[W:.*]] = exec.weight @w : memref<512xui8>
   %w = exec.weight @w : memref<512xui8>
-  // CHECK: exec.kernel "linear" v1 {has_bias = false}(%[[IN]], %[[W]]) -> (%[[OUT]]) : (memref<?x16xf32>, memref<512xui8>) -> (memref<?x16xf32>)
-  exec.kernel "linear" v1 {has_bias = false}(%in, %w) -> (%out) : (memref<?x16xf32>, memref<512xui8>) -> (memref<?x16xf32>)
-  // CHECK: exec.kernel "kv_append" v2 {} states [@kv](%{{.*}}) -> ()
-  exec.kernel "kv_append" v2 {} states [@kv](%half) -> () : (memref<?x8xf32, strided<[16, 1], offset: 8>>) -> ()
+  // CHECK: exec.kernel "linear" version 1 {has_bias = false}(%[[IN]], %[[W]]) -> (%[[OUT]]) : (memref<?x16xf32>, memref<512xui8>) -> memref<?x16xf32>
+  exec.kernel "linear" version 1 {has_bias = false}(%in, %w) -> (%out) : (memref<?x16xf32>, memref<512xui8>) -> memref<?x16xf32>
+  // CHECK: exec.kernel "kv_append" version 2 {} states [@kv](%{{.*}}) -> ()
+  exec.kernel "kv_append" version 2 {} states [@kv](%half) -> () : (memref<?x8xf32, strided<[16, 1], offset: 8>>) -> ()
   // CHECK: exec.call_code @gelu(%[[IN]], %[[OUT]]) dims ["tokens", 16] items "tokens" grain 4 : memref<?x16xf32>, memref<?x16xf32>
   exec.call_code @gelu(%in, %out) dims ["tokens", 16] items "tokens" grain 4 : memref<?x16xf32>, memref<?x16xf32>
   %flag = exec.slot [] at 1024 : memref<i1>

@@ -11,10 +11,10 @@ exec.func @loop {
   // CHECK-NOT: exec.slot [32] at [[OX]] {tap = "y"}
   // CHECK: exec.slot [32] at {{[0-9]+}} {tap = "y"}
   %y = exec.slot [32] {tap = "y"} : memref<32xf32>
-  exec.kernel "fill" v1 {}() -> (%x) : () -> (memref<32xf32>)
+  exec.kernel "fill" version 1 {}() -> (%x) : () -> memref<32xf32>
   exec.loop trips 4 at_most 4 {
-    exec.kernel "a" v1 {}(%x) -> () : (memref<32xf32>) -> ()
-    exec.kernel "fill" v1 {}() -> (%y) : () -> (memref<32xf32>)
+    exec.kernel "a" version 1 {}(%x) -> () : (memref<32xf32>) -> ()
+    exec.kernel "fill" version 1 {}() -> (%y) : () -> memref<32xf32>
   }
   exec.return
 }

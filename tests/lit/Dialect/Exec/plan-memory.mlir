@@ -23,8 +23,8 @@ exec.func @chain {
   // A slot that nothing touches goes away.
   // CHECK-NOT: exec.slot ["tokens", 999]
   %unused = exec.slot ["tokens", 999] : memref<?x999xf32>
-  exec.kernel "a" v1 {}(%x) -> (%y) : (memref<?x16xf32>) -> (memref<?x16xf32>)
-  exec.kernel "b" v1 {}(%y) -> (%z) : (memref<?x16xf32>) -> (memref<?x16xf32>)
+  exec.kernel "a" version 1 {}(%x) -> (%y) : (memref<?x16xf32>) -> memref<?x16xf32>
+  exec.kernel "b" version 1 {}(%y) -> (%z) : (memref<?x16xf32>) -> memref<?x16xf32>
   exec.return %z : memref<?x16xf32>
 }
 
@@ -33,6 +33,6 @@ exec.func @chain {
 exec.func @second {
   // CHECK: exec.slot [] at 1024
   %s = exec.slot [] : memref<i64>
-  exec.kernel "a" v1 {}() -> (%s) : () -> (memref<i64>)
+  exec.kernel "a" version 1 {}() -> (%s) : () -> memref<i64>
   exec.return
 }

@@ -34,6 +34,6 @@ exec.func @f {
   %x = exec.slot [32] at 0 : memref<32xf32>
   // expected-error @below {{shares bytes with a slot that lives at the same time}}
   %y = exec.slot [32] at 64 : memref<32xf32>
-  exec.kernel "a" v1 {}(%x) -> (%y) : (memref<32xf32>) -> (memref<32xf32>)
+  exec.kernel "a" version 1 {}(%x) -> (%y) : (memref<32xf32>) -> memref<32xf32>
   exec.return
 }
