@@ -7,6 +7,8 @@
 
 #include "compiler/Artifact/Emit/Emit.h"
 
+#include "llvm/ADT/StringSet.h"
+
 using namespace mlir;
 using namespace mlc;
 
@@ -37,7 +39,7 @@ static std::string locationName(Operation *op) {
 
 llvm::json::Object mlc::makeReport(ModuleOp module) {
   llvm::json::Array ops, slow;
-  StringSet<> reasons;
+  llvm::StringSet<> reasons;
   module.walk([&](exec::KernelOp kernel) {
     llvm::json::Object entry{{"location", locationName(kernel)}, {"kernel", kernel.getName()}};
     if (auto weight = kernel.getFields().getAs<exec::WeightAttr>("weight"))
@@ -56,10 +58,10 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
   int64_t arena = 0;
   for (auto model : module.getOps<exec::ModelOp>())
     arena = model.getArenaSize().value_or(0);
-  return {{"arena_bytes", arena},
-          {"weight_bytes", int64_t(weightsSize(module))},
-          {"ops", std::move(ops)},
-          {"slow", std::move(slow)}};
+  return llvm::json::Object{{"arena_bytes", arena},
+                            {"weight_bytes", int64_t(weightsSize(module))},
+                            {"ops", std::move(ops)},
+                            {"slow", std::move(slow)}};
 }
 
 std::string mlc::firstSlowPath(ModuleOp module) {

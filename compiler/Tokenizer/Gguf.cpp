@@ -75,6 +75,7 @@ llvm::Error sentencePiece(const GgufTokenizerFields &fields, llvm::StringRef fil
   if (fields.scores.size() != model.tokens.size())
     return sourceError(file, "tokenizer.ggml.scores: " + llvm::Twine(fields.scores.size()) + " scores for " +
                                  llvm::Twine(model.tokens.size()) + " tokens");
+  model.kind = fb::TokenizerKind::char_bpe;
   model.byteTokens.assign(256, none);
   for (size_t id = 0; id < model.tokens.size(); ++id) {
     TokenEntry &token = model.tokens[id];

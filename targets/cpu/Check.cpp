@@ -65,10 +65,10 @@ Status checkSameRows(const KernelCallInfo &call, size_t inputs) {
 
 Status checkTokenRows(const KernelCallInfo &call, size_t inputs) {
   for (size_t i = 0; i < inputs; ++i)
-    if (!call.inputFollowsTokens[i])
+    if (!call.inputFollowsTokens[i] || call.inputs[i].dims[0] != call.inputs[0].dims[0])
       return Error(ErrorCode::Corrupt, "input %zu must have one row for each token of the step", i);
   for (size_t i = 0; i < call.outputs.size(); ++i)
-    if (!call.outputFollowsTokens[i])
+    if (!call.outputFollowsTokens[i] || call.outputs[i].dims[0] != (inputs ? call.inputs : call.outputs)[0].dims[0])
       return Error(ErrorCode::Corrupt, "output %zu must have one row for each token of the step", i);
   return {};
 }

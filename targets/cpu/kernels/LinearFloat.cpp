@@ -40,6 +40,41 @@ const float *panelTile(const LinearFloat &a, int64_t panel, int64_t begin, int64
   return tile;
 }
 
+/// Up to 4 rows against `C` panels of f16 or bf16, converted on the way: decode reads each weight once.
+template <int R, int C, bool Half> void halfBlock(const LinearFloat &a, int64_t row, int64_t panel, float *acc) {
+  VF sums[R][C];
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c)
+      sums[r][c] = zero();
+  const uint8_t *w = a.weight + panel * a.panelBytes;
+  const float *x = a.x + row * a.xStride;
+  for (int64_t i = 0; i < a.k; ++i, w += 32) {
+    __builtin_prefetch(w + 2048);
+    VF values[C];
+    for (int c = 0; c < C; ++c)
+      values[c] = Half ? loadF16(w + c * a.panelBytes) : loadBf16(w + c * a.panelBytes);
+    for (int r = 0; r < R; ++r) {
+      VF xv = set1(x[r * a.xStride + i]);
+      for (int c = 0; c < C; ++c)
+        sums[r][c] = fma(xv, values[c], sums[r][c]);
+    }
+  }
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < C; ++c)
+      store(acc + r * kPanelsTogether * kPanelColumns + c * kLanes, sums[r][c]);
+}
+
+constexpr int64_t kHalfRows = 4;
+using HalfFn = void (*)(const LinearFloat &, int64_t, int64_t, float *);
+template <int C, bool Half> HalfFn halfOf(int64_t rows) {
+  static constexpr HalfFn fn[] = {halfBlock<1, C, Half>, halfBlock<2, C, Half>, halfBlock<3, C, Half>,
+                                  halfBlock<4, C, Half>};
+  return fn[rows - 1];
+}
+template <bool Half> HalfFn halfFor(int64_t rows, int64_t panels) {
+  return panels == 1 ? halfOf<1, Half>(rows) : halfOf<kPanelsTogether, Half>(rows);
+}
+
 void writeRow(const LinearFloat &a, int64_t row, int64_t column, int64_t columns, const float *acc) {
   for (int64_t c = 0; c < columns; c += kLanes) {
     int64_t n = column + c, left = a.n - n;
@@ -62,7 +97,10 @@ void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t
   float *row = tile + kPanelsTogether * kTile;
   for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {
     int64_t panels = panelEnd - panel < kPanelsTogether ? panelEnd - panel : kPanelsTogether;
-    for (int64_t begin = 0; begin < a.k; begin += kFloatColumns) {
+    bool direct = rowEnd - rowBegin <= kHalfRows && (a.source == LinearFloat::panelF16 || a.source == LinearFloat::panelBf16);
+    if (direct)
+      (a.source == LinearFloat::panelF16 ? halfFor<true> : halfFor<false>)(rowEnd - rowBegin, panels)(a, rowBegin, panel, acc);
+    for (int64_t begin = direct ? a.k : 0; begin < a.k; begin += kFloatColumns) {
       int64_t count = a.k - begin < kFloatColumns ? a.k - begin : kFloatColumns;
       const float *w = nullptr;
       for (int64_t p = 0; p < panels; ++p) {

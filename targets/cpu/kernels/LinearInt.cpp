@@ -33,12 +33,14 @@ struct DotBlock {
   int64_t begin, end;
   float *acc;
 };
+// Bytes by which a stream of weights is fetched ahead.
+constexpr int64_t kAhead = 4096;
 constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
 
 enum class Values { bytes, nibbles, nibbleBytes }; // u8 quads; packed pairs of quads; unpacked nibbles.
 
 template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock &b) {
-  constexpr bool nibble = V != Values::bytes;
+  constexpr bool nibble = V != Values::bytes, kStream = R == 1 && C == 1;
   const LinearInt &a = *b.a;
   VF acc[R][C];
   for (int r = 0; r < R; ++r)
@@ -46,18 +48,19 @@ template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock 
       acc[r][c] = b.begin ? load(b.acc + r * kStride + c * kLanes) : zero();
   const uint8_t *w = b.w, *x = b.x;
   for (int64_t g = b.begin; g < b.end; ++g) {
-    DotSum<nibble> sums[R][C];
+    // A single chain of sums would wait for each product's latency.
+    DotSum<nibble> sums[R][C], odd;
     for (int r = 0; r < R; ++r)
       for (int c = 0; c < C; ++c)
         sums[r][c] = dotZero<nibble>();
+    odd = dotZero<nibble>();
     if constexpr (V == Values::nibbles) {
       for (int64_t i = 0; i < a.group; i += 8, w += 64, x += 8) {
         VB low[C], high[C];
         for (int c = 0; c < C; ++c) {
           VB packed = loadBytes(w + c * b.wPanel);
-#if MLC_CPU_ISA == 2
-          __builtin_prefetch(w + c * b.wPanel + 2048);
-#endif
+          if constexpr (kStream)
+            __builtin_prefetch(w + kAhead);
           low[c] = packed & 15;
           high[c] = packed >> 4;
         }
@@ -65,9 +68,16 @@ template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock 
           int32_t first = loadInt(x + r * a.xStride), second = loadInt(x + r * a.xStride + 4);
           for (int c = 0; c < C; ++c) {
             dotQuad(sums[r][c], low[c], first);
-            dotQuad(sums[r][c], high[c], second);
+            dotQuad(kStream ? odd : sums[r][c], high[c], second);
           }
         }
+      }
+    } else if constexpr (kStream) {
+      for (int64_t i = 0; i < a.group; i += 8, w += 128, x += 8) {
+        __builtin_prefetch(w + kAhead);
+        __builtin_prefetch(w + kAhead + 64);
+        dotQuad(sums[0][0], loadBytes(w), loadInt(x));
+        dotQuad(odd, loadBytes(w + 64), loadInt(x + 4));
       }
     } else {
       for (int64_t i = 0; i < a.group; i += 4, w += 64, x += 4) {
@@ -89,7 +99,10 @@ template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock 
         zeros = loadI8(panel + a.zerosOffset + g * 16);
       for (int r = 0; r < R; ++r) {
         const uint8_t *meta = b.xMeta + r * a.xStride;
-        VI sum = dotTotal(sums[r][c]) - zeros * set1(loadInt(meta + a.xSums + 4 * g));
+        VI sum = dotTotal(sums[r][c]);
+        if constexpr (kStream)
+          sum = sum + dotTotal(odd);
+        sum = sum - zeros * set1(loadInt(meta + a.xSums + 4 * g));
         acc[r][c] = fmaExact(toFloat(sum), scale * set1(loadFloat(meta + a.xScales + 4 * g)), acc[r][c]);
       }
     }
@@ -149,7 +162,8 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
   bool unpack = a.int4 && rowEnd - rowBegin > kDotRows;
   int64_t block = unpack ? kIntColumns / a.group : a.groups;
   for (int64_t panel = panelBegin; panel < panelEnd;) {
-    int64_t panels = panelEnd - panel >= kDotPanels ? kDotPanels : 1;
+    // One row reads memory, not registers: one panel after the other is one stream.
+    int64_t panels = panelEnd - panel >= kDotPanels && rowEnd - rowBegin > 1 ? kDotPanels : 1;
     const uint8_t *first = a.weight + panel * a.panelBytes;
     for (int64_t begin = 0; begin < a.groups; begin += block) {
       DotBlock b{};

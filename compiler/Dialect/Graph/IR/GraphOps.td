@@ -16,7 +16,10 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 class Graph_Op<string mnemonic, list<Trait> traits = []> : Op<Graph_Dialect, mnemonic, traits>;
 
-def Rows : RankedTensorOf<[F32]>;
+def Rows : Type<And<[RankedTensorOf<[F32]>.predicate, CPred<[{
+                       ::llvm::cast<::mlir::RankedTensorType>($_self).getRank() > 0 &&
+                       !::mlir::ShapedType::isDynamic(::llvm::cast<::mlir::RankedTensorType>($_self).getShape().back())
+                     }]>]>, "f32 tensor whose last axis is static", "::mlir::RankedTensorType">;
 def Ids : 1DTensorOf<[I32]>;
 def WeightRefs : TypedArrayAttrBase<FlatSymbolRefAttr, "weights">;
 

@@ -1,0 +1,215 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The CPU kernels at Qwen2.5-0.5B's shapes, apart from the tests. Arguments of a linear: k, n, rows, threads. The form is
+// the machine's best unless MLC_ISA names another. One thread is measured in processor time, more in real time. Weights rotate through 256 MiB so that decode reads memory.
+//
+#include "targets/cpu/Isa.h"
+#include "targets/cpu/pack/Pack.h"
+
+#include <benchmark/benchmark.h>
+
+#include <cstring>
+#include <random>
+#include <vector>
+
+using namespace mlc;
+using namespace mlc::cpu;
+using fb::WeightFormat;
+
+namespace {
+
+Isa benchIsa() {
+  const char *name = getenv("MLC_ISA");
+  if (!name)
+    return machineIsa();
+  Result<Isa> isa = parseIsa(name);
+  return isa ? limitedIsa(*isa) : machineIsa();
+}
+
+TensorView matrix(void *data, DType dtype, int64_t rows, int64_t columns) {
+  TensorView view;
+  view.data = data;
+  view.dtype = dtype;
+  view.rank = 2;
+  view.dims[0] = rows;
+  view.dims[1] = view.strides[0] = columns;
+  view.strides[1] = 1;
+  return view;
+}
+
+std::vector<float> normals(size_t count) {
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float &value : values)
+    value = normal(random);
+  return values;
+}
+
+/// Runs one kernel on fixed operands.
+struct Runner {
+  const KernelDef *kernel;
+  KernelCallInfo info;
+  std::vector<TensorView> inputs, outputs;
+  bool follows[8] = {true, false, false, true}, outFollows[8] = {true, true};
+  const void *attrs;
+  WorkerPool *pool;
+  std::vector<uint8_t> shared, workers;
+  KernelContext context;
+
+  template <typename T>
+  Runner(const char *name, const T &attributes, std::vector<TensorView> in, std::vector<TensorView> out, unsigned threads)
+      : kernel(findKernel(cpuTarget(), name, 1, benchIsa())), inputs(std::move(in)), outputs(std::move(out)),
+        attrs(&attributes), pool(*WorkerPool::create(threads)) {
+    info.attrsType = fb::KernelAttrsTraits<T>::enum_value;
+    info.attrs = attrs;
+  }
+  ~Runner() { WorkerPool::destroy(pool); }
+  /// False when the kernel refuses the call.
+  bool prepare(benchmark::State &state) {
+    info.inputs = inputs;
+    info.outputs = outputs;
+    info.inputFollowsTokens = {follows, inputs.size()};
+    info.outputFollowsTokens = {outFollows, outputs.size()};
+    info.maxTokens = 512;
+    info.maxPositions = 16384;
+    info.workers = pool->size();
+    if (Status status = kernel->check(info); !status) {
+      state.SkipWithError(status.error().message());
+      return false;
+    }
+    ScratchNeed need = kernel->scratch ? kernel->scratch(info) : ScratchNeed{};
+    shared.resize(need.shared + 64);
+    context.workerStride = alignUp<size_t>(need.perWorker, 64);
+    workers.resize(context.workerStride * pool->size() + 64);
+    context.inputs = inputs;
+    context.outputs = outputs;
+    context.attrs = attrs;
+    context.pool = pool;
+    context.sharedScratch = shared.data() + (64 - uintptr_t(shared.data()) % 64) % 64;
+    context.workerScratch = workers.data() + (64 - uintptr_t(workers.data()) % 64) % 64;
+    return true;
+  }
+};
+
+void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
+  uint64_t k = uint64_t(state.range(0)), n = uint64_t(state.range(1));
+  int64_t rows = state.range(2);
+  fb::WeightDesc desc(n, k, group, format, false);
+  uint64_t bytes = *packedBytes(desc);
+  // Packing 16 rows is enough; the panel is repeated.
+  std::vector<float> values = normals(16 * k);
+  uint64_t panel = packedOffset(desc, 16), copies = std::max<uint64_t>(1, (256u << 20) / bytes);
+  if (rows > 8)
+    copies = 1;
+  std::vector<uint8_t> storage(bytes * copies + 64), packed(panel);
+  uint8_t *weights = storage.data() + (64 - uintptr_t(storage.data()) % 64) % 64;
+  if (!packRows(desc, 0, 16, values.data(), packed.data()))
+    return state.SkipWithError("packing");
+  for (uint64_t at = 0; at + panel <= bytes * copies; at += panel)
+    memcpy(weights + at, packed.data(), panel);
+  bool quantized = isQuantized(format);
+  std::vector<float> x = normals(size_t(rows) * k), out(size_t(rows) * n);
+  std::vector<uint8_t> xq(size_t(rows) * (quantized ? quantizedRowBytes(k, group) : 0) + 64);
+  uint8_t *xqAligned = xq.data() + (64 - uintptr_t(xq.data()) % 64) % 64;
+  TensorView xView = matrix(x.data(), DType::f32, rows, int64_t(k)), input = xView;
+  if (quantized) {
+    fb::QuantizeRowsAttrs attrs(k, group);
+    input = matrix(xqAligned, DType::u8, rows, int64_t(quantizedRowBytes(k, group)));
+    Runner runner("quantize_rows", attrs, {xView}, {input}, 1);
+    if (!runner.prepare(state))
+      return;
+    runner.kernel->run(runner.context);
+  }
+  TensorView weight;
+  weight.data = weights;
+  weight.dtype = DType::u8;
+  weight.rank = 1;
+  weight.dims[0] = int64_t(bytes);
+  weight.strides[0] = 1;
+  fb::LinearAttrs attrs(desc, quantized, false, false);
+  Runner runner("linear", attrs, {input, weight}, {matrix(out.data(), DType::f32, rows, int64_t(n))}, unsigned(state.range(3)));
+  if (!runner.prepare(state))
+    return;
+  uint64_t next = 0;
+  for (auto _ : state) {
+    runner.inputs[1].data = weights + next * bytes;
+    next = (next + 1) % copies;
+    runner.kernel->run(runner.context);
+    benchmark::ClobberMemory();
+  }
+  using benchmark::Counter;
+  state.counters["GOP/s"] = Counter(2e-9 * double(rows) * double(n) * double(k), Counter::kIsIterationInvariantRate);
+  state.counters["GB/s"] = Counter(1e-9 * double(bytes), Counter::kIsIterationInvariantRate);
+}
+
+template <int64_t threads> void shapes(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"k", "n", "rows", "threads"});
+  for (int64_t rows : {1, 512})
+    for (auto [k, n] : {std::pair<int64_t, int64_t>{896, 896}, {896, 128}, {896, 9728}, {4864, 896}})
+      bench->Args({k, n, rows, threads});
+}
+template <int64_t threads> void head(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"k", "n", "rows", "threads"});
+  for (int64_t rows : {1, 4})
+    bench->Args({896, 151936, rows, threads});
+}
+
+#define MLC_BENCH(CASES, ...)                                                                                          \
+  BENCHMARK_CAPTURE(__VA_ARGS__)->Apply(CASES<1>);                                                                     \
+  BENCHMARK_CAPTURE(__VA_ARGS__)->Apply(CASES<2>)->UseRealTime()
+MLC_BENCH(shapes, linear, int4_g128, WeightFormat::panel_int4, 128u);
+MLC_BENCH(shapes, linear, int4_g32, WeightFormat::panel_int4, 32u);
+MLC_BENCH(shapes, linear, int8_g128, WeightFormat::panel_int8, 128u);
+MLC_BENCH(shapes, linear, f16, WeightFormat::panel_f16, 0u);
+MLC_BENCH(shapes, linear, f32, WeightFormat::panel_f32, 0u);
+MLC_BENCH(head, linear, int8_head, WeightFormat::panel_int8, 128u);
+
+/// `queries` tokens at the end of `context` positions, 14 heads over 2 KV heads of 64.
+void attention(benchmark::State &state, DType dtype) {
+  int64_t queries = state.range(0), context = state.range(1);
+  fb::KvSpec spec(2, 64, dtype, 0);
+  flatbuffers::FlatBufferBuilder builder;
+  builder.Finish(fb::CreateStateDirect(builder, "kv", fb::StateKind::kv, fb::StateScope::sequence, &spec));
+  const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
+  size_t pageBytes = cpuTarget().kvLayout.pageBytes(spec), pageCount = size_t(ceilDiv(context, kPagePositions));
+  std::vector<uint8_t> pool(pageBytes * pageCount + 64, 1);
+  std::vector<uint32_t> pages(pageCount);
+  for (size_t i = 0; i < pageCount; ++i)
+    pages[i] = uint32_t(i);
+  const uint32_t *pagePointer = pages.data();
+  KvStateView view{pool.data() + (64 - uintptr_t(pool.data()) % 64) % 64, pageBytes, &pagePointer, spec};
+  BatchSegment segment{0, 0, int32_t(queries), context - queries, context};
+  BatchView batch{{&segment, 1}, queries};
+  std::vector<float> q = normals(size_t(queries) * 896), out(q.size());
+  fb::AttentionAttrs attrs(14, 2, 64, 0.125f, 0.0f, 0);
+  Runner runner("attention", attrs, {matrix(q.data(), DType::f32, queries, 896)},
+                {matrix(out.data(), DType::f32, queries, 896)}, unsigned(state.range(2)));
+  runner.info.states = {&schema, 1};
+  if (!runner.prepare(state))
+    return;
+  runner.context.batch = &batch;
+  runner.context.kvStates = {&view, 1};
+  for (auto _ : state)
+    runner.kernel->run(runner.context);
+  double pairs = double(queries) * (double(context) - double(queries - 1) / 2);
+  using benchmark::Counter;
+  state.counters["GFLOP/s"] = Counter(4e-9 * pairs * 896, Counter::kIsIterationInvariantRate);
+  state.counters["us/token"] = Counter(1e-6 * double(queries), Counter::kIsIterationInvariantRate | Counter::kInvert);
+}
+template <int64_t threads> void contexts(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"queries", "context", "threads"});
+  for (int64_t context : {512, 4096})
+    for (int64_t queries : {1, 512})
+      bench->Args({queries, context, threads});
+}
+MLC_BENCH(contexts, attention, f32, DType::f32);
+MLC_BENCH(contexts, attention, f16, DType::f16);
+MLC_BENCH(contexts, attention, int8, DType::i8);
+
+} // namespace
+
+BENCHMARK_MAIN();
