@@ -65,9 +65,13 @@ Status checkPrompt(const Session &session, SequenceId sequence, std::span<const 
   MLC_ASSIGN(int64_t held, session.length(sequence));
   if (prompt.empty())
     return Error(ErrorCode::InvalidArgument, "the prompt is empty; give at least one token");
-  if (prompt.size() > session.context() - uint64_t(held))
+  if (prompt.size() > session.context() - uint64_t(held)) {
+    if (!held)
+      return Error(ErrorCode::OutOfRange, "a prompt of %zu tokens does not fit the context of %llu; shorten it",
+                   prompt.size(), (unsigned long long)session.context());
     return Error(ErrorCode::OutOfRange, "a prompt of %zu tokens after %lld does not fit the context of %llu",
                  prompt.size(), (long long)held, (unsigned long long)session.context());
+  }
   for (int32_t token : prompt)
     if (token < 0 || uint64_t(token) >= session.model().bounds().vocab)
       return Error(ErrorCode::OutOfRange, "token id %d is outside the vocabulary of %llu", token,

@@ -71,7 +71,7 @@ int benchCommand(int argc, char **argv) {
   };
   Command command{argv[0], "OUT.mlca",
                   "Measures prompt and generation speed beside this machine's memory bandwidth and int8 peak.", options,
-                  "mlc bench model.mlca -p 512 -n 128 -r 5"};
+                  "model.mlca -p 512 -n 128 -r 5"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

@@ -57,7 +57,7 @@ int inspectCommand(int argc, char **argv) {
       {"html", "F", "write a page to look at", OptionKind::text, &html},
   };
   Command command{argv[0], "OUT.mlca", "What is inside: model, sizes by kind, memory plan, states, kernels, weights.",
-                  options, "mlc inspect model.mlca --html model.html"};
+                  options, "model.mlca --html model.html"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

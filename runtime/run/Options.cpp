@@ -54,7 +54,7 @@ static void printHelp(const Command &command) {
       line(option.name, option.placeholder, option.help);
   line("help", nullptr, "this text");
   line("version", nullptr, "the version");
-  printf("\nexample:\n  %s\n", command.example);
+  printf("\nexample:\n  %s %s\n", command.name, command.example);
 }
 
 static bool parseCount(const char *text, bool suffixes, uint64_t &value) {

@@ -37,7 +37,7 @@ struct Command {
   const char *positional; // "OUT.mlca"
   const char *summary;
   std::span<const Option> options;
-  const char *example;
+  const char *example; // What may follow the name.
 };
 
 /// What to do after parsing: go on, or leave with an exit status.

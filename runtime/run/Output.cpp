@@ -54,6 +54,8 @@ void JsonWriter::quote(std::string_view value) {
   for (unsigned char c : value)
     if (c == '"' || c == '\\')
       printf("\\%c", c);
+    else if (c == '\n')
+      fputs("\\n", stdout);
     else if (c < 0x20)
       printf("\\u%04x", c);
     else

@@ -91,7 +91,7 @@ int perplexityCommand(int argc, char **argv) {
   Command command{argv[0], "OUT.mlca",
                   "Mean negative log-likelihood (nats a token) and perplexity of a text. Each token is scored once, in the\n"
                   "first window that holds it.",
-                  options, "mlc perplexity model.mlca --file text.txt --context 512 --stride 256"};
+                  options, "model.mlca --file text.txt --context 512 --stride 256"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

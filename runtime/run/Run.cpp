@@ -74,9 +74,9 @@ public:
       printf(ids.size() > 1 ? ",%d" : "%d", id);
     }
     // Each token is seen as it comes; a reader that is gone ends the run.
-    if (!arguments.json && fflush(stdout))
-      lost = true;
-    return !lost;
+    if (!arguments.json && fflush(stdout) && !writeError)
+      writeError = errno;
+    return !lost && !writeError;
   }
   Status logits(std::span<const float> row) { return npy.row(row); }
 
@@ -86,9 +86,11 @@ public:
       decoder->flush(sink());
     if (!arguments.json && ids.size() && (!decoder || isatty(STDOUT_FILENO)))
       putchar('\n');
+    if (writeError)
+      return Error(ErrorCode::Io, "standard output: %s", strerror(writeError));
     MLC_TRY(flushOutput());
     if (lost)
-      return Error(ErrorCode::Io, "the generated text could not be written");
+      return Error(ErrorCode::OutOfMemory, "no memory for the generated text");
     return arguments.logits ? npy.commit() : Status();
   }
 
@@ -102,8 +104,8 @@ private:
               RunOutput &self = *static_cast<RunOutput *>(context);
               if (self.arguments.json)
                 self.lost |= !self.kept.append(text.data(), text.size());
-              else
-                self.lost |= fwrite(text.data(), 1, text.size(), stdout) != text.size();
+              else if (fwrite(text.data(), 1, text.size(), stdout) != text.size() && !self.writeError)
+                self.writeError = errno;
             },
             this};
   }
@@ -113,7 +115,8 @@ private:
   Buffer<int32_t> ids;
   Buffer<char> kept;
   NpyWriter npy;
-  bool lost = false;
+  int writeError = 0; // errno of the first write to stdout that failed.
+  bool lost = false;  // No memory for something that --json would print.
 };
 
 /// The prompt's ids from whichever option gives them, else from standard input.
@@ -203,6 +206,7 @@ Status run(const char *file, const RunArguments &arguments) {
 
 int runCommand(int argc, char **argv) {
   RunArguments arguments;
+  bool mode = false; // mlcRunMain has taken these options; the rows are for --help.
   const Option options[] = {
       {"prompt", "TEXT", "the prompt", OptionKind::text, &arguments.prompt},
       {"prompt-file", "F", "the prompt is the text of F (less one final newline)", OptionKind::text,
@@ -233,11 +237,17 @@ int runCommand(int argc, char **argv) {
       {"patch", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"adapter", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"trust", nullptr, nullptr, OptionKind::unavailable, nullptr},
+      {"bench", nullptr, "measure speed instead; see --bench --help", OptionKind::flag, &mode},
+      {"verify", nullptr, "check the artifact instead", OptionKind::flag, &mode},
+      {"inspect", nullptr, "show what is inside instead", OptionKind::flag, &mode},
   };
+  constexpr size_t modes = 3;
+  bool alone = !strcmp(argv[0], "mlc-run");
   Command command{argv[0], "OUT.mlca",
                   "Runs a language model. The prompt is --prompt, --prompt-file, --tokens or standard input; the text goes\n"
                   "to standard output as it is produced (token ids when the artifact has no tokenizer).",
-                  options, "mlc run model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
+                  std::span(options).first(std::size(options) - (alone ? 0 : modes)),
+                  "model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

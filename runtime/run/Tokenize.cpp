@@ -87,7 +87,7 @@ int tokenizeCommand(int argc, char **argv) {
       {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &arguments.json},
   };
   Command command{argv[0], "SRC", "Text to token ids as a prompt is, or ids to text.", options,
-                  "mlc tokenize model.mlca --text \"Hello\""};
+                  "model.mlca --text \"Hello\""};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

@@ -37,7 +37,7 @@ int verifyCommand(int argc, char **argv) {
       {"trust", nullptr, nullptr, OptionKind::unavailable, nullptr},
   };
   Command command{argv[0], "OUT.mlca", "Makes every check of the loader and compares every digest.", options,
-                  "mlc verify model.mlca"};
+                  "model.mlca"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

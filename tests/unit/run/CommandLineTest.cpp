@@ -29,11 +29,11 @@ std::string contentOf(const std::string &path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// Runs mlc-run with these shell words.
-Outcome mlcRun(const std::string &words) {
-  std::string out = temporaryPath("out"), err = temporaryPath("err");
+/// Runs mlc-run with these shell words, its stdout in `out`.
+Outcome mlcRun(const std::string &words, const std::string &out = temporaryPath("out")) {
+  std::string err = temporaryPath("err");
   int status = system((std::string(MLC_RUN) + " " + words + " >" + out + " 2>" + err).c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, contentOf(out), contentOf(err)};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out == "/dev/full" ? "" : contentOf(out), contentOf(err)};
 }
 
 struct MlcRun : testing::Test {
@@ -88,10 +88,13 @@ TEST_F(MlcRun, ErrorsAreOneLine) {
   expectError(artifact + " </dev/null", 1,
               "standard input: the prompt is empty; give some text, or ids with --tokens");
   expectError(artifact + " --tokens 1,2,3 --context 2", 1,
-              artifact + ": a prompt of 3 tokens after 0 does not fit the context of 2");
+              artifact + ": a prompt of 3 tokens does not fit the context of 2; shorten it");
   expectError(artifact + " --tokens 1 --context 300", 1,
               artifact + ": --context 300 is above the artifact's 256; compile it with a larger --context");
   expectError(artifact + " --tokens 1,x", 1, "--tokens 1,x: not a list of token ids like 1,2,3");
+  Outcome full = mlcRun(artifact + " --tokens 1 --max-tokens 4 --ignore-eos", "/dev/full");
+  EXPECT_EQ(full.status, 1);
+  EXPECT_EQ(full.err, "mlc: error: standard output: No space left on device\n");
   expectError(artifact + ".gone --tokens 1", 1, artifact + ".gone: No such file or directory");
   expectError(artifact + " --prompt-file /nowhere", 1, "/nowhere: No such file or directory");
 }
@@ -128,7 +131,8 @@ TEST_F(MlcRun, HelpVersionVerifyInspectBench) {
   Outcome help = mlcRun("--help");
   EXPECT_EQ(help.status, 0);
   EXPECT_THAT(help.out, HasSubstr("--repeat-penalty"));
-  EXPECT_THAT(help.out, HasSubstr("example:"));
+  EXPECT_THAT(help.out, HasSubstr("example:\n  mlc-run model.mlca"));
+  EXPECT_THAT(help.out, HasSubstr("--bench"));
   EXPECT_THAT(help.out, testing::Not(HasSubstr("--draft")));
   EXPECT_THAT(mlcRun("--version").out, testing::MatchesRegex("mlc [0-9.]+\n"));
   EXPECT_THAT(mlcRun("--verify " + artifact).out, StartsWith(artifact + ": ok, "));

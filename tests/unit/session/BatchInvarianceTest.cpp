@@ -20,6 +20,7 @@ struct Case {
   TinyOptions options;
   unsigned threads;
   uint32_t seed;
+  friend void PrintTo(const Case &which, std::ostream *out) { *out << which.name; }
 };
 
 /// Random operations on a few sequences, every logit compared with the plain run.
@@ -40,7 +41,7 @@ public:
 
   void run(unsigned rounds) {
     for (unsigned round = 0; round < rounds && !::testing::Test::HasFatalFailure(); ++round) {
-      switch (random() % 8) {
+      switch (random() % 9) {
       case 0:
         rollback(pick());
         break;
@@ -51,6 +52,7 @@ public:
         restore();
         break;
       case 3:
+      case 5:
         fork(pick());
         break;
       case 4:

@@ -178,6 +178,72 @@ TEST(Session, SnapshotOutlivesTheWindow) {
   EXPECT_EQ(feedAll(*session, sequence, zeros(1)), next);
 }
 
+namespace {
+
+/// Refuses every allocation from the given one on, and counts what is still held.
+struct Rationed {
+  size_t left;
+  size_t held = 0;
+  Allocator allocator{[](void *context, size_t size, size_t alignment) -> void * {
+                        auto &self = *static_cast<Rationed *>(context);
+                        if (!self.left)
+                          return nullptr;
+                        --self.left;
+                        ++self.held;
+                        return systemAllocator().allocate(nullptr, size, alignment);
+                      },
+                      [](void *context, void *memory, size_t size) {
+                        --static_cast<Rationed *>(context)->held;
+                        systemAllocator().release(nullptr, memory, size);
+                      },
+                      this};
+};
+
+} // namespace
+
+TEST(Session, EveryAllocationMayFail) {
+  TestModel tiny;
+  unsigned refused = 0;
+  for (size_t allowed = 0;; ++allowed) {
+    Rationed ration{allowed};
+    ModelOptions options;
+    options.allocator = &ration.allocator;
+    options.threads = 2;
+    SessionOptions sessionOptions;
+    sessionOptions.allocator = &ration.allocator;
+    sessionOptions.threads = 2;
+    bool done = false;
+    if (auto opened = Model::fromMemory(tiny.bytes.span(), options)) {
+      Owned<Model> model(*opened);
+      if (auto created = Session::create(*model, sessionOptions)) {
+        Owned<Session> session(*created);
+        size_t before = ration.held;
+        ration.left = 0; // Nothing more is needed, whatever the session does.
+        SequenceId sequence = must(session->createSequence());
+        feedAll(*session, sequence, zeros(16));
+        Exported exported;
+        must(session->exportSequence(sequence, exported.sink()));
+        SequenceId imported = must(session->beginImport());
+        for (const auto &chunk : exported.chunks)
+          must(session->importChunk(imported, chunk));
+        must(session->fork(imported));
+        must(session->snapshot(imported));
+        EXPECT_EQ(ration.held, before);
+        done = true;
+      } else {
+        EXPECT_EQ(created.error().code(), ErrorCode::OutOfMemory) << created.error().message();
+      }
+    } else {
+      EXPECT_EQ(opened.error().code(), ErrorCode::OutOfMemory) << opened.error().message();
+    }
+    EXPECT_EQ(ration.held, 0u) << "with " << allowed << " allocations";
+    if (done)
+      break;
+    ++refused;
+  }
+  EXPECT_GT(refused, 20u);
+}
+
 TEST(Session, CancelledStepChangesNothing) {
   TestModel tiny;
   Owned<Session> session = makeSession(*tiny.model);
