@@ -17,11 +17,13 @@ config.test_exec_root = os.path.join(config.mlc_build_dir, "tests", "lit")
 bin_dir = os.path.join(config.mlc_build_dir, "bin")
 config.environment["PATH"] = os.pathsep.join([bin_dir, config.llvm_tools_dir, "/usr/bin", "/bin"])
 config.environment["LC_ALL"] = "C.UTF-8"
+config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 
 config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%refused", f"{config.python} {os.path.join(config.test_source_root, 'Inputs', 'refused.py')}"))
 config.substitutions.append(("%inputs", os.path.join(config.test_source_root, "Inputs")))
 config.substitutions.append(("%models", os.path.join(config.mlc_source_dir, "models")))
 
