@@ -132,6 +132,10 @@ Status NpyWriter::failed() const { return Error(ErrorCode::Io, "%s: %s", path, s
 Status NpyWriter::create(const char *target, size_t width) {
   path = target;
   columns = width;
+  // The rename at the end would put a file in a device's place.
+  struct stat info;
+  if (!stat(target, &info) && !S_ISREG(info.st_mode))
+    return Error(ErrorCode::InvalidArgument, "%s: is not a regular file; name another output", target);
   if (snprintf(temporary, sizeof temporary, "%s.%d.part", target, int(getpid())) >= int(sizeof temporary))
     return Error(ErrorCode::InvalidArgument, "%s: the path is too long", target);
   file = fopen(temporary, "wbxe");
