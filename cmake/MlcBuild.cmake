@@ -43,6 +43,21 @@ function(mlc_runtime_library name)
   target_link_libraries(${name} PUBLIC ${ARG_DEPS})
 endfunction()
 
+# mlc_freestanding(TARGET): links TARGET with no C++ library, so that it needs libc, libm and libpthread alone. Sanitized
+# builds keep theirs, whose run-time needs it.
+function(mlc_freestanding target)
+  if(MLC_SANITIZE OR MLC_FUZZ)
+    return()
+  endif()
+  target_sources(${target} PRIVATE ${CMAKE_SOURCE_DIR}/runtime/core/Freestanding.cpp)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    target_link_options(${target} PRIVATE -static-libgcc -nostdlib++)
+  else()
+    target_link_options(${target} PRIVATE -static-libgcc -nodefaultlibs)
+    target_link_libraries(${target} PRIVATE m c gcc)
+  endif()
+endfunction()
+
 # mlc_unit_test(NAME SOURCES... DEPS ...): a GoogleTest program registered with CTest.
 function(mlc_unit_test name)
   if(NOT MLC_BUILD_TESTS)

@@ -78,9 +78,9 @@ Result<ArtifactWriter> ArtifactWriter::create(const std::string &path, bool dura
 
 ArtifactWriter::ArtifactWriter(ArtifactWriter &&other) noexcept
     : path(std::move(other.path)), descriptor(std::exchange(other.descriptor, -1)), durable(other.durable),
-      metadata(std::move(other.metadata)),
-      chunk(std::move(other.chunk)), written(other.written), total(other.total), metadataSize(other.metadataSize),
-      synced(other.synced), current(other.current), progress(other.progress), progressContext(other.progressContext) {
+      metadata(std::move(other.metadata)), chunk(std::move(other.chunk)), written(other.written), total(other.total),
+      metadataSize(other.metadataSize), synced(other.synced), current(other.current), progress(other.progress),
+      progressContext(other.progressContext) {
   // A short string moves its bytes: the registry must follow.
   if (!other.temporary.empty()) {
     forgetPartial(other.temporary.c_str());

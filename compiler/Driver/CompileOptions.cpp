@@ -68,7 +68,7 @@ Parsed checkTriple(const Raw &raw, CompileOptions &options) {
 Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) {
   Raw raw;
   const Option table[] = {
-      {"output", "OUT", "where the artifact (or the text of --emit) goes; also -o", OptionKind::text, &raw.output},
+      {"o", "OUT", "where the artifact (or the text of --emit) goes", OptionKind::text, &raw.output},
       {"weights", "F", "of graph text: the checkpoint its weights lie in", OptionKind::text, &raw.weights},
       {"tokenizer", "DIR", "of graph text: the directory, GGUF or .model file with the tokenizer", OptionKind::text,
        &raw.tokenizer},

@@ -23,11 +23,10 @@ struct Entry {
 constexpr Entry kCommands[] = {
     {"compile", "a checkpoint to an artifact", mlc::cli::compileCommand},
     {"run", "generate text from an artifact", mlc::cli::runCommand},
-    {"interpret", "run a checkpoint by the reference interpreter", mlc::cli::interpretCommand},
     {"bench", "measure an artifact's speed", mlc::cli::benchCommand},
     {"inspect", "what is inside an artifact", mlc::cli::inspectCommand},
     {"verify", "check an artifact's digests and structure", mlc::cli::verifyCommand},
-    {"tokenize", "text to ids and back", mlc::cli::tokenizeSourceCommand},
+    {"tokenize", "text to ids and back", mlc::cli::tokenizeCommand},
     {"perplexity", "an artifact's loss on a text", mlc::cli::perplexityCommand},
 };
 constexpr const char *kLater[] = {"serve", "voice", "compress", "train", "eval"};

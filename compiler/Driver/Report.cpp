@@ -7,6 +7,8 @@
 
 #include "compiler/Artifact/Emit/Emit.h"
 
+#include "llvm/ADT/StringSet.h"
+
 using namespace mlir;
 using namespace mlc;
 
@@ -25,21 +27,11 @@ static std::string slowReason(exec::KernelOp kernel) {
   return "";
 }
 
-static std::string locationName(Operation *op) {
-  std::string name;
-  op->getLoc()->walk([&](Location location) {
-    if (auto named = dyn_cast<NameLoc>(location))
-      name += (name.empty() ? "" : "+") + named.getName().str();
-    return WalkResult::advance();
-  });
-  return name;
-}
-
 llvm::json::Object mlc::makeReport(ModuleOp module) {
   llvm::json::Array ops, slow;
-  StringSet<> reasons;
+  llvm::StringSet<> reasons;
   module.walk([&](exec::KernelOp kernel) {
-    llvm::json::Object entry{{"location", locationName(kernel)}, {"kernel", kernel.getName()}};
+    llvm::json::Object entry{{"op", opName(kernel)}, {"kernel", kernel.getName()}};
     if (auto weight = kernel.getFields().getAs<exec::WeightAttr>("weight"))
       entry["format"] = exec::stringifyWeightFormat(weight.getFormat());
     std::string reason = slowReason(kernel);
@@ -51,15 +43,15 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
     ops.push_back(std::move(entry));
   });
   module.walk([&](exec::CallCodeOp call) {
-    ops.push_back(llvm::json::Object{{"location", locationName(call)}, {"code", call.getCode()}});
+    ops.push_back(llvm::json::Object{{"code", call.getCode()}});
   });
   int64_t arena = 0;
   for (auto model : module.getOps<exec::ModelOp>())
     arena = model.getArenaSize().value_or(0);
-  return {{"arena_bytes", arena},
-          {"weight_bytes", int64_t(weightsSize(module))},
-          {"ops", std::move(ops)},
-          {"slow", std::move(slow)}};
+  return llvm::json::Object{{"arena_bytes", arena},
+                            {"weight_bytes", int64_t(weightsSize(module))},
+                            {"ops", std::move(ops)},
+                            {"slow", std::move(slow)}};
 }
 
 std::string mlc::firstSlowPath(ModuleOp module) {
@@ -68,7 +60,7 @@ std::string mlc::firstSlowPath(ModuleOp module) {
     found = slowReason(kernel);
     if (found.empty())
       return WalkResult::advance();
-    found = locationName(kernel) + ": " + found;
+    found = opName(kernel) + ": " + found;
     return WalkResult::interrupt();
   });
   return found;

@@ -6,7 +6,8 @@
 #include "compiler/Driver/Source.h"
 
 #include "compiler/Dialect/Graph/IR/Graph.h"
-#include "compiler/Import/GGUF/Tokenizer.h"
+#include "compiler/Driver/GgufTokenizer.h"
+#include "compiler/Import/HuggingFace/SafeTensors.h"
 #include "compiler/Import/Importer.h"
 #include "compiler/Tokenizer/Sources.h"
 
@@ -67,17 +68,28 @@ llvm::Expected<std::vector<uint8_t>> mlc::readTokenizer(StringRef path, uint64_t
   auto file = gguf::open(path);
   if (!file)
     return file.takeError();
-  if (!gguf::hasTokenizer(file->metadata))
-    return std::vector<uint8_t>();
-  auto fields = gguf::tokenizerFields(file->metadata);
+  auto fields = ggufTokenizerFields(file->metadata);
   if (!fields)
     return fields.takeError();
-  return buildTables(fromGguf(*fields, path), vocabulary);
+  if (!*fields)
+    return std::vector<uint8_t>();
+  return buildTables(fromGguf(**fields, path), vocabulary);
 }
 
 //===----------------------------------------------------------------------===//
 // Sources
 //===----------------------------------------------------------------------===//
+
+static llvm::Expected<Checkpoint> openCheckpoint(StringRef path) {
+  if (llvm::sys::fs::is_directory(path))
+    return hf::openSafeTensors(path);
+  if (path.ends_with(".safetensors"))
+    return hf::openSafeTensorsFile(path);
+  auto file = gguf::open(path);
+  if (!file)
+    return file.takeError();
+  return std::move(file->checkpoint);
+}
 
 /// The weights that graph text names are in the checkpoint, as it says.
 static llvm::Error checkWeights(ModuleOp module, const Checkpoint *checkpoint, StringRef path) {

@@ -121,6 +121,11 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
            " has shape " + shapeText(tensor->shape) + ", expected is " + shapeText(shape) + " by " + config.source);
     return symbol;
   }
+  if (shape.size() == 1 && tensor->storage >= StorageType::block_q4_0) {
+    refuse(checkpoint.fileOf(*tensor) + ": tensor \"" + printable(name) + "\" at byte " + llvm::Twine(tensor->offset) +
+           " is stored as " + storageName(tensor->storage) + "; norms and biases are read from F32, F16 and BF16");
+    return symbol;
+  }
   if (first)
     declarations.create<graph::WeightOp>(builder.getUnknownLoc(), name,
                                          RankedTensorType::get(shape, builder.getF32Type()),

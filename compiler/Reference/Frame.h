@@ -85,6 +85,7 @@ template <typename T> void registerArith(Evaluators<T> evaluators);
 template <typename T> void registerMath(Evaluators<T> evaluators);
 template <typename T> void registerTensor(Evaluators<T> evaluators);
 template <typename T> void registerControlFlow(Evaluators<T> evaluators);
+template <typename T> void registerStructured(Evaluators<T> evaluators);
 /// Every structured op is evaluated through its interface.
 template <typename T> llvm::Error evaluateStructured(mlir::Operation *op, Frame<T> &frame);
 

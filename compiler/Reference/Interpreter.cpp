@@ -7,6 +7,7 @@
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/IR/SymbolTable.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir;
@@ -57,7 +58,7 @@ template <typename T> static bool conforms(const HostValue<T> &value, Type type)
   if (isa<FloatType>(element)) {
     if (auto *floats = std::get_if<Floats<T>>(&value))
       shape = &floats->shape;
-  } else if (element.isIntOrIndex()) {
+  } else if (element.isIndex() || (element.isInteger() && element.getIntOrFloatBitWidth() <= 64)) {
     if (auto *integers = std::get_if<Integers>(&value))
       shape = &integers->shape;
   }
@@ -82,6 +83,7 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
   registerMath<T>(table);
   registerTensor<T>(table);
   registerControlFlow<T>(table);
+  registerStructured<T>(table);
 }
 
 /// Values that no op of the block needs after `op`.

@@ -76,10 +76,15 @@ uint32_t categories(llvm::StringRef name) {
 }
 
 CharSet ofCategories(uint32_t mask) {
-  CharSet set;
+  static const std::vector<uint8_t> categoryOf = [] {
+    std::vector<uint8_t> list(CharSet::limit);
+    for (uint32_t code = 0; code < CharSet::limit; ++code)
+      list[code] = uint8_t(utf8proc_category(int32_t(code)));
+    return list;
+  }();
   std::vector<uint32_t> chars;
   for (uint32_t code = 0; code < CharSet::limit; ++code)
-    if (mask >> utf8proc_category(int32_t(code)) & 1)
+    if (mask >> categoryOf[code] & 1)
       chars.push_back(code);
   return CharSet::of(chars);
 }

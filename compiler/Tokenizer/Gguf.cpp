@@ -75,6 +75,7 @@ llvm::Error sentencePiece(const GgufTokenizerFields &fields, llvm::StringRef fil
   if (fields.scores.size() != model.tokens.size())
     return sourceError(file, "tokenizer.ggml.scores: " + llvm::Twine(fields.scores.size()) + " scores for " +
                                  llvm::Twine(model.tokens.size()) + " tokens");
+  model.kind = fb::TokenizerKind::char_bpe;
   model.byteTokens.assign(256, none);
   for (size_t id = 0; id < model.tokens.size(); ++id) {
     TokenEntry &token = model.tokens[id];
@@ -162,7 +163,7 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
       return sourceError(file, "tokenizer.ggml.token_type: type " + llvm::Twine(type) + " of token " +
                                    llvm::Twine(id) + " is unknown");
     token.special = type == Control || type == Unknown;
-    token.added = type == Control || type == UserDefined;
+    token.added = token.special || type == UserDefined;
     token.mergeable = type == Normal || (type == UserDefined && llama);
     if (token.added && !token.text.empty())
       model.added.push_back({uint32_t(id), token.text, token.special, false, false, false, false});

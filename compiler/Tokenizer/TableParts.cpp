@@ -87,6 +87,9 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
   bool compatible = name.contains('K'), composes = name.ends_with("C");
   auto map = [](uint32_t code, int options) {
     std::vector<uint32_t> codes;
+    // Most characters decompose to themselves, in every form.
+    if (utf8proc_get_property(int32_t(code))->decomp_seqindex == UINT16_MAX)
+      return std::vector<uint32_t>{code};
     std::string text = utf8Of(code);
     uint8_t *out = nullptr;
     auto size = utf8proc_map(reinterpret_cast<const uint8_t *>(text.data()), utf8proc_ssize_t(text.size()), &out,
@@ -148,6 +151,8 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
         }
       }
       unsigned combining = unsigned(utf8proc_get_property(int32_t(code))->combining_class);
+      if (whole.empty() && !combining && !quick)
+        continue;
       auto [at, fresh] = known.try_emplace({whole, combining, quick}, uint16_t(records.size()));
       if (fresh) {
         records.emplace_back(uint32_t(codes.size()), uint8_t(whole.size()), uint8_t(combining), uint8_t(quick));

@@ -109,7 +109,7 @@ class Attention(nn.Module):
         self.v_proj = Linear(hidden, self.kv_heads * self.dim, rounding)
         self.o_proj = Linear(self.heads * self.dim, hidden, rounding)
 
-    def forward(self, x, cos, sin, dropout):
+    def forward(self, x, cos, sin):
         batch, length, _ = x.shape
         split = lambda y, n: y.view(batch, length, n, self.dim).transpose(1, 2)
         q = rotate(split(self.q_proj(x), self.heads), cos, sin)
@@ -142,7 +142,7 @@ class Block(nn.Module):
         self.mlp = MLP(c, rounding)
 
     def forward(self, x, cos, sin, dropout):
-        x = x + F.dropout(self.self_attn(self.input_layernorm(x), cos, sin, dropout), dropout, self.training)
+        x = x + F.dropout(self.self_attn(self.input_layernorm(x), cos, sin), dropout, self.training)
         return x + F.dropout(self.mlp(self.post_attention_layernorm(x)), dropout, self.training)
 
 
@@ -263,7 +263,7 @@ def train(model, tokens, starts, held_out, a):
         s = torch.load(state_path, weights_only=True)
         model.load_state_dict(s["model"])
         optimizer.load_state_dict(s["optimizer"])
-        first = s["step"]
+        first, best, best_state = s["step"], s["best"], s["best_state"]
         print(f"resumed at step {first}", flush=True)
     rounded_from = int(a.steps * (1 - a.rounded))
     began = time.time()
@@ -272,7 +272,7 @@ def train(model, tokens, starts, held_out, a):
         generator = torch.Generator().manual_seed(a.seed * 1_000_003 + step)
         torch.manual_seed(a.seed * 1_000_003 + step)  # dropout
         # Short windows are cheaper; the long ones teach the far positions.
-        rows, length = (4, 511) if step % 3 == 0 or step >= a.steps * 0.6 else (8, 255)
+        rows, length = (4, 511) if step >= a.steps * 0.6 else (8, 255)
         data = batch(tokens, starts, rows, length, generator)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, a)
@@ -300,8 +300,8 @@ def train(model, tokens, starts, held_out, a):
             best = score
             best_state = {k: v.clone() for k, v in model.state_dict().items()}
         if state_path:
-            torch.save(dict(model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1),
-                       state_path + ".new")
+            torch.save(dict(model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1,
+                            best=best, best_state=best_state), state_path + ".new")
             os.replace(state_path + ".new", state_path)
     if best_state:
         model.load_state_dict(best_state)
@@ -361,7 +361,7 @@ def main():
     p.add_argument("--out", default=here)
     p.add_argument("--work", help="folder for the state of an unfinished run")
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--steps", type=int, default=4000)
+    p.add_argument("--steps", type=int, default=3000)
     p.add_argument("--lr", type=float, default=2e-3)
     p.add_argument("--weight-decay", type=float, default=0.1)
     p.add_argument("--dropout", type=float, default=0.2)

@@ -67,11 +67,11 @@ Status Artifact::checkHeader() {
                       name(), file.size());
   const ArtifactHeader &head = header();
   if (memcmp(head.magic, kArtifactMagic, sizeof head.magic))
-    return MLC_REFUSE(Magic, ErrorCode::Corrupt, "%s: byte 0: not an mlc artifact (no MLCA magic); make one with mlc compile",
-                      name());
+    return MLC_REFUSE(Magic, ErrorCode::Corrupt,
+                      "%s: byte 0: not an mlc artifact (no MLCA magic); make one with mlc compile", name());
   if (head.headerDigest != headerDigest(head))
-    return MLC_REFUSE(HeaderDigest, ErrorCode::Corrupt, "%s: bytes 0 to 63: the header is damaged (digest); copy it again",
-                      name());
+    return MLC_REFUSE(HeaderDigest, ErrorCode::Corrupt,
+                      "%s: bytes 0 to 63: the header is damaged (digest); copy it again", name());
   if (head.version != kArtifactVersion)
     return MLC_REFUSE(Version, ErrorCode::Unsupported,
                       "%s: byte 4: format version %u, this runtime reads %u; use the mlc release that wrote it", name(),
@@ -80,8 +80,9 @@ Status Artifact::checkHeader() {
     return MLC_REFUSE(Reserved, ErrorCode::Unsupported, "%s: byte 40: reserved header fields are set; use a newer mlc",
                       name());
   if (head.fileSize != file.size())
-    return MLC_REFUSE(DeclaredSize, ErrorCode::Corrupt, "%s: %s at byte %llu, the header says %llu bytes; copy it again",
-                      name(), file.size() < head.fileSize ? "truncated" : "trailing bytes",
+    return MLC_REFUSE(DeclaredSize, ErrorCode::Corrupt,
+                      "%s: %s at byte %llu, the header says %llu bytes; copy it again", name(),
+                      file.size() < head.fileSize ? "truncated" : "trailing bytes",
                       ull(file.size() < head.fileSize ? file.size() : head.fileSize), ull(head.fileSize));
   if (head.metadataOffset != kMetadataOffset || head.metadataSize > kMaxMetadataSize ||
       !extentInside(head.metadataOffset, head.metadataSize, file.size()))
@@ -103,7 +104,8 @@ Status Artifact::checkMetadata() {
                       ull(kMetadataOffset + bytes.size() - 1));
   flatbuffers::Verifier verifier(bytes.data(), bytes.size(), kMaxTableDepth, kMaxTables);
   if (!fb::VerifyArtifactBuffer(verifier))
-    return MLC_REFUSE(MetadataStructure, ErrorCode::Corrupt, "%s: byte 64: the metadata is not a valid FlatBuffer", name());
+    return MLC_REFUSE(MetadataStructure, ErrorCode::Corrupt, "%s: byte 64: the metadata is not a valid FlatBuffer",
+                      name());
   root = fb::GetArtifact(bytes.data());
 
   bool aligned = true;
@@ -116,8 +118,11 @@ Status Artifact::checkMetadata() {
   if (auto *states = root->states())
     for (const fb::State *state : *states)
       aligned = aligned && (!state->recurrent() || elementsAligned(state->recurrent()->dims(), 8));
+  if (auto *tokenizer = root->tokenizer())
+    aligned = aligned && elementsAligned(tokenizer->joins(), 8) && elementsAligned(tokenizer->scores(), 8);
   if (!aligned)
-    return MLC_REFUSE(VectorAlignment, ErrorCode::Corrupt, "%s: byte 64: a vector of the metadata is misaligned", name());
+    return MLC_REFUSE(VectorAlignment, ErrorCode::Corrupt, "%s: byte 64: a vector of the metadata is misaligned",
+                      name());
 
   if (auto *features = root->required_features())
     for (const flatbuffers::String *feature : *features) {
@@ -125,8 +130,8 @@ Status Artifact::checkMetadata() {
       for (const char *ours : kFeatures)
         known = known || !strcmp(ours, feature->c_str());
       if (!known)
-        return MLC_REFUSE(RequiredFeature, ErrorCode::Unsupported, "%s: needs the feature '%s'; use a newer mlc", name(),
-                          Printable(feature->c_str()).c_str());
+        return MLC_REFUSE(RequiredFeature, ErrorCode::Unsupported, "%s: needs the feature '%s'; use a newer mlc",
+                          name(), Printable(feature->c_str()).c_str());
     }
   return {};
 }
@@ -149,8 +154,8 @@ Status Artifact::checkSegments() {
       return MLC_REFUSE(SegmentOffset, ErrorCode::Corrupt, "%s: segment %u is at byte %llu, not at %llu", name(), i,
                         ull(segment.offset()), ull(start));
     if (!extentInside(start, segment.size(), file.size()))
-      return MLC_REFUSE(SegmentEnd, ErrorCode::Corrupt, "%s: segment %u of %llu bytes at byte %llu leaves the file", name(),
-                        i, ull(segment.size()), ull(start));
+      return MLC_REFUSE(SegmentEnd, ErrorCode::Corrupt, "%s: segment %u of %llu bytes at byte %llu leaves the file",
+                        name(), i, ull(segment.size()), ull(start));
     for (uint64_t byte = end; byte < start; ++byte)
       if (file[byte])
         return MLC_REFUSE(Padding, ErrorCode::Corrupt, "%s: byte %llu: padding is not zero; copy it again", name(),
@@ -162,8 +167,8 @@ Status Artifact::checkSegments() {
     end = start + segment.size();
   }
   if (end != file.size())
-    return MLC_REFUSE(FileEnd, ErrorCode::Corrupt, "%s: trailing bytes at byte %llu of %zu; copy it again", name(), ull(end),
-                      file.size());
+    return MLC_REFUSE(FileEnd, ErrorCode::Corrupt, "%s: trailing bytes at byte %llu of %zu; copy it again", name(),
+                      ull(end), file.size());
   return {};
 }
 
@@ -216,10 +221,11 @@ Status Artifact::mapCode(int descriptor, const Allocator &allocator) {
     const fb::Segment &segment = *root->segments()->Get(i);
     if (segment.kind() != fb::SegmentKind::code)
       continue;
-    void *memory = mmap(nullptr, segment.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor, off_t(segment.offset()));
+    void *memory =
+        mmap(nullptr, segment.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor, off_t(segment.offset()));
     if (memory == MAP_FAILED)
-      return Error(ErrorCode::Io, "%s: the system refused to map code segment %u: %s; compile with --code none", name(), i,
-                   errnoText());
+      return Error(ErrorCode::Io, "%s: the system refused to map code segment %u: %s; compile with --code none", name(),
+                   i, errnoText());
     *map++ = {i, static_cast<const uint8_t *>(memory), segment.size()};
   }
   return {};

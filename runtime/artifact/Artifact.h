@@ -31,7 +31,8 @@ public:
   /// path and the byte offset. Code segments are mapped read-execute.
   static Result<Artifact> open(const char *path, const LoadOptions &options = {},
                                const Allocator &allocator = systemAllocator());
-  /// The same checks over bytes that the caller keeps (64-byte aligned). Code objects are refused: they run from a file.
+  /// The same checks over bytes that the caller keeps (64-byte aligned). Code objects are refused: they run from a
+  /// file.
   static Result<Artifact> fromMemory(std::span<const uint8_t> bytes, const LoadOptions &options = {},
                                      const Allocator &allocator = systemAllocator(), const char *name = "artifact");
 

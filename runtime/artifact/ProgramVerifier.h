@@ -24,7 +24,8 @@ class ProgramVerifier {
 public:
   ProgramVerifier(const Artifact &artifact, const TargetRegistry &target, Isa isa, unsigned workers,
                   const Allocator &allocator)
-      : artifact(artifact), meta(artifact.metadata()), target(target), isa(isa), workers(workers), allocator(allocator) {}
+      : artifact(artifact), meta(artifact.metadata()), target(target), isa(isa), workers(workers),
+        allocator(allocator) {}
 
   /// VerifyTables.cpp: everything outside the functions.
   Status verifyTables();

@@ -51,15 +51,15 @@ Status ProgramVerifier::checkStep(const fb::Function &function) const {
     const fb::Dim &rows = *slot.dims()->Get(0);
     if (rows.extent() != extent || rows.value() != 1)
       return false;
-    return !columns ||
-           (slot.dims()->Get(1)->extent() < 0 && uint64_t(slot.dims()->Get(1)->value()) == columns);
+    return !columns || (slot.dims()->Get(1)->extent() < 0 && uint64_t(slot.dims()->Get(1)->value()) == columns);
   };
   if (!model || !model->vocab_size() || countOf(function.inputs()) != 2 || countOf(function.outputs()) != 1 ||
       !matches(function.inputs()->Get(0), DType::i32, program.tokensExtent, 0) ||
       !matches(function.inputs()->Get(1), DType::i32, program.rowsExtent, 0) ||
       !matches(function.outputs()->Get(0), DType::f32, program.rowsExtent, model->vocab_size()))
     return MLC_REFUSE(StepSignature, ErrorCode::Corrupt,
-                      "%s: function 'step' must take ids i32[tokens] and rows i32[rows] and give f32[rows, vocab]", name());
+                      "%s: function 'step' must take ids i32[tokens] and rows i32[rows] and give f32[rows, vocab]",
+                      name());
   return {};
 }
 

@@ -33,8 +33,8 @@ template <typename T>
 Status ProgramVerifier::checkTableNames(const flatbuffers::Vector<T> *tables, const char *what, unsigned limit) {
   uint32_t count = countOf(tables);
   if (count > limit)
-    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u entries in the table of %ss, at most %u", name(), count, what,
-                      limit);
+    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u entries in the table of %ss, at most %u", name(), count,
+                      what, limit);
   struct Entry {
     uint64_t hash;
     uint32_t index;
@@ -55,7 +55,8 @@ Status ProgramVerifier::checkTableNames(const flatbuffers::Vector<T> *tables, co
 
 Status ProgramVerifier::checkNames() {
   if (countOf(meta.slots()) > kMaxSlots)
-    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u slots, at most %u", name(), countOf(meta.slots()), kMaxSlots);
+    return MLC_REFUSE(TableCount, ErrorCode::Corrupt, "%s: %u slots, at most %u", name(), countOf(meta.slots()),
+                      kMaxSlots);
   MLC_TRY(checkTableNames(meta.extents(), "extent", kMaxExtents));
   MLC_TRY(checkTableNames(meta.states(), "state", kMaxStates));
   MLC_TRY(checkTableNames(meta.functions(), "function", kMaxFunctions));
@@ -97,13 +98,13 @@ Status ProgramVerifier::checkModel() {
     const char *what;
     uint64_t value, most;
   };
-  for (const Bound &bound : {Bound{"vocab_size", model->vocab_size(), kMaxVocabulary},
-                             Bound{"context", model->context(), kMaxContext}, Bound{"batch", model->batch(), kMaxBatch},
-                             Bound{"sequences", model->sequences(), kMaxSequences},
-                             Bound{"rows", model->rows(), model->batch()}})
+  for (const Bound &bound :
+       {Bound{"vocab_size", model->vocab_size(), kMaxVocabulary}, Bound{"context", model->context(), kMaxContext},
+        Bound{"batch", model->batch(), kMaxBatch}, Bound{"sequences", model->sequences(), kMaxSequences},
+        Bound{"rows", model->rows(), model->batch()}})
     if (bound.value < least || bound.value > bound.most)
-      return MLC_REFUSE(ModelBounds, ErrorCode::Corrupt, "%s: model.%s is %llu, must be %llu to %llu", name(), bound.what,
-                        ull(bound.value), ull(least), ull(bound.most));
+      return MLC_REFUSE(ModelBounds, ErrorCode::Corrupt, "%s: model.%s is %llu, must be %llu to %llu", name(),
+                        bound.what, ull(bound.value), ull(least), ull(bound.most));
   for (uint32_t i = 0; i < countOf(model->end_tokens()); ++i)
     if (model->end_tokens()->Get(i) >= model->vocab_size())
       return MLC_REFUSE(EndToken, ErrorCode::Corrupt, "%s: end token %u is outside the vocabulary of %llu", name(),
@@ -128,8 +129,8 @@ Status ProgramVerifier::checkExtents() {
   for (uint32_t i = 0; i < count; ++i) {
     const fb::Extent &extent = *meta.extents()->Get(i);
     if (!extent.bound() || extent.bound() > uint64_t(kMaxDim))
-      return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld", name(),
-                        extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
+      return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld",
+                        name(), extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
     bounds[i] = int64_t(extent.bound());
     if (!strcmp(extent.name()->c_str(), "tokens"))
       program.tokensExtent = int32_t(i);
@@ -143,7 +144,8 @@ Status ProgramVerifier::checkExtents() {
   if (program.tokensExtent < 0 || uint64_t(bounds[size_t(program.tokensExtent)]) != model->batch() ||
       program.rowsExtent < 0 || uint64_t(bounds[size_t(program.rowsExtent)]) != model->rows())
     return MLC_REFUSE(ModelExtent, ErrorCode::Corrupt,
-                      "%s: the extents 'tokens' and 'rows' must be there, bounded by the model's batch and rows", name());
+                      "%s: the extents 'tokens' and 'rows' must be there, bounded by the model's batch and rows",
+                      name());
   return {};
 }
 
@@ -246,8 +248,8 @@ Status ProgramVerifier::checkStates() const {
                          spec->dtype() == DType::i8);
     if (!type || !spec->kv_heads() || !spec->head_dim() ||
         uint64_t(spec->kv_heads()) * spec->head_dim() > kMaxKvWidth || spec->window() > kMaxContext)
-      return MLC_REFUSE(StateSpec, ErrorCode::Corrupt, "%s: state '%.60s': heads, width, dtype or window is out of range",
-                        name(), label);
+      return MLC_REFUSE(StateSpec, ErrorCode::Corrupt,
+                        "%s: state '%.60s': heads, width, dtype or window is out of range", name(), label);
   }
   return {};
 }
@@ -285,8 +287,8 @@ Status ProgramVerifier::checkCode(unsigned index) {
   for (const fb::CodeVariant *variant : *code.variants()) {
     if (variant->segment() >= artifact.segmentCount() ||
         meta.segments()->Get(variant->segment())->kind() != fb::SegmentKind::code)
-      return MLC_REFUSE(CodeSegment, ErrorCode::Corrupt, "%s: code '%.60s': segment %u is no code segment", name(), label,
-                        variant->segment());
+      return MLC_REFUSE(CodeSegment, ErrorCode::Corrupt, "%s: code '%.60s': segment %u is no code segment", name(),
+                        label, variant->segment());
     std::span<const uint8_t> bytes = artifact.segment(variant->segment());
     if (!variant->size() || !extentInside(variant->entry(), variant->size(), bytes.size()))
       return MLC_REFUSE(CodeEntry, ErrorCode::Corrupt, "%s: code '%.60s': %llu bytes at %llu leave segment %u", name(),
@@ -323,8 +325,8 @@ Status ProgramVerifier::checkConstants() const {
       return MLC_REFUSE(ConstantExtent, ErrorCode::Corrupt, "%s: constant '%.60s': %llu bytes at %llu leave segment %u",
                         name(), label, ull(constant.size()), ull(constant.offset()), constant.segment());
     if (constant.weight() && !*fb::EnumNameWeightFormat(constant.weight()->format()))
-      return MLC_REFUSE(ConstantFormat, ErrorCode::Unsupported, "%s: constant '%.60s': unknown weight format %u", name(),
-                        label, unsigned(constant.weight()->format()));
+      return MLC_REFUSE(ConstantFormat, ErrorCode::Unsupported, "%s: constant '%.60s': unknown weight format %u",
+                        name(), label, unsigned(constant.weight()->format()));
   }
   return {};
 }

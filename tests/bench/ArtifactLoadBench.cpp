@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Time to load an artifact, verified, against the time to read() the file once; both from the page cache. Prints one JSON
-// object. Usage: artifact_load_bench [MEBIBYTES [THREADS]], or FILE.mlca instead of the size.
+// Time to load an artifact, verified, against the time to read() the file once; both from the page cache. Prints one
+// JSON object. Usage: artifact_load_bench [MEBIBYTES [THREADS]], or FILE.mlca instead of the size.
 //
 #include "runtime/artifact/Artifact.h"
 #include "tests/unit/support/TinyArtifact.h"

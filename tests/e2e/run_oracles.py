@@ -55,9 +55,9 @@ class Mlc:
             raise Failure(f"`{' '.join(command[:3])} ...` gave {done.returncode}: {lines[-1]}")
         return done.stdout
 
-    def compile(self, source, artifact, context=None):
-        options = ["--context", context] if context else []
-        self.call("compile", source, "-o", artifact, "--quant", "none", "--kv", "f32", *options)
+    def compile(self, source, artifact, context=None, options=()):
+        bound = ["--context", context] if context else []
+        self.call("compile", source, "-o", artifact, "--quant", "none", "--kv", "f32", *bound, *options)
 
     def run(self, verb, source, prompt, count, folder, options=()):
         """(answer, logits [rows, vocab]) of `run` or `interpret`."""
@@ -100,6 +100,14 @@ def check_run(mlc, case, run, artifact, folder, stops):
     answer, logits = mlc.run("run", artifact, prompt, len(tokens), folder, ["--threads", 1])
     stop = run.get("stop_at") if stops else None
     compare_tokens(answer["tokens"], tokens[:stop])
+    if "prompt_text" in run:
+        again = json.loads(mlc.call("run", artifact, "--prompt", run["prompt_text"], "--max-tokens", len(tokens),
+                                    "--json", "--threads", 1))
+        if again["prompt_tokens"] != len(prompt):
+            raise Failure(f"the prompt's text is {again['prompt_tokens']} tokens, the oracle's {len(prompt)}")
+        compare_tokens(again["tokens"], tokens)
+        if again["text"] != run["text"]:
+            raise Failure(f"the text is {again['text']!r}, the oracle's {run['text']!r}")
     if (answer["finish_reason"] == "length") != (stop is None):
         raise Failure(f"finish_reason is {answer['finish_reason']}")
     if len(logits) < len(prompt) + len(answer["tokens"]) - 1:
@@ -161,6 +169,7 @@ def check_case(mlc, name, temporary):
     case = os.path.join(ORACLES, name)
     with open(os.path.join(case, "expected.json")) as f:
         expected = json.load(f)
+    checkpoint = os.path.join(ROOT, expected["checkpoint"]) if "checkpoint" in expected else case
     artifact = os.path.join(temporary, "model.mlca")
     context = expected.get("context")
     failures, worst, weakest, interpreted = [], 0.0, float("inf"), 0
@@ -176,7 +185,7 @@ def check_case(mlc, name, temporary):
 
     sources = [(c, False) for c in expected["configs"]] + [(g, True) for g in expected["ggufs"]]
     for source, is_gguf in sources:
-        path = os.path.join(case, source) if is_gguf else case
+        path = os.path.join(case, source) if is_gguf else checkpoint
         if source == "config-v4.json":
             path = variant(case, os.path.join(temporary, "v4"), source)
 
@@ -184,6 +193,14 @@ def check_case(mlc, name, temporary):
             mlc.compile(path, artifact, context)
             return max(check_run(mlc, case, run, artifact, temporary, not is_gguf) for run in expected["runs"])
         worst = max(worst, attempt(source, run_all) or 0.0)
+
+    overrides = expected.get("overrides", [])
+    for override in overrides:
+        def run_override():
+            source = variant(case, os.path.join(temporary, "override"), patch=override["patch"])
+            mlc.compile(source, artifact, context, override["options"])
+            return check_run(mlc, case, expected["runs"][0], artifact, temporary, True)
+        worst = max(worst, attempt(" ".join(override["options"]), run_override) or 0.0)
 
     for ablation in expected["ablations"]:
         def ablate():
@@ -211,6 +228,8 @@ def check_case(mlc, name, temporary):
         interpreted = attempt("interpret", interpret) or 0
 
     parts = [f"{len(sources)} source{'s' * (len(sources) > 1)} within {worst:.1e}"]
+    if overrides:
+        parts.append(f"{len(overrides)} override{'s' * (len(overrides) > 1)}")
     if expected["ablations"]:
         parts.append(f"{len(expected['ablations'])} ablations noticed from {weakest:.1e}")
     if interpreted:

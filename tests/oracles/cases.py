@@ -20,6 +20,7 @@ class Case:
     split: bool = False  # also a GGUF of three files
     stop: bool = False  # an end token in generation_config.json
     context: int | None = None  # for --context, where the model's own is the unscaled one
+    overrides: list = field(default_factory=list)  # other configurations that options make equal to this one
     sharpness: float = 1.6
     seed: int = 1
 
@@ -46,6 +47,18 @@ def unscaled(theta=10000.0, run=0, **more):
     return without("rope scaling", put("/rope_parameters", dict(rope_type="default", rope_theta=theta, **more)), run=run)
 
 
+def unscaled_dynamic(positions):
+    """Without scaling the configuration itself must cover the positions."""
+    plain = unscaled()
+    plain["patch"].append(put("/max_position_embeddings", positions))
+    return plain
+
+
+def override(option, **parameters):
+    """--rope OPTION on a configuration with these rope_parameters."""
+    return dict(options=["--rope", option], patch=[put("/rope_parameters", dict(rope_theta=10000.0, **parameters))])
+
+
 def biases(layers, *names):
     return [f"model.layers.{i}.{n}.bias" for i in range(layers) for n in names]
 
@@ -58,6 +71,7 @@ LONG_FACTORS = [1.0, 1.6, 2.7, 4.5, 6.0, 9.5]
 
 LLAMA = [
     Case("llama", "llama", geometry(36, 44, 2, 3, 1, 97, **rope()), gguf=True, old=True,
+         overrides=[override("none", rope_type="linear", factor=3.0)],
          ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0)),
                     without("norm epsilon", put("/rms_norm_eps", 0.3))]),
     Case("llama-mha-odd", "llama", geometry(30, 52, 3, 5, 5, 131, **rope(theta=500.0)), dtype="f16", shard="20KB", gguf=True,
@@ -73,15 +87,18 @@ LLAMA = [
                     without("up bias", zero=biases(2, "mlp.up_proj")),
                     without("down bias", zero=biases(2, "mlp.down_proj"))]),
     Case("llama-linear", "llama", geometry(36, 52, 2, 3, 3, 97, **rope("linear", factor=3.0)), gguf=True, old=True,
-         ablations=[unscaled()]),
+         overrides=[override("linear:3", rope_type="default")], ablations=[unscaled()]),
     Case("llama-dynamic", "llama",
          geometry(36, 44, 2, 3, 1, 97, **rope("dynamic", factor=8.0)) | dict(max_position_embeddings=48),
          runs=[("long", 90), ("short", 24)], old=True, context=320,
-         ablations=[unscaled(), without("rope factor", put("/rope_parameters/factor", 2.0))]),
+         ablations=[unscaled_dynamic(320), without("rope factor", put("/rope_parameters/factor", 16.0))]),
+    Case("llama-dynamic-steps", "llama",  # the prompt takes several steps of 512 tokens at most
+         geometry(24, 28, 2, 4, 2, 61, **rope("dynamic", factor=8.0)) | dict(max_position_embeddings=100),
+         runs=[("main", 560)], dtype="bf16", context=768, ablations=[unscaled_dynamic(768)]),
     Case("llama-yarn", "llama",
          geometry(36, 44, 2, 3, 1, 97, tie_word_embeddings=True, **rope(
              "yarn", factor=8.0, original_max_position_embeddings=40)),
-         runs=[("main", 72)], gguf=True, old=True,
+         runs=[("main", 72)], gguf=True, old=True, overrides=[override("yarn:8,original=40", rope_type="default")],
          ablations=[unscaled(), without("attention factor", dict(
              op="add", path="/rope_parameters/attention_factor", value=1.0))]),
     Case("llama-yarn-options", "llama",
@@ -112,6 +129,9 @@ MISTRAL = [
                                                  without("window by one", put("/sliding_window", 17))]),
     Case("mistral", "mistral", geometry(32, 52, 2, 4, 1, 97, sliding_window=None, **rope(theta=100000.0)), dtype="f16",
          ablations=[without("rope theta", put("/rope_parameters/rope_theta", 500.0))]),
+    Case("mistral-window-steps", "mistral", geometry(24, 28, 2, 4, 1, 61, sliding_window=100, **rope())
+         | dict(max_position_embeddings=1024), runs=[("main", 620)], dtype="bf16",
+         ablations=[without("window", put("/sliding_window", None))]),
     Case("mistral-window-yarn", "mistral", geometry(
         36, 44, 2, 3, 3, 97, head_dim=12, sliding_window=24,
         **rope("yarn", factor=8.0, original_max_position_embeddings=40)),

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 import transformers
 from gguf import GGMLQuantizationType as Type
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gguf_forms
 import oracle
@@ -197,6 +197,9 @@ def make(case):
         runs[0]["stop_at"] = add_stop(directory, runs[0])
     expected = dict(case=case.name, seed=seed, transformers=transformers.__version__, torch=torch.__version__.split("+")[0],
                     configs=configs, ggufs=write_ggufs(case, directory), runs=runs, ablations=ablations)
+    for i, replaced in enumerate(case.overrides):  # the configuration must differ without the option
+        assert oracle.ablated_difference(directory, replaced, runs[0], kept[0]) > 100 * oracle.TOLERANCE, (case.name, i)
+        expected["overrides"] = case.overrides
     if case.context:
         expected["context"] = case.context
     finish(directory, expected, kept)
@@ -231,6 +234,35 @@ def make_quantized(kind, quantizer):
                            runs=[run], ablations=[]), [answer[1]])
 
 
+def make_shipped():
+    """The shipped model, with text: the tokenizer takes part."""
+    directory = fresh("shakespeare")
+    checkpoint = os.path.join(os.path.dirname(os.path.dirname(HERE)), "models", "shakespeare")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    with open(os.path.join(checkpoint, "validation.txt"), encoding="utf-8") as f:
+        speeches = f.read().split("\n\n")
+    runs, kept = [], []
+    for i in range(0, len(speeches), 7):
+        text = "\n\n".join(speeches[i:i + 2]) + "\n\n"
+        prompt = tokenizer(text)["input_ids"]
+        if not 24 <= len(prompt) <= 120:
+            continue
+        answer = oracle.measure(checkpoint, prompt)
+        if isinstance(answer, str):
+            print(f"  shakespeare, speech {i}: {answer}", flush=True)
+            continue
+        name = f"speech-{i}"
+        generated = tokenizer.decode(answer[0]["tokens"], clean_up_tokenization_spaces=False)
+        runs.append(dict(name=name, logits=f"logits-{name}.npy", prompt_text=text, text=generated) | answer[0])
+        kept.append(answer[1][-6:])
+        runs[-1]["rows"] = runs[-1]["rows"][-6:]  # the rows are wide
+        if len(runs) == 3:
+            break
+    finish(directory, dict(case="shakespeare", seed=0, transformers=transformers.__version__,
+                           torch=torch.__version__.split("+")[0], checkpoint="models/shakespeare",
+                           configs=["config.json"], ggufs=[], runs=runs, ablations=[]), kept)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--case", action="append", help="only these")
@@ -242,6 +274,8 @@ def main():
     for case in CASES:
         if not a.case or case.name in a.case:
             make(case)
+    if not a.case or "shakespeare" in a.case:
+        make_shipped()
     for kind in QUANTIZED:
         if a.ggml and (not a.case or "gguf-" + kind.lower() in a.case):
             make_quantized(Type[kind], gguf_forms.Quantizer(a.ggml))

@@ -40,7 +40,10 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
     if (config.activation != activation)
       fields.refuse("hidden_act", "hidden_activation says otherwise");
   }
-  hf::readLayerTypes(fields, config, hf::readWindow(fields, 4096), [](int64_t layer) { return layer % 2 == 0; });
+  int64_t window = hf::readWindow(fields, 4096);
+  if (fields.integer("sliding_window_size").value_or(window) != window)
+    fields.refuse("sliding_window_size", "sliding_window says otherwise");
+  hf::readLayerTypes(fields, config, window, [](int64_t layer) { return layer % 2 == 0; });
 }
 
 static WeightNames names() {

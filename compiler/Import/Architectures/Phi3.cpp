@@ -13,6 +13,11 @@ namespace mlc {
 static void readFields(hf::Fields &fields, ModelConfig &config) {
   fields.refuseUnlessOff({"attention_bias", "mlp_bias"});
   config.fusedQkv = config.fusedGateUp = true;
+  fields.refuseUnlessOff({"lm_head_bias"});
+  // Phi-4's files state these for other implementations.
+  for (const char *name : {"full_attn_mod", "interpolate_factor"})
+    if (fields.number(name).value_or(1) != 1)
+      fields.refuse(name, "only 1 is supported");
   hf::readActivation(fields, config, "hidden_act", "silu");
   config.windows.assign(size_t(config.layers), hf::readWindow(fields, 0));
   // Takes precedence over the field of that name among RoPE's; 4096 is the class's default.

@@ -11,6 +11,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
+#include "llvm/Support/JSON.h"
 
 #include <cmath>
 
@@ -132,11 +133,20 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   config.source = metadata.file().str();
   config.architecture = architecture->name;
   Keys keys(metadata, architecture->name);
-  config.name = keys.take(metadata.string("general.name")).value_or("").str();
-  config.license = keys.take(metadata.string("general.license")).value_or("").str();
+  auto text = [&](const char *key) {
+    std::string value = keys.take(metadata.string(key)).value_or("").str();
+    if (!json::isUTF8(value))
+      keys.refuse(Twine("metadata key \"") + key + "\" is not UTF-8");
+    return value;
+  };
+  config.name = text("general.name");
+  config.license = text("general.license");
   parseSizes(keys, checkpoint, config);
   if (!keys.failed()) {
-    config.normEps = keys.number("attention.layer_norm_rms_epsilon").value_or(1e-5);
+    std::optional<double> eps = keys.number("attention.layer_norm_rms_epsilon");
+    if (!eps)
+      keys.refuseKey("attention.layer_norm_rms_epsilon", "is missing");
+    config.normEps = eps.value_or(0);
     config.attentionScale = keys.number("attention.scale").value_or(1 / std::sqrt(double(config.headDim)));
     config.rotates.assign(size_t(config.layers), 1);
     int64_t window = keys.integer("attention.sliding_window").value_or(0);

@@ -180,6 +180,9 @@ Error parseGenerationConfig(StringRef file, StringRef text, ModelConfig &config)
   Fields fields(file, *document);
   if (fields.has("eos_token_id"))
     config.endTokens = fields.integerOrList("eos_token_id");
+  for (int64_t token : config.endTokens)
+    if (token < 0 || token >= config.vocab)
+      fields.refuse("eos_token_id", "the vocabulary ends at " + Twine(config.vocab - 1));
   if (std::optional<int64_t> bos = fields.integer("bos_token_id"))
     config.bos = *bos;
   SamplingDefaults &sampling = config.sampling;

@@ -226,7 +226,7 @@ Status PieceModel::bestPath(std::string_view piece, bool &unknownBefore, Scratch
   for (size_t i = symbols.size(); i--;) {
     size_t to = symbols[i];
     if (nodes[to].token == none) {
-      MLC_TRY(emitUnknown(piece.substr(from, to - from), unknownBefore, ids));
+      MLC_TRY(emitUnknown(std::string_view(piece.data() + from, to - from), unknownBefore, ids));
     } else {
       MLC_TRY(emit(nodes[to].token, unknownBefore, ids));
     }

@@ -138,11 +138,11 @@ Result<std::string_view> Transformer::replace(const fb::Transform &step, std::st
   }
   size_t from = 0;
   for (; at != text.npos; at = text.find(find, from)) {
-    MLC_TRY(append(out, text.substr(from, at - from)));
+    MLC_TRY(append(out, std::string_view(text.data() + from, at - from)));
     MLC_TRY(append(out, by));
     from = at + find.size();
   }
-  MLC_TRY(append(out, text.substr(from)));
+  MLC_TRY(append(out, std::string_view(text.data() + from, text.size() - from)));
   return viewOfScratch(out);
 }
 
@@ -186,7 +186,7 @@ Result<std::string_view> Transformer::stringMap(const fb::StringMap &map, std::s
     }
     if (longest) {
       MLC_TRY(append(out, {kept, size_t(at - kept)}));
-      MLC_TRY(append(out, pool.substr(offsets[value], offsets[value + 1] - offsets[value])));
+      MLC_TRY(append(out, std::string_view(pool.data() + offsets[value], offsets[value + 1] - offsets[value])));
       kept = at = longest;
     } else {
       at += charLength(*at);

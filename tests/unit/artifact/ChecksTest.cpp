@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A file of every check of the loader and the verifier: each is refused by that very check, so a check that goes missing
-// or is reached too late is noticed. The sources under test are built here with MLC_TRACE_CHECKS.
+// A file of every check of the loader and the verifier: each is refused by that very check, so a check that goes
+// missing or is reached too late is noticed. The sources under test are built here with MLC_TRACE_CHECKS.
 //
 #include "runtime/artifact/Checks.h"
 #include "runtime/artifact/ProgramVerifier.h"
@@ -31,7 +31,8 @@ Status wantLinear(const KernelCallInfo &info) {
 }
 ScratchNeed hugeScratch(const KernelCallInfo &) { return {size_t(1) << 20, size_t(1) << 62}; }
 
-// Every kernel of the tiny model, accepting any call but a linear without its attributes; `huge` wants too much scratch.
+// Every kernel of the tiny model, accepting any call but a linear without its attributes; `huge` wants too much
+// scratch.
 const TargetRegistry &fakeTarget() {
   static const KernelDef kernels[] = {
       {"embedding", 1, Isa::portable, acceptAll, nullptr, nullptr},
@@ -291,7 +292,8 @@ std::vector<Case> tableCases() {
   model(Check::KernelPresent, [](auto &m) { m.metadata.kernels[0]->version = 99; });
   model(Check::ConstantSegment, [](auto &m) { m.metadata.constants[0]->segment = 1; });
   model(Check::ConstantExtent, [](auto &m) { m.metadata.constants[0]->size = uint64_t(-1); });
-  model(Check::ConstantFormat, [](auto &m) { *m.metadata.constants[0]->weight = fb::WeightDesc(1, 1, 0, fb::WeightFormat(200), false); });
+  model(Check::ConstantFormat,
+        [](auto &m) { *m.metadata.constants[0]->weight = fb::WeightDesc(1, 1, 0, fb::WeightFormat(200), false); });
   model(Check::TapSlot, [](auto &m) { addTap(m, 9999); });
   model(Check::TapSlot, [](auto &m) { addTap(m, weightSlot(m)); });
   auto code = [&](Check check, std::function<void(TinyModel &)> change) {
@@ -321,7 +323,8 @@ std::vector<Case> functionCases() {
   };
   model(Check::FunctionSlots, [](auto &m) { m.metadata.functions[0]->inputs[0] = 9999; });
   model(Check::FunctionSlots, [](auto &m) { m.metadata.functions[0]->outputs[0] = weightSlot(m); });
-  model(Check::StepSignature, [](auto &m) { std::swap(m.metadata.functions[0]->inputs[0], m.metadata.functions[0]->inputs[1]); });
+  model(Check::StepSignature,
+        [](auto &m) { std::swap(m.metadata.functions[0]->inputs[0], m.metadata.functions[0]->inputs[1]); });
   model(Check::StepSignature, [](auto &m) { m.metadata.model->vocab_size = 18; });
   model(Check::StepSignature, [](auto &m) { m.metadata.functions[0]->name = "leap"; });
   model(Check::BlockDepth, [](auto &m) {
@@ -364,7 +367,8 @@ std::vector<Case> functionCases() {
     auto &call = firstCall(m, "linear");
     m.metadata.slots[call.outputs[0]]->offset = m.metadata.slots[call.inputs[0]]->offset + 64;
   });
-  model(Check::CallOverlap, [](auto &m) { firstCall(m, "linear").outputs.push_back(firstCall(m, "linear").outputs[0]); });
+  model(Check::CallOverlap,
+        [](auto &m) { firstCall(m, "linear").outputs.push_back(firstCall(m, "linear").outputs[0]); });
   model(Check::CallStates, [](auto &m) { firstCall(m, "attention").states[0] = 1; });
   model(Check::CallAttrs, [](auto &m) {
     firstCall(m, "linear").attrs.Reset();

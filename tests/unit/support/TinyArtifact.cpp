@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tests/unit/support/TinyArtifact.h"
-#include "runtime/core/Checked.h"
+#include "targets/cpu/pack/Pack.h"
 
 #include <cmath>
 #include <cstdio>
@@ -12,6 +12,7 @@
 #include <cstring>
 #include <fcntl.h>
 #include <filesystem>
+#include <map>
 #include <unistd.h>
 
 namespace mlc::test {
@@ -67,18 +68,14 @@ private:
     return lastSlot();
   }
 
-  // Random values in the weights segment: offset + scale * uniform.
-  uint64_t constant(const std::string &name, uint64_t count, float scale, float offset, const fb::WeightDesc *desc) {
+  // Space in the weights segment, named in the table of constants.
+  uint64_t constant(const std::string &name, uint64_t bytes, const fb::WeightDesc *desc) {
     uint64_t start = alignUp<uint64_t>(model.weights.size(), 64);
-    model.weights.resize(start + count * sizeof(float));
-    for (uint64_t i = 0; i < count; ++i) {
-      float value = offset + scale * uniform();
-      memcpy(model.weights.data() + start + i * sizeof value, &value, sizeof value);
-    }
+    model.weights.resize(start + bytes);
     auto entry = std::make_unique<fb::ConstantT>();
     entry->name = name;
     entry->offset = start;
-    entry->size = count * sizeof(float);
+    entry->size = bytes;
     entry->source = {name};
     if (desc)
       entry->weight = std::make_unique<fb::WeightDesc>(*desc);
@@ -86,25 +83,48 @@ private:
     return start;
   }
 
+  uint32_t segmentSlot(const std::string &name, DType type, std::vector<fb::Dim> dims, uint64_t offset) {
+    fb::SlotT &slot = newSlot(name, type, std::move(dims));
+    slot.space = fb::Space::segment;
+    slot.offset = offset;
+    return lastSlot();
+  }
+
+  // offset + scale * uniform.
   uint32_t vectorWeight(const std::string &name, uint64_t count, float scale, float offset) {
-    uint64_t start = constant(name, count, scale, offset, nullptr);
-    fb::SlotT &slot = newSlot(name, DType::f32, {fb::Dim(int64_t(count), -1)});
-    slot.space = fb::Space::segment;
-    slot.offset = start;
-    return lastSlot();
+    uint64_t start = constant(name, count * sizeof(float), nullptr);
+    for (uint64_t i = 0; i < count; ++i) {
+      float value = offset + scale * uniform();
+      memcpy(model.weights.data() + start + i * sizeof value, &value, sizeof value);
+    }
+    return segmentSlot(name, DType::f32, {fb::Dim(int64_t(count), -1)}, start);
   }
 
-  // A packed weight is bytes to the plan; its descriptor says what they are.
+  // Rows are tensors of their own dtype to the plan, packed weights are bytes.
   uint32_t matrixWeight(const std::string &name, const fb::WeightDesc &desc, float scale) {
-    uint64_t start = constant(name, desc.n() * desc.k(), scale, 0, &desc);
-    fb::SlotT &slot = newSlot(name, DType::u8, {fb::Dim(int64_t(desc.n() * desc.k() * sizeof(float)), -1)});
-    slot.space = fb::Space::segment;
-    slot.offset = start;
-    return lastSlot();
+    std::vector<float> rows(desc.n() * desc.k());
+    for (float &value : rows)
+      value = scale * uniform();
+    auto bytes = cpu::packedBytes(desc);
+    uint64_t start = constant(name, bytes ? *bytes : 0, &desc);
+    if (!bytes || !cpu::packRows(desc, 0, desc.n(), rows.data(), model.weights.data() + start))
+      abort();
+    fb::Dim n(int64_t(desc.n()), -1), k(int64_t(desc.k()), -1);
+    switch (desc.format()) {
+    case fb::WeightFormat::rows_f32:
+      return segmentSlot(name, DType::f32, {n, k}, start);
+    case fb::WeightFormat::rows_f16:
+      return segmentSlot(name, DType::f16, {n, k}, start);
+    case fb::WeightFormat::rows_bf16:
+      return segmentSlot(name, DType::bf16, {n, k}, start);
+    default:
+      return segmentSlot(name, DType::u8, {fb::Dim(int64_t(*bytes), -1)}, start);
+    }
   }
 
-  static fb::WeightDesc rowsDesc(uint64_t n, uint64_t k) {
-    return fb::WeightDesc(n, k, 0, fb::WeightFormat::rows_f32, false);
+  fb::WeightDesc linearDesc(uint64_t n, uint64_t k) const {
+    bool quantized = cpu::isQuantized(options.format);
+    return fb::WeightDesc(n, k, quantized ? options.group : 0, options.format, false);
   }
 
   uint32_t kernel(const char *name) {
@@ -133,14 +153,26 @@ private:
     block->ops.push_back(std::move(op));
   }
 
+  // Each value is quantized once for all the weights that it meets.
+  uint32_t quantized(uint32_t x, uint64_t k, int extent) {
+    auto [place, fresh] = quantizedRows.try_emplace(x, 0);
+    if (fresh) {
+      uint64_t bytes = cpu::quantizedRowBytes(k, options.group);
+      place->second = activation(meta().slots[x]->name + ".q", extent, bytes, DType::u8);
+      call("quantize_rows", fb::QuantizeRowsAttrs(k, options.group), {x}, {place->second});
+    }
+    return place->second;
+  }
+
   uint32_t linear(const std::string &name, uint32_t x, uint64_t n, uint64_t k, int extent, int residual = -1) {
-    auto desc = rowsDesc(n, k);
+    auto desc = linearDesc(n, k);
+    bool integer = cpu::isQuantized(options.format);
     uint32_t weight = matrixWeight(name, desc, 1.7f / sqrtf(float(k)));
     uint32_t out = activation(name + ".out", extent, n);
-    std::vector<uint32_t> inputs{x, weight};
+    std::vector<uint32_t> inputs{integer ? quantized(x, k, extent) : x, weight};
     if (residual >= 0)
       inputs.push_back(uint32_t(residual));
-    call("linear", fb::LinearAttrs(desc, false, false, residual >= 0), inputs, {out});
+    call("linear", fb::LinearAttrs(desc, integer, false, residual >= 0), inputs, {out});
     return out;
   }
 
@@ -158,6 +190,7 @@ private:
   uint64_t random;
   int tokens = 0;
   fb::BlockT *block = nullptr;
+  std::map<uint32_t, uint32_t> quantizedRows;
 };
 
 uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
@@ -202,7 +235,7 @@ void Assembler::assemble() {
   block = function->body.get();
 
   uint32_t ids = activation("ids", tokens, 0, DType::i32), rowIds = activation("rows", rows, 0, DType::i32);
-  auto table = rowsDesc(options.vocab, options.hidden);
+  fb::WeightDesc table(options.vocab, options.hidden, 0, fb::WeightFormat::rows_f32, false);
   uint32_t embedding = matrixWeight("embedding", table, 1);
   uint32_t hidden = activation("embedding.out", tokens, options.hidden);
   call("embedding", fb::EmbeddingAttrs(table, 1), {ids, embedding}, {hidden});

@@ -22,17 +22,21 @@ struct TinyOptions {
   unsigned window = 0; // sliding window of every layer; 0: none
   float ropeTheta = 10000;
   fb::DType kv = fb::DType::f32;
+  /// Of the linear layers (any rows_* or panel_*; int8 and int4 take quantized rows) and their group.
+  fb::WeightFormat format = fb::WeightFormat::rows_f32;
+  unsigned group = 0;
   uint64_t seed = 1;
 };
 
-/// A model before it is written: tests change either part. `weights` is the content of all segments, one after the other.
+/// A model before it is written: tests change either part. `weights` is the content of all segments, one after the
+/// other.
 struct TinyModel {
   fb::ArtifactT metadata;
   std::vector<uint8_t> weights;
 };
 
-/// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV state
-/// `l<i>.kv` a layer; weights rows_f32. Weights are uniform, scaled so that logits spread over a few units.
+/// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV
+/// state `l<i>.kv` a layer. Weights are uniform, scaled so that logits spread over a few units.
 TinyModel makeTinyModel(const TinyOptions &options = {});
 
 /// Writes `model` to `path`; aborts the test program on failure.

@@ -151,8 +151,8 @@ def Exec_KernelOp : Exec_Op<"kernel", [AttrSizedOperandSegments, MemoryEffects<[
   let arguments = (ins StrAttr:$name, I64Attr:$version, Variadic<Buffer>:$inputs, Variadic<Buffer>:$outputs,
     DefaultValuedAttr<TypedArrayAttrBase<FlatSymbolRefAttr, "states">, "{}">:$states, DictionaryAttr:$fields);
   let assemblyFormat = [{
-    $name `v` `` $version $fields (`states` $states^)? `(` $inputs `)` `->` `(` $outputs `)` attr-dict
-    `:` `(` type($inputs) `)` `->` `(` type($outputs) `)`
+    $name `version` $version $fields (`states` $states^)? `(` $inputs `)` `->` `(` $outputs `)` attr-dict
+    `:` functional-type($inputs, $outputs)
   }];
 }
 

@@ -63,6 +63,8 @@ LogicalResult GraphDialect::verifyRegionArgAttribute(Operation *op, unsigned reg
     auto text = dyn_cast<StringAttr>(name);
     if (!text || text.empty() == type.isDynamicDim(axis))
       return op->emitOpError("graph.dims must name an extent for exactly the dynamic axes");
+    if (text.empty())
+      continue;
     auto extent = SymbolTable::lookupNearestSymbolFrom<ExtentOp>(op, text);
     if (!extent)
       return op->emitOpError("graph.dims names @") << text.getValue() << ", which is no graph.extent";

@@ -20,7 +20,7 @@ using namespace mlc::graph;
 LogicalResult ModelOp::verify() {
   if (getVocabSize() < 1 || getVocabSize() > std::numeric_limits<int32_t>::max())
     return emitOpError("vocab_size must be positive and fit 31 bits");
-  if (getTrainedContext() < 1)
+  if (int64_t(getTrainedContext()) < 1)
     return emitOpError("trained_context must be positive");
   for (int32_t token : getEndTokens().value_or(ArrayRef<int32_t>()))
     if (token < 0 || token >= int64_t(getVocabSize()))

@@ -45,7 +45,7 @@ graph.weight @w : tensor<?x8xf32> stored f32
 
 // -----
 
-// expected-error @+1 {{needs a static shape of at least one axis}}
+// expected-error @+1 {{'type' failed to satisfy constraint: type attribute of f32 tensor whose last axis is static}}
 graph.weight @w : tensor<f32> stored f32
 
 // -----
@@ -80,7 +80,8 @@ graph.weight @w : tensor<8x128xf32> stored q6_k
 
 // -----
 
-// expected-error @+1 {{expected ::mlc::graph::Storage to be one of}}
+// expected-error @+2 {{expected ::mlc::graph::Storage to be one of}}
+// expected-error @+3 {{failed to parse Graph_StorageAttr}}
 graph.weight @w : tensor<8x32xf32> stored iq4_nl
 
 // -----

@@ -46,8 +46,8 @@ func.func @f(%x: tensor<?x64xf32>) {
 graph.weight @w : tensor<16x64xf32> stored f32
 graph.weight @b : tensor<16xf32> stored f32
 func.func @f(%x: tensor<?x64xf32>) {
-  // expected-error @+1 {{needs a bias or unit for each weight}}
-  %0 = graph.linear %x, [@w] bias [@b, unit] : tensor<?x64xf32> -> tensor<?x16xf32>
+  // expected-error @+1 {{needs a bias for each weight or none}}
+  %0 = graph.linear %x, [@w] bias [@b, @b] : tensor<?x64xf32> -> tensor<?x16xf32>
   return
 }
 
@@ -55,7 +55,7 @@ func.func @f(%x: tensor<?x64xf32>) {
 
 graph.weight @w : tensor<16x64xf32> stored f32
 func.func @f(%x: tensor<?x64xf32>) {
-  // expected-error @+1 {{bias must be a weight's name or unit}}
+  // expected-error @+1 {{attribute 'biases' failed to satisfy constraint: weights}}
   %0 = graph.linear %x, [@w] bias ["b"] : tensor<?x64xf32> -> tensor<?x16xf32>
   return
 }

@@ -65,6 +65,22 @@ func.func @f(%batch: !graph.batch) {
 
 // -----
 
+func.func @f(%batch: !graph.batch) {
+  // expected-error @+1 {{factors must be rotary_dim / 2 values and come without scaling}}
+  %0 = graph.rope_angles %batch {rotary_dim = 8 : i64, theta = 1.0e4, factors = array<f64: 1.0>} : tensor<?x8xf32>
+  return
+}
+
+// -----
+
+func.func @f(%batch: !graph.batch) {
+  // expected-error @+1 {{factors must be rotary_dim / 2 values and come without scaling}}
+  %0 = graph.rope_angles %batch {rotary_dim = 4 : i64, theta = 1.0e4, factors = array<f64: 1.0, 1.0>, scaling = #graph<rope_scaling linear>} : tensor<?x4xf32>
+  return
+}
+
+// -----
+
 func.func @f(%x: tensor<?x32xf32>, %a: tensor<?x8xf32>) {
   // expected-error @+1 {{head_dim must divide the input's columns}}
   %0 = graph.rope %x, %a {head_dim = 12 : i64} : tensor<?x32xf32>, tensor<?x8xf32>

@@ -1,8 +1,6 @@
 // RUN: mlc-opt %s | mlc-opt | FileCheck %s
 // RUN: mlc-opt %s --mlir-print-op-generic | mlc-opt | FileCheck %s
 
-graph.weight @factors : tensor<4xf32> stored f32
-
 // CHECK-LABEL: func.func @rope_angles
 func.func @rope_angles(%batch: !graph.batch) {
   // CHECK: graph.rope_angles %{{.*}} {rotary_dim = 8 : i64, theta = 1.000000e+04 : f64} : tensor<?x8xf32>
@@ -24,8 +22,8 @@ func.func @rope_angles(%batch: !graph.batch) {
   // CHECK-SAME: scaling = #graph<rope_scaling llama3>
   %5 = graph.rope_angles %batch {rotary_dim = 8 : i64, theta = 1.0e4, scaling = #graph<rope_scaling llama3>, factor = 8.0,
     original_context = 64 : i64, low_freq_factor = 1.0, high_freq_factor = 4.0} : tensor<?x8xf32>
-  // CHECK: factors = @factors
-  %6 = graph.rope_angles %batch {rotary_dim = 8 : i64, theta = 1.0e4, factors = @factors} : tensor<?x8xf32>
+  // CHECK: factors = array<f64: 1.000000e+00, 1.000000e+00, 2.000000e+00, 8.000000e+00>
+  %6 = graph.rope_angles %batch {rotary_dim = 8 : i64, theta = 1.0e4, factors = array<f64: 1.0, 1.0, 2.0, 8.0>} : tensor<?x8xf32>
   return
 }
 

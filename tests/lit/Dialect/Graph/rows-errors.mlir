@@ -76,7 +76,7 @@ func.func @f(%x: tensor<?x16xf32>) {
 // -----
 
 func.func @f(%x: tensor<?x16xf32>) {
-  // expected-error @+1 {{every piece must have the input's leading axes and a static last one}}
+  // expected-error @+1 {{result #1 must be variadic of f32 tensor whose last axis is static}}
   %0:2 = graph.split %x : tensor<?x16xf32> -> tensor<?x8xf32>, tensor<?x?xf32>
   return
 }
@@ -92,7 +92,16 @@ func.func @f(%x: tensor<?x16xf32>) {
 // -----
 
 func.func @f(%x: tensor<f32>) {
-  // expected-error @+1 {{needs an axis to cut and a piece}}
+  // expected-error @+1 {{operand #0 must be f32 tensor whose last axis is static}}
   %0 = graph.split %x : tensor<f32> -> tensor<8xf32>
+  return
+}
+
+// -----
+
+graph.weight @embed : tensor<100x8xf32> stored f32
+func.func @f(%ids: tensor<?xi32>) {
+  // expected-error @+1 {{result #0 must be f32 tensor whose last axis is static}}
+  %0 = graph.embedding %ids, @embed : tensor<?xi32> -> tensor<f32>
   return
 }

@@ -1,0 +1,434 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/capi/mlc.h"
+
+#include "runtime/llm/Generate.h"
+
+using namespace mlc;
+
+// A handle is the object itself under another name.
+static const Model &modelOf(const mlc_model *handle) { return *reinterpret_cast<const Model *>(handle); }
+static Session &sessionOf(mlc_session *handle);
+static const Session &sessionOf(const mlc_session *handle);
+
+struct mlc_session {
+  Session *session;
+  LogitsView logits;
+};
+struct mlc_sampler {
+  Sampler sampler;
+};
+
+static Session &sessionOf(mlc_session *handle) { return *handle->session; }
+static const Session &sessionOf(const mlc_session *handle) { return *handle->session; }
+
+static thread_local char lastError[512];
+
+static mlc_status report(ErrorCode code, const char *message) {
+  snprintf(lastError, sizeof lastError, "%s", message);
+  return mlc_status(code);
+}
+static mlc_status report(const Error &error) { return report(error.code(), error.message()); }
+static mlc_status report(const Status &status) { return status ? MLC_OK : report(status.error()); }
+static mlc_status nullArgument() { return report(ErrorCode::InvalidArgument, "a required pointer is null"); }
+
+/// Reads a struct of a caller that may be older or newer: `given` tells its size, fields it lacks keep their defaults.
+template <typename T> static bool readStruct(const T *given, T &known) {
+  if (!given)
+    return true;
+  uint32_t size = given->size;
+  if (size < sizeof size || size > sizeof known)
+    return false;
+  memcpy(static_cast<void *>(&known), given, size);
+  return true;
+}
+static mlc_status badSize(const char *what) {
+  char text[160];
+  snprintf(text, sizeof text, "%s: its size field is not of this version; call the _init function first", what);
+  return report(ErrorCode::InvalidArgument, text);
+}
+
+extern "C" {
+
+uint32_t mlc_api_version(void) { return MLC_API_VERSION; }
+const char *mlc_version(void) { return MLC_VERSION; }
+const char *mlc_error_text(void) { return lastError; }
+
+void mlc_model_options_init(mlc_model_options *options) {
+  *options = {sizeof *options, /*allow_code=*/1, /*verify_digests=*/1, /*threads=*/1};
+}
+
+mlc_status mlc_model_open(const char *path, const mlc_model_options *given, mlc_model **model) {
+  if (!path || !model)
+    return nullArgument();
+  mlc_model_options wanted;
+  mlc_model_options_init(&wanted);
+  if (!readStruct(given, wanted))
+    return badSize("mlc_model_options");
+  ModelOptions options;
+  options.allowCode = wanted.allow_code;
+  options.verifyDigests = wanted.verify_digests;
+  options.threads = wanted.threads ? wanted.threads : 1;
+  auto opened = Model::open(path, options);
+  if (!opened)
+    return report(opened.error());
+  *model = reinterpret_cast<mlc_model *>(*opened);
+  return MLC_OK;
+}
+
+void mlc_model_destroy(mlc_model *model) {
+  if (model)
+    Model::destroy(reinterpret_cast<Model *>(model));
+}
+
+mlc_status mlc_model_get_info(const mlc_model *model, mlc_model_info *info) {
+  if (!model || !info)
+    return nullArgument();
+  const ModelBounds &bounds = modelOf(model).bounds();
+  *info = {bounds.vocab,     bounds.context,
+           bounds.batch,     bounds.rows,
+           bounds.sequences, modelOf(model).tokenizer() != nullptr,
+           modelOf(model).digest()};
+  return MLC_OK;
+}
+
+int mlc_model_is_end_token(const mlc_model *model, int32_t token) { return model && modelOf(model).isEndToken(token); }
+
+static mlc_status noTokenizer(const Model &model) {
+  return report(Error(ErrorCode::Unsupported, "%s: the artifact has no tokenizer", model.name()));
+}
+
+mlc_status mlc_tokenize(const mlc_model *model, const char *text, size_t size, int as_prompt, int32_t *tokens,
+                        size_t capacity, size_t *count) {
+  if (!model || (!text && size) || (!tokens && capacity) || !count)
+    return nullArgument();
+  if (!modelOf(model).tokenizer())
+    return noTokenizer(modelOf(model));
+  auto encoder = Encoder::create(*modelOf(model).tokenizer());
+  if (!encoder)
+    return report(encoder.error());
+  auto ids = encoder->encode({text, size}, {as_prompt != 0, as_prompt != 0});
+  if (!ids)
+    return report(ids.error());
+  *count = ids->size();
+  for (size_t i = 0; i < ids->size() && i < capacity; ++i)
+    tokens[i] = int32_t((*ids)[i]);
+  if (ids->size() > capacity)
+    return report(Error(ErrorCode::OutOfRange, "%zu tokens do not fit a buffer of %zu", ids->size(), capacity));
+  return MLC_OK;
+}
+
+mlc_status mlc_detokenize(const mlc_model *model, const int32_t *tokens, size_t count, char *text, size_t capacity,
+                          size_t *size) {
+  if (!model || (!tokens && count) || (!text && capacity) || !size)
+    return nullArgument();
+  if (!modelOf(model).tokenizer())
+    return noTokenizer(modelOf(model));
+  struct Target {
+    char *text;
+    size_t capacity, size;
+  } target{text, capacity, 0};
+  TextSink sink{[](void *context, std::string_view piece) {
+                  Target &target = *static_cast<Target *>(context);
+                  if (target.size < target.capacity)
+                    memcpy(target.text + target.size, piece.data(),
+                           piece.size() < target.capacity - target.size ? piece.size() : target.capacity - target.size);
+                  target.size += piece.size();
+                },
+                &target};
+  Decoder decoder(*modelOf(model).tokenizer());
+  for (size_t i = 0; i < count; ++i)
+    if (Status fed = decoder.feed(uint32_t(tokens[i]), sink); !fed)
+      return report(fed.error());
+  decoder.flush(sink);
+  *size = target.size;
+  if (target.size > capacity)
+    return report(Error(ErrorCode::OutOfRange, "%zu bytes do not fit a buffer of %zu", target.size, capacity));
+  return MLC_OK;
+}
+
+void mlc_session_options_init(mlc_session_options *options) {
+  *options = {};
+  options->size = sizeof *options;
+  options->snapshots = 8;
+  options->imports = 1;
+  options->threads = 1;
+}
+
+mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options *given, mlc_session **session) {
+  if (!model || !session)
+    return nullArgument();
+  mlc_session_options wanted;
+  mlc_session_options_init(&wanted);
+  if (!readStruct(given, wanted))
+    return badSize("mlc_session_options");
+  SessionOptions options;
+  options.context = wanted.context;
+  options.sequences = wanted.sequences;
+  options.batch = wanted.batch;
+  options.kvMemory = wanted.kv_memory;
+  options.snapshots = wanted.snapshots;
+  options.imports = wanted.imports;
+  options.threads = wanted.threads;
+  auto created = Session::create(modelOf(model), options);
+  if (!created)
+    return report(created.error());
+  void *memory = malloc(sizeof(mlc_session));
+  if (!memory) {
+    Session::destroy(*created);
+    return report(ErrorCode::OutOfMemory, "no memory for a session");
+  }
+  *session = new (memory) mlc_session{*created, {}};
+  return MLC_OK;
+}
+
+void mlc_session_destroy(mlc_session *session) {
+  if (!session)
+    return;
+  Session::destroy(session->session);
+  free(session);
+}
+
+mlc_status mlc_sequence_create(mlc_session *session, uint64_t prompt_length, mlc_sequence *sequence) {
+  if (!session || !sequence)
+    return nullArgument();
+  auto created = sessionOf(session).createSequence(int64_t(prompt_length > INT64_MAX ? INT64_MAX : prompt_length));
+  if (!created)
+    return report(created.error());
+  *sequence = uint32_t(*created);
+  return MLC_OK;
+}
+
+mlc_status mlc_sequence_destroy(mlc_session *session, mlc_sequence sequence) {
+  return session ? report(sessionOf(session).destroySequence(SequenceId(sequence))) : nullArgument();
+}
+
+mlc_status mlc_sequence_fork(mlc_session *session, mlc_sequence sequence, mlc_sequence *forked) {
+  if (!session || !forked)
+    return nullArgument();
+  auto created = sessionOf(session).fork(SequenceId(sequence));
+  if (!created)
+    return report(created.error());
+  *forked = uint32_t(*created);
+  return MLC_OK;
+}
+
+/// Hands a non-negative position to the caller.
+static mlc_status give(const Result<int64_t> &position, uint64_t *out) {
+  if (!position)
+    return report(position.error());
+  *out = uint64_t(*position);
+  return MLC_OK;
+}
+
+mlc_status mlc_sequence_length(const mlc_session *session, mlc_sequence sequence, uint64_t *length) {
+  return session && length ? give(sessionOf(session).length(SequenceId(sequence)), length) : nullArgument();
+}
+
+mlc_status mlc_sequence_rollback(mlc_session *session, mlc_sequence sequence, uint64_t position) {
+  if (!session)
+    return nullArgument();
+  int64_t wanted = position > INT64_MAX ? INT64_MAX : int64_t(position);
+  return report(sessionOf(session).rollback(SequenceId(sequence), wanted));
+}
+
+mlc_status mlc_sequence_rollback_limit(const mlc_session *session, mlc_sequence sequence, uint64_t *position) {
+  return session && position ? give(sessionOf(session).rollbackLimit(SequenceId(sequence)), position) : nullArgument();
+}
+
+mlc_status mlc_sequence_snapshot(mlc_session *session, mlc_sequence sequence, mlc_snapshot *snapshot) {
+  if (!session || !snapshot)
+    return nullArgument();
+  auto created = sessionOf(session).snapshot(SequenceId(sequence));
+  if (!created)
+    return report(created.error());
+  *snapshot = uint32_t(*created);
+  return MLC_OK;
+}
+
+mlc_status mlc_sequence_restore(mlc_session *session, mlc_sequence sequence, mlc_snapshot snapshot) {
+  return session ? report(sessionOf(session).restore(SequenceId(sequence), SnapshotId(snapshot))) : nullArgument();
+}
+
+mlc_status mlc_snapshot_destroy(mlc_session *session, mlc_snapshot snapshot) {
+  return session ? report(sessionOf(session).releaseSnapshot(SnapshotId(snapshot))) : nullArgument();
+}
+
+mlc_status mlc_sequence_export(mlc_session *session, mlc_sequence sequence, mlc_chunk_sink sink, void *user) {
+  if (!session || !sink)
+    return nullArgument();
+  struct Adapter {
+    mlc_chunk_sink sink;
+    void *user;
+  } adapter{sink, user};
+  ExportSink target{[](void *context, std::span<const uint8_t> chunk) -> Status {
+                      Adapter &adapter = *static_cast<Adapter *>(context);
+                      mlc_status status = adapter.sink(adapter.user, chunk.data(), chunk.size());
+                      return status ? Status(Error(ErrorCode(status), "the sink refused a chunk")) : Status();
+                    },
+                    &adapter};
+  return report(sessionOf(session).exportSequence(SequenceId(sequence), target));
+}
+
+mlc_status mlc_sequence_begin_import(mlc_session *session, mlc_sequence *sequence) {
+  if (!session || !sequence)
+    return nullArgument();
+  auto created = sessionOf(session).beginImport();
+  if (!created)
+    return report(created.error());
+  *sequence = uint32_t(*created);
+  return MLC_OK;
+}
+
+mlc_status mlc_sequence_import(mlc_session *session, mlc_sequence sequence, const uint8_t *chunk, size_t size,
+                               int *complete) {
+  if (!session || !chunk || !complete)
+    return nullArgument();
+  auto taken = sessionOf(session).importChunk(SequenceId(sequence), {chunk, size});
+  if (!taken)
+    return report(taken.error());
+  *complete = *taken;
+  return MLC_OK;
+}
+
+mlc_status mlc_session_step(mlc_session *session, const mlc_segment *segments, size_t segment_count,
+                            const int32_t *rows, size_t row_count) {
+  if (!session || (!segments && segment_count) || (!rows && row_count))
+    return nullArgument();
+  session->logits = {};
+  if (segment_count > sessionOf(session).sequences())
+    return report(Error(ErrorCode::OutOfRange, "a step of %zu segments is more than the %llu sequences", segment_count,
+                        (unsigned long long)sessionOf(session).sequences()));
+  auto list = OwnedArray<StepSegment>::create(systemAllocator(), segment_count, "segments");
+  if (!list)
+    return report(list.error());
+  for (size_t i = 0; i < segment_count; ++i) {
+    if (!segments[i].tokens && segments[i].count)
+      return nullArgument();
+    (*list)[i] = {SequenceId(segments[i].sequence), {segments[i].tokens, segments[i].count}};
+  }
+  auto stepped = sessionOf(session).step(list->span(), {rows, row_count});
+  if (!stepped)
+    return report(stepped.error());
+  session->logits = *stepped;
+  return MLC_OK;
+}
+
+const float *mlc_session_logits(const mlc_session *session, size_t row) {
+  return session && row < session->logits.rows ? session->logits.row(row).data() : nullptr;
+}
+
+void mlc_session_cancel(mlc_session *session) {
+  if (session)
+    sessionOf(session).requestCancel();
+}
+
+void mlc_session_clear_cancel(mlc_session *session) {
+  if (session)
+    sessionOf(session).clearCancel();
+}
+
+void mlc_sampling_init(mlc_sampling *sampling) {
+  *sampling = {};
+  sampling->size = sizeof *sampling;
+  sampling->top_p = 1;
+  sampling->repetition_penalty = 1;
+}
+
+/// The sampling of a caller's struct, or false.
+static bool readSampling(const mlc_sampling *given, SamplingOptions &options) {
+  mlc_sampling wanted;
+  mlc_sampling_init(&wanted);
+  if (!readStruct(given, wanted))
+    return false;
+  options.temperature = wanted.temperature;
+  options.topK = wanted.top_k;
+  options.topP = wanted.top_p;
+  options.minP = wanted.min_p;
+  options.repetitionPenalty = wanted.repetition_penalty;
+  options.presencePenalty = wanted.presence_penalty;
+  options.frequencyPenalty = wanted.frequency_penalty;
+  options.seed = wanted.seed;
+  return true;
+}
+
+mlc_status mlc_sampler_create(const mlc_model *model, const mlc_sampling *sampling, mlc_sampler **sampler) {
+  if (!model || !sampler)
+    return nullArgument();
+  SamplingOptions options;
+  if (!readSampling(sampling, options))
+    return badSize("mlc_sampling");
+  auto created = Sampler::create(modelOf(model).bounds().vocab, options);
+  if (!created)
+    return report(created.error());
+  void *memory = malloc(sizeof(mlc_sampler));
+  if (!memory)
+    return report(ErrorCode::OutOfMemory, "no memory for a sampler");
+  *sampler = new (memory) mlc_sampler{std::move(*created)};
+  return MLC_OK;
+}
+
+void mlc_sampler_destroy(mlc_sampler *sampler) {
+  if (!sampler)
+    return;
+  sampler->~mlc_sampler();
+  free(sampler);
+}
+
+mlc_status mlc_sampler_accept_prompt(mlc_sampler *sampler, const int32_t *tokens, size_t count) {
+  if (!sampler || (!tokens && count))
+    return nullArgument();
+  sampler->sampler.acceptPrompt({tokens, count});
+  return MLC_OK;
+}
+
+mlc_status mlc_sampler_sample(mlc_sampler *sampler, const float *logits, int32_t *token) {
+  if (!sampler || !logits || !token)
+    return nullArgument();
+  auto drawn = sampler->sampler.sample({logits, sampler->sampler.vocab()});
+  if (!drawn)
+    return report(drawn.error());
+  *token = *drawn;
+  sampler->sampler.accept(*drawn);
+  return MLC_OK;
+}
+
+void mlc_generation_init(mlc_generation *generation) {
+  *generation = {};
+  generation->size = sizeof *generation;
+  mlc_sampling_init(&generation->sampling);
+}
+
+mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32_t *prompt, size_t count,
+                        const mlc_generation *given, mlc_generation_result *result) {
+  if (!session || (!prompt && count))
+    return nullArgument();
+  mlc_generation wanted;
+  mlc_generation_init(&wanted);
+  if (!readStruct(given, wanted))
+    return badSize("mlc_generation");
+  GenerateOptions options;
+  if (!readSampling(&wanted.sampling, options.sampling))
+    return badSize("mlc_sampling");
+  options.maxTokens = wanted.max_tokens;
+  options.ignoreEnd = wanted.ignore_end;
+  options.context = &wanted;
+  if (wanted.on_token)
+    options.onToken = [](void *context, int32_t token) {
+      mlc_generation &wanted = *static_cast<mlc_generation *>(context);
+      return wanted.on_token(wanted.user, token) != 0;
+    };
+  session->logits = {};
+  auto generated = generate(sessionOf(session), SequenceId(sequence), {prompt, count}, options);
+  if (!generated)
+    return report(generated.error());
+  if (result)
+    *result = {mlc_finish_reason(generated->finish), generated->promptTokens, generated->tokens,
+               generated->promptMs,                  generated->firstTokenMs, generated->generateMs};
+  return MLC_OK;
+}
+
+} // extern "C"

@@ -1,0 +1,196 @@
+/*===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The C API of the mlc runtime, version 1. docs/capi.md has a guide and an example.
+//
+// Rules. Handles are opaque. A function that can fail returns an mlc_status and says why in mlc_error_text(), one line,
+// per thread, valid until the next failing call of that thread. Strings are UTF-8, zero-terminated. A model may be
+// shared by threads; a session is used by one thread at a time, except mlc_session_cancel(). Destroy sessions before
+// their model. Structs are set up by their _init function first, so that fields may be added later.
+*/
+#ifndef MLC_H
+#define MLC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define MLC_API_VERSION 1
+#if defined(__GNUC__)
+#define MLC_API __attribute__((visibility("default")))
+#else
+#define MLC_API
+#endif
+
+typedef enum mlc_status {
+  MLC_OK = 0,
+  MLC_INVALID_ARGUMENT = 1,
+  MLC_NOT_FOUND = 2,
+  MLC_IO = 3,
+  MLC_OUT_OF_MEMORY = 4, /* an allocation, or the KV pool, is exhausted */
+  MLC_CORRUPT = 5,       /* a digest, a size or a structure does not hold */
+  MLC_UNSUPPORTED = 6,
+  MLC_OUT_OF_RANGE = 7, /* a position, token or extent beyond the bounds */
+  MLC_CANCELLED = 8,
+  MLC_INTERNAL = 9
+} mlc_status;
+
+typedef struct mlc_model mlc_model;
+typedef struct mlc_session mlc_session;
+typedef struct mlc_sampler mlc_sampler;
+typedef uint32_t mlc_sequence; /* a handle; one that was destroyed is refused */
+typedef uint32_t mlc_snapshot;
+
+/* The version of the library that is linked: MLC_API_VERSION of its header, and its release as text. */
+MLC_API uint32_t mlc_api_version(void);
+MLC_API const char *mlc_version(void);
+/* The last failure of this thread, "" if there was none. */
+MLC_API const char *mlc_error_text(void);
+
+/* ---- Models ---- */
+
+typedef struct mlc_model_options {
+  uint32_t size;      /* sizeof(mlc_model_options) */
+  int allow_code;     /* 0: an artifact with code objects is refused; 1 by default */
+  int verify_digests; /* 0: weights are not compared with their digests; 1 by default */
+  uint32_t threads;   /* that compare digests; 1 by default */
+} mlc_model_options;
+
+typedef struct mlc_model_info {
+  uint64_t vocab;     /* token ids are below it */
+  uint64_t context;   /* most positions of a sequence */
+  uint64_t batch;     /* most tokens of a step */
+  uint64_t rows;      /* most rows of logits of a step */
+  uint64_t sequences; /* most live sequences */
+  int has_tokenizer;
+  uint64_t digest; /* stands for the content of the artifact */
+} mlc_model_info;
+
+MLC_API void mlc_model_options_init(mlc_model_options *options);
+/* Maps and verifies the artifact. `options` may be null. */
+MLC_API mlc_status mlc_model_open(const char *path, const mlc_model_options *options, mlc_model **model);
+MLC_API void mlc_model_destroy(mlc_model *model);
+MLC_API mlc_status mlc_model_get_info(const mlc_model *model, mlc_model_info *info);
+/* 1 when `token` ends an answer. */
+MLC_API int mlc_model_is_end_token(const mlc_model *model, int32_t token);
+
+/* Text to ids. `as_prompt` != 0: as a prompt is (BOS and EOS by the tokenizer's rules, special text parsed). Writes at
+   most `capacity` ids and always the full number to `count`; MLC_OUT_OF_RANGE when they did not fit. */
+MLC_API mlc_status mlc_tokenize(const mlc_model *model, const char *text, size_t size, int as_prompt, int32_t *tokens,
+                                size_t capacity, size_t *count);
+/* Ids to text, not zero-terminated; as above. */
+MLC_API mlc_status mlc_detokenize(const mlc_model *model, const int32_t *tokens, size_t count, char *text,
+                                  size_t capacity, size_t *size);
+
+/* ---- Sessions and sequences ---- */
+
+typedef struct mlc_session_options {
+  uint32_t size;      /* sizeof(mlc_session_options) */
+  uint64_t context;   /* 0: the model's; bounds may be lowered, never raised */
+  uint64_t sequences; /* 0: the model's */
+  uint64_t batch;     /* 0: the model's */
+  uint64_t kv_memory; /* bytes of KV pages; 0: `sequences` times `context` positions */
+  uint32_t snapshots; /* most live snapshots; 8 by default */
+  uint32_t imports;   /* most imports at a time; 1 by default */
+  uint32_t threads;   /* 1 by default */
+} mlc_session_options;
+
+MLC_API void mlc_session_options_init(mlc_session_options *options);
+/* Allocates all that the session will ever use. */
+MLC_API mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options *options,
+                                      mlc_session **session);
+MLC_API void mlc_session_destroy(mlc_session *session);
+
+/* `prompt_length`: tokens of the complete prompt (it fixes RoPE forms that depend on length); 0: those of the first
+   segment. */
+MLC_API mlc_status mlc_sequence_create(mlc_session *session, uint64_t prompt_length, mlc_sequence *sequence);
+MLC_API mlc_status mlc_sequence_destroy(mlc_session *session, mlc_sequence sequence);
+MLC_API mlc_status mlc_sequence_fork(mlc_session *session, mlc_sequence sequence, mlc_sequence *forked);
+MLC_API mlc_status mlc_sequence_length(const mlc_session *session, mlc_sequence sequence, uint64_t *length);
+/* Drops the positions from `position` on. At least 16 tokens back always works. */
+MLC_API mlc_status mlc_sequence_rollback(mlc_session *session, mlc_sequence sequence, uint64_t position);
+MLC_API mlc_status mlc_sequence_rollback_limit(const mlc_session *session, mlc_sequence sequence, uint64_t *position);
+MLC_API mlc_status mlc_sequence_snapshot(mlc_session *session, mlc_sequence sequence, mlc_snapshot *snapshot);
+/* Makes the sequence equal to the snapshot, which stays until it is destroyed. */
+MLC_API mlc_status mlc_sequence_restore(mlc_session *session, mlc_sequence sequence, mlc_snapshot snapshot);
+MLC_API mlc_status mlc_snapshot_destroy(mlc_session *session, mlc_snapshot snapshot);
+
+/* Receives whole chunks; a status other than MLC_OK ends the export with it. */
+typedef mlc_status (*mlc_chunk_sink)(void *user, const uint8_t *chunk, size_t size);
+MLC_API mlc_status mlc_sequence_export(mlc_session *session, mlc_sequence sequence, mlc_chunk_sink sink, void *user);
+/* A sequence to be filled by mlc_sequence_import; destroy it to give up. */
+MLC_API mlc_status mlc_sequence_begin_import(mlc_session *session, mlc_sequence *sequence);
+/* Takes one exported chunk, in any order; *complete becomes 1 when the sequence is whole and may take steps. */
+MLC_API mlc_status mlc_sequence_import(mlc_session *session, mlc_sequence sequence, const uint8_t *chunk, size_t size,
+                                       int *complete);
+
+/* ---- Steps ---- */
+
+typedef struct mlc_segment {
+  mlc_sequence sequence;
+  const int32_t *tokens;
+  size_t count;
+} mlc_segment;
+
+/* Processes the segments, each sequence at most once, and computes the logits of `rows` (row numbers in the order of the
+   concatenated tokens). On failure no sequence has changed. */
+MLC_API mlc_status mlc_session_step(mlc_session *session, const mlc_segment *segments, size_t segment_count,
+                                    const int32_t *rows, size_t row_count);
+/* Logits of the i-th row asked for: info.vocab floats, valid until the next step. Null when there is no such row. */
+MLC_API const float *mlc_session_logits(const mlc_session *session, size_t row);
+/* Ends the step or generation in progress, or the next one, with MLC_CANCELLED; any thread. */
+MLC_API void mlc_session_cancel(mlc_session *session);
+MLC_API void mlc_session_clear_cancel(mlc_session *session);
+
+/* ---- Sampling and generation ---- */
+
+typedef struct mlc_sampling {
+  uint32_t size;            /* sizeof(mlc_sampling) */
+  float temperature;        /* 0, the default: greedy, ties to the lowest id */
+  uint32_t top_k;           /* 0: off */
+  float top_p;              /* 1: off */
+  float min_p;              /* 0: off */
+  float repetition_penalty; /* 1: off; counts the prompt too */
+  float presence_penalty;   /* 0: off; generated tokens only */
+  float frequency_penalty;  /* 0: off; generated tokens only */
+  uint64_t seed;
+} mlc_sampling;
+
+MLC_API void mlc_sampling_init(mlc_sampling *sampling);
+MLC_API mlc_status mlc_sampler_create(const mlc_model *model, const mlc_sampling *sampling, mlc_sampler **sampler);
+MLC_API void mlc_sampler_destroy(mlc_sampler *sampler);
+MLC_API mlc_status mlc_sampler_accept_prompt(mlc_sampler *sampler, const int32_t *tokens, size_t count);
+/* Draws the next token from info.vocab logits and counts it. */
+MLC_API mlc_status mlc_sampler_sample(mlc_sampler *sampler, const float *logits, int32_t *token);
+
+typedef enum mlc_finish_reason { MLC_FINISH_STOP = 0, MLC_FINISH_LENGTH = 1, MLC_FINISH_CANCELLED = 2 } mlc_finish_reason;
+
+typedef struct mlc_generation {
+  uint32_t size;           /* sizeof(mlc_generation) */
+  uint64_t max_tokens;     /* 0: until the context is full */
+  int ignore_end;          /* 1: goes on past end tokens */
+  mlc_sampling sampling;
+  int (*on_token)(void *user, int32_t token); /* 0 ends the generation as cancelled; may be null */
+  void *user;
+} mlc_generation;
+
+typedef struct mlc_generation_result {
+  mlc_finish_reason finish_reason;
+  uint64_t prompt_tokens, tokens;
+  double prompt_ms, first_token_ms, generate_ms;
+} mlc_generation_result;
+
+MLC_API void mlc_generation_init(mlc_generation *generation);
+/* Feeds the prompt to the sequence and generates. `result` may be null. */
+MLC_API mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32_t *prompt, size_t count,
+                                const mlc_generation *generation, mlc_generation_result *result);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,214 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/exec/Executor.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Allocator &allocator) {
+  void *memory = allocator.allocate(allocator.context, sizeof(Executor), alignof(Executor));
+  if (!memory)
+    return Error(ErrorCode::OutOfMemory, "no memory for an executor");
+  Owned<Executor> executor(new (memory) Executor);
+  executor->allocator = allocator;
+  executor->plan = &plan;
+  executor->pool = &pool;
+  MLC_TRY(executor->build());
+  return executor.release();
+}
+
+void Executor::destroy(Executor *executor) {
+  Allocator allocator = executor->allocator;
+  executor->~Executor();
+  allocator.release(allocator.context, executor, sizeof(Executor));
+}
+
+Status Executor::build() {
+  const fb::Artifact &metadata = plan->metadata();
+  MLC_ASSIGN(arena, OwnedArray<uint8_t>::create(allocator, metadata.arena_size(), "activation arena"));
+  ScratchNeed scratch = plan->scratch(pool->size());
+  if (!checkedAdd(scratch.perWorker, size_t(63), workerStride))
+    return Error(ErrorCode::OutOfMemory, "scratch of %zu bytes a worker overflows", scratch.perWorker);
+  workerStride = alignUp(scratch.perWorker, size_t(64));
+  size_t workerBytes;
+  if (!checkedMul(workerStride, size_t(pool->size()), workerBytes))
+    return Error(ErrorCode::OutOfMemory, "scratch of %zu bytes for %u workers overflows", workerStride, pool->size());
+  MLC_ASSIGN(sharedScratch, OwnedArray<uint8_t>::create(allocator, scratch.shared, "scratch"));
+  MLC_ASSIGN(workerScratch, OwnedArray<uint8_t>::create(allocator, workerBytes, "scratch of the workers"));
+
+  uint32_t extentCount = metadata.extents() ? metadata.extents()->size() : 0;
+  MLC_ASSIGN(extents, OwnedArray<int64_t>::create(allocator, extentCount, "extents"));
+  for (uint32_t i = 0; i < extentCount; ++i)
+    extents[i] = int64_t(metadata.extents()->Get(i)->bound());
+
+  uint32_t slotCount = metadata.slots() ? metadata.slots()->size() : 0;
+  MLC_ASSIGN(slotData, OwnedArray<uint8_t *>::create(allocator, slotCount, "slots"));
+  for (uint32_t i = 0; i < slotCount; ++i) {
+    const fb::Slot &slot = *metadata.slots()->Get(i);
+    // Segments are mapped read-only; kernels write outputs alone, and the verifier keeps those in the arena.
+    slotData[i] = slot.space() == fb::Space::arena
+                      ? arena.data() + slot.offset()
+                      : const_cast<uint8_t *>(plan->artifact().segment(slot.segment()).data()) + slot.offset();
+  }
+
+  MLC_ASSIGN(views, OwnedArray<TensorView>::create(allocator, plan->viewSlots().size(), "views"));
+  for (size_t i = 0; i < views.size(); ++i)
+    resolveView(views[i], plan->viewSlots()[i]);
+  MLC_ASSIGN(stateViews, OwnedArray<KvStateView>::create(allocator, plan->stateRefs().size(), "state views"));
+  MLC_ASSIGN(codeBuffers, OwnedArray<void *>::create(allocator, plan->codeSlots().size(), "code buffers"));
+  for (size_t i = 0; i < codeBuffers.size(); ++i)
+    codeBuffers[i] = slotData[plan->codeSlots()[i]];
+  return listPatches();
+}
+
+/// Whether a dimension of `slot` is extent `extent`.
+static bool followsExtent(const fb::Slot &slot, uint32_t extent) {
+  if (slot.dims())
+    for (const fb::Dim *dim : *slot.dims())
+      if (dim->extent() == int64_t(extent))
+        return true;
+  return false;
+}
+
+Status Executor::listPatches() {
+  MLC_ASSIGN(patchBegin, OwnedArray<uint32_t>::create(allocator, extents.size() + 1, "extents"));
+  uint32_t total = 0;
+  for (bool filling : {false, true}) {
+    if (filling) {
+      MLC_ASSIGN(patches, OwnedArray<Patch>::create(allocator, total, "extents"));
+    }
+    uint32_t next = 0;
+    for (uint32_t extent = 0; extent < extents.size(); ++extent) {
+      patchBegin[extent] = next;
+      for (uint32_t view = 0; view < views.size(); ++view) {
+        uint32_t slot = plan->viewSlots()[view];
+        if (!followsExtent(*plan->metadata().slots()->Get(slot), extent))
+          continue;
+        if (filling)
+          patches[next] = {view, slot};
+        ++next;
+      }
+    }
+    patchBegin[extents.size()] = total = next;
+  }
+  return {};
+}
+
+void Executor::resolveView(TensorView &view, uint32_t slot) const {
+  view = slotView(*plan->metadata().slots()->Get(slot), extents.span());
+  view.data = slotData[slot];
+}
+
+void Executor::bindKvState(uint32_t state, const KvStateView &view) {
+  for (size_t i = 0; i < stateViews.size(); ++i)
+    if (plan->stateRefs()[i] == state)
+      stateViews[i] = view;
+}
+
+Status Executor::setExtent(uint32_t extent, int64_t value) {
+  const fb::Extent &declared = *plan->metadata().extents()->Get(extent);
+  if (value < 0 || uint64_t(value) > declared.bound())
+    return Error(ErrorCode::OutOfRange, "%s = %lld is outside 0 to %llu", declared.name()->c_str(), (long long)value,
+                 (unsigned long long)declared.bound());
+  if (extents[extent] == value)
+    return {};
+  extents[extent] = value;
+  for (uint32_t i = patchBegin[extent]; i < patchBegin[extent + 1]; ++i)
+    resolveView(views[patches[i].view], patches[i].slot);
+  return {};
+}
+
+TensorView Executor::slot(uint32_t slot) const {
+  TensorView view;
+  resolveView(view, slot);
+  return view;
+}
+
+Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::atomic<bool> *cancelFlag) {
+  batch = &stepBatch;
+  cancel = cancelFlag;
+  return runOps(plan->functions()[function]);
+}
+
+// Recursion is bounded: the verifier bounds block and call depth.
+Status Executor::runOps(Plan::Range range) {
+  for (const Plan::Op &op : plan->ops().subspan(range.first, range.count)) {
+    if (cancel && cancel->load(std::memory_order_relaxed))
+      return Error(ErrorCode::Cancelled, "cancelled");
+    switch (op.kind) {
+    case Plan::OpKind::kernel:
+      runKernel(plan->kernelCalls()[op.index]);
+      break;
+    case Plan::OpKind::branch: {
+      const Plan::Branch &branch = plan->branches()[op.index];
+      MLC_TRY(runOps(*slotData[branch.condition] ? branch.thenOps : branch.elseOps));
+      break;
+    }
+    case Plan::OpKind::loop:
+      MLC_TRY(runLoop(plan->loops()[op.index]));
+      break;
+    case Plan::OpKind::call:
+      MLC_TRY(runOps(plan->functions()[op.index]));
+      break;
+    case Plan::OpKind::code:
+      MLC_TRY(runCode(plan->codeCalls()[op.index], op.location));
+      break;
+    }
+  }
+  return {};
+}
+
+void Executor::runKernel(const Plan::KernelCall &call) {
+  KernelContext context;
+  context.inputs = {views.data() + call.firstView, call.inputs};
+  context.outputs = {views.data() + call.firstView + call.inputs, call.outputs};
+  context.kvStates = {stateViews.data() + call.firstState, call.states};
+  context.batch = batch;
+  context.attrs = call.attrs;
+  context.pool = pool;
+  context.sharedScratch = sharedScratch.data();
+  context.workerScratch = workerScratch.data();
+  context.workerStride = workerStride;
+  call.kernel->run(context);
+}
+
+Status Executor::runLoop(const Plan::Loop &loop) {
+  uint64_t trips = loop.staticTrips;
+  if (loop.tripSlot >= 0) {
+    int64_t wanted;
+    memcpy(&wanted, slotData[size_t(loop.tripSlot)], sizeof wanted);
+    trips = wanted > 0 ? uint64_t(wanted) : 0;
+  }
+  trips = std::min(trips, loop.maxTrips);
+  for (uint64_t i = 0; i < trips; ++i) {
+    if (loop.whileSlot >= 0 && !*slotData[size_t(loop.whileSlot)])
+      break;
+    if (loop.indexSlot >= 0) {
+      int64_t index = int64_t(i);
+      memcpy(slotData[size_t(loop.indexSlot)], &index, sizeof index);
+    }
+    MLC_TRY(runOps(loop.body));
+  }
+  return {};
+}
+
+Status Executor::runCode(const Plan::CodeCall &call, const char *location) {
+  int64_t dims[kMaxCodeDims];
+  for (uint32_t i = 0; i < call.dims; ++i)
+    dims[i] = dimValue(plan->codeDims()[call.firstDim + i], extents.span());
+  void *const *buffers = codeBuffers.data() + call.firstSlot;
+  std::atomic<int32_t> failure{0};
+  pool->parallelFor(dimValue(call.items, extents.span()), call.grain, [&](int64_t begin, int64_t end, unsigned) {
+    if (int32_t status = call.entry(buffers, dims, begin, end))
+      failure.store(status, std::memory_order_relaxed);
+  });
+  if (int32_t status = failure.load(std::memory_order_relaxed))
+    return Error(ErrorCode::Internal, "%s: code %s ended with status %d", location, call.name, status);
+  return {};
+}
+
+} // namespace mlc

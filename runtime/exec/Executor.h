@@ -1,0 +1,71 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The plan interpreter: one activation arena, one view per operand, resolved at creation and patched only where an
+// extent changed. A run allocates nothing. Not thread-safe: one run at a time.
+//
+#pragma once
+
+#include "runtime/exec/Plan.h"
+
+#include <atomic>
+
+namespace mlc {
+
+class Executor {
+public:
+  /// `pool` and `plan` outlive the executor. One KvStateView per state of the artifact is bound later.
+  static Result<Executor *> create(const Plan &plan, WorkerPool &pool, const Allocator &allocator = systemAllocator());
+  static void destroy(Executor *executor);
+
+  /// What kernels see as state `state` from now on.
+  void bindKvState(uint32_t state, const KvStateView &view);
+
+  /// Sets an extent of the next runs; 0 <= value <= its bound.
+  Status setExtent(uint32_t extent, int64_t value);
+  int64_t extent(uint32_t extent) const { return extents[extent]; }
+
+  /// The slot's memory at the extents set.
+  TensorView slot(uint32_t slot) const;
+
+  /// Runs a function of the plan over `batch`. Between ops it looks at `cancel` (may be null): when set the run ends
+  /// with Cancelled, and what it had written to states past the committed positions is to be dropped.
+  Status run(uint32_t function, const BatchView &batch, const std::atomic<bool> *cancel = nullptr);
+
+  WorkerPool &workers() { return *pool; }
+  size_t arenaBytes() const { return arena.size(); }
+
+private:
+  Executor() = default;
+  ~Executor() = default;
+  /// An operand whose dimensions follow an extent.
+  struct Patch {
+    uint32_t view, slot;
+  };
+  Status build();
+  Status listPatches();
+  void resolveView(TensorView &view, uint32_t slot) const;
+  Status runOps(Plan::Range range);
+  Status runLoop(const Plan::Loop &loop);
+  Status runCode(const Plan::CodeCall &call, const char *location);
+  void runKernel(const Plan::KernelCall &call);
+
+  const Plan *plan = nullptr;
+  WorkerPool *pool = nullptr;
+  Allocator allocator{};
+  OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
+  size_t workerStride = 0;
+  OwnedArray<int64_t> extents;
+  OwnedArray<uint8_t *> slotData;     // Of every slot.
+  OwnedArray<TensorView> views;       // One per operand of a kernel call.
+  OwnedArray<KvStateView> stateViews; // One per state operand of a kernel call.
+  OwnedArray<Patch> patches;          // By extent:
+  OwnedArray<uint32_t> patchBegin;    // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
+  OwnedArray<void *> codeBuffers;     // One per slot of a code call.
+  const BatchView *batch = nullptr;
+  const std::atomic<bool> *cancel = nullptr;
+};
+
+} // namespace mlc

@@ -1,0 +1,40 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/exec/states/PagePool.h"
+
+namespace mlc {
+
+Result<PagePool> PagePool::create(const Allocator &allocator, size_t pageBytes, uint32_t pages) {
+  PagePool pool;
+  size_t bytes;
+  if (!checkedMul(pageBytes, size_t(pages), bytes))
+    return Error(ErrorCode::OutOfMemory, "%u KV pages of %zu bytes overflow the address space", pages, pageBytes);
+  MLC_ASSIGN(pool.memory, OwnedArray<uint8_t>::create(allocator, bytes, "KV pool (lower --context, --sequences or "
+                                                                        "--kv-memory)"));
+  MLC_ASSIGN(pool.references, OwnedArray<uint32_t>::create(allocator, pages, "KV pool"));
+  MLC_ASSIGN(pool.freeList, OwnedArray<uint32_t>::create(allocator, pages, "KV pool"));
+  // Taken from the end, so the first pages of the block are used first.
+  for (uint32_t i = 0; i < pages; ++i)
+    pool.freeList[i] = pages - 1 - i;
+  pool.bytesOfPage = pageBytes;
+  pool.freePages = pages;
+  return pool;
+}
+
+bool PagePool::take(uint32_t &page) {
+  if (!freePages)
+    return false;
+  page = freeList[--freePages];
+  references[page] = 1;
+  return true;
+}
+
+void PagePool::release(uint32_t page) {
+  if (!--references[page])
+    freeList[freePages++] = page;
+}
+
+} // namespace mlc

@@ -1,0 +1,144 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/Bench.h"
+#include "runtime/llm/Generate.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+namespace {
+
+constexpr unsigned kMaxRepetitions = 100;
+
+Spread spreadOf(std::span<double> values) {
+  std::sort(values.begin(), values.end());
+  size_t middle = values.size() / 2;
+  double median = values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return {median, values.front(), values.back()};
+}
+
+/// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, and multiply-adds that
+/// one prompt token needs (rows of logits left out).
+struct Work {
+  uint64_t weightBytes = 0, promptMacs = 0;
+};
+
+Work workOf(const Model &model) {
+  Work work;
+  const Plan &plan = model.executionPlan();
+  const fb::Artifact &metadata = model.metadata();
+  for (const Plan::KernelCall &call : plan.kernelCalls()) {
+    if (call.attrsType == fb::KernelAttrs::EmbeddingAttrs)
+      continue; // One row of the table a token.
+    auto slotOf = [&](uint32_t i) { return metadata.slots()->Get(plan.viewSlots()[call.firstView + i]); };
+    for (uint32_t i = 0; i < call.inputs; ++i) {
+      const fb::Slot &slot = *slotOf(i);
+      if (slot.space() != fb::Space::segment)
+        continue;
+      uint64_t bytes = dtypeSize(slot.dtype());
+      if (slot.dims())
+        for (const fb::Dim *dim : *slot.dims())
+          bytes *= uint64_t(dim->value());
+      work.weightBytes += bytes;
+    }
+    if (call.attrsType != fb::KernelAttrs::LinearAttrs || !call.inputs)
+      continue;
+    auto *dims = slotOf(0)->dims();
+    if (dims && dims->size() && dims->Get(0)->extent() == int64_t(model.entry().tokensExtent)) {
+      const auto &weight = static_cast<const fb::LinearAttrs *>(call.attrs)->weight();
+      work.promptMacs += weight.n() * weight.k();
+    }
+  }
+  return work;
+}
+
+/// A sequence that ends with its scope.
+struct BenchSequence {
+  Session &session;
+  SequenceId id = SequenceId::none;
+  ~BenchSequence() {
+    if (id != SequenceId::none)
+      (void)session.destroySequence(id);
+  }
+};
+
+/// Feeds `count` tokens of a fixed pseudo-random text in steps of the session's batch.
+Status feedText(Session &session, SequenceId sequence, uint64_t from, uint64_t count, std::span<int32_t> buffer,
+                bool wantLogits) {
+  uint64_t vocab = session.model().bounds().vocab;
+  while (count) {
+    size_t part = std::min<uint64_t>(count, session.batch());
+    for (size_t i = 0; i < part; ++i)
+      buffer[i] = int32_t(double(vocab) * uniformDraw(1, from + i));
+    StepSegment segment{sequence, buffer.first(part)};
+    auto last = int32_t(part - 1);
+    bool wanted = wantLogits && part == count;
+    MLC_TRY(session.step({&segment, 1}, {&last, wanted ? 1u : 0u}));
+    from += part;
+    count -= part;
+  }
+  return {};
+}
+
+} // namespace
+
+Result<BenchResult> bench(Session &session, const BenchOptions &options) {
+  if (options.repetitions < 1 || options.repetitions > kMaxRepetitions)
+    return Error(ErrorCode::InvalidArgument, "-r %u: choose 1 to %u repetitions", options.repetitions, kMaxRepetitions);
+  if (!options.prompt && !options.tokens)
+    return Error(ErrorCode::InvalidArgument, "-p 0 -n 0: nothing to measure");
+  uint64_t context = session.context();
+  if (options.depth > context || options.prompt > context - options.depth || options.tokens > context - options.depth)
+    return Error(ErrorCode::OutOfRange, "-d %llu with -p %llu or -n %llu does not fit the context of %llu",
+                 (unsigned long long)options.depth, (unsigned long long)options.prompt,
+                 (unsigned long long)options.tokens, (unsigned long long)context);
+  MLC_ASSIGN(auto buffer, OwnedArray<int32_t>::create(systemAllocator(), session.batch(), "tokens"));
+  BenchResult result;
+  MLC_ASSIGN(result.readBandwidthGbS, measureReadBandwidth(session.workers()));
+  result.int8PeakGopS = measureInt8Peak(session.workers());
+
+  BenchSequence sequence{session};
+  MLC_ASSIGN(sequence.id, session.createSequence(int64_t(options.depth)));
+  MLC_TRY(feedText(session, sequence.id, 0, options.depth, buffer.span(), false));
+  // One snapshot is the start of every repetition.
+  MLC_ASSIGN(SnapshotId start, session.snapshot(sequence.id));
+  double promptRates[kMaxRepetitions], tokenRates[kMaxRepetitions];
+  // Repetition 0 warms caches and pages and is not counted.
+  for (unsigned r = 0; r <= options.repetitions; ++r) {
+    if (options.prompt) {
+      MLC_TRY(session.restore(sequence.id, start));
+      double begin = monotonicMs();
+      MLC_TRY(feedText(session, sequence.id, options.depth, options.prompt, buffer.span(), true));
+      if (r)
+        promptRates[r - 1] = double(options.prompt) * 1e3 / (monotonicMs() - begin);
+    }
+    if (options.tokens) {
+      MLC_TRY(session.restore(sequence.id, start));
+      double begin = monotonicMs();
+      for (uint64_t i = 0; i < options.tokens; ++i)
+        MLC_TRY(feedText(session, sequence.id, options.depth + i, 1, buffer.span(), true));
+      if (r)
+        tokenRates[r - 1] = double(options.tokens) * 1e3 / (monotonicMs() - begin);
+    }
+  }
+  MLC_TRY(session.releaseSnapshot(start));
+  Work work = workOf(session.model());
+  result.weightBytesPerToken = work.weightBytes;
+  if (options.prompt) {
+    result.promptTokensPerSecond = spreadOf({promptRates, options.repetitions});
+    result.fractionOfPeak =
+        2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.int8PeakGopS * 1e9);
+  }
+  if (options.tokens) {
+    result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});
+    result.fractionOfBandwidth =
+        double(work.weightBytes) * result.tokensPerSecond.median / (result.readBandwidthGbS * 1e9);
+  }
+  return result;
+}
+
+} // namespace mlc

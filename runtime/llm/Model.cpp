@@ -1,0 +1,83 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/Model.h"
+
+namespace mlc {
+
+Result<Model *> Model::open(const char *path, const ModelOptions &options) { return make(path, {}, options); }
+
+Result<Model *> Model::fromMemory(std::span<const uint8_t> bytes, const ModelOptions &options) {
+  return make(nullptr, bytes, options);
+}
+
+Result<Model *> Model::make(const char *path, std::span<const uint8_t> bytes, const ModelOptions &options) {
+  const Allocator &allocator = options.allocator ? *options.allocator : systemAllocator();
+  void *memory = allocator.allocate(allocator.context, sizeof(Model), alignof(Model));
+  if (!memory)
+    return Error(ErrorCode::OutOfMemory, "%s: no memory to open it", path ? path : "artifact");
+  Owned<Model> model(new (memory) Model);
+  model->memory = allocator;
+  LoadOptions load;
+  load.verifyDigests = options.verifyDigests;
+  load.allowCode = options.allowCode;
+  Owned<WorkerPool> pool;
+  if (options.threads > 1) {
+    MLC_ASSIGN(WorkerPool * created, WorkerPool::create(options.threads, allocator));
+    pool.reset(created);
+    load.pool = created;
+  }
+  auto opened = path ? Artifact::open(path, load, allocator) : Artifact::fromMemory(bytes, load, allocator);
+  if (!opened)
+    return opened.error();
+  model->artifact.emplace(std::move(*opened));
+  MLC_TRY(model->load(options));
+  return model.release();
+}
+
+void Model::destroy(Model *model) {
+  Allocator allocator = model->memory;
+  model->~Model();
+  allocator.release(allocator.context, model, sizeof(Model));
+}
+
+Status Model::load(const ModelOptions &options) {
+  MLC_ASSIGN(Program program, verifyProgram(*artifact, cpuTarget(), options.isa, 1, memory));
+  MLC_ASSIGN(Plan * made, Plan::create(*artifact, std::move(program), cpuTarget(), memory));
+  plan.reset(made);
+  const fb::Model *model = metadata().model();
+  const Program &verified = plan->program();
+  if (!model || verified.step < 0)
+    return Error(ErrorCode::Unsupported, "%s: not a language model; this version runs language models only", name());
+  // The verifier has checked these bounds, the states and the step's signature.
+  limits = {model->vocab_size(), model->context(), model->batch(), model->rows(), model->sequences()};
+  const fb::Function &step = *metadata().functions()->Get(uint32_t(verified.step));
+  stepEntry = {uint32_t(verified.step), uint32_t(verified.tokensExtent), uint32_t(verified.rowsExtent),
+               step.inputs()->Get(0),   step.inputs()->Get(1),           step.outputs()->Get(0)};
+  if (const fb::Tokenizer *tables = metadata().tokenizer()) {
+    auto created = Tokenizer::create(*tables, limits.vocab);
+    if (!created)
+      return Error(created.error().code(), "%s: tokenizer: %s", name(), created.error().message());
+    text.emplace(std::move(*created));
+  }
+  return {};
+}
+
+bool Model::isEndToken(int32_t token) const {
+  auto *ends = metadata().model()->end_tokens();
+  if (ends && ends->size()) {
+    for (uint32_t end : *ends)
+      if (end == uint32_t(token))
+        return true;
+    return false;
+  }
+  if (text)
+    for (uint32_t end : text->endTokens())
+      if (end == uint32_t(token))
+        return true;
+  return false;
+}
+
+} // namespace mlc

@@ -1,0 +1,69 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// From logits to a token. In this order: logit bias and penalties, temperature, top-k, top-p, min-p. Its random numbers
+// are Philox4x32-10 of (seed, draw number), so that a run can be repeated on any machine and a draw can be replayed.
+//
+#pragma once
+
+#include "runtime/core/Memory.h"
+
+namespace mlc {
+
+struct LogitBias {
+  int32_t token;
+  float bias;
+};
+
+struct SamplingOptions {
+  float temperature = 0;       // 0: greedy, ties to the lowest id.
+  uint32_t topK = 0;           // 0: off.
+  float topP = 1;              // 1: off; the fewest tokens whose probabilities reach it.
+  float minP = 0;              // 0: off; tokens less likely than minP times the likeliest are dropped.
+  float repetitionPenalty = 1; // Of every token of the prompt and of the answer: l > 0 ? l / p : l * p.
+  float presencePenalty = 0;   // Subtracted once from each generated token.
+  float frequencyPenalty = 0;  // Subtracted from each generated token as often as it was generated.
+  uint64_t seed = 0;
+};
+
+/// One uniform number in [0, 1) with 53 bits, a function of its arguments alone.
+double uniformDraw(uint64_t seed, uint64_t draw);
+
+class Sampler {
+public:
+  struct Candidate {
+    int32_t token;
+    float logit; // After penalties and temperature.
+    float probability;
+  };
+
+  /// Names the option that is out of range.
+  static Status checkOptions(const SamplingOptions &options);
+  static Result<Sampler> create(size_t vocab, const SamplingOptions &options, std::span<const LogitBias> bias = {},
+                                const Allocator &allocator = systemAllocator());
+
+  size_t vocab() const { return candidates.size(); }
+
+  /// Tokens that only the repetition penalty counts.
+  void acceptPrompt(std::span<const int32_t> tokens);
+  /// A token of the answer.
+  void accept(int32_t token);
+  /// The next token; the caller accepts it. NaN counts as -inf; an error when no logit is left.
+  Result<int32_t> sample(std::span<const float> logits);
+  /// What sample() draws from, most likely first (in token order when nothing was cut); valid until the next call.
+  Result<std::span<const Candidate>> distribution(std::span<const float> logits);
+
+private:
+  float adjusted(std::span<const float> logits, size_t token) const;
+
+  SamplingOptions options;
+  OwnedArray<Candidate> candidates;
+  OwnedArray<float> biases;             // Empty without logit bias.
+  OwnedArray<uint32_t> generatedCounts; // Per token.
+  OwnedArray<uint8_t> inPrompt;
+  uint64_t draws = 0;
+};
+
+} // namespace mlc

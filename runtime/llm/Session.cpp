@@ -1,0 +1,323 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/Session.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+Result<Session *> Session::create(const Model &model, const SessionOptions &options) {
+  const Allocator &allocator = options.allocator ? *options.allocator : systemAllocator();
+  void *memory = allocator.allocate(allocator.context, sizeof(Session), alignof(Session));
+  if (!memory)
+    return Error(ErrorCode::OutOfMemory, "no memory for a session");
+  Owned<Session> session(new (memory) Session);
+  session->allocator = allocator;
+  MLC_TRY(session->build(model, options));
+  return session.release();
+}
+
+void Session::destroy(Session *session) {
+  Allocator allocator = session->allocator;
+  session->~Session();
+  allocator.release(allocator.context, session, sizeof(Session));
+}
+
+/// `wanted` or, when 0, `bound`; never above it.
+static Status lower(uint64_t &wanted, uint64_t bound, const char *option) {
+  if (wanted > bound)
+    return Error(ErrorCode::OutOfRange, "%s %llu is above the artifact's %llu; compile it with a larger %s", option,
+                 (unsigned long long)wanted, (unsigned long long)bound, option);
+  if (!wanted)
+    wanted = bound;
+  return {};
+}
+
+Status Session::build(const Model &model, const SessionOptions &options) {
+  theModel = &model;
+  limits = options;
+  MLC_TRY(lower(limits.context, model.bounds().context, "--context"));
+  MLC_TRY(lower(limits.sequences, model.bounds().sequences, "--sequences"));
+  MLC_TRY(lower(limits.batch, model.bounds().batch, "--batch"));
+  // Handles hold a slot in 16 bits.
+  if (limits.sequences + limits.snapshots > 0xffff)
+    return Error(ErrorCode::OutOfRange, "%llu sequences and %u snapshots are more than 65535; lower --sequences",
+                 (unsigned long long)limits.sequences, limits.snapshots);
+  MLC_ASSIGN(WorkerPool * madePool, WorkerPool::create(limits.threads ? limits.threads : 1, allocator));
+  pool.reset(madePool);
+  MLC_ASSIGN(Executor * madeExecutor, Executor::create(model.executionPlan(), *pool, allocator));
+  executor.reset(madeExecutor);
+
+  auto *states = model.metadata().states();
+  uint32_t stateCount = states ? states->size() : 0;
+  MLC_ASSIGN(auto stateList, OwnedArray<const fb::State *>::create(allocator, stateCount, "states"));
+  for (uint32_t i = 0; i < stateCount; ++i)
+    stateList[i] = states->Get(i);
+  KvStoreOptions kvOptions;
+  kvOptions.slots = uint32_t(limits.sequences) + limits.snapshots;
+  kvOptions.sequences = uint32_t(limits.sequences);
+  kvOptions.imports = limits.imports;
+  kvOptions.context = int64_t(limits.context);
+  kvOptions.batch = int64_t(limits.batch);
+  kvOptions.memory = limits.kvMemory;
+  MLC_ASSIGN(KvStore * madeStore,
+             KvStore::create(stateList.span(), model.executionPlan().target().kvLayout, kvOptions, allocator));
+  kv.reset(madeStore);
+  stores[0] = madeStore;
+  for (uint32_t i = 0; i < stateCount; ++i)
+    executor->bindKvState(i, kv->view(i));
+
+  MLC_ASSIGN(slots, OwnedArray<Slot>::create(allocator, kvOptions.slots, "sequences"));
+  MLC_ASSIGN(segmentArray, OwnedArray<BatchSegment>::create(allocator, limits.sequences, "segments"));
+  return buildTransfer();
+}
+
+Result<uint32_t> Session::sequenceSlot(SequenceId id, bool importing) const {
+  uint32_t slot = uint32_t(id) & 0xffff;
+  if (slot >= limits.sequences || slots[slot].state == SlotState::free || handle(slot) != uint32_t(id))
+    return Error(ErrorCode::NotFound, "sequence %#x does not exist", uint32_t(id));
+  if ((slots[slot].state == SlotState::importing) != importing)
+    return Error(ErrorCode::InvalidArgument,
+                 importing ? "sequence %#x is not being imported" : "sequence %#x is being imported", uint32_t(id));
+  return slot;
+}
+
+Result<uint32_t> Session::snapshotSlot(SnapshotId id) const {
+  uint32_t slot = uint32_t(id) & 0xffff;
+  if (slot < limits.sequences || slot >= slots.size() || slots[slot].state == SlotState::free ||
+      handle(slot) != uint32_t(id))
+    return Error(ErrorCode::NotFound, "snapshot %#x does not exist", uint32_t(id));
+  return slot;
+}
+
+/// `end` when no slot of [begin, end) is free.
+uint32_t Session::takeSlot(uint32_t begin, uint32_t end, SlotState state) {
+  while (begin < end && slots[begin].state != SlotState::free)
+    ++begin;
+  if (begin < end) {
+    // Generations 1 to 65534: no handle is ever 0 or `none`.
+    auto generation = uint16_t(slots[begin].generation % 0xfffe + 1);
+    slots[begin] = {};
+    slots[begin].generation = generation;
+    slots[begin].state = state;
+  }
+  return begin;
+}
+
+void Session::freeSlot(uint32_t slot) {
+  for (StateStore *store : stores)
+    store->clear(slot);
+  slots[slot].state = SlotState::free;
+}
+
+void Session::copySlot(uint32_t from, uint32_t to) {
+  for (StateStore *store : stores)
+    store->share(from, to, slots[from].length);
+  slots[to].length = slots[from].length;
+  slots[to].formLength = slots[from].formLength;
+}
+
+static Error noSequence(uint64_t sequences) {
+  return Error(ErrorCode::OutOfMemory, "all %llu sequences are in use; end one or raise --sequences",
+               (unsigned long long)sequences);
+}
+
+/// A prompt length that the context holds.
+static Status checkPromptLength(int64_t length, uint64_t context) {
+  if (length < 0 || uint64_t(length) > context)
+    return Error(ErrorCode::OutOfRange, "a prompt of %lld tokens is longer than the context of %llu",
+                 (long long)length, (unsigned long long)context);
+  return {};
+}
+
+Result<SequenceId> Session::createSequence(int64_t promptLength) {
+  MLC_TRY(checkPromptLength(promptLength, limits.context));
+  uint32_t slot = takeSlot(0, uint32_t(limits.sequences), SlotState::live);
+  if (slot == limits.sequences)
+    return noSequence(limits.sequences);
+  slots[slot].formLength = promptLength;
+  return SequenceId(handle(slot));
+}
+
+Status Session::setPromptLength(SequenceId sequence, int64_t promptLength) {
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  MLC_TRY(checkPromptLength(promptLength, limits.context));
+  if (slots[slot].length)
+    return Error(ErrorCode::InvalidArgument, "sequence %#x holds %lld positions: its prompt length is fixed",
+                 uint32_t(sequence), (long long)slots[slot].length);
+  slots[slot].formLength = promptLength;
+  return {};
+}
+
+Status Session::destroySequence(SequenceId sequence) {
+  uint32_t slot = uint32_t(sequence) & 0xffff;
+  bool importing = slot < limits.sequences && slots[slot].state == SlotState::importing;
+  MLC_ASSIGN(slot, sequenceSlot(sequence, importing));
+  freeSlot(slot);
+  return {};
+}
+
+Result<SequenceId> Session::fork(SequenceId sequence) {
+  MLC_ASSIGN(uint32_t from, sequenceSlot(sequence));
+  uint32_t slot = takeSlot(0, uint32_t(limits.sequences), SlotState::live);
+  if (slot == limits.sequences)
+    return noSequence(limits.sequences);
+  copySlot(from, slot);
+  return SequenceId(handle(slot));
+}
+
+Result<int64_t> Session::length(SequenceId sequence) const {
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  return slots[slot].length;
+}
+
+Result<SnapshotId> Session::snapshot(SequenceId sequence) {
+  MLC_ASSIGN(uint32_t from, sequenceSlot(sequence));
+  uint32_t slot = takeSlot(uint32_t(limits.sequences), uint32_t(slots.size()), SlotState::live);
+  if (slot == slots.size())
+    return Error(ErrorCode::OutOfMemory, "all %u snapshots are in use; release one", limits.snapshots);
+  copySlot(from, slot);
+  return SnapshotId(handle(slot));
+}
+
+Status Session::restore(SequenceId sequence, SnapshotId snapshot) {
+  MLC_ASSIGN(uint32_t to, sequenceSlot(sequence));
+  MLC_ASSIGN(uint32_t from, snapshotSlot(snapshot));
+  for (StateStore *store : stores)
+    store->clear(to);
+  copySlot(from, to);
+  return {};
+}
+
+Status Session::releaseSnapshot(SnapshotId snapshot) {
+  MLC_ASSIGN(uint32_t slot, snapshotSlot(snapshot));
+  freeSlot(slot);
+  return {};
+}
+
+Result<int64_t> Session::rollbackLimit(SequenceId sequence) const {
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  int64_t limit = 0;
+  for (const StateStore *store : stores)
+    limit = std::max(limit, store->rollbackLimit(slot, slots[slot].length));
+  return limit;
+}
+
+Status Session::rollback(SequenceId sequence, int64_t position) {
+  MLC_ASSIGN(int64_t limit, rollbackLimit(sequence));
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  if (position > slots[slot].length || position < 0)
+    return Error(ErrorCode::OutOfRange, "rollback to position %lld of a sequence of %lld", (long long)position,
+                 (long long)slots[slot].length);
+  if (position < limit)
+    return Error(ErrorCode::OutOfRange,
+                 "rollback to position %lld: the states reach back to %lld only; restore a snapshot instead",
+                 (long long)position, (long long)limit);
+  for (StateStore *store : stores)
+    store->rollback(slot, position);
+  slots[slot].length = position;
+  return {};
+}
+
+Result<int64_t> Session::checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows) {
+  if (segments.empty())
+    return Error(ErrorCode::InvalidArgument, "a step needs at least one segment");
+  if (segments.size() > limits.sequences)
+    return Error(ErrorCode::OutOfRange, "a step of %zu segments is more than the %llu sequences", segments.size(),
+                 (unsigned long long)limits.sequences);
+  uint64_t tokens = 0;
+  for (const StepSegment &segment : segments) {
+    MLC_ASSIGN(uint32_t slot, sequenceSlot(segment.sequence));
+    if (segment.tokens.empty())
+      return Error(ErrorCode::InvalidArgument, "sequence %#x: a segment without tokens", uint32_t(segment.sequence));
+    tokens += segment.tokens.size();
+    if (segment.tokens.size() > limits.batch || tokens > limits.batch)
+      return Error(ErrorCode::OutOfRange, "a step of %llu or more tokens is above the batch of %llu",
+                   (unsigned long long)tokens, (unsigned long long)limits.batch);
+    if (slots[slot].length + int64_t(segment.tokens.size()) > int64_t(limits.context))
+      return Error(ErrorCode::OutOfRange, "position %llu is beyond the context of %llu",
+                   (unsigned long long)slots[slot].length + segment.tokens.size() - 1,
+                   (unsigned long long)limits.context);
+    for (int32_t token : segment.tokens)
+      if (token < 0 || uint64_t(token) >= theModel->bounds().vocab)
+        return Error(ErrorCode::OutOfRange, "token id %d is outside the vocabulary of %llu", token,
+                     (unsigned long long)theModel->bounds().vocab);
+  }
+  if (rows.size() > maxRows())
+    return Error(ErrorCode::OutOfRange, "logits of %zu rows are more than the %llu of a step", rows.size(),
+                 (unsigned long long)maxRows());
+  for (int32_t row : rows)
+    if (row < 0 || uint64_t(row) >= tokens)
+      return Error(ErrorCode::OutOfRange, "logits of row %d of a step of %llu tokens", row, (unsigned long long)tokens);
+  // Marks find a sequence that comes twice; they are always taken back.
+  const StepSegment *twice = nullptr;
+  for (const StepSegment &segment : segments) {
+    bool &marked = slots[uint32_t(segment.sequence) & 0xffff].inStep;
+    if (marked)
+      twice = &segment;
+    marked = true;
+  }
+  for (const StepSegment &segment : segments)
+    slots[uint32_t(segment.sequence) & 0xffff].inStep = false;
+  if (twice)
+    return Error(ErrorCode::InvalidArgument, "sequence %#x comes twice in a step", uint32_t(twice->sequence));
+  return int64_t(tokens);
+}
+
+Status Session::reserveStep(std::span<const StepSegment> segments) {
+  for (const StepSegment &segment : segments) {
+    uint32_t slot = uint32_t(segment.sequence) & 0xffff;
+    for (StateStore *store : stores)
+      MLC_TRY(store->reserve(slot, slots[slot].length, int64_t(segment.tokens.size())));
+  }
+  return {};
+}
+
+Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::span<const int32_t> rows) {
+  MLC_ASSIGN(int64_t tokens, checkStep(segments, rows));
+  // Whatever goes wrong from here on, committing the old lengths drops what the step added.
+  auto commit = [&](bool advance) {
+    for (const StepSegment &segment : segments) {
+      uint32_t slot = uint32_t(segment.sequence) & 0xffff;
+      if (advance)
+        slots[slot].length += int64_t(segment.tokens.size());
+      for (StateStore *store : stores)
+        store->commit(slot, slots[slot].length);
+    }
+  };
+  if (Status reserved = reserveStep(segments); !reserved) {
+    commit(false);
+    return reserved.error();
+  }
+  const Model::Entry &entry = theModel->entry();
+  MLC_TRY(executor->setExtent(entry.tokensExtent, tokens));
+  MLC_TRY(executor->setExtent(entry.rowsExtent, int64_t(rows.size())));
+  int32_t *ids = executor->slot(entry.ids).as<int32_t>();
+  BatchView batch;
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const StepSegment &segment = segments[i];
+    uint32_t slot = uint32_t(segment.sequence) & 0xffff;
+    auto count = int32_t(segment.tokens.size());
+    int64_t form = slots[slot].formLength ? slots[slot].formLength : count;
+    segmentArray[i] = {slot, int32_t(batch.tokens), count, slots[slot].length, form};
+    memcpy(ids + batch.tokens, segment.tokens.data(), segment.tokens.size_bytes());
+    kv->selectSegment(uint32_t(i), slot);
+    batch.tokens += count;
+  }
+  if (!rows.empty())
+    memcpy(executor->slot(entry.rows).as<int32_t>(), rows.data(), rows.size_bytes());
+  batch.segments = {segmentArray.data(), segments.size()};
+  if (Status ran = executor->run(entry.function, batch, &cancelled); !ran) {
+    commit(false);
+    return ran.error();
+  }
+  for (size_t i = 0; i < segments.size(); ++i)
+    slots[segmentArray[i].sequence].formLength = segmentArray[i].formLength;
+  commit(true);
+  return LogitsView{executor->slot(entry.logits).as<const float>(), rows.size(), size_t(theModel->bounds().vocab)};
+}
+
+} // namespace mlc

@@ -1,0 +1,150 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A session: a pool of sequences over one model. step() takes a ragged batch, a few tokens of any number of sequences,
+// and gives logits of the rows asked for. What a sequence remembers is only in declared states, so every model has the
+// same operations: create, fork, snapshot, rollback, export, import, destroy.
+//
+// Everything is allocated by create(). A session is used by one thread at a time, except cancel(), which any thread may
+// call. Results are bitwise independent of how tokens are split into steps, of the other sequences and of the threads.
+//
+#pragma once
+
+#include "runtime/exec/Executor.h"
+#include "runtime/exec/states/KvStore.h"
+#include "runtime/llm/Model.h"
+
+namespace mlc {
+
+/// Bounds of a session; 0 takes the model's. A bound above the model's is refused.
+struct SessionOptions {
+  uint64_t context = 0;
+  uint64_t sequences = 0;
+  uint64_t batch = 0;
+  /// Bytes of all KV pages; 0: enough for `sequences` sequences of `context` positions.
+  uint64_t kvMemory = 0;
+  uint32_t snapshots = 8;
+  uint32_t imports = 1;
+  unsigned threads = 1;
+  const Allocator *allocator = nullptr; // null: systemAllocator()
+};
+
+/// Handles carry a generation: one that was destroyed is refused, never mistaken for its successor.
+enum class SequenceId : uint32_t { none = ~0u };
+enum class SnapshotId : uint32_t { none = ~0u };
+
+/// One sequence's tokens of a step.
+struct StepSegment {
+  SequenceId sequence;
+  std::span<const int32_t> tokens;
+};
+
+/// Logits of the rows asked for, in that order; valid until the next step.
+struct LogitsView {
+  const float *data = nullptr;
+  size_t rows = 0, vocab = 0;
+  std::span<const float> row(size_t i) const { return {data + i * vocab, vocab}; }
+};
+
+/// Receives an exported state: whole chunks, each described by its own header (docs/runtime.md), the commit record last.
+struct ExportSink {
+  Status (*write)(void *context, std::span<const uint8_t> chunk);
+  void *context;
+};
+
+class Session {
+public:
+  static Result<Session *> create(const Model &model, const SessionOptions &options = {});
+  static void destroy(Session *session);
+
+  /// An empty sequence. `promptLength`: tokens of the complete prompt, which fixes a RoPE form that depends on length;
+  /// 0 takes the length of its first segment.
+  Result<SequenceId> createSequence(int64_t promptLength = 0);
+  /// Sets promptLength of a sequence that holds no position yet.
+  Status setPromptLength(SequenceId sequence, int64_t promptLength);
+  Status destroySequence(SequenceId sequence);
+  /// A new sequence with the same positions; memory is shared until one of them writes.
+  Result<SequenceId> fork(SequenceId sequence);
+  /// Positions the sequence holds.
+  Result<int64_t> length(SequenceId sequence) const;
+
+  /// The sequence as it stands, kept until released, at no cost but the pages it shares.
+  Result<SnapshotId> snapshot(SequenceId sequence);
+  /// Makes `sequence` equal to the snapshot, which stays.
+  Status restore(SequenceId sequence, SnapshotId snapshot);
+  Status releaseSnapshot(SnapshotId snapshot);
+  /// Drops all positions from `position` on. At least kRollbackTokens back always works; further back as long as no
+  /// state has let go of what is needed (rollbackLimit).
+  Status rollback(SequenceId sequence, int64_t position);
+  Result<int64_t> rollbackLimit(SequenceId sequence) const;
+
+  /// Writes everything the sequence remembers to the caller's sink.
+  Status exportSequence(SequenceId sequence, const ExportSink &sink);
+  /// A sequence that takes no step until its commit record and every piece have arrived, in any order.
+  Result<SequenceId> beginImport();
+  /// Takes one exported chunk; true when the sequence is complete and live. Refused chunks change nothing.
+  Result<bool> importChunk(SequenceId sequence, std::span<const uint8_t> chunk);
+
+  /// Processes the segments, each sequence at most once, and computes logits of `rows`, row numbers in the order of the
+  /// concatenated tokens. On any error no sequence has changed.
+  Result<LogitsView> step(std::span<const StepSegment> segments, std::span<const int32_t> rows);
+
+  /// Ends the step in progress, or the next one, with Cancelled; any thread.
+  void requestCancel() { cancelled.store(true, std::memory_order_relaxed); }
+  void clearCancel() { cancelled.store(false, std::memory_order_relaxed); }
+  const std::atomic<bool> &cancelFlag() const { return cancelled; }
+
+  const Model &model() const { return *theModel; }
+  uint64_t context() const { return limits.context; }
+  uint64_t batch() const { return limits.batch; }
+  uint64_t maxRows() const { return theModel->bounds().rows; }
+  uint64_t sequences() const { return limits.sequences; }
+  WorkerPool &workers() { return *pool; }
+  uint64_t kvBytes() const { return kv->poolBytes(); }
+  uint64_t kvBytesUsed() const { return kv->usedBytes(); }
+  uint64_t arenaBytes() const { return executor->arenaBytes(); }
+
+private:
+  Session() = default;
+  ~Session() = default;
+  enum class SlotState : uint8_t { free, live, importing };
+  struct Slot {
+    int64_t length = 0;
+    int64_t formLength = 0;
+    // Of a pending import: what has arrived, and what its commit record says (length -1: not here yet).
+    uint64_t chunks = 0, chunksExpected = 0;
+    int64_t importLength = -1;
+    uint16_t generation = 0;
+    SlotState state = SlotState::free;
+    bool inStep = false;
+  };
+  Status build(const Model &model, const SessionOptions &options);
+  Status buildTransfer();
+  Status writeChunk(const StateChunk &chunk, const ExportSink &sink);
+  Result<uint32_t> sequenceSlot(SequenceId id, bool importing = false) const;
+  Result<uint32_t> snapshotSlot(SnapshotId id) const;
+  uint32_t takeSlot(uint32_t begin, uint32_t end, SlotState state);
+  void freeSlot(uint32_t slot);
+  void copySlot(uint32_t from, uint32_t to);
+  uint32_t handle(uint32_t slot) const { return uint32_t(slots[slot].generation) << 16 | slot; }
+  Result<int64_t> checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows);
+  Status reserveStep(std::span<const StepSegment> segments);
+  StateStore *storeOf(uint32_t state);
+
+  const Model *theModel = nullptr;
+  Allocator allocator{};
+  SessionOptions limits;
+  Owned<WorkerPool> pool;
+  Owned<KvStore> kv;
+  Owned<Executor> executor;
+  OwnedArray<Slot> slots;               // Sequences (imports among them), then snapshots.
+  StateStore *stores[1] = {};           // Every store of the artifact's states.
+  OwnedArray<BatchSegment> segmentArray;
+  OwnedArray<uint8_t> chunkBuffer;
+  size_t payloadOffset = 0;
+  std::atomic<bool> cancelled{false};
+};
+
+} // namespace mlc

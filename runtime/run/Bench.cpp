@@ -1,0 +1,84 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/Bench.h"
+#include "runtime/run/Commands.h"
+#include "runtime/run/Common.h"
+
+namespace mlc::cli {
+
+static Status runBench(const char *file, const SessionArguments &arguments, const BenchOptions &options, bool asJson) {
+  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments));
+  MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments));
+  auto measured = bench(*session, options);
+  if (!measured)
+    return inFile(file, measured.error());
+  const BenchResult &result = *measured;
+  auto rate = [](const Spread &spread, const char *name) {
+    printf("%-24s %.2f (min %.2f, max %.2f)\n", name, spread.median, spread.min, spread.max);
+  };
+  if (!asJson) {
+    if (options.prompt)
+      rate(result.promptTokensPerSecond, "prompt_tokens_per_s");
+    if (options.tokens)
+      rate(result.tokensPerSecond, "tokens_per_s");
+    printf("%-24s %llu\n", "weight_bytes_per_token", (unsigned long long)result.weightBytesPerToken);
+    printf("%-24s %.2f\n", "read_bandwidth_gb_s", result.readBandwidthGbS);
+    printf("%-24s %.3f\n", "fraction_of_bandwidth", result.fractionOfBandwidth);
+    printf("%-24s %.1f\n", "int8_peak_gop_s", result.int8PeakGopS);
+    printf("%-24s %.3f\n", "fraction_of_peak", result.fractionOfPeak);
+    return flushOutput();
+  }
+  JsonWriter json;
+  auto spread = [&](const char *key, const Spread &values) {
+    json.open(key, '{');
+    json.number("median", values.median);
+    json.number("min", values.min);
+    json.number("max", values.max);
+    json.close('}');
+  };
+  json.open(nullptr, '{');
+  spread("prompt_tokens_per_s", result.promptTokensPerSecond);
+  spread("tokens_per_s", result.tokensPerSecond);
+  json.count("weight_bytes_per_token", result.weightBytesPerToken);
+  json.number("read_bandwidth_gb_s", result.readBandwidthGbS);
+  json.number("fraction_of_bandwidth", result.fractionOfBandwidth);
+  json.number("int8_peak_gop_s", result.int8PeakGopS);
+  json.number("fraction_of_peak", result.fractionOfPeak);
+  json.close('}');
+  return json.finish();
+}
+
+int benchCommand(int argc, char **argv) {
+  SessionArguments session;
+  BenchOptions bench;
+  uint64_t repetitions = bench.repetitions;
+  bool json = false;
+  const Option options[] = {
+      {"p", "N", "tokens of the prompt (default 512; 0: not measured)", OptionKind::count, &bench.prompt},
+      {"n", "N", "tokens generated (default 128; 0: not measured)", OptionKind::count, &bench.tokens},
+      {"d", "N", "tokens that stand before (default 0)", OptionKind::count, &bench.depth},
+      {"r", "N", "repetitions (default 5)", OptionKind::count, &repetitions, 1, 100},
+      MLC_THREADS_OPTION(session),
+      MLC_CONTEXT_OPTION(session),
+      MLC_KV_MEMORY_OPTION(session),
+      MLC_NO_CODE_OPTION(session),
+      {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &json},
+      {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
+      {"draft", nullptr, nullptr, OptionKind::unavailable, nullptr},
+  };
+  Command command{argv[0], "OUT.mlca",
+                  "Measures prompt and generation speed beside this machine's memory bandwidth and int8 peak.", options,
+                  "model.mlca -p 512 -n 128 -r 5"};
+  const char *file;
+  if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
+    return parsed.status;
+  bench.repetitions = unsigned(repetitions);
+  if (Status done = runBench(file, session, bench, json); !done)
+    return fail(done.error());
+  return 0;
+}
+
+} // namespace mlc::cli

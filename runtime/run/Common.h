@@ -1,0 +1,52 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What several commands share: opening a model, making a session of it, turning text into ids.
+//
+#pragma once
+
+#include "runtime/llm/Session.h"
+#include "runtime/run/Options.h"
+#include "runtime/run/Output.h"
+
+namespace mlc::cli {
+
+/// CPUs this process may use.
+unsigned availableCpus();
+
+/// The value of --threads and the lowered bounds. 0: the default.
+struct SessionArguments {
+  uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0;
+  bool noCode = false;
+};
+
+/// Error messages name the file.
+Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments);
+/// One sequence unless more are asked for. Error messages name the model's file.
+Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
+
+/// Ids of `text` as a prompt is, or without special tokens. `source` names where the text is from, for messages.
+Status encodeText(const Model &model, std::string_view text, bool special, const char *source, Buffer<int32_t> &ids);
+
+/// "1,2,3" to ids below 2^31.
+Status parseTokens(const char *list, Buffer<int32_t> &ids);
+
+/// The same error with the file in front.
+Error inFile(const char *file, const Error &error);
+
+// The largest text that a command reads.
+constexpr size_t kMaxTextBytes = size_t(1) << 30;
+
+// Rows of option tables that more than one command has.
+#define MLC_THREADS_OPTION(ARGUMENTS)                                                                                  \
+  {"threads", "N", "threads (default: the CPUs this process may use)", OptionKind::count, &(ARGUMENTS).threads, 1, 1024}
+#define MLC_CONTEXT_OPTION(ARGUMENTS)                                                                                  \
+  {"context", "N", "most positions of a sequence; lowers the artifact's", OptionKind::count, &(ARGUMENTS).context, 1}
+#define MLC_KV_MEMORY_OPTION(ARGUMENTS)                                                                                \
+  {"kv-memory", "BYTES", "memory of the KV pages; suffix K, M, G", OptionKind::bytes, &(ARGUMENTS).kvMemory, 1}
+#define MLC_NO_CODE_OPTION(ARGUMENTS)                                                                                  \
+  {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &(ARGUMENTS).noCode}
+
+} // namespace mlc::cli

@@ -1,0 +1,69 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/artifact/Inspect.h"
+#include "runtime/run/Commands.h"
+#include "runtime/run/Options.h"
+#include "runtime/run/Output.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+namespace mlc::cli {
+
+static TextSink sinkOf(FILE *file) {
+  return {[](void *context, const char *text, size_t size) { fwrite(text, 1, size, static_cast<FILE *>(context)); },
+          file};
+}
+
+/// The page appears under its name when it is complete.
+static Status writeHtml(const Artifact &artifact, const char *path) {
+  char temporary[4096];
+  if (snprintf(temporary, sizeof temporary, "%s.%d.part", path, int(getpid())) >= int(sizeof temporary))
+    return Error(ErrorCode::InvalidArgument, "%s: the path is too long", path);
+  FILE *file = fopen(temporary, "wxe");
+  if (!file)
+    return Error(ErrorCode::Io, "%s: %s", path, strerror(errno));
+  inspectHtml(artifact, sinkOf(file));
+  bool lost = fflush(file) || ferror(file);
+  if (fclose(file) || lost || rename(temporary, path)) {
+    Error error(ErrorCode::Io, "%s: %s", path, strerror(errno));
+    unlink(temporary);
+    return error;
+  }
+  return {};
+}
+
+static Status inspect(const char *file, const char *html, bool json) {
+  MLC_TRY(refuseCheckpoint(file));
+  MLC_ASSIGN(Artifact artifact, Artifact::open(file));
+  if (html)
+    MLC_TRY(writeHtml(artifact, html));
+  if (json)
+    inspectJson(artifact, sinkOf(stdout));
+  else if (!html)
+    inspectText(artifact, sinkOf(stdout));
+  return flushOutput();
+}
+
+int inspectCommand(int argc, char **argv) {
+  const char *html = nullptr;
+  bool json = false;
+  const Option options[] = {
+      {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &json},
+      {"html", "F", "write a page to look at", OptionKind::text, &html},
+  };
+  Command command{argv[0], "OUT.mlca", "What is inside: model, sizes by kind, memory plan, states, kernels, weights.",
+                  options, "model.mlca --html model.html"};
+  const char *file;
+  if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
+    return parsed.status;
+  if (Status done = inspect(file, html, json); !done)
+    return fail(done.error());
+  return 0;
+}
+
+} // namespace mlc::cli

@@ -1,0 +1,179 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/run/Output.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace mlc::cli {
+
+Status readAll(const char *path, size_t limit, Buffer<char> &bytes) {
+  const char *name = path ? path : "standard input";
+  struct stat info;
+  FILE *file = path ? fopen(path, "rbe") : stdin;
+  if (!file)
+    return Error(errno == ENOENT ? ErrorCode::NotFound : ErrorCode::Io, "%s: %s", name, strerror(errno));
+  if (path && !fstat(fileno(file), &info) && S_ISDIR(info.st_mode)) {
+    fclose(file);
+    return Error(ErrorCode::InvalidArgument, "%s: is a directory", name);
+  }
+  char chunk[65536];
+  Status status;
+  for (size_t got; (got = fread(chunk, 1, sizeof chunk, file)) > 0;) {
+    bool tooLong = got > limit - bytes.size();
+    if (!tooLong && bytes.append(chunk, got))
+      continue;
+    if (path)
+      fclose(file);
+    if (tooLong)
+      return Error(ErrorCode::OutOfRange, "%s: longer than %zu bytes", name, limit);
+    return Error(ErrorCode::OutOfMemory, "%s: no memory for %zu bytes", name, bytes.size() + got);
+  }
+  int failure = ferror(file) ? errno : 0;
+  if (path)
+    fclose(file);
+  if (failure)
+    return Error(ErrorCode::Io, "%s: %s", name, strerror(failure));
+  return {};
+}
+
+Status flushOutput() {
+  if (fflush(stdout) || ferror(stdout))
+    return Error(ErrorCode::Io, "standard output: %s", strerror(errno));
+  return {};
+}
+
+void JsonWriter::quote(std::string_view value) {
+  putchar('"');
+  for (unsigned char c : value)
+    if (c == '"' || c == '\\')
+      printf("\\%c", c);
+    else if (c == '\n')
+      fputs("\\n", stdout);
+    else if (c < 0x20)
+      printf("\\u%04x", c);
+    else
+      putchar(c);
+  putchar('"');
+}
+
+void JsonWriter::begin(const char *key) {
+  if (!first)
+    putchar(',');
+  first = false;
+  if (key) {
+    quote(key);
+    putchar(':');
+  }
+}
+
+void JsonWriter::open(const char *key, char bracket) {
+  begin(key);
+  putchar(bracket);
+  first = true;
+}
+
+void JsonWriter::close(char bracket) {
+  putchar(bracket);
+  first = false;
+}
+
+void JsonWriter::text(const char *key, std::string_view value) {
+  begin(key);
+  quote(value);
+}
+
+void JsonWriter::number(const char *key, double value) {
+  begin(key);
+  if (isfinite(value))
+    printf("%.9g", value);
+  else
+    fputs("null", stdout);
+}
+
+void JsonWriter::count(const char *key, uint64_t value) {
+  begin(key);
+  printf("%llu", (unsigned long long)value);
+}
+
+void JsonWriter::boolean(const char *key, bool value) {
+  begin(key);
+  fputs(value ? "true" : "false", stdout);
+}
+
+void JsonWriter::null(const char *key) {
+  begin(key);
+  fputs("null", stdout);
+}
+
+Status JsonWriter::finish() {
+  putchar('\n');
+  return flushOutput();
+}
+
+// Version 1.0: magic, version, header length, then a dictionary padded with spaces to a fixed 128 bytes.
+static constexpr size_t kNpyHeader = 128;
+
+NpyWriter::~NpyWriter() {
+  if (!file)
+    return;
+  fclose(file);
+  unlink(temporary);
+}
+
+Status NpyWriter::failed() const { return Error(ErrorCode::Io, "%s: %s", path, strerror(errno)); }
+
+Status NpyWriter::create(const char *target, size_t width) {
+  path = target;
+  columns = width;
+  if (snprintf(temporary, sizeof temporary, "%s.%d.part", target, int(getpid())) >= int(sizeof temporary))
+    return Error(ErrorCode::InvalidArgument, "%s: the path is too long", target);
+  file = fopen(temporary, "wbxe");
+  if (!file)
+    return failed();
+  return header();
+}
+
+Status NpyWriter::header() {
+  char text[kNpyHeader];
+  memset(text, ' ', sizeof text);
+  memcpy(text, "\x93NUMPY\x01\x00\x76\x00", 10);
+  int size = snprintf(text + 10, sizeof text - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows,
+                      columns);
+  text[10 + size] = ' ';
+  text[kNpyHeader - 1] = '\n';
+  if (fwrite(text, 1, sizeof text, file) != sizeof text)
+    return failed();
+  return {};
+}
+
+Status NpyWriter::row(std::span<const float> values) {
+  if (fwrite(values.data(), sizeof(float), values.size(), file) != values.size())
+    return failed();
+  ++rows;
+  return {};
+}
+
+Status NpyWriter::commit() {
+  if (fseek(file, 0, SEEK_SET))
+    return failed();
+  MLC_TRY(header());
+  if (fflush(file))
+    return failed();
+  int closed = fclose(file);
+  file = nullptr;
+  if (closed || rename(temporary, path)) {
+    Status status = failed();
+    unlink(temporary);
+    return status.error();
+  }
+  return {};
+}
+
+} // namespace mlc::cli

@@ -1,0 +1,99 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What commands read and write: files, bytes that grow, JSON on stdout, .npy files.
+//
+#pragma once
+
+#include "runtime/core/Result.h"
+
+#include <span>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string_view>
+
+namespace mlc::cli {
+
+/// Bytes or ids that grow. Commands, unlike the runtime below them, may allocate as they go.
+template <typename T> class Buffer {
+public:
+  Buffer() = default;
+  Buffer(const Buffer &) = delete;
+  Buffer &operator=(const Buffer &) = delete;
+  ~Buffer() { free(items); }
+  /// False when there is no memory; nothing has changed then.
+  bool append(const T *values, size_t count) {
+    if (count > capacity - length) {
+      size_t wanted = capacity * 2 > length + count ? capacity * 2 : length + count;
+      T *grown = static_cast<T *>(realloc(items, wanted * sizeof(T)));
+      if (!grown)
+        return false;
+      items = grown;
+      capacity = wanted;
+    }
+    if (count)
+      __builtin_memcpy(items + length, values, count * sizeof(T));
+    length += count;
+    return true;
+  }
+  bool append(T value) { return append(&value, 1); }
+  std::span<const T> span() const { return {items, length}; }
+  std::string_view view() const { return {reinterpret_cast<const char *>(items), length}; }
+  size_t size() const { return length; }
+
+private:
+  T *items = nullptr;
+  size_t length = 0, capacity = 0;
+};
+
+/// A file, or standard input for a null path, of at most `limit` bytes.
+Status readAll(const char *path, size_t limit, Buffer<char> &bytes);
+
+/// An error that gives the `mlc compile` line to type when `path` is a checkpoint and not an artifact.
+Status refuseCheckpoint(const char *path);
+
+/// Writes one JSON document to stdout, commas and escapes put right. Keys are null inside lists.
+class JsonWriter {
+public:
+  void open(const char *key, char bracket);
+  void close(char bracket);
+  void text(const char *key, std::string_view value);
+  void number(const char *key, double value);
+  void count(const char *key, uint64_t value);
+  void boolean(const char *key, bool value);
+  void null(const char *key);
+  /// Ends the line; an error when stdout took not all of it.
+  Status finish();
+
+private:
+  void begin(const char *key);
+  void quote(std::string_view value);
+  bool first = true;
+};
+
+/// Flushes stdout; an error when something written to it was lost.
+Status flushOutput();
+
+/// A [rows, columns] f32 .npy that grows row by row and gets its name when it is complete.
+class NpyWriter {
+public:
+  NpyWriter() = default;
+  NpyWriter(const NpyWriter &) = delete;
+  NpyWriter &operator=(const NpyWriter &) = delete;
+  ~NpyWriter();
+  Status create(const char *path, size_t columns);
+  Status row(std::span<const float> values);
+  Status commit();
+
+private:
+  Status failed() const;
+  Status header();
+  FILE *file = nullptr;
+  const char *path = nullptr;
+  char temporary[4096];
+  size_t columns = 0, rows = 0;
+};
+
+} // namespace mlc::cli

@@ -1,0 +1,23 @@
+// RUN: mlc-opt %s -graph-quantize-activations | FileCheck %s
+
+graph.weight @a : tensor<16x64xf32> stored f32 as <bits = 8, group = 32>
+graph.weight @b : tensor<16x64xf32> stored f32 as <bits = 4, group = 32>
+graph.weight @c : tensor<16x64xf32> stored f32 as <bits = 4, group = 64>
+graph.weight @d : tensor<16x64xf32> stored f32
+
+// CHECK-LABEL: func.func @f(%arg0: tensor<?x64xf32>)
+func.func @f(%x: tensor<?x64xf32>) {
+  // One quantized form for each group; float weights read the rows themselves.
+  // CHECK-DAG: %[[Q32:.*]] = graph.quantize_rows %arg0 : tensor<?x64xf32> -> <?, 64, group = 32>
+  // CHECK-DAG: %[[Q64:.*]] = graph.quantize_rows %arg0 : tensor<?x64xf32> -> <?, 64, group = 64>
+  // CHECK-NOT: graph.quantize_rows
+  // CHECK: graph.linear %[[Q32]], [@a] : !graph.quantized<?, 64, group = 32> -> tensor<?x16xf32>
+  %0 = graph.linear %x, [@a] : tensor<?x64xf32> -> tensor<?x16xf32>
+  // CHECK: graph.linear %[[Q32]], [@b]
+  %1 = graph.linear %x, [@b] : tensor<?x64xf32> -> tensor<?x16xf32>
+  // CHECK: graph.linear %[[Q64]], [@c]
+  %2 = graph.linear %x, [@c] : tensor<?x64xf32> -> tensor<?x16xf32>
+  // CHECK: graph.linear %arg0, [@d] : tensor<?x64xf32> -> tensor<?x16xf32>
+  %3 = graph.linear %x, [@d] : tensor<?x64xf32> -> tensor<?x16xf32>
+  return
+}
