@@ -84,8 +84,7 @@ MLC_SIMD VF loadPart(const float *p, int64_t n) {
   if (n >= kLanes)
     return load(p);
   VF v = {};
-  for (int64_t i = 0; i < n; ++i)
-    v[i] = p[i];
+  __builtin_memcpy(&v, p, size_t(n) * sizeof(float));
   return v;
 #endif
 }
@@ -95,8 +94,7 @@ MLC_SIMD void storePart(float *p, VF v, int64_t n) {
 #else
   if (n >= kLanes)
     return store(p, v);
-  for (int64_t i = 0; i < n; ++i)
-    p[i] = v[i];
+  __builtin_memcpy(p, &v, size_t(n) * sizeof(float));
 #endif
 }
 MLC_SIMD float loadFloat(const uint8_t *p) {
