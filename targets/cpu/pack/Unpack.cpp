@@ -208,14 +208,16 @@ void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, 
     break;
   }
   bool int4 = format == WeightFormat::panel_int4;
-  for (uint64_t i = 0; i < k; ++i) {
-    uint64_t g = i / layout.group;
+  for (uint64_t g = 0; g < layout.groups; ++g) {
     float scale = bf16ToF32(load16(base + layout.scalesOffset + (g * kPanel + r) * 2));
     int zero = int4 ? 8 : 128;
     if (desc.asymmetric())
       zero = int8_t(base[layout.zerosOffset + g * kPanel + r]);
-    int q = int4 ? base[i / 8 * 64 + r * 4 + i % 4] >> (i / 4 % 2 * 4) & 15 : base[i / 4 * 64 + r * 4 + i % 4];
-    out[i] = float(q - zero) * scale;
+    uint64_t begin = g * layout.group, end = begin + layout.group < k ? begin + layout.group : k;
+    for (uint64_t i = begin; i < end; ++i) {
+      int q = int4 ? base[i / 8 * 64 + r * 4 + i % 4] >> (i & 4) & 15 : base[i / 4 * 64 + r * 4 + i % 4];
+      out[i] = float(q - zero) * scale;
+    }
   }
 }
 
