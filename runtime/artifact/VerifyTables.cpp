@@ -268,11 +268,20 @@ Status ProgramVerifier::checkKernels() {
   return {};
 }
 
-static int isaLevel(const flatbuffers::String *text) {
-  static constexpr const char *kNames[] = {"portable", "avx2", "avx512vnni"};
-  for (int i = 0; i < 3; ++i)
-    if (!strcmp(text->c_str(), kNames[i]))
-      return i;
+// The rank of a code form's ISA level when this CPU runs it and `limit` allows it, else -1. Unknown levels are passed
+// over: a later compiler may add one beside those that run here.
+static int isaRank(const flatbuffers::String *level, Isa limit) {
+#if defined(__x86_64__)
+  if (!strcmp(level->c_str(), "x86-64-v4"))
+    return limit >= Isa::avx512vnni && __builtin_cpu_supports("x86-64-v4") ? 4 : -1;
+  if (!strcmp(level->c_str(), "x86-64-v3"))
+    return limit >= Isa::avx2 && __builtin_cpu_supports("x86-64-v3") ? 3 : -1;
+  if (!strcmp(level->c_str(), "x86-64-v2"))
+    return __builtin_cpu_supports("x86-64-v2") ? 2 : -1;
+#elif defined(__aarch64__)
+  if (!strcmp(level->c_str(), "armv8-a"))
+    return 8;
+#endif
   return -1;
 }
 
@@ -293,10 +302,10 @@ Status ProgramVerifier::checkCode(unsigned index) {
     if (!variant->size() || !extentInside(variant->entry(), variant->size(), bytes.size()))
       return MLC_REFUSE(CodeEntry, ErrorCode::Corrupt, "%s: code '%.60s': %llu bytes at %llu leave segment %u", name(),
                         label, ull(variant->size()), ull(variant->entry()), variant->segment());
-    int level = isaLevel(variant->isa());
-    if (level < 0 || level > int(isa) || level <= best)
+    int rank = isaRank(variant->isa(), isa);
+    if (rank <= best)
       continue;
-    best = level;
+    best = rank;
     program.codes[index] =
         reinterpret_cast<CodeFunction>(reinterpret_cast<uintptr_t>(bytes.data()) + uintptr_t(variant->entry()));
   }
