@@ -27,21 +27,11 @@ static std::string slowReason(exec::KernelOp kernel) {
   return "";
 }
 
-static std::string locationName(Operation *op) {
-  std::string name;
-  op->getLoc()->walk([&](Location location) {
-    if (auto named = dyn_cast<NameLoc>(location))
-      name += (name.empty() ? "" : "+") + named.getName().str();
-    return WalkResult::advance();
-  });
-  return name;
-}
-
 llvm::json::Object mlc::makeReport(ModuleOp module) {
   llvm::json::Array ops, slow;
   llvm::StringSet<> reasons;
   module.walk([&](exec::KernelOp kernel) {
-    llvm::json::Object entry{{"location", locationName(kernel)}, {"kernel", kernel.getName()}};
+    llvm::json::Object entry{{"op", opName(kernel)}, {"kernel", kernel.getName()}};
     if (auto weight = kernel.getFields().getAs<exec::WeightAttr>("weight"))
       entry["format"] = exec::stringifyWeightFormat(weight.getFormat());
     std::string reason = slowReason(kernel);
@@ -53,7 +43,7 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
     ops.push_back(std::move(entry));
   });
   module.walk([&](exec::CallCodeOp call) {
-    ops.push_back(llvm::json::Object{{"location", locationName(call)}, {"code", call.getCode()}});
+    ops.push_back(llvm::json::Object{{"code", call.getCode()}});
   });
   int64_t arena = 0;
   for (auto model : module.getOps<exec::ModelOp>())
@@ -70,7 +60,7 @@ std::string mlc::firstSlowPath(ModuleOp module) {
     found = slowReason(kernel);
     if (found.empty())
       return WalkResult::advance();
-    found = locationName(kernel) + ": " + found;
+    found = opName(kernel) + ": " + found;
     return WalkResult::interrupt();
   });
   return found;

@@ -13,7 +13,7 @@
 
 namespace mlc {
 
-/// One object: arena, weights, ops {location, kernel, format, slow?} and `slow`, the distinct reasons.
+/// One object: arena, weights, ops {op, kernel, format, slow?} and `slow`, the distinct reasons.
 llvm::json::Object makeReport(mlir::ModuleOp exec);
 
 /// The first op that runs on a slower path than asked, in words; empty when there is none (what --strict refuses).

@@ -163,7 +163,7 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
       return sourceError(file, "tokenizer.ggml.token_type: type " + llvm::Twine(type) + " of token " +
                                    llvm::Twine(id) + " is unknown");
     token.special = type == Control || type == Unknown;
-    token.added = type == Control || type == UserDefined;
+    token.added = token.special || type == UserDefined;
     token.mergeable = type == Normal || (type == UserDefined && llama);
     if (token.added && !token.text.empty())
       model.added.push_back({uint32_t(id), token.text, token.special, false, false, false, false});

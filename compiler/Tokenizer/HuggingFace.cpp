@@ -133,7 +133,7 @@ llvm::Expected<json> composeJson(llvm::StringRef directory, const json &config) 
       add(*at, at.key(), true);
   // The class's own special tokens, where the vocabulary holds them.
   for (const char *key : {"bos_token", "eos_token", "unk_token", "pad_token"}) {
-    std::string text = config.is_object() ? tokenText(config, key) : family == "GPT2Tokenizer" ? "<|endoftext|>" : "";
+    std::string text = tokenText(config, key);
     if (const json *id = text.empty() ? nullptr : memberOf(*vocab, text.c_str()))
       add(*id, text, true);
   }
@@ -197,6 +197,9 @@ llvm::Expected<TokenizerModel> readHuggingFaceTokenizer(llvm::StringRef director
   auto config = readJson(directory, "tokenizer_config.json");
   if (!config)
     return config.takeError();
+  // GPT-2's class names its tokens itself.
+  if (config->is_null() && !has(directory, "tokenizer.json") && has(directory, "vocab.json"))
+    *config = {{"bos_token", "<|endoftext|>"}, {"eos_token", "<|endoftext|>"}, {"unk_token", "<|endoftext|>"}};
   auto read = [&]() -> llvm::Expected<TokenizerModel> {
     if (has(directory, "tokenizer.json")) {
       std::string file = pathOf(directory, "tokenizer.json");

@@ -217,8 +217,9 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
     if (types[id] == Unknown) {
       model.unknown = uint32_t(id);
       token.decoded = settings.unknownSurface;
-    } else if (types[id] == Control || types[id] == UserDefined) {
-      // User-defined pieces are found in the normalized text, control pieces only where the caller asks.
+    }
+    if (types[id] == Control || types[id] == UserDefined || types[id] == Unknown) {
+      // User-defined pieces are found in the normalized text, the others only where the caller asks.
       bool user = types[id] == UserDefined;
       token.added = true;
       AddedEntry added{uint32_t(id), token.text, !user, false, false, false, user};

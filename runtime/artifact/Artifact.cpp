@@ -118,6 +118,8 @@ Status Artifact::checkMetadata() {
   if (auto *states = root->states())
     for (const fb::State *state : *states)
       aligned = aligned && (!state->recurrent() || elementsAligned(state->recurrent()->dims(), 8));
+  if (auto *tokenizer = root->tokenizer())
+    aligned = aligned && elementsAligned(tokenizer->joins(), 8) && elementsAligned(tokenizer->scores(), 8);
   if (!aligned)
     return MLC_REFUSE(VectorAlignment, ErrorCode::Corrupt, "%s: byte 64: a vector of the metadata is misaligned",
                       name());

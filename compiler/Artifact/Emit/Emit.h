@@ -23,6 +23,9 @@ mlir::FailureOr<fb::ArtifactT> emitMetadata(mlir::ModuleOp module);
 /// KernelAttrs of one exec.kernel; failure after a diagnostic when its fields are not those of its schema struct.
 mlir::FailureOr<fb::KernelAttrsUnion> emitKernelAttrs(exec::KernelOp kernel);
 
+/// What an op is called in messages and reports: the tap it computes, else its weight or state; "" for control flow.
+std::string opName(mlir::Operation *op);
+
 /// Writes the weights segment's bytes, packed by `threads` threads; the bytes do not depend on how many. Errors name the
 /// file and the tensor.
 llvm::Error emitWeights(mlir::ModuleOp module, const Checkpoint *checkpoint, unsigned threads,

@@ -243,8 +243,7 @@ private:
   LogicalResult emitBlock(Block &block, fb::BlockT &out) {
     for (Operation &op : block) {
       auto table = std::make_unique<fb::OpT>();
-      if (auto name = op.getLoc()->findInstanceOf<NameLoc>())
-        table->location = name.getName().str();
+      table->location = opName(&op);
       LogicalResult emitted =
           llvm::TypeSwitch<Operation *, LogicalResult>(&op)
               .Case([&](exec::KernelOp kernel) { return emitKernel(kernel, *table); })
@@ -321,6 +320,19 @@ private:
 };
 
 } // namespace
+
+std::string mlc::opName(Operation *op) {
+  auto kernel = dyn_cast<exec::KernelOp>(op);
+  if (!kernel)
+    return "";
+  for (Value output : kernel.getOutputs())
+    if (std::optional<StringRef> tap = exec::baseSlot(output).getTap())
+      return tap->str();
+  for (Value input : kernel.getInputs())
+    if (auto weight = input.getDefiningOp<exec::WeightOp>())
+      return weight.getConstant().str();
+  return kernel.getStates().empty() ? "" : cast<FlatSymbolRefAttr>(kernel.getStates()[0]).getValue().str();
+}
 
 uint64_t mlc::weightsSize(ModuleOp module) {
   uint64_t size = 0;

@@ -74,11 +74,29 @@ Value Lowering::inPlaceOrNew(Value operand, Value result) {
   for (auto split = dyn_cast_or_null<graph::SplitOp>(producer); split;
        split = split.getInput().getDefiningOp<graph::SplitOp>())
     ours &= split.getInput().hasOneUse() && split.getInput().getDefiningOp();
-  if (!ours || !operand.hasOneUse() || operand.getType() != result.getType() || current->hasAttr(graph::kTapAttr) ||
-      producer->hasAttr(graph::kTapAttr))
+  if (!ours || !operand.hasOneUse() || operand.getType() != result.getType())
     return newSlot(result);
+  overwriteTaps(buffer(operand));
   bind(result, buffer(operand));
   return buffer(operand);
+}
+
+void Lowering::overwriteTaps(Value buffer) {
+  exec::SlotOp slot = exec::baseSlot(buffer);
+  SmallVector<Attribute> inner(slot.getInnerTaps().value_or(ArrayAttr::get(builder.getContext(), {})));
+  StringAttr tap = current->getAttrOfType<StringAttr>(graph::kTapAttr);
+  bool whole = slot.getResult() == buffer;
+  // The slot's own name goes with the value that is overwritten; columns of a slot cannot name it.
+  if (StringAttr former = slot.getTapAttr(); former && whole)
+    inner.push_back(former);
+  if (tap && !whole)
+    inner.push_back(tap);
+  if (whole)
+    slot.setTapAttr(tap);
+  if (auto swallowed = current->getAttrOfType<ArrayAttr>(graph::kInnerTapsAttr))
+    llvm::append_range(inner, swallowed);
+  if (!inner.empty())
+    slot.setInnerTapsAttr(builder.getArrayAttr(inner));
 }
 
 //===----------------------------------------------------------------------===//

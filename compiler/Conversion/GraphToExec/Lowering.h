@@ -63,6 +63,8 @@ public:
 private:
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
                        llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values);
+  /// The current op writes over what `buffer` holds: names of both values stay on its slot.
+  void overwriteTaps(mlir::Value buffer);
   /// Whether a product reads `weight`.
   bool readByProduct(llvm::StringRef weight);
 

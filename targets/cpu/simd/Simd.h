@@ -64,7 +64,8 @@ constexpr int kLanes = 16;
 MLC_SIMD VF zero() { return VF{}; }
 MLC_SIMD VF set1(float x) { return VF{} + x; }
 MLC_SIMD VI set1(int32_t x) { return VI{} + x; }
-MLC_SIMD VF load(const float *p) {
+/// Of any alignment: packed weights may lie anywhere.
+MLC_SIMD VF load(const void *p) {
   VF v;
   __builtin_memcpy(&v, p, sizeof v);
   return v;
@@ -121,6 +122,19 @@ MLC_SIMD VI joinInt(__m256i a, __m256i b) {
 }
 #endif
 
+#if MLC_CPU_ISA == 0
+MLC_SIMD VF fmaLanes(VF a, VF b, VF c) {
+#if defined(__clang__)
+  return __builtin_elementwise_fma(a, b, c);
+#else
+  VF r;
+  for (int i = 0; i < kLanes; ++i)
+    r[i] = __builtin_fmaf(a[i], b[i], c[i]);
+  return r;
+#endif
+}
+#endif
+
 /// a * b + c, rounded once where the form has fused instructions, else twice.
 MLC_SIMD VF fma(VF a, VF b, VF c) {
 #if MLC_CPU_ISA == 2
@@ -128,10 +142,7 @@ MLC_SIMD VF fma(VF a, VF b, VF c) {
 #elif MLC_CPU_ISA == 1
   return join(_mm256_fmadd_ps(low(a), low(b), low(c)), _mm256_fmadd_ps(high(a), high(b), high(c)));
 #elif defined(__FMA__) || defined(__aarch64__)
-  VF r;
-  for (int i = 0; i < kLanes; ++i)
-    r[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return r;
+  return fmaLanes(a, b, c);
 #else
   return a * b + c;
 #endif
@@ -142,10 +153,7 @@ MLC_SIMD VF fmaExact(VF a, VF b, VF c) {
 #if MLC_CPU_ISA > 0
   return fma(a, b, c);
 #else
-  VF r;
-  for (int i = 0; i < kLanes; ++i)
-    r[i] = __builtin_fmaf(a[i], b[i], c[i]);
-  return r;
+  return fmaLanes(a, b, c);
 #endif
 }
 

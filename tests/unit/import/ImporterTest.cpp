@@ -151,6 +151,12 @@ TEST(Importer, RopeOverrideChangesTheForm) {
   EXPECT_THAT(text, HasSubstr("yarn"));
   EXPECT_THAT(text, HasSubstr("trained_context = 1280"));
   EXPECT_THAT(import(path, &text, "ntk:4"), HasSubstr("--rope ntk:4: "));
+  // A form given on the command line is the one that config.json would state.
+  std::string stated, given;
+  EXPECT_EQ(import((kOracles / "llama-yarn").string(), &stated), "");
+  EXPECT_EQ(import((kOracles / "llama-yarn").string(), &given, "yarn:8,original=40"), "");
+  EXPECT_EQ(stated, given);
+  EXPECT_THAT(stated, HasSubstr("scaling = #graph<rope_scaling"));
 }
 
 // Deterministic header damage to a whole checkpoint: read or refused in one line.

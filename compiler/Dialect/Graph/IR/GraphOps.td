@@ -57,7 +57,7 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
     OptionalAttr<Graph_QuantAttr>:$quant, UnitAttr:$expand);
-  let assemblyFormat = "$sym_name `:` $type `stored` $storage (`as` $quant^)? (`expanded` $expand^)? attr-dict";
+  let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::RankedTensorType getTensorType(); }];
 }
@@ -71,7 +71,7 @@ def Graph_StateOp : Graph_Op<"state", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Graph_StateKindAttr:$kind, Graph_StateScopeAttr:$scope,
     I64Attr:$kv_heads, I64Attr:$head_dim, DefaultValuedAttr<I64Attr, "0">:$window, OptionalAttr<TypeAttr>:$dtype);
-  let assemblyFormat = "$sym_name $kind $scope attr-dict";
+  let assemblyFormat = "$sym_name `` $kind `` $scope attr-dict";
   let hasVerifier = 1;
 }
 
@@ -209,14 +209,14 @@ def Graph_ActivationOp : Graph_Op<"activation", [Pure, SameOperandsAndResultType
   let summary = "y = f(x): silu x/(1+e^-x), gelu_tanh, gelu_erf, relu, relu2 max(x,0)^2, tanh, sigmoid.";
   let arguments = (ins Rows:$input, Graph_ActivationAttr:$function);
   let results = (outs Rows:$result);
-  let assemblyFormat = "$function $input attr-dict `:` type($result)";
+  let assemblyFormat = "`` $function $input attr-dict `:` type($result)";
 }
 
 def Graph_GatedActivationOp : Graph_Op<"gated_activation", [Pure, SameOperandsAndResultType]> {
   let summary = "y = f(gate) * up (GLU variants, arXiv 2002.05202). What `graph-fuse-gate` makes.";
   let arguments = (ins Rows:$gate, Rows:$up, Graph_ActivationAttr:$function);
   let results = (outs Rows:$result);
-  let assemblyFormat = "$function $gate `,` $up attr-dict `:` type($result)";
+  let assemblyFormat = "`` $function $gate `,` $up attr-dict `:` type($result)";
 }
 
 def Graph_SoftcapOp : Graph_Op<"softcap", [Pure, SameOperandsAndResultType]> {

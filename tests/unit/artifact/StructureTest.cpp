@@ -1,0 +1,88 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Hostile metadata with right digests: every scalar, offset, vtable entry and vector length of a model set to 0, 1, the
+// largest and random values, and neighbours swapped. Each file is refused in one line, or runs a step in bounds: the
+// sanitizer builds see that.
+//
+#include "tests/unit/support/HostileRun.h"
+#include "tests/unit/support/MetadataSites.h"
+
+#include <gtest/gtest.h>
+
+namespace mlc {
+namespace {
+
+using namespace mlc::test;
+
+struct Counts {
+  unsigned refused = 0, ran = 0;
+};
+
+void tryFile(const AlignedBytes &file, const std::string &what, Counts &counts) {
+  Status result = loadAndStep(file.span());
+  if (result) {
+    ++counts.ran;
+    return;
+  }
+  ++counts.refused;
+  std::string message = result.error().message();
+  EXPECT_FALSE(message.empty()) << what;
+  EXPECT_EQ(message.find('\n'), std::string::npos) << what << ": " << message;
+}
+
+class Structure : public testing::TestWithParam<std::pair<fb::WeightFormat, fb::DType>> {};
+
+TEST_P(Structure, AnyMetadataIsRefusedOrRunsInBounds) {
+  TinyModel model = everyOpModel(GetParam().first, GetParam().second);
+  const AlignedBytes good = fullFile(model);
+  Status sound = loadAndStep(good.span());
+  ASSERT_TRUE(sound) << sound.error().message();
+  const size_t size = reinterpret_cast<const ArtifactHeader *>(good.data())->metadataSize;
+  MetadataSites found = findSites(good.span().subspan(kMetadataOffset, size));
+  ASSERT_GT(found.sites.size(), 1500u);
+
+  uint64_t random = 7;
+  Counts counts;
+  AlignedBytes file(good.span());
+  for (const MetadataSite &site : found.sites) {
+    uint8_t *place = file.data() + kMetadataOffset + site.position;
+    uint64_t before = 0;
+    memcpy(&before, place, site.width);
+    random = random * 6364136223846793005 + 1442695040888963407;
+    uint64_t most = site.width == 8 ? UINT64_MAX : (uint64_t(1) << site.width * 8) - 1;
+    // Small random values and neighbours lead further than large ones, which the first bound refuses.
+    for (uint64_t value : {uint64_t(0), uint64_t(1), most, most >> 1, random >> 7, (random >> 40) & 0xff, before + 1,
+                           before - 1, before * 2, before ^ 0x40}) {
+      memcpy(place, &value, site.width);
+      repairDigests(file.span());
+      tryFile(file, site.path + " = " + std::to_string(value), counts);
+      memcpy(file.data(), good.data(), kMetadataOffset + size);
+    }
+  }
+  for (const MetadataSwap &swap : found.swaps) {
+    applySwap(file.span().subspan(kMetadataOffset, size), swap);
+    repairDigests(file.span());
+    tryFile(file, "swapped " + swap.path, counts);
+    memcpy(file.data(), good.data(), kMetadataOffset + size);
+  }
+  printf("%zu places, %zu neighbours: %u refused, %u ran\n", found.sites.size(), found.swaps.size(), counts.refused,
+         counts.ran);
+  // Both outcomes must be common, or the mutations do not reach what they should.
+  EXPECT_GT(counts.refused, 5000u);
+  EXPECT_GT(counts.ran, 1000u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Structure,
+                         testing::Values(std::pair(fb::WeightFormat::rows_f32, fb::DType::f32),
+                                         std::pair(fb::WeightFormat::panel_f32, fb::DType::f16),
+                                         std::pair(fb::WeightFormat::panel_int4, fb::DType::i8)),
+                         [](const auto &info) {
+                           return std::string(fb::EnumNameWeightFormat(info.param.first)) + "_" +
+                                  fb::EnumNameDType(info.param.second);
+                         });
+
+} // namespace
+} // namespace mlc

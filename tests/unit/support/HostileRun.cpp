@@ -1,0 +1,134 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "tests/unit/support/HostileRun.h"
+#include "runtime/llm/Session.h"
+
+namespace mlc::test {
+
+// Hostile bounds must not take the machine's memory: a real device has an end too.
+static const Allocator &smallAllocator() {
+  static constexpr Allocator allocator{
+      [](void *, size_t size, size_t alignment) -> void * {
+        return size > (size_t(64) << 20) ? nullptr : systemAllocator().allocate(nullptr, size, alignment);
+      },
+      [](void *, void *memory, size_t size) { systemAllocator().release(nullptr, memory, size); }, nullptr};
+  return allocator;
+}
+
+TinyModel everyOpModel(fb::WeightFormat format, fb::DType kv) {
+  TinyOptions options;
+  options.layers = 1;
+  options.hidden = 8;
+  options.heads = 2;
+  options.kvHeads = 1;
+  options.headDim = 4;
+  options.inner = 12;
+  options.vocab = 11;
+  options.context = 80;
+  options.batch = options.rows = 4;
+  options.sequences = 2;
+  options.format = format;
+  options.group = 32;
+  options.kv = kv;
+  TinyModel model = makeTinyModel(options);
+  fb::ArtifactT &meta = model.metadata;
+  auto scalar = [&](const char *name, fb::DType type) {
+    auto slot = std::make_unique<fb::SlotT>();
+    slot->name = name;
+    slot->dtype = type;
+    slot->offset = meta.arena_size;
+    meta.arena_size += 64;
+    meta.slots.push_back(std::move(slot));
+    return uint32_t(meta.slots.size() - 1);
+  };
+  uint32_t flag = scalar("flag", fb::DType::boolean), index = scalar("index", fb::DType::i64);
+  // Strided halves of one buffer, so that strides are there to be changed.
+  auto half = [&](uint64_t offset) {
+    auto slot = std::make_unique<fb::SlotT>();
+    slot->name = "half";
+    slot->dtype = fb::DType::f32;
+    slot->dims = {fb::Dim(1, 0), fb::Dim(4, -1)};
+    slot->strides = {8, 1};
+    slot->offset = meta.arena_size + offset;
+    meta.slots.push_back(std::move(slot));
+    return uint32_t(meta.slots.size() - 1);
+  };
+  uint32_t left = half(0), right = half(16);
+  meta.arena_size += 4 * 8 * 4;
+  auto kernel = std::make_unique<fb::KernelT>();
+  kernel->name = "copy";
+  kernel->version = 1;
+  meta.kernels.push_back(std::move(kernel));
+  auto copy = [&] {
+    auto op = std::make_unique<fb::OpT>();
+    fb::KernelCallT call;
+    call.kernel = uint32_t(meta.kernels.size() - 1);
+    call.inputs = {left};
+    call.outputs = {right};
+    call.attrs.Set(fb::NoAttrs());
+    op->body.Set(std::move(call));
+    return op;
+  };
+  auto callee = std::make_unique<fb::FunctionT>();
+  callee->name = "copy_halves";
+  callee->body = std::make_unique<fb::BlockT>();
+  callee->body->ops.push_back(copy());
+  meta.functions.push_back(std::move(callee));
+
+  auto &ops = meta.functions[0]->body->ops;
+  fb::IfT branch;
+  branch.condition = flag;
+  branch.then_block = std::make_unique<fb::BlockT>();
+  branch.then_block->ops.push_back(copy());
+  branch.else_block = std::make_unique<fb::BlockT>();
+  auto calling = std::make_unique<fb::OpT>();
+  fb::CallT call;
+  call.function = 1;
+  calling->body.Set(std::move(call));
+  branch.else_block->ops.push_back(std::move(calling));
+  fb::LoopT loop;
+  loop.static_trips = 2;
+  loop.max_trips = 3;
+  loop.index = int32_t(index);
+  loop.body = std::make_unique<fb::BlockT>();
+  loop.body->ops.push_back(copy());
+  for (int i = 0; i < 2; ++i)
+    ops.push_back(std::make_unique<fb::OpT>());
+  ops[ops.size() - 2]->body.Set(std::move(branch));
+  ops[ops.size() - 1]->body.Set(std::move(loop));
+  auto tap = std::make_unique<fb::TapT>();
+  tap->name = "blocks.0.hook_resid_pre";
+  tap->slot = left;
+  meta.taps.push_back(std::move(tap));
+  return model;
+}
+
+Status loadAndStep(std::span<const uint8_t> file) {
+  ModelOptions options;
+  options.allocator = &smallAllocator();
+  MLC_ASSIGN(Model * opened, Model::fromMemory(file, options));
+  Owned<Model> model(opened);
+  SessionOptions session;
+  session.allocator = &smallAllocator();
+  MLC_ASSIGN(Session * created, Session::create(*model, session));
+  Owned<Session> live(created);
+  MLC_ASSIGN(SequenceId sequence, live->createSequence());
+  const int32_t tokens[] = {1, 2, 3}, rows[] = {2};
+  StepSegment first{sequence, {tokens, model->bounds().batch < 3 ? 1u : 3u}};
+  MLC_ASSIGN(LogitsView logits, live->step({&first, 1}, std::span(rows).first(model->bounds().batch < 3 ? 0 : 1)));
+  // Reading is what matters; NaN and infinity are answers too.
+  [[maybe_unused]] volatile float read = 0;
+  for (size_t i = 0; i < logits.rows * logits.vocab; ++i)
+    read = logits.data[i];
+  StepSegment second{sequence, {tokens, 1}};
+  const int32_t row = 0;
+  MLC_ASSIGN(LogitsView more, live->step({&second, 1}, {&row, 1}));
+  for (size_t i = 0; i < more.rows * more.vocab; ++i)
+    read = more.data[i];
+  return {};
+}
+
+} // namespace mlc::test
