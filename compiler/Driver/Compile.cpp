@@ -162,7 +162,7 @@ static llvm::Error compile(CompileOptions &options) {
 /// Ends the process at once and leaves no partial artifact.
 static void stopOnSignal(int signal) {
   removePartialArtifacts();
-  static constexpr char line[] = "\nmlc: error: stopped by a signal; nothing was written\n";
+  static constexpr char line[] = "\nmlc: error: stopped by a signal; no partial file is left\n";
   if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
   }
   _exit(signal == SIGINT ? 130 : 143);
