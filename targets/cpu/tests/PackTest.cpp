@@ -5,6 +5,7 @@
 //
 // Packing: layouts, round trips, the error of the quantizers, independence of the row blocks; the ISA forms' dispatch.
 //
+#include "runtime/core/BlockFormats.h"
 #include "targets/cpu/tests/TestSupport.h"
 
 #include <cmath>
