@@ -62,6 +62,15 @@ public:
       decoder.emplace(*model.tokenizer());
   }
 
+  /// The prompt, so that the text goes on where it ends: a leading space stays, half a character is completed.
+  Status prompt(std::span<const int32_t> tokens) {
+    TextSink nowhere{[](void *, std::string_view) {}, nullptr};
+    for (int32_t id : tokens)
+      if (decoder)
+        MLC_TRY(decoder->feed(uint32_t(id), nowhere));
+    return {};
+  }
+
   Status open(size_t vocab) { return arguments.logits ? npy.create(arguments.logits, vocab) : Status(); }
 
   bool token(int32_t id) {
@@ -191,6 +200,7 @@ Status run(const char *file, const RunArguments &arguments) {
   auto generated = [&]() -> Result<GenerateResult> {
     MLC_ASSIGN(SequenceId sequence, session->createSequence());
     MLC_TRY(checkPrompt(*session, sequence, prompt.span()));
+    MLC_TRY(output.prompt(prompt.span()));
     MLC_TRY(output.open(model->bounds().vocab));
     InterruptScope scope(*session);
     return generate(*session, sequence, prompt.span(), options);
