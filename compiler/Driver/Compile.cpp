@@ -51,8 +51,7 @@ static llvm::Error printModule(const std::string &path, ModuleOp module) {
   });
 }
 
-/// --dim NAME<=MAX: bounds of extents.
-static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
+llvm::Error mlc::applyDims(ModuleOp module, const CompileOptions &options) {
   llvm::SmallVector<StringRef> entries;
   StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
   for (StringRef entry : entries) {
@@ -69,8 +68,7 @@ static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
   return llvm::Error::success();
 }
 
-/// Fills in --math and --kv by what the compiled weights are.
-static void chooseMath(ModuleOp module, CompileOptions &options) {
+void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
   bool quantized = options.pipeline.quant == "int8" || options.pipeline.quant == "int4";
   if (options.pipeline.quant == "keep")
     for (auto weight : module.getOps<graph::WeightOp>())
@@ -79,7 +77,7 @@ static void chooseMath(ModuleOp module, CompileOptions &options) {
   options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? "f16" : "f32";
 }
 
-static llvm::Error runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
+llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
   DiagnosticLine line(*module.getContext(), file);
   PassManager passes(module.getContext());
   build(passes);
