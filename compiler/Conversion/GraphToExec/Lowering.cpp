@@ -83,7 +83,7 @@ Value Lowering::inPlaceOrNew(Value operand, Value result) {
 
 void Lowering::overwriteTaps(Value buffer) {
   exec::SlotOp slot = exec::baseSlot(buffer);
-  SmallVector<Attribute> inner(slot.getInnerTaps().value_or(ArrayAttr::get(builder.getContext(), {})));
+  SmallVector<Attribute> inner(slot.getInnerTaps().value_or(ArrayAttr::get(builder.getContext(), {})).getValue());
   StringAttr tap = current->getAttrOfType<StringAttr>(graph::kTapAttr);
   bool whole = slot.getResult() == buffer;
   // The slot's own name goes with the value that is overwritten; columns of a slot cannot name it.
