@@ -7,7 +7,7 @@
 #     --fuzz-seconds N  for each fuzz target (default 5)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-export LC_ALL=C.UTF-8 CLICOLOR=0
+export CLICOLOR=0
 
 quick=0 fuzz_seconds=5
 while [ $# -gt 0 ]; do

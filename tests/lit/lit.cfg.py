@@ -27,6 +27,7 @@ for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
 config.substitutions.append(("%python", config.python))
 config.substitutions.append(("%refused", f"{config.python} {os.path.join(config.test_source_root, 'Inputs', 'refused.py')}"))
 config.substitutions.append(("%inputs", os.path.join(config.test_source_root, "Inputs")))
+config.substitutions.append(("%{mlc-run}", os.path.join(bin_dir, "mlc-run")))
 config.substitutions.append(("%models", os.path.join(config.mlc_source_dir, "models")))
 
 shared = os.environ.get("MLC_SHARED_DATA") or os.path.join(config.mlc_source_dir, "..", "shared", "data")
