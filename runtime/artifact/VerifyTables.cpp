@@ -268,12 +268,20 @@ Status ProgramVerifier::checkKernels() {
   return {};
 }
 
+/// The form whose machines run code of the level `text`; -1 where this machine does not, or the level is unknown.
 static int isaLevel(const flatbuffers::String *text) {
-  static constexpr const char *kNames[] = {"portable", "avx2", "avx512vnni"};
-  for (int i = 0; i < 3; ++i)
-    if (!strcmp(text->c_str(), kNames[i]))
-      return i;
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (!strcmp(text->c_str(), "x86-64-v2"))
+    return __builtin_cpu_supports("x86-64-v2") ? int(Isa::portable) : -1;
+  if (!strcmp(text->c_str(), "x86-64-v3"))
+    return __builtin_cpu_supports("x86-64-v3") ? int(Isa::avx2) : -1;
+  if (!strcmp(text->c_str(), "x86-64-v4"))
+    return __builtin_cpu_supports("x86-64-v4") ? int(Isa::avx512vnni) : -1;
   return -1;
+#else
+  return strcmp(text->c_str(), "armv8-a") ? -1 : int(Isa::portable);
+#endif
 }
 
 Status ProgramVerifier::checkCode(unsigned index) {
