@@ -17,8 +17,7 @@ struct CompileOptions {
   SourceOptions source;
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
-  std::string triple, isaFamily;   // x86_64-linux-gnu, x86-64
-  std::vector<std::string> cpus;   // Levels whose code the artifact carries.
+  std::string isaFamily;           // x86-64 or aarch64
   std::string math, kv;            // Empty: by what the weights are.
   std::string dims;                // --dim
   bool strict = false;
