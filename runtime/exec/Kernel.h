@@ -153,7 +153,7 @@ struct TargetRegistry {
 
 /// The CPU target. Defined in targets/cpu/Registry.cpp.
 const TargetRegistry &cpuTarget();
-/// The best form this machine runs, not above MLC's own limit (see setIsaLimit in targets/cpu/Isa.h).
+/// The best form this machine runs; limitedIsa (targets/cpu/Isa.h) lowers it.
 Isa machineIsa();
 /// The form of `name` at `version` for `isa` or the nearest below; null when there is none.
 const KernelDef *findKernel(const TargetRegistry &target, const char *name, uint32_t version, Isa isa);

@@ -324,73 +324,108 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
           size_t(AttentionScratch::floats(dim, padded)) * sizeof(float)};
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+/// One segment's share of a step.
+struct SegmentPlan {
+  int64_t rows, blocks, chunks, firstChunk;
+};
+
+static SegmentPlan planOf(const BatchSegment &segment, int64_t group, int64_t window) {
+  SegmentPlan plan{};
+  plan.rows = segment.length * group;
+  plan.blocks = ceilDiv(plan.rows, kBlockRows);
+  plan.chunks = (segment.firstPosition + segment.length - 1) / kChunkPositions + 1;
+  if (window && segment.firstPosition + 1 > window)
+    plan.firstChunk = (segment.firstPosition + 1 - window) / kChunkPositions;
+  return plan;
+}
+
+static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head, int64_t chunks) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   const KvStateView &state = context.kvStates[0];
   KvHeadLayout layout = kvHeadLayout(state.spec);
-  const TensorView &q = context.inputs[0], &out = context.outputs[0];
-  int64_t dim = attrs.head_dim(), kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads;
-  if (q.dims[1] != attrs.heads() * dim || out.dims[1] != attrs.heads() * dim)
+  const BatchSegment &segment = context.batch->segments[s];
+  int64_t group = attrs.heads() / attrs.kv_heads(), dim = attrs.head_dim();
+  AttentionArgs a{};
+  a.q = context.inputs[0].row<float>(segment.firstRow) + head * group * dim;
+  a.out = context.outputs[0].row<float>(segment.firstRow) + head * group * dim;
+  a.qStride = context.inputs[0].strides[0];
+  a.outStride = context.outputs[0].strides[0];
+  a.group = group;
+  a.headDim = dim;
+  a.paddedDim = int64_t(layout.valueStride);
+  a.firstPosition = segment.firstPosition;
+  a.window = attrs.window();
+  a.scale = attrs.scale();
+  a.softcap = attrs.softcap();
+  a.dtype = uint8_t(state.spec.dtype());
+  a.pool = state.pool;
+  a.pageBytes = int64_t(state.pageBytes);
+  a.headOffset = head * int64_t(layout.bytes);
+  a.valueOffset = int64_t(layout.valueOffset);
+  a.keyScales = int64_t(layout.keyScales);
+  a.valueScales = int64_t(layout.valueScales);
+  a.pages = state.pages[s];
+  // At most kSplitTokens tokens lie before this segment's when partials are used.
+  int64_t record = 16 + a.paddedDim;
+  a.partials = reinterpret_cast<float *>(context.sharedScratch) +
+               (segment.firstRow * attrs.heads() + head * segment.length * group) * chunks * record;
+  a.chunks = chunks;
+  return a;
+}
+
+template <unsigned form> static void run(const KernelContext &context) {
+  const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
+  std::span<const BatchSegment> segments = context.batch->segments;
+  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads, columns = int64_t(attrs.heads()) * attrs.head_dim();
+  if (context.inputs[0].dims[1] != columns || context.outputs[0].dims[1] != columns)
     return;
-  float *partials = reinterpret_cast<float *>(context.sharedScratch);
-  bool mayUsePartials = context.batch->tokens <= kSplitTokens;
-  for (size_t s = 0; s < context.batch->segments.size(); ++s) {
-    const BatchSegment &segment = context.batch->segments[s];
-    int64_t rows = segment.length * group, blocks = ceilDiv(rows, kBlockRows);
-    int64_t chunks = (segment.firstPosition + segment.length - 1) / kChunkPositions + 1;
-    int64_t firstChunk = 0;
-    if (attrs.window() && segment.firstPosition + 1 > attrs.window())
-      firstChunk = (segment.firstPosition + 1 - attrs.window()) / kChunkPositions;
-    auto argsOf = [&](int64_t head) {
-      AttentionArgs a{};
-      a.q = q.row<float>(segment.firstRow) + head * group * dim;
-      a.out = out.row<float>(segment.firstRow) + head * group * dim;
-      a.qStride = q.strides[0];
-      a.outStride = out.strides[0];
-      a.group = group;
-      a.headDim = dim;
-      a.paddedDim = int64_t(layout.valueStride);
-      a.firstPosition = segment.firstPosition;
-      a.window = attrs.window();
-      a.scale = attrs.scale();
-      a.softcap = attrs.softcap();
-      a.dtype = uint8_t(state.spec.dtype());
-      a.pool = state.pool;
-      a.pageBytes = int64_t(state.pageBytes);
-      a.headOffset = head * int64_t(layout.bytes);
-      a.valueOffset = int64_t(layout.valueOffset);
-      a.keyScales = int64_t(layout.keyScales);
-      a.valueScales = int64_t(layout.valueScales);
-      a.pages = state.pages[s];
-      a.partials = partials + head * rows * chunks * (16 + a.paddedDim);
-      a.chunks = chunks;
-      return a;
-    };
-    auto rowEnd = [&](int64_t block) { return (block + 1) * kBlockRows < rows ? (block + 1) * kBlockRows : rows; };
-    int64_t items = kvHeads * blocks, used = chunks - firstChunk;
-    bool split = mayUsePartials && chunks <= kSplitChunks && used > 1 && items < 2 * int64_t(context.pool->size()) &&
-                 context.pool->size() > 1;
-    if (!split) {
-      context.pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
-        for (int64_t item = begin; item < end; ++item) {
-          // Late blocks see most: they go first.
-          int64_t block = blocks - 1 - item / kvHeads;
-          attentionBlockForms[form](argsOf(item % kvHeads), block * kBlockRows, rowEnd(block),
-                                    context.scratchOf(worker));
-        }
-      });
-      continue;
-    }
-    context.pool->parallelFor(items * used, 1, [&](int64_t begin, int64_t end, unsigned worker) {
-      for (int64_t item = begin; item < end; ++item) {
-        int64_t block = item / used / kvHeads;
-        attentionChunkForms[form](argsOf(item / used % kvHeads), block * kBlockRows, rowEnd(block),
-                                  firstChunk + item % used, context.scratchOf(worker));
-      }
-    });
-    for (int64_t head = 0; head < kvHeads; ++head)
-      attentionCombineForms[form](argsOf(head), 0, rows, nullptr);
+  int64_t items = 0, chunks = 0, mostUsed = 0;
+  for (const BatchSegment &segment : segments) {
+    SegmentPlan plan = planOf(segment, group, attrs.window());
+    items += plan.blocks * kvHeads;
+    chunks = plan.chunks > chunks ? plan.chunks : chunks;
+    mostUsed = plan.chunks - plan.firstChunk > mostUsed ? plan.chunks - plan.firstChunk : mostUsed;
   }
+  auto rowEnd = [](const SegmentPlan &plan, int64_t block) {
+    return (block + 1) * kBlockRows < plan.rows ? (block + 1) * kBlockRows : plan.rows;
+  };
+  // Calls fn(segment, plan, head, block) for the item, counted through the segments.
+  auto withItem = [&](int64_t item, auto &&fn) {
+    for (size_t s = 0; s < segments.size(); ++s) {
+      SegmentPlan plan = planOf(segments[s], group, attrs.window());
+      int64_t count = plan.blocks * kvHeads;
+      // Late blocks see most: they go first.
+      if (item < count)
+        return fn(s, plan, item % kvHeads, plan.blocks - 1 - item / kvHeads);
+      item -= count;
+    }
+  };
+  int64_t workers = context.pool->size();
+  bool split = workers > 1 && items < 2 * workers && mostUsed > 1 && chunks <= kSplitChunks &&
+               context.batch->tokens <= kSplitTokens;
+  if (!split) {
+    context.pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
+      for (int64_t item = begin; item < end; ++item)
+        withItem(item, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
+          attentionBlockForms[form](argsOf(context, s, head, 1), block * kBlockRows, rowEnd(plan, block),
+                                    context.scratchOf(worker));
+        });
+    });
+    return;
+  }
+  context.pool->parallelFor(items * mostUsed, 1, [&](int64_t begin, int64_t end, unsigned worker) {
+    for (int64_t i = begin; i < end; ++i)
+      withItem(i / mostUsed, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
+        int64_t chunk = plan.firstChunk + i % mostUsed;
+        if (chunk < plan.chunks)
+          attentionChunkForms[form](argsOf(context, s, head, chunks), block * kBlockRows, rowEnd(plan, block), chunk,
+                                    context.scratchOf(worker));
+      });
+  });
+  for (size_t s = 0; s < segments.size(); ++s)
+    for (int64_t head = 0; head < kvHeads; ++head)
+      attentionCombineForms[form](argsOf(context, s, head, chunks), 0, planOf(segments[s], group, attrs.window()).rows,
+                                  nullptr);
 }
 
 MLC_KERNEL_FORMS(attentionKernels, "attention", check, scratch, run)

@@ -54,42 +54,49 @@ template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock 
       for (int c = 0; c < C; ++c)
         sums[r][c] = dotZero<nibble>();
     odd = dotZero<nibble>();
-    if constexpr (V == Values::nibbles) {
-      for (int64_t i = 0; i < a.group; i += 8, w += 64, x += 8) {
-        VB low[C], high[C];
-        for (int c = 0; c < C; ++c) {
-          VB packed = loadBytes(w + c * b.wPanel);
-          if constexpr (kStream)
-            __builtin_prefetch(w + kAhead);
-          low[c] = packed & 15;
-          high[c] = packed >> 4;
-        }
-        for (int r = 0; r < R; ++r) {
-          int32_t first = loadInt(x + r * a.xStride), second = loadInt(x + r * a.xStride + 4);
+    for (int64_t column = 0; column < a.group; column += 32) {
+      if constexpr (V == Values::nibbles) {
+        for (int i = 0; i < 32; i += 8, w += 64, x += 8) {
+          VB low[C], high[C];
           for (int c = 0; c < C; ++c) {
-            dotQuad(sums[r][c], low[c], first);
-            dotQuad(kStream ? odd : sums[r][c], high[c], second);
+            VB packed = loadBytes(w + c * b.wPanel);
+            if constexpr (kStream)
+              __builtin_prefetch(w + kAhead);
+            low[c] = packed & 15;
+            high[c] = packed >> 4;
+          }
+          for (int r = 0; r < R; ++r) {
+            int32_t first = loadInt(x + r * a.xStride), second = loadInt(x + r * a.xStride + 4);
+            for (int c = 0; c < C; ++c) {
+              dotQuad(sums[r][c], low[c], first);
+              dotQuad(kStream ? odd : sums[r][c], high[c], second);
+            }
+          }
+        }
+      } else if constexpr (kStream) {
+        for (int i = 0; i < 32; i += 8, w += 128, x += 8) {
+          __builtin_prefetch(w + kAhead);
+          __builtin_prefetch(w + kAhead + 64);
+          dotQuad(sums[0][0], loadBytes(w), loadInt(x));
+          dotQuad(odd, loadBytes(w + 64), loadInt(x + 4));
+        }
+      } else {
+        for (int i = 0; i < 32; i += 4, w += 64, x += 4) {
+          VB values[C];
+          for (int c = 0; c < C; ++c)
+            values[c] = loadBytes(w + c * b.wPanel);
+          for (int r = 0; r < R; ++r) {
+            int32_t quad = loadInt(x + r * a.xStride);
+            for (int c = 0; c < C; ++c)
+              dotQuad(sums[r][c], values[c], quad);
           }
         }
       }
-    } else if constexpr (kStream) {
-      for (int64_t i = 0; i < a.group; i += 8, w += 128, x += 8) {
-        __builtin_prefetch(w + kAhead);
-        __builtin_prefetch(w + kAhead + 64);
-        dotQuad(sums[0][0], loadBytes(w), loadInt(x));
-        dotQuad(odd, loadBytes(w + 64), loadInt(x + 4));
-      }
-    } else {
-      for (int64_t i = 0; i < a.group; i += 4, w += 64, x += 4) {
-        VB values[C];
+      for (int r = 0; r < R; ++r)
         for (int c = 0; c < C; ++c)
-          values[c] = loadBytes(w + c * b.wPanel);
-        for (int r = 0; r < R; ++r) {
-          int32_t quad = loadInt(x + r * a.xStride);
-          for (int c = 0; c < C; ++c)
-            dotQuad(sums[r][c], values[c], quad);
-        }
-      }
+          dotFlush(sums[r][c]);
+      if constexpr (kStream)
+        dotFlush(odd);
     }
     for (int c = 0; c < C; ++c) {
       const uint8_t *panel = b.panel + c * a.panelBytes;

@@ -84,8 +84,7 @@ MLC_SIMD VF loadPart(const float *p, int64_t n) {
   if (n >= kLanes)
     return load(p);
   VF v = {};
-  for (int64_t i = 0; i < n; ++i)
-    v[i] = p[i];
+  __builtin_memcpy(&v, p, size_t(n) * sizeof(float));
   return v;
 #endif
 }
@@ -95,8 +94,7 @@ MLC_SIMD void storePart(float *p, VF v, int64_t n) {
 #else
   if (n >= kLanes)
     return store(p, v);
-  for (int64_t i = 0; i < n; ++i)
-    p[i] = v[i];
+  __builtin_memcpy(p, &v, size_t(n) * sizeof(float));
 #endif
 }
 MLC_SIMD float loadFloat(const uint8_t *p) {
@@ -198,21 +196,6 @@ MLC_SIMD VF loadBf16(const uint8_t *p) {
   typedef uint32_t VU __attribute__((vector_size(64)));
   return (VF)(__builtin_convertvector(v, VU) << 16);
 }
-MLC_SIMD float halfToFloat(uint16_t half) {
-  uint32_t sign = uint32_t(half & 0x8000) << 16, exponent = (half >> 10) & 0x1f, mantissa = half & 0x3ff, bits;
-  if (exponent == 0x1f) {
-    bits = sign | 0x7f800000 | mantissa << 13 | (mantissa ? 0x400000 : 0);
-  } else if (exponent) {
-    bits = sign | (exponent + 112) << 23 | mantissa << 13;
-  } else {
-    float small = float(mantissa) * 0x1p-24f;
-    __builtin_memcpy(&bits, &small, 4);
-    bits |= sign;
-  }
-  float value;
-  __builtin_memcpy(&value, &bits, 4);
-  return value;
-}
 MLC_SIMD VF loadF16(const uint8_t *p) {
 #if MLC_CPU_ISA == 2
   return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
@@ -220,13 +203,14 @@ MLC_SIMD VF loadF16(const uint8_t *p) {
   return join(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
               _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 16))));
 #else
-  VF v;
-  for (int i = 0; i < kLanes; ++i) {
-    uint16_t bits;
-    __builtin_memcpy(&bits, p + 2 * i, 2);
-    v[i] = halfToFloat(bits);
-  }
-  return v;
+  typedef uint16_t V16 __attribute__((vector_size(32)));
+  V16 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  VI bits = __builtin_convertvector(v, VI), rest = bits & 0x7fff, sign = (bits & 0x8000) << 16;
+  // Exponent and mantissa in f32's place are the value times 2^-112, subnormals included; all ones stay infinite or NaN.
+  VI finite = (VI)((VF)(rest << 13) * set1(0x1p112f)), special = (rest << 13) | 0x7f800000;
+  special |= (rest > 0x7c00) & 0x400000;
+  return (VF)(sign | ((rest >= 0x7c00) & special) | (~(rest >= 0x7c00) & finite));
 #endif
 }
 MLC_SIMD VI loadI8(const uint8_t *p) {
@@ -238,7 +222,7 @@ MLC_SIMD VI loadI8(const uint8_t *p) {
 
 // ---- Integer products: 16 columns of 4 unsigned weights each, against 4 signed activations ----
 
-/// Sums over many quads; `Nibble`: no weight is above 15.
+/// Sums over many quads; `Nibble`: no weight is above 15, and at most 8 quads lie between two dotFlush.
 #if MLC_CPU_ISA == 2
 template <bool Nibble> struct DotSum {
   VI sum;
@@ -247,11 +231,13 @@ template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
 template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
   s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, _mm512_set1_epi32(x));
 }
+template <bool Nibble> MLC_SIMD void dotFlush(DotSum<Nibble> &) {}
 template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
 #elif MLC_CPU_ISA == 1
 template <bool Nibble> struct DotSum;
+// Nibbles: 8 products of 2 * 15 * 128 fit 16 bits before they are widened.
 template <> struct DotSum<true> {
-  __m256i part[2];
+  __m256i part[4]; // 32-bit sums, then 16-bit sums.
 };
 // 16-bit products of the full range would saturate, so int8 widens first and keeps two sums for a column.
 template <> struct DotSum<false> {
@@ -269,10 +255,16 @@ MLC_SIMD __m256i byteHalf(VB w, int half) {
   return h[half];
 }
 MLC_SIMD void dotQuad(DotSum<true> &s, VB w, int32_t x) {
-  __m256i xb = _mm256_set1_epi32(x), one = _mm256_set1_epi16(1);
   for (int i = 0; i < 2; ++i)
-    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(_mm256_maddubs_epi16(byteHalf(w, i), xb), one));
+    s.part[2 + i] = _mm256_add_epi16(s.part[2 + i], _mm256_maddubs_epi16(byteHalf(w, i), _mm256_set1_epi32(x)));
 }
+MLC_SIMD void dotFlush(DotSum<true> &s) {
+  for (int i = 0; i < 2; ++i) {
+    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(s.part[2 + i], _mm256_set1_epi16(1)));
+    s.part[2 + i] = _mm256_setzero_si256();
+  }
+}
+MLC_SIMD void dotFlush(DotSum<false> &) {}
 MLC_SIMD void dotQuad(DotSum<false> &s, VB w, int32_t x) {
   __m256i xw = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
   for (int i = 0; i < 4; ++i) {
@@ -293,10 +285,30 @@ template <bool Nibble> struct DotSum {
 };
 template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
 template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
+  typedef uint16_t VU16 __attribute__((vector_size(64)));
+  typedef int16_t VI16 __attribute__((vector_size(64)));
+  // Bytes 0 and 2 of each quad, and 1 and 3, as 16-bit lanes; a product of 255 and -128 fits them.
+  VI16 even = (VI16)((VU16)w & 255), odd = (VI16)((VU16)w >> 8);
   int32_t x0 = int8_t(x), x1 = int8_t(x >> 8), x2 = int8_t(x >> 16), x3 = int8_t(x >> 24);
-  for (int i = 0; i < kLanes; ++i)
-    s.sum[i] += w[4 * i] * x0 + w[4 * i + 1] * x1 + w[4 * i + 2] * x2 + w[4 * i + 3] * x3;
+  VI xEven = set1(int32_t((uint32_t(x2) << 16) | (x0 & 0xffff)));
+  VI xOdd = set1(int32_t((uint32_t(x3) << 16) | (x1 & 0xffff)));
+#if defined(__x86_64__)
+  __m128i e[4], o[4], total[4];
+  __builtin_memcpy(e, &even, sizeof e);
+  __builtin_memcpy(o, &odd, sizeof o);
+  __builtin_memcpy(total, &s.sum, sizeof total);
+  for (int i = 0; i < 4; ++i) {
+    __m128i products = _mm_add_epi32(_mm_madd_epi16(e[i], _mm_set1_epi32(xEven[0])),
+                                     _mm_madd_epi16(o[i], _mm_set1_epi32(xOdd[0])));
+    total[i] = _mm_add_epi32(total[i], products);
+  }
+  __builtin_memcpy(&s.sum, total, sizeof total);
+#else
+  VI evens = (VI)(even * (VI16)xEven), odds = (VI)(odd * (VI16)xOdd);
+  s.sum += (evens << 16 >> 16) + (evens >> 16) + (odds << 16 >> 16) + (odds >> 16);
+#endif
 }
+template <bool Nibble> MLC_SIMD void dotFlush(DotSum<Nibble> &) {}
 template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
 #endif
 

@@ -5,6 +5,7 @@
 //
 // Packing: layouts, round trips, the error of the quantizers, independence of the row blocks; the ISA forms' dispatch.
 //
+#include "runtime/core/BlockFormats.h"
 #include "targets/cpu/tests/TestSupport.h"
 
 #include <cmath>
@@ -123,6 +124,39 @@ TEST(Pack, RowBlocksGiveTheSameBytes) {
       ASSERT_TRUE(packRows(desc, row, end, rows.data() + row * 70, parts.data() + packedOffset(desc, row)));
     }
     EXPECT_EQ(whole, parts);
+  }
+}
+
+// 64 blocks of bytes from a linear congruence; the digests (FNV-1a of the f32 values' bytes) are of the values that the
+// gguf package's own dequantize() gives.
+TEST(Pack, BlocksAreExact) {
+  struct {
+    WeightFormat format;
+    std::vector<size_t> scales;
+    uint64_t digest;
+  } cases[] = {{WeightFormat::block_q4_0, {0}, 0x98b1ca09288ca6a4},       {WeightFormat::block_q4_1, {0, 2}, 0xd06a015fe7f8f23f},
+               {WeightFormat::block_q5_0, {0}, 0xbd4212d5602c0289},       {WeightFormat::block_q5_1, {0, 2}, 0xf37efe7256f2e424},
+               {WeightFormat::block_q8_0, {0}, 0xca9de5cc0f6d0102},       {WeightFormat::block_q2_k, {80, 82}, 0x4446f625df6b160b},
+               {WeightFormat::block_q3_k, {108}, 0xfd5c04894bb09b22},     {WeightFormat::block_q4_k, {0, 2}, 0xfa8264eab1612c8d},
+               {WeightFormat::block_q5_k, {0, 2}, 0x34e497f7d7a24c1e},    {WeightFormat::block_q6_k, {208}, 0x5f0cd003c779945a}};
+  for (auto &c : cases) {
+    size_t blockSize = blockBytes(c.format);
+    std::vector<uint8_t> bytes(64 * blockSize);
+    uint32_t state = 12345 + uint32_t(c.format);
+    for (uint8_t &byte : bytes) {
+      state = state * 1664525u + 1013904223u;
+      byte = uint8_t(state >> 24);
+    }
+    for (size_t block = 0; block < 64; ++block)
+      for (size_t at : c.scales)
+        bytes[block * blockSize + at + 1] &= 0xbf; // Finite scales.
+    std::vector<float> values(64 * blockElements(c.format));
+    dequantizeBlocks(c.format, bytes.data(), 64, values.data());
+    uint64_t digest = 14695981039346656037ull;
+    for (float value : values)
+      for (int i = 0; i < 4; ++i)
+        digest = (digest ^ (std::bit_cast<uint32_t>(value) >> (8 * i) & 255)) * 1099511628211ull;
+    EXPECT_EQ(digest, c.digest) << fb::EnumNameWeightFormat(c.format);
   }
 }
 

@@ -164,7 +164,8 @@ TEST(TokenizerJson, RefusesByName) {
       {"dropout is not supported", [](json &j) { j["model"]["dropout"] = 0.1; }},
       {"end_of_word_suffix is not supported", [](json &j) { j["model"]["end_of_word_suffix"] = "</w>"; }},
       {"the member \"novelty\" is not supported", [](json &j) { j["model"]["novelty"] = 1; }},
-      {"normalizer \"BertNormalizer\" is not supported", [](json &j) { j["normalizer"] = {{"type", "BertNormalizer"}}; }},
+      {"normalizer \"BertNormalizer\" is not supported",
+       [](json &j) { j["normalizer"] = {{"type", "BertNormalizer"}}; }},
       {"pre_tokenizer \"UnicodeScripts\" is not supported",
        [](json &j) { j["pre_tokenizer"]["pretokenizers"].push_back({{"type", "UnicodeScripts"}}); }},
       {"decoder \"CTC\" is not supported", [](json &j) { j["decoder"] = {{"type", "CTC"}}; }},
@@ -172,11 +173,13 @@ TEST(TokenizerJson, RefusesByName) {
       {"post_processor \"Novel\" is not supported", [](json &j) { j["post_processor"] = {{"type", "Novel"}}; }},
       {"names a token that is not in vocab", [](json &j) { j["model"]["merges"].push_back("zzzz qqqq"); }},
       {"two tokens have id 5", [](json &j) { j["model"]["vocab"]["fresh"] = 5; }},
-      {"is beyond 2^26", [](json &j) { j["model"]["vocab"]["fresh"] = uint64_t(1) << 60; }},
+      {"is far beyond the number of tokens", [](json &j) { j["model"]["vocab"]["fresh"] = uint64_t(1) << 60; }},
       {"the id of \"fresh\" is not a number", [](json &j) { j["model"]["vocab"]["fresh"] = -1; }},
-      {"lookahead of more than one", [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a(?!bc)"; }},
-      {"behavior \"Sideways\" is not supported", [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; }},
-      {"added_tokens: an entry without", [](json &j) { j["added_tokens"][0].erase("content"); }},
+      {"lookahead of more than one",
+       [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a(?!bc)"; }},
+      {"behavior \"Sideways\" is not supported",
+       [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; }},
+      {"added_tokens: an entry without a content", [](json &j) { j["added_tokens"][0].erase("content"); }},
       {"has no ids", [](json &j) { j["post_processor"]["processors"][1]["special_tokens"] = json::object(); }},
       {"vocab is not an object", [](json &j) { j["model"]["vocab"] = 3; }},
       {"no \"model\"", [](json &j) { j.erase("model"); }}};
@@ -222,7 +225,17 @@ TEST(SentencePiece, RefusesDamage) {
 GgufTokenizerFields tinyGguf() {
   GgufTokenizerFields fields;
   fields.model = "llama";
-  fields.tokens = {"<unk>", "<s>", "</s>", "<0x41>", "\xe2\x96\x81", "a", "b", "ab", "\xe2\x96\x81" "ab", "<turn>"};
+  fields.tokens = {"<unk>",
+                   "<s>",
+                   "</s>",
+                   "<0x41>",
+                   "\xe2\x96\x81",
+                   "a",
+                   "b",
+                   "ab",
+                   "\xe2\x96\x81"
+                   "ab",
+                   "<turn>"};
   fields.types = {2, 3, 3, 6, 1, 1, 1, 1, 1, 4};
   fields.scores = {0, 0, 0, 0, -3, -4, -5, -1, -2, 0};
   return fields;
