@@ -12,7 +12,7 @@ namespace mlc::cli {
 
 int compileCommand(int argc, char **argv);
 int interpretCommand(int argc, char **argv);
-/// mlc tokenize SRC_OR_ARTIFACT: compiles the tokenizer of a source first.
+/// mlc tokenize SRC_OR_ARTIFACT: the runtime's command, with the tokenizers of checkpoints.
 int tokenizeSourceCommand(int argc, char **argv);
 
 } // namespace mlc::cli

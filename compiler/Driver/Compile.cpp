@@ -58,7 +58,8 @@ llvm::Error mlc::applyDims(ModuleOp module, const CompileOptions &options) {
   for (StringRef entry : entries) {
     auto [name, bound] = entry.split("<=");
     int64_t value = 0;
-    auto extent = SymbolTable::lookupNearestSymbolFrom<graph::ExtentOp>(module, StringAttr::get(module.getContext(), name));
+    auto extent =
+        SymbolTable::lookupNearestSymbolFrom<graph::ExtentOp>(module, StringAttr::get(module.getContext(), name));
     if (bound.getAsInteger(10, value) || value < 1)
       return llvm::createStringError("%s: --dim %s: write NAME<=MAX", options.source.path.c_str(), entry.str().c_str());
     if (!extent)
@@ -108,8 +109,9 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
   if (!writer)
     return toError(writer.error());
   ProgressBar progress("writing " + options.output);
-  writer->setProgress([](void *bar, uint64_t done, uint64_t total) { static_cast<ProgressBar *>(bar)->update(done, total); },
-                      &progress);
+  writer->setProgress(
+      [](void *bar, uint64_t done, uint64_t total) { static_cast<ProgressBar *>(bar)->update(done, total); },
+      &progress);
   if (Status begun = writer->begin(std::move(*metadata)); !begun)
     return toError(begun.error());
   unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();

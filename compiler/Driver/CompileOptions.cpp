@@ -48,8 +48,8 @@ Parsed checkTriple(const Raw &raw, CompileOptions &options) {
   }
   bool x86 = options.isaFamily == "x86-64";
   if (!raw.cpu) {
-    options.pipeline.cpus = x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"}
-                       : std::vector<std::string>{"armv8-a"};
+    options.pipeline.cpus =
+        x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"} : std::vector<std::string>{"armv8-a"};
     return {};
   }
   llvm::SmallVector<llvm::StringRef> names;
@@ -106,8 +106,9 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"checkpoint-every", nullptr, "", OptionKind::unavailable, nullptr},
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
-  const Command command{argv[0], "SRC", "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact.",
-                        table, "mlc compile models/shakespeare -o shakespeare.mlca --quant int4"};
+  const Command command{argv[0], "SRC",
+                        "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact.", table,
+                        "mlc compile models/shakespeare -o shakespeare.mlca --quant int4"};
   const char *source = nullptr;
   if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
     return parsed;

@@ -17,9 +17,9 @@ struct CompileOptions {
   SourceOptions source;
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
-  std::string isaFamily;           // x86-64 or aarch64
-  std::string math, kv;            // Empty: by what the weights are.
-  std::string dims;                // --dim
+  std::string isaFamily; // x86-64 or aarch64
+  std::string math, kv;  // Empty: by what the weights are.
+  std::string dims;      // --dim
   bool strict = false;
   unsigned threads = 0;
 };

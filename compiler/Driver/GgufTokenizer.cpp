@@ -18,18 +18,18 @@ public:
   template <typename Read, typename Set> void read(const char *key, Read method, Set set) {
     auto value = (metadata.*method)(std::string("tokenizer.") + key);
     if (!value)
-      problem = llvm::joinErrors(std::move(problem), value.takeError());
+      fail(value.takeError());
     else if (*value)
       set(**value);
   }
   void id(const char *key, std::optional<uint32_t> &out) {
     read(key, &gguf::Metadata::integer, [&](int64_t value) {
+      // Converters write 2^32 - 1 for none.
       if (value >= 0 && value <= INT32_MAX)
         out = uint32_t(value);
-      else
-        problem = llvm::joinErrors(std::move(problem),
-                                   llvm::createStringError("%s: tokenizer.%s is %lld, no token id",
-                                                           metadata.file().str().c_str(), key, (long long)value));
+      else if (value != UINT32_MAX)
+        fail(llvm::createStringError("%s: tokenizer.%s is %lld, no token id", metadata.file().str().c_str(), key,
+                                     (long long)value));
     });
   }
   void flag(const char *key, std::optional<bool> &out) {
@@ -39,13 +39,19 @@ public:
     read(key, &gguf::Metadata::string, [&](llvm::StringRef value) { out = value.str(); });
   }
   void texts(const char *key, std::vector<std::string_view> &out) {
-    read(key, &gguf::Metadata::strings, [&](const std::vector<llvm::StringRef> &values) {
-      out.assign(values.begin(), values.end());
-    });
+    read(key, &gguf::Metadata::strings,
+         [&](const std::vector<llvm::StringRef> &values) { out.assign(values.begin(), values.end()); });
   }
   llvm::Error take() { return std::move(problem); }
 
 private:
+  /// The first problem is the one line that is said.
+  void fail(llvm::Error error) {
+    if (problem)
+      llvm::consumeError(std::move(error));
+    else
+      problem = std::move(error);
+  }
   const gguf::Metadata &metadata;
   llvm::Error problem = llvm::Error::success();
 };
@@ -59,8 +65,7 @@ llvm::Expected<std::optional<GgufTokenizerFields>> mlc::ggufTokenizerFields(cons
   keys.text("ggml.pre", fields.pre);
   keys.texts("ggml.tokens", fields.tokens);
   keys.texts("ggml.merges", fields.merges);
-  keys.read("ggml.scores", &gguf::Metadata::floats,
-            [&](const std::vector<float> &values) { fields.scores = values; });
+  keys.read("ggml.scores", &gguf::Metadata::floats, [&](const std::vector<float> &values) { fields.scores = values; });
   keys.read("ggml.token_type", &gguf::Metadata::integers,
             [&](const std::vector<int64_t> &values) { fields.types.assign(values.begin(), values.end()); });
   keys.id("ggml.bos_token_id", fields.bos);

@@ -204,8 +204,8 @@ llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOp
 
   std::optional<Tokenizer> tokenizer;
   if (!source->tokenizer.empty()) {
-    auto created = Tokenizer::create(*flatbuffers::GetRoot<fb::Tokenizer>(source->tokenizer.data()),
-                                     (*model)->vocabulary());
+    auto created =
+        Tokenizer::create(*flatbuffers::GetRoot<fb::Tokenizer>(source->tokenizer.data()), (*model)->vocabulary());
     if (!created)
       return toError(file, created.error());
     tokenizer = std::move(*created);
@@ -252,10 +252,11 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"sequences", "N", "most live sequences", OptionKind::text, &arguments.sequences},
       {"tap", nullptr, nullptr, OptionKind::unavailable, nullptr},
   };
-  const Command command{argv[0], "SRC",
-                        "Runs a checkpoint (GGUF file, Hugging Face directory, graph text) by the reference interpreter:\n"
-                        "slow, and the oracle of every artifact.",
-                        table, "models/shakespeare --prompt \"ROMEO:\" --max-tokens 20"};
+  const Command command{
+      argv[0], "SRC",
+      "Runs a checkpoint (GGUF file, Hugging Face directory, graph text) by the reference interpreter:\n"
+      "slow, and the oracle of every artifact.",
+      table, "models/shakespeare --prompt \"ROMEO:\" --max-tokens 20"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

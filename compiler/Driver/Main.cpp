@@ -27,7 +27,7 @@ constexpr Entry kCommands[] = {
     {"bench", "measure an artifact's speed", mlc::cli::benchCommand},
     {"inspect", "what is inside an artifact", mlc::cli::inspectCommand},
     {"verify", "check an artifact's digests and structure", mlc::cli::verifyCommand},
-    {"tokenize", "text to ids and back", mlc::cli::tokenizeCommand},
+    {"tokenize", "text to ids and back", mlc::cli::tokenizeSourceCommand},
     {"perplexity", "an artifact's loss on a text", mlc::cli::perplexityCommand},
 };
 constexpr const char *kLater[] = {"serve", "voice", "compress", "train", "eval"};

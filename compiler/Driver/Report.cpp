@@ -21,7 +21,8 @@ static std::string slowReason(exec::KernelOp kernel) {
   if (weight.getFormat() >= exec::WeightFormat::block_q4_0)
     return format + " rows are dequantized to f32 tiles; --quant int4 or int8 runs integer products";
   auto quantized = kernel.getFields().getAs<BoolAttr>("quantized_input");
-  bool panels = weight.getFormat() == exec::WeightFormat::panel_int8 || weight.getFormat() == exec::WeightFormat::panel_int4;
+  bool panels =
+      weight.getFormat() == exec::WeightFormat::panel_int8 || weight.getFormat() == exec::WeightFormat::panel_int4;
   if (panels && quantized && !quantized.getValue())
     return format + " rows are dequantized for f32 activations; --math fast runs integer products";
   return "";
@@ -42,9 +43,7 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
     }
     ops.push_back(std::move(entry));
   });
-  module.walk([&](exec::CallCodeOp call) {
-    ops.push_back(llvm::json::Object{{"code", call.getCode()}});
-  });
+  module.walk([&](exec::CallCodeOp call) { ops.push_back(llvm::json::Object{{"code", call.getCode()}}); });
   int64_t arena = 0;
   for (auto model : module.getOps<exec::ModelOp>())
     arena = model.getArenaSize().value_or(0);

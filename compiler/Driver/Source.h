@@ -39,7 +39,8 @@ llvm::Expected<Source> openSource(const SourceOptions &options, mlir::MLIRContex
 /// empty when it has none.
 llvm::Expected<std::vector<uint8_t>> readTokenizer(llvm::StringRef path, uint64_t vocabulary = 0);
 
-/// Keeps the first diagnostic of a context as one line, in front of which stands `file`, unless it has a line of its own.
+/// Keeps the first diagnostic of a context as one line, in front of which stands `file`, unless it has a line of its
+/// own.
 class DiagnosticLine {
 public:
   DiagnosticLine(mlir::MLIRContext &context, std::string file);

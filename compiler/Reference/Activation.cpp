@@ -20,8 +20,8 @@ template <typename T> static T activate(graph::Activation function, T x) {
   case Activation::silu:
     return x / (T(1) + std::exp(-x));
   case Activation::gelu_tanh:
-    return T(0.5) * x * (T(1) + std::tanh(T(std::numbers::sqrt2 / std::sqrt(std::numbers::pi)) *
-                                          (x + T(0.044715) * x * x * x)));
+    return T(0.5) * x *
+           (T(1) + std::tanh(T(std::numbers::sqrt2 / std::sqrt(std::numbers::pi)) * (x + T(0.044715) * x * x * x)));
   case Activation::gelu_erf:
     return T(0.5) * x * (T(1) + std::erf(x / T(std::numbers::sqrt2)));
   case Activation::relu:

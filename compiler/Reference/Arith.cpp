@@ -21,8 +21,7 @@ namespace mlc::reference {
 template <typename T, T (*function)(T, T)> static llvm::Error binaryFloat(Operation *op, Frame<T> &frame) {
   const Floats<T> &a = frame.floats(op->getOperand(0)), &b = frame.floats(op->getOperand(1));
   Type type = resultElement(op);
-  return mapElements<T>(op, frame,
-                        [&](size_t i) { return roundTo(type, function(elementAt(a, i), elementAt(b, i))); });
+  return mapElements<T>(op, frame, [&](size_t i) { return roundTo(type, function(elementAt(a, i), elementAt(b, i))); });
 }
 
 template <typename T> static T addFloats(T a, T b) { return a + b; }
@@ -90,9 +89,8 @@ static bool compareFloats(arith::CmpFPredicate predicate, double a, double b) {
 }
 template <typename T> static llvm::Error evaluateCmpF(arith::CmpFOp op, Frame<T> &frame) {
   const Floats<T> &a = frame.floats(op.getLhs()), &b = frame.floats(op.getRhs());
-  return mapElements<int64_t>(op, frame, [&](size_t i) {
-    return int64_t(compareFloats(op.getPredicate(), elementAt(a, i), elementAt(b, i)));
-  });
+  return mapElements<int64_t>(
+      op, frame, [&](size_t i) { return int64_t(compareFloats(op.getPredicate(), elementAt(a, i), elementAt(b, i))); });
 }
 
 //===--- Integers ---===//
@@ -227,9 +225,8 @@ template <typename T> static llvm::Error evaluateCmpI(arith::CmpIOp op, Frame<T>
 template <typename T> static llvm::Error convertSigned(Operation *op, Frame<T> &frame) {
   const Integers &input = frame.integers(op->getOperand(0));
   Type type = resultElement(op), from = getElementTypeOrSelf(op->getOperand(0).getType());
-  return mapElements<int64_t>(op, frame, [&](size_t i) {
-    return wrap(type, bitsOf(from) == 1 ? -input.data[i] : input.data[i]);
-  });
+  return mapElements<int64_t>(op, frame,
+                              [&](size_t i) { return wrap(type, bitsOf(from) == 1 ? -input.data[i] : input.data[i]); });
 }
 template <typename T> static llvm::Error convertUnsigned(Operation *op, Frame<T> &frame) {
   const Integers &input = frame.integers(op->getOperand(0));
@@ -239,9 +236,8 @@ template <typename T> static llvm::Error convertUnsigned(Operation *op, Frame<T>
 template <typename T> static llvm::Error evaluateSIToFP(arith::SIToFPOp op, Frame<T> &frame) {
   const Integers &input = frame.integers(op.getIn());
   Type type = resultElement(op), from = getElementTypeOrSelf(op.getIn().getType());
-  return mapElements<T>(op, frame, [&](size_t i) {
-    return roundTo(type, T(bitsOf(from) == 1 ? -input.data[i] : input.data[i]));
-  });
+  return mapElements<T>(op, frame,
+                        [&](size_t i) { return roundTo(type, T(bitsOf(from) == 1 ? -input.data[i] : input.data[i])); });
 }
 template <typename T> static llvm::Error evaluateUIToFP(arith::UIToFPOp op, Frame<T> &frame) {
   const Integers &input = frame.integers(op.getIn());
@@ -308,8 +304,7 @@ template <typename T> static llvm::Error evaluateSelect(arith::SelectOp op, Fram
   }
   auto choose = [&](const auto &a, const auto &b) {
     using E = std::decay_t<decltype(a.data.front())>;
-    return mapElements<E>(op, frame,
-                          [&](size_t i) { return condition.data[i] ? elementAt(a, i) : elementAt(b, i); });
+    return mapElements<E>(op, frame, [&](size_t i) { return condition.data[i] ? elementAt(a, i) : elementAt(b, i); });
   };
   if (frame.isFloat(op.getTrueValue()))
     return choose(frame.floats(op.getTrueValue()), frame.floats(op.getFalseValue()));

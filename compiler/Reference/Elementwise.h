@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Elementwise evaluation of generic ops. Operands have one shape, or are scalars: in the body of a structured op a value
-// stands for its whole iteration space, while its constants stay scalars.
+// Elementwise evaluation of generic ops. Operands have one shape, or are scalars: in the body of a structured op a
+// value stands for its whole iteration space, while its constants stay scalars.
 //
 #pragma once
 

@@ -28,9 +28,7 @@ public:
   const QuantizedRows &quantized(mlir::Value value) const { return std::get<QuantizedRows>(*ref(value)); }
   const Batch &batch(mlir::Value value) const { return std::get<Batch>(*ref(value)); }
   bool isFloat(mlir::Value value) const { return std::holds_alternative<Floats<T>>(*ref(value)); }
-  const Shape &shape(mlir::Value value) const {
-    return isFloat(value) ? floats(value).shape : integers(value).shape;
-  }
+  const Shape &shape(mlir::Value value) const { return isFloat(value) ? floats(value).shape : integers(value).shape; }
   /// A scalar operand.
   int64_t integer(mlir::Value value) const { return integers(value).data.front(); }
 

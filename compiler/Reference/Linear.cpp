@@ -29,8 +29,7 @@ template <typename T> static llvm::Error evaluateEmbedding(graph::EmbeddingOp op
   auto result = Floats<T>::filled(shape);
   for (auto [t, id] : llvm::enumerate(ids.data)) {
     if (id < 0 || id >= vocabulary)
-      return failAt(op, "token " + Twine(id) + " lies outside the " + Twine(vocabulary) + " rows of " +
-                            op.getWeight());
+      return failAt(op, "token " + Twine(id) + " lies outside the " + Twine(vocabulary) + " rows of " + op.getWeight());
     for (int64_t i = 0; i < columns; ++i)
       result.row(t)[i] = scale * T((*table)[id * columns + i]);
   }
@@ -79,7 +78,8 @@ template <typename T> static llvm::Error evaluateQuantizeRows(graph::QuantizeRow
 
 /// y[:, offset + n] = sum over k of x[:, k] w[n, k].
 template <typename T>
-static void multiply(const Floats<T> &input, ArrayRef<float> weight, int64_t outputs, int64_t offset, Floats<T> &result) {
+static void multiply(const Floats<T> &input, ArrayRef<float> weight, int64_t outputs, int64_t offset,
+                     Floats<T> &result) {
   int64_t columns = input.columns();
   // Four rows at a time share a pass over a weight row; each keeps its own sum in the order of k.
   for (int64_t n = 0; n < outputs; ++n) {

@@ -23,18 +23,16 @@ template <typename T, T (*function)(T)> static llvm::Error unaryFloat(Operation 
 template <typename T> static llvm::Error evaluatePowF(Operation *op, Frame<T> &frame) {
   const Floats<T> &base = frame.floats(op->getOperand(0)), &exponent = frame.floats(op->getOperand(1));
   Type type = resultElement(op);
-  return mapElements<T>(op, frame, [&](size_t i) {
-    return roundTo(type, T(std::pow(elementAt(base, i), elementAt(exponent, i))));
-  });
+  return mapElements<T>(
+      op, frame, [&](size_t i) { return roundTo(type, T(std::pow(elementAt(base, i), elementAt(exponent, i)))); });
 }
 
 template <typename T> static llvm::Error evaluateFma(Operation *op, Frame<T> &frame) {
   const Floats<T> &a = frame.floats(op->getOperand(0)), &b = frame.floats(op->getOperand(1));
   const Floats<T> &c = frame.floats(op->getOperand(2));
   Type type = resultElement(op);
-  return mapElements<T>(op, frame, [&](size_t i) {
-    return roundTo(type, std::fma(elementAt(a, i), elementAt(b, i), elementAt(c, i)));
-  });
+  return mapElements<T>(
+      op, frame, [&](size_t i) { return roundTo(type, std::fma(elementAt(a, i), elementAt(b, i), elementAt(c, i))); });
 }
 
 template <typename T> static T reciprocalRoot(T x) { return T(1) / std::sqrt(x); }

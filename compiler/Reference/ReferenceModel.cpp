@@ -48,8 +48,8 @@ bool isStep(FunctionType type, int64_t vocabulary) {
 
 ReferenceModel::~ReferenceModel() = default;
 
-llvm::Expected<std::unique_ptr<ReferenceModel>>
-ReferenceModel::create(ModuleOp module, WeightSource &source, bool f64, const Limits &limits) {
+llvm::Expected<std::unique_ptr<ReferenceModel>> ReferenceModel::create(ModuleOp module, WeightSource &source, bool f64,
+                                                                       const Limits &limits) {
   auto models = module.getOps<graph::ModelOp>();
   auto step = module.lookupSymbol<func::FuncOp>("step");
   if (models.empty())
@@ -98,8 +98,8 @@ llvm::Expected<std::vector<float>> ReferenceModel::step(ArrayRef<StepTokens> seg
     bool again = llvm::any_of(batch.segments, [&](const Segment &each) { return each.sequence == segment.sequence; });
     if (found == sequences.end() || again || segment.tokens.empty())
       return llvm::createStringError("a step needs live sequences, each once, with at least one token");
-    batch.segments.push_back({segment.sequence, found->second.length, int64_t(segment.tokens.size()),
-                              found->second.promptLength});
+    batch.segments.push_back(
+        {segment.sequence, found->second.length, int64_t(segment.tokens.size()), found->second.promptLength});
     tokens.data.insert(tokens.data.end(), segment.tokens.begin(), segment.tokens.end());
   }
   for (int32_t row : rows) {

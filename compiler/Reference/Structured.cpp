@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Structured ops (linalg.generic, fill and the named ones). The body is evaluated for the whole parallel iteration space
-// at once, its scalars standing for tensors of that shape; reductions step through their points in row-major order.
+// Structured ops (linalg.generic, fill and the named ones). The body is evaluated for the whole parallel iteration
+// space at once, its scalars standing for tensors of that shape; reductions step through their points in row-major
+// order.
 //
 #include "compiler/Reference/Frame.h"
 

@@ -41,8 +41,7 @@ static fb::WeightDesc descriptorOf(graph::WeightOp weight, int64_t rows) {
 }
 
 /// Visits rows of the packed weight: `visit(row, values, scales)` with scales[group].
-template <typename Visit>
-static llvm::Error packAndVisit(WeightSource &source, graph::WeightOp weight, Visit &&visit) {
+template <typename Visit> static llvm::Error packAndVisit(WeightSource &source, graph::WeightOp weight, Visit &&visit) {
   llvm::Expected<std::vector<float>> values = loadWhole(source, weight);
   if (!values)
     return values.takeError();

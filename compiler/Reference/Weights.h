@@ -36,8 +36,8 @@ public:
 /// A matrix with `quant`, taken apart from the packed bytes that the artifact holds.
 struct QuantizedWeight {
   int64_t rows = 0, columns = 0, group = 0, groups = 0;
-  std::vector<int16_t> codes;    // [rows, columns], the zero point already subtracted.
-  std::vector<float> scales;     // [rows, groups].
+  std::vector<int16_t> codes; // [rows, columns], the zero point already subtracted.
+  std::vector<float> scales;  // [rows, groups].
 };
 
 /// Loads each weight once and keeps it.

@@ -24,9 +24,9 @@ struct FuseGate : impl::FuseGateBase<FuseGate> {
         if (!activation || !gate.hasOneUse() || up == gate)
           continue;
         OpBuilder builder(multiply);
-        auto gated = builder.create<GatedActivationOp>(
-            builder.getFusedLoc({activation.getLoc(), multiply.getLoc()}), multiply.getType(), activation.getInput(), up,
-            activation.getFunctionAttr());
+        auto gated = builder.create<GatedActivationOp>(builder.getFusedLoc({activation.getLoc(), multiply.getLoc()}),
+                                                       multiply.getType(), activation.getInput(), up,
+                                                       activation.getFunctionAttr());
         if (Attribute tap = multiply->getAttr(kTapAttr))
           gated->setAttr(kTapAttr, tap);
         swallowTaps(activation, gated);

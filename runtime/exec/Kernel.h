@@ -57,11 +57,11 @@ struct TensorView {
 
 /// One sequence's share of a step: tokens [firstRow, firstRow + length) stand at positions firstPosition, ... .
 struct BatchSegment {
-  uint32_t sequence;      // The session's id of the sequence.
-  int32_t firstRow;       // Row of its first token in the step.
-  int32_t length;         // Tokens of this step; >= 1.
-  int64_t firstPosition;  // Position of its first token in the sequence.
-  int64_t formLength;     // Length of the complete prompt, which fixes a RoPE form that depends on length.
+  uint32_t sequence;     // The session's id of the sequence.
+  int32_t firstRow;      // Row of its first token in the step.
+  int32_t length;        // Tokens of this step; >= 1.
+  int64_t firstPosition; // Position of its first token in the sequence.
+  int64_t formLength;    // Length of the complete prompt, which fixes a RoPE form that depends on length.
 };
 
 /// The ragged batch of a step. Segments lie in row order without gaps.

@@ -9,13 +9,27 @@
 //
 #pragma once
 
+#include "runtime/core/Result.h"
+
+namespace mlc::fb {
+struct Tokenizer;
+}
+
 namespace mlc::cli {
+
+/// How `mlc tokenize` reads the tokenizer of a checkpoint; null where it has none. The tables live as long as
+/// `context`.
+struct TokenizerSource {
+  void *context;
+  Result<const fb::Tokenizer *> (*read)(void *context, const char *file);
+};
 
 int runCommand(int argc, char **argv);
 int benchCommand(int argc, char **argv);
 int inspectCommand(int argc, char **argv);
 int verifyCommand(int argc, char **argv);
-int tokenizeCommand(int argc, char **argv);
+/// `source`, where given, reads checkpoints, too.
+int tokenizeCommand(int argc, char **argv, const TokenizerSource *source = nullptr);
 int perplexityCommand(int argc, char **argv);
 
 /// `mlc-run OUT.mlca ...`: runCommand, or what --bench, --verify and --inspect ask for.

@@ -43,8 +43,9 @@ struct GenerationArguments {
       {"seed", "N", "of the sampling (default 0)", OptionKind::count, &(ARGUMENTS).sampling.seed},                     \
       {"logits", "F.npy", "write the logits of every position, [n, vocab] f32", OptionKind::text,                      \
        &(ARGUMENTS).logits},                                                                                           \
-      {"ignore-eos", nullptr, "go on past end tokens", OptionKind::flag, &(ARGUMENTS).ignoreEnd},                      \
-      {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &(ARGUMENTS).json}
+      {"ignore-eos", nullptr, "go on past end tokens", OptionKind::flag, &(ARGUMENTS).ignoreEnd}, {                    \
+    "json", nullptr, "one JSON object on stdout", OptionKind::flag, &(ARGUMENTS).json                                  \
+  }
 
 /// Where the tokens go: text or ids on stdout, or both kept for --json; logits into the file.
 class GenerationOutput {

@@ -33,13 +33,13 @@ Status printIds(const TokenizeArguments &arguments, std::span<const int32_t> ids
   return json.finish();
 }
 
-Status decodeIds(const Model &model, const TokenizeArguments &arguments) {
+Status decodeIds(const char *name, const Tokenizer *tokenizer, const TokenizeArguments &arguments) {
   Buffer<int32_t> ids;
   MLC_TRY(parseTokens(arguments.decode, ids));
-  if (!model.tokenizer())
-    return Error(ErrorCode::Unsupported, "%s: the artifact has no tokenizer", model.name());
+  if (!tokenizer)
+    return Error(ErrorCode::Unsupported, "%s: has no tokenizer", name);
   // Special tokens are part of what was asked for.
-  Decoder decoder(*model.tokenizer(), {/*skipSpecial=*/false});
+  Decoder decoder(*tokenizer, {/*skipSpecial=*/false});
   Buffer<char> text;
   TextSink sink{[](void *context, std::string_view piece) {
                   (void)static_cast<Buffer<char> *>(context)->append(piece.data(), piece.size());
@@ -47,7 +47,7 @@ Status decodeIds(const Model &model, const TokenizeArguments &arguments) {
                 &text};
   for (int32_t id : ids.span())
     if (Status fed = decoder.feed(uint32_t(id), sink); !fed)
-      return inFile(model.name(), fed.error());
+      return inFile(name, fed.error());
   decoder.flush(sink);
   if (!arguments.json) {
     fwrite(text.view().data(), 1, text.size(), stdout);
@@ -61,22 +61,35 @@ Status decodeIds(const Model &model, const TokenizeArguments &arguments) {
   return json.finish();
 }
 
-Status tokenize(const char *file, const TokenizeArguments &arguments) {
-  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
+Status tokenizeWith(const char *name, const Tokenizer *tokenizer, const TokenizeArguments &arguments) {
   if (arguments.decode)
-    return decodeIds(*model, arguments);
+    return decodeIds(name, tokenizer, arguments);
   Buffer<char> content;
   if (arguments.file)
     MLC_TRY(readAll(arguments.file, kMaxTextBytes, content));
   Buffer<int32_t> ids;
-  MLC_TRY(encodeText(model->name(), model->tokenizer(), arguments.file ? content.view() : arguments.text,
-                     !arguments.noSpecial, arguments.file ? arguments.file : "--text", ids));
+  MLC_TRY(encodeText(name, tokenizer, arguments.file ? content.view() : arguments.text, !arguments.noSpecial,
+                     arguments.file ? arguments.file : "--text", ids));
   return printIds(arguments, ids.span());
+}
+
+Status tokenize(const char *file, const TokenizeArguments &arguments, const TokenizerSource *source) {
+  if (source && !refuseCheckpoint(file)) {
+    MLC_ASSIGN(const fb::Tokenizer *tables, source->read(source->context, file));
+    if (!tables)
+      return Error(ErrorCode::Unsupported, "%s: has no tokenizer", file);
+    Result<Tokenizer> tokenizer = Tokenizer::create(*tables, INT32_MAX);
+    if (!tokenizer)
+      return inFile(file, tokenizer.error());
+    return tokenizeWith(file, &*tokenizer, arguments);
+  }
+  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
+  return tokenizeWith(model->name(), model->tokenizer(), arguments);
 }
 
 } // namespace
 
-int tokenizeCommand(int argc, char **argv) {
+int tokenizeCommand(int argc, char **argv, const TokenizerSource *source) {
   TokenizeArguments arguments;
   const Option options[] = {
       {"text", "T", "the text", OptionKind::text, &arguments.text},
@@ -95,7 +108,7 @@ int tokenizeCommand(int argc, char **argv) {
     printError("%s: give one of --text, --file and --decode", argv[0]);
     return 2;
   }
-  if (Status done = tokenize(file, arguments); !done)
+  if (Status done = tokenize(file, arguments, source); !done)
     return fail(done.error());
   return 0;
 }

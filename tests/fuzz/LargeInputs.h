@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// libFuzzer's default limit of 4 KiB an input is below any artifact: the limit that a target needs, before its own options.
+// libFuzzer's default limit of 4 KiB an input is below any artifact: the limit that a target needs, before its own
+// options.
 //
 #pragma once
 

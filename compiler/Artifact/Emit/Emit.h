@@ -26,8 +26,8 @@ mlir::FailureOr<fb::KernelAttrsUnion> emitKernelAttrs(exec::KernelOp kernel);
 /// What an op is called in messages and reports: the tap it computes, else its weight or state; "" for control flow.
 std::string opName(mlir::Operation *op);
 
-/// Writes the weights segment's bytes, packed by `threads` threads; the bytes do not depend on how many. Errors name the
-/// file and the tensor.
+/// Writes the weights segment's bytes, packed by `threads` threads; the bytes do not depend on how many. Errors name
+/// the file and the tensor.
 llvm::Error emitWeights(mlir::ModuleOp module, const Checkpoint *checkpoint, unsigned threads,
                         llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t>)> write);
 

@@ -83,17 +83,14 @@ using Reader = fb::KernelAttrsUnion (*)(Fields &);
 Reader readerOf(StringRef kernel) {
   return llvm::StringSwitch<Reader>(kernel)
       .Case("embedding", [](Fields &f) { return made(fb::EmbeddingAttrs(f.weight("weight"), f.real("scale"))); })
-      .Case("quantize_rows",
-            [](Fields &f) { return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"))); })
+      .Case("quantize_rows", [](Fields &f) { return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"))); })
       .Case("linear",
             [](Fields &f) {
               return made(fb::LinearAttrs(f.weight("weight"), f.boolean("quantized_input"), f.boolean("has_bias"),
                                           f.boolean("has_residual")));
             })
       .Cases("rms_norm", "add_rms_norm",
-             [](Fields &f) {
-               return made(fb::RmsNormAttrs(f.integer("width"), f.real("eps"), f.real("offset")));
-             })
+             [](Fields &f) { return made(fb::RmsNormAttrs(f.integer("width"), f.real("eps"), f.real("offset"))); })
       .Case("rope_angles",
             [](Fields &f) {
               return made(fb::RopeAnglesAttrs(
@@ -105,7 +102,8 @@ Reader readerOf(StringRef kernel) {
               return made(fb::RopeAttrs(f.integer("heads"), f.integer("head_dim"), f.integer("rotary_dim"),
                                         f.boolean("interleaved")));
             })
-      .Case("kv_append", [](Fields &f) { return made(fb::KvAppendAttrs(f.integer("kv_heads"), f.integer("head_dim"))); })
+      .Case("kv_append",
+            [](Fields &f) { return made(fb::KvAppendAttrs(f.integer("kv_heads"), f.integer("head_dim"))); })
       .Case("attention",
             [](Fields &f) {
               return made(fb::AttentionAttrs(f.integer("heads"), f.integer("kv_heads"), f.integer("head_dim"),
@@ -113,8 +111,8 @@ Reader readerOf(StringRef kernel) {
             })
       .Case("gated_activation",
             [](Fields &f) {
-              return made(fb::GatedActivationAttrs(
-                  f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
+              return made(
+                  fb::GatedActivationAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
             })
       .Case("unary",
             [](Fields &f) {

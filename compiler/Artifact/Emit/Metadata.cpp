@@ -141,8 +141,8 @@ private:
       auto table = std::make_unique<fb::CodeT>();
       table->name = code.getSymName();
       table->triple = code.getTriple();
-      for (auto [isa, object] : llvm::zip(code.getIsas().getAsRange<StringAttr>(),
-                                          code.getObjects().getAsRange<DenseI8ArrayAttr>())) {
+      for (auto [isa, object] :
+           llvm::zip(code.getIsas().getAsRange<StringAttr>(), code.getObjects().getAsRange<DenseI8ArrayAttr>())) {
         auto variant = std::make_unique<fb::CodeVariantT>();
         variant->isa = isa.str();
         variant->segment = artifact.segments.size();
@@ -339,8 +339,8 @@ private:
 
   LogicalResult emitLoop(exec::LoopOp loop, fb::OpT &out) {
     fb::LoopT body;
-    for (auto [buffer, field] : {std::pair(loop.getTripCount(), &body.trip_count),
-                                 std::pair(loop.getCondition(), &body.while_condition)}) {
+    for (auto [buffer, field] :
+         {std::pair(loop.getTripCount(), &body.trip_count), std::pair(loop.getCondition(), &body.while_condition)}) {
       if (!buffer)
         continue;
       FailureOr<uint32_t> index = slot(loop, buffer);

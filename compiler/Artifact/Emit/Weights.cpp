@@ -142,7 +142,8 @@ private:
   }
   static std::string nameAt(llvm::ArrayRef<const TensorInfo *> sources, uint64_t row) {
     std::string name = sources[0]->name;
-    overlaps(sources, row, row + 1, [&](const TensorInfo &tensor, uint64_t, uint64_t, uint64_t) { name = tensor.name; });
+    overlaps(sources, row, row + 1,
+             [&](const TensorInfo &tensor, uint64_t, uint64_t, uint64_t) { name = tensor.name; });
     return name;
   }
 

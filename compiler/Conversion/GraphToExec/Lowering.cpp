@@ -120,10 +120,9 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
     SmallVector<Attribute> names;
     for (Attribute source : sources)
       names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
-    made = builder.create<exec::ConstantOp>(where, name, type, weight,
-                                            sources.empty() ? ArrayAttr() : builder.getArrayAttr(names),
-                                            values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values),
-                                            IntegerAttr());
+    made = builder.create<exec::ConstantOp>(
+        where, name, type, weight, sources.empty() ? ArrayAttr() : builder.getArrayAttr(names),
+        values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values), IntegerAttr());
   }
   return builder.create<exec::WeightOp>(location, type, name);
 }

@@ -97,9 +97,11 @@ void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t
   float *row = tile + kPanelsTogether * kTile;
   for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {
     int64_t panels = panelEnd - panel < kPanelsTogether ? panelEnd - panel : kPanelsTogether;
-    bool direct = rowEnd - rowBegin <= kHalfRows && (a.source == LinearFloat::panelF16 || a.source == LinearFloat::panelBf16);
+    bool direct =
+        rowEnd - rowBegin <= kHalfRows && (a.source == LinearFloat::panelF16 || a.source == LinearFloat::panelBf16);
     if (direct)
-      (a.source == LinearFloat::panelF16 ? halfFor<true> : halfFor<false>)(rowEnd - rowBegin, panels)(a, rowBegin, panel, acc);
+      (a.source == LinearFloat::panelF16 ? halfFor<true> : halfFor<false>)(rowEnd - rowBegin, panels)(a, rowBegin,
+                                                                                                      panel, acc);
     for (int64_t begin = direct ? a.k : 0; begin < a.k; begin += kFloatColumns) {
       int64_t count = a.k - begin < kFloatColumns ? a.k - begin : kFloatColumns;
       const float *w = nullptr;

@@ -25,11 +25,11 @@ constexpr int kDotRows = 2, kDotPanels = 1;
 /// Groups [begin, end) of some rows and adjacent panels into acc [rows][kStride].
 struct DotBlock {
   const LinearInt *a;
-  const uint8_t *x;      // First row, at group `begin`.
-  const uint8_t *xMeta;  // First row.
-  const uint8_t *w;      // First panel's values, at group `begin`.
-  int64_t wPanel;        // Bytes between two panels' values.
-  const uint8_t *panel;  // First panel, for scales and zeros.
+  const uint8_t *x;     // First row, at group `begin`.
+  const uint8_t *xMeta; // First row.
+  const uint8_t *w;     // First panel's values, at group `begin`.
+  int64_t wPanel;       // Bytes between two panels' values.
+  const uint8_t *panel; // First panel, for scales and zeros.
   int64_t begin, end;
   float *acc;
 };

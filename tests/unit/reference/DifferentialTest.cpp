@@ -77,8 +77,8 @@ Case drawCase(uint32_t seed) {
 class Differential : public testing::TestWithParam<uint32_t> {
 protected:
   void SetUp() override {
-    folder = fs::temp_directory_path() / ("mlc-differential-" + std::to_string(getpid()) + "-" +
-                                          std::to_string(GetParam()));
+    folder =
+        fs::temp_directory_path() / ("mlc-differential-" + std::to_string(getpid()) + "-" + std::to_string(GetParam()));
     fs::create_directory(folder);
     drawn = drawCase(GetParam());
     GraphModel built = buildModel(drawn.geometry, 0.4f);
@@ -92,7 +92,7 @@ protected:
 
   std::vector<std::string> commandLine() const {
     std::vector<std::string> words = {"mlc compile", folder / "model.mlir", "--weights", folder / "model.safetensors",
-                                      "-o", folder / "model.mlca", "--threads", "1"};
+                                      "-o",          folder / "model.mlca", "--threads", "1"};
     words.insert(words.end(), drawn.options.begin(), drawn.options.end());
     return words;
   }
@@ -161,8 +161,8 @@ protected:
       return {};
     }
     chooseMath(*source->module, options);
-    if (llvm::Error error =
-            runPasses(*source->module, "model.mlir", [&](auto &passes) { buildTransforms(passes, options.pipeline); })) {
+    if (llvm::Error error = runPasses(*source->module, "model.mlir",
+                                      [&](auto &passes) { buildTransforms(passes, options.pipeline); })) {
       ADD_FAILURE() << llvm::toString(std::move(error));
       return {};
     }

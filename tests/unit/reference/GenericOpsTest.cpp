@@ -19,8 +19,9 @@ namespace {
 class GenericOps : public ReferenceTest {
 protected:
   float scalar(const std::string &op, double a, double b = 0) {
-    std::vector<float> result = run("func.func @f(%a: f32, %b: f32) -> f32 {\n %r = " + op + " : f32\n return %r : f32\n}",
-                                    {floats({}, {a}), floats({}, {b})});
+    std::vector<float> result =
+        run("func.func @f(%a: f32, %b: f32) -> f32 {\n %r = " + op + " : f32\n return %r : f32\n}",
+            {floats({}, {a}), floats({}, {b})});
     return result.empty() ? NAN : result[0];
   }
   int64_t integer(const std::string &op, int64_t a, int64_t b, const std::string &type = "i32",
@@ -59,8 +60,8 @@ TEST_F(GenericOps, FloatArithmetic) {
 
 TEST_F(GenericOps, MathFunctions) {
   const std::map<std::string, double (*)(double)> functions = {
-      {"exp", std::exp},   {"tanh", std::tanh}, {"sqrt", std::sqrt}, {"erf", std::erf},       {"sin", std::sin},
-      {"cos", std::cos},   {"log", std::log},   {"absf", std::fabs}, {"log1p", std::log1p},   {"exp2", std::exp2},
+      {"exp", std::exp},   {"tanh", std::tanh},   {"sqrt", std::sqrt},  {"erf", std::erf},     {"sin", std::sin},
+      {"cos", std::cos},   {"log", std::log},     {"absf", std::fabs},  {"log1p", std::log1p}, {"exp2", std::exp2},
       {"ceil", std::ceil}, {"floor", std::floor}, {"trunc", std::trunc}};
   for (const auto &[name, function] : functions)
     EXPECT_FLOAT_EQ(scalar("math." + name + " %a", 1.7), float(function(double(1.7f)))) << name;

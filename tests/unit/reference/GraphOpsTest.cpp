@@ -50,17 +50,18 @@ TEST_F(GraphOps, Norms) {
   source.values["heads"] = {0.5f, -1};
   const std::string declarations = "graph.weight @w : tensor<4xf32> stored f32\n"
                                    "graph.weight @heads : tensor<2xf32> stored f32\n";
-  std::vector<float> whole = {-1.8233618f, -0.22792022f, 0,           2.0512819f,
+  std::vector<float> whole = {-1.8233618f, -0.22792022f, 0,          2.0512819f,
                               0.83778816f, 0.83778816f,  1.3963137f, 0.16755763f};
   EXPECT_THAT(unary("graph.rms_norm %x, @w {eps = 1.0e-05 : f32}", declarations), near(whole));
   EXPECT_THAT(unary("graph.rms_norm %x, @heads {eps = 1.0e-05 : f32, offset = 1.0 : f32}", declarations),
               near({-2.0579782f, 0, 0, 0, 0.94868249f, 0, -2.1145511f, 0}));
-  auto both = call(declarations + R"(func.func @f(%x: tensor<?x4xf32>, %r: tensor<?x4xf32>)
+  auto both =
+      call(declarations + R"(func.func @f(%x: tensor<?x4xf32>, %r: tensor<?x4xf32>)
       -> (tensor<?x4xf32>, tensor<?x4xf32>) {
     %sum, %y = graph.add_rms_norm %x, %r, @w {eps = 1.0e-05 : f32} : tensor<?x4xf32>
     return %sum, %y : tensor<?x4xf32>, tensor<?x4xf32>
   })",
-                   {floats({2, 4}, {-3, -0.5, 0, 0.5, 1, 1, -1, 0}), floats({2, 4}, {1, 0, 0, 0.25, 0.5, 2, -0.25, 0.1})});
+           {floats({2, 4}, {-3, -0.5, 0, 0.5, 1, 1, -1, 0}), floats({2, 4}, {1, 0, 0, 0.25, 0.5, 2, -0.25, 0.1})});
   ASSERT_EQ(error, "");
   EXPECT_THAT(std::get<reference::Floats<float>>(*both[0]).data, near({-2, -0.5f, 0, 0.75f, 1.5f, 3, -1.25f, 0.1f}));
   EXPECT_THAT(std::get<reference::Floats<float>>(*both[1]).data, near(whole));
@@ -147,7 +148,8 @@ TEST_F(GraphOps, QuantizedLinearTakesOneScaleAGroup) {
 }
 
 TEST_F(GraphOps, Rope) {
-  const std::string text = R"(func.func @f(%b: !graph.batch, %x: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  const std::string text =
+      R"(func.func @f(%b: !graph.batch, %x: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
     %a = graph.rope_angles %b {rotary_dim = 4 : i64, theta = 100.0} : tensor<?x4xf32>
     %y = graph.rope %x, %a {head_dim = 4 : i64} : tensor<?x4xf32>, tensor<?x4xf32>
     %z = graph.rope %x, %a {head_dim = 4 : i64, interleaved} : tensor<?x4xf32>, tensor<?x4xf32>
@@ -155,12 +157,11 @@ TEST_F(GraphOps, Rope) {
   })";
   auto results = call(text, {batch({{0, 3, 2, 2}}), floats({2, 4}, {1, 2, 3, 4, -1, 0.5, 2, -3})});
   ASSERT_EQ(error, "");
-  EXPECT_THAT(std::get<reference::Floats<float>>(*results[0]).data,
-              near({-1.4133525f, 0.72859216f, -2.8288574f, 4.4123864f, 2.1672487f, 1.6287856f, -0.55048472f,
-                    -2.5684738f}));
+  EXPECT_THAT(
+      std::get<reference::Floats<float>>(*results[0]).data,
+      near({-1.4133525f, 0.72859216f, -2.8288574f, 4.4123864f, 2.1672487f, 1.6287856f, -0.55048472f, -2.5684738f}));
   EXPECT_THAT(std::get<reference::Floats<float>>(*results[1]).data,
-              near({-1.2722325f, -1.838865f, 1.6839286f, 4.7079067f, 1.0320449f, 0.4299807f, 3.0103769f,
-                    -1.9843462f}));
+              near({-1.2722325f, -1.838865f, 1.6839286f, 4.7079067f, 1.0320449f, 0.4299807f, 3.0103769f, -1.9843462f}));
 }
 
 class Attention : public GraphOps {
@@ -169,7 +170,9 @@ protected:
     return run("graph.state @s kv sequence {kv_heads = 1 : i64, head_dim = 2 : i64" + state +
                    "}\nfunc.func @f(%q: tensor<?x4xf32>, %k: tensor<?x2xf32>, %v: tensor<?x2xf32>, %b: !graph.batch)"
                    " -> tensor<?x4xf32> {\n %y = graph.attention %q, %k, %v, %b, @s {heads = 2 : i64, "
-                   "scale = 0.7 : f32" + attributes + "} : tensor<?x4xf32>, tensor<?x2xf32>\n"
+                   "scale = 0.7 : f32" +
+                   attributes +
+                   "} : tensor<?x4xf32>, tensor<?x2xf32>\n"
                    " return %y : tensor<?x4xf32>\n}",
                {floats({3, 4}, {.1, .2, .3, -.4, 1, -1, .5, 2, -.7, .3, 2, .2}),
                 floats({3, 2}, {.5, -.2, 1, .3, -.4, .8}), floats({3, 2}, values), batch({{7, 0, 3, 3}})});
@@ -178,12 +181,12 @@ protected:
 };
 
 TEST_F(Attention, CausalWithWindowAndCap) {
-  EXPECT_THAT(attend("", ""), near({1, 2, 1, 2, 2, 0.5f, 2.4115701f, -0.11735511f, 1.2059746f, 0.42516094f,
-                                    2.1922941f, -0.0224312f}));
+  EXPECT_THAT(attend("", ""),
+              near({1, 2, 1, 2, 2, 0.5f, 2.4115701f, -0.11735511f, 1.2059746f, 0.42516094f, 2.1922941f, -0.0224312f}));
   EXPECT_THAT(attend(", window = 2 : i64", ""), near({1, 2, 1, 2, 2, 0.5f, 2.4115701f, -0.11735511f, 1.2798848f,
                                                       -0.13994247f, 2.6718888f, -0.83594441f}));
-  EXPECT_THAT(attend("", ", softcap = 0.5 : f32"), near({1, 2, 1, 2, 2, 0.5f, 2.2726939f, 0.090959311f, 1.2573836f,
-                                                         0.41409844f, 1.7550582f, 0.41779256f}));
+  EXPECT_THAT(attend("", ", softcap = 0.5 : f32"),
+              near({1, 2, 1, 2, 2, 0.5f, 2.2726939f, 0.090959311f, 1.2573836f, 0.41409844f, 1.7550582f, 0.41779256f}));
 }
 
 TEST_F(Attention, KeepsWhatTheStatesTypeHolds) {
@@ -209,7 +212,8 @@ TEST_F(GraphOps, BadInputIsRefusedByName) {
   })",
        {floats({2, 4}, kX), floats({1, 4}, {1, 2, 3, 4})});
   EXPECT_THAT(error, HasSubstr("graph.gated_activation: gate and up do not have the same shape"));
-  call("func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> { return %x : tensor<?x4xf32> }", {floats({4}, {1, 2, 3, 4})});
+  call("func.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> { return %x : tensor<?x4xf32> }",
+       {floats({4}, {1, 2, 3, 4})});
   EXPECT_THAT(error, HasSubstr("argument 0 of @f does not have its type"));
   call("graph.weight @w : tensor<4xf32> stored f32\nfunc.func @f(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {\n"
        " %y = graph.rms_norm %x, @w {eps = 0.0 : f32} : tensor<?x4xf32>\n return %y : tensor<?x4xf32>\n}",

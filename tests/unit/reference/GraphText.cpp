@@ -52,8 +52,8 @@ public:
       x = block(x, layer, rotary);
     x = norm(x, "model.norm.weight", g.hidden);
     std::string picked = fresh();
-    body << "  " << picked << " = graph.gather_rows " << x << ", %rows : " << rows(g.hidden)
-         << ", tensor<?xi32> -> " << rows(g.hidden) << "\n";
+    body << "  " << picked << " = graph.gather_rows " << x << ", %rows : " << rows(g.hidden) << ", tensor<?xi32> -> "
+         << rows(g.hidden) << "\n";
     std::string head = g.tied ? embedding : matrix("lm_head.weight", g.vocabulary, g.hidden, false);
     std::string logits = product(picked, {head}, {}, g.hidden, g.vocabulary, "", false);
     if (g.logitCap != 0)
@@ -103,8 +103,8 @@ private:
 
   std::string norm(const std::string &x, const std::string &name, int64_t width, int64_t columns = 0) {
     std::string weight = declare(name, {width}, 1 - g.normOffset, 1, "");
-    return unary("graph.rms_norm " + x + ", " + weight + " {eps = " + number(g.eps) + " : f32, offset = " +
-                     number(g.normOffset) + " : f32}",
+    return unary("graph.rms_norm " + x + ", " + weight + " {eps = " + number(g.eps) +
+                     " : f32, offset = " + number(g.normOffset) + " : f32}",
                  columns ? columns : width);
   }
   /// `op` with its one result of the operand's type.
@@ -190,16 +190,16 @@ private:
       key = rotate(key, kv);
     }
     std::string state = "@l" + std::to_string(layer) + ".kv";
-    declarations << "graph.state " << state << " kv sequence {kv_heads = " << g.kvHeads << " : i64, head_dim = "
-                 << g.headDim << " : i64";
+    declarations << "graph.state " << state << " kv sequence {kv_heads = " << g.kvHeads
+                 << " : i64, head_dim = " << g.headDim << " : i64";
     if (g.window && (!g.alternate || layer % 2 == 0))
       declarations << ", window = " << g.window << " : i64";
     declarations << (g.kvType.empty() ? "" : ", dtype = " + g.kvType) << "}\n";
     double scale = g.attentionScale != 0 ? double(g.attentionScale) : 1 / std::sqrt(double(g.headDim));
     std::string attended = fresh();
     body << "  " << attended << " = graph.attention " << query << ", " << key << ", " << value << ", %batch, " << state
-         << " {heads = " << g.heads << " : i64, scale = " << number(scale) << " : f32, softcap = "
-         << number(g.attentionCap) << " : f32} : " << rows(q) << ", " << rows(kv) << "\n";
+         << " {heads = " << g.heads << " : i64, scale = " << number(scale)
+         << " : f32, softcap = " << number(g.attentionCap) << " : f32} : " << rows(q) << ", " << rows(kv) << "\n";
     std::string output = projection(attended, prefix + "self_attn.o_proj", q, g.hidden, false);
     // Gemma 2's second norm has this name; its first MLP norm is pre_feedforward_layernorm.
     if (g.postNorms)
@@ -313,7 +313,8 @@ Geometry randomGeometry(uint32_t seed) {
     break;
   case 4:
     g.rope = "theta = 10000.0, scaling = #graph<rope_scaling longrope>, original_context = 8, attention_factor = "
-             "1.19, short_factors = " + factors() + ", long_factors = " + factors();
+             "1.19, short_factors = " +
+             factors() + ", long_factors = " + factors();
     break;
   default:
     g.rope = "theta = 500000.0, scaling = #graph<rope_scaling llama3>, factor = 8.0, original_context = 16, "

@@ -19,25 +19,25 @@ namespace mlc::test {
 struct Geometry {
   int64_t vocabulary = 19, hidden = 12, intermediate = 20, layers = 2;
   int64_t heads = 4, kvHeads = 2, headDim = 6;
-  int64_t context = 64;                // trained_context.
-  float eps = 1e-5f, normOffset = 0;   // Offset 1: Gemma.
+  int64_t context = 64;              // trained_context.
+  float eps = 1e-5f, normOffset = 0; // Offset 1: Gemma.
   float embeddingScale = 1;
-  int64_t window = 0;                  // Of even layers when alternate, else of all.
+  int64_t window = 0; // Of even layers when alternate, else of all.
   bool alternate = false;
   float attentionCap = 0, logitCap = 0;
-  float attentionScale = 0;            // 0: headDim^-1/2.
+  float attentionScale = 0; // 0: headDim^-1/2.
   bool qkNorm = false, biases = false, tied = false;
-  bool fusedProjections = false;       // One qkv and one gate_up weight, split after (Phi 3).
-  bool postNorms = false;              // Norms after attention and MLP too (Gemma 2).
-  int64_t rotaryDim = 0;               // 0: headDim.
+  bool fusedProjections = false; // One qkv and one gate_up weight, split after (Phi 3).
+  bool postNorms = false;        // Norms after attention and MLP too (Gemma 2).
+  int64_t rotaryDim = 0;         // 0: headDim.
   bool interleaved = false;
-  int64_t nopeEvery = 0;               // n: every n-th layer has no RoPE.
+  int64_t nopeEvery = 0; // n: every n-th layer has no RoPE.
   std::string activation = "silu";
   std::string rope = "theta = 10000.0"; // Attributes of rope_angles.
-  std::string storage = "f32";         // f32, f16 or bf16.
-  std::string kvType;                  // A type: the states' dtype.
-  std::string quant;                   // "bits = 8, group = 32": of the projections; their inputs are quantized too.
-  bool quantizeInputs = true;          // false: weights are quantized, inputs stay floats.
+  std::string storage = "f32";          // f32, f16 or bf16.
+  std::string kvType;                   // A type: the states' dtype.
+  std::string quant;                    // "bits = 8, group = 32": of the projections; their inputs are quantized too.
+  bool quantizeInputs = true;           // false: weights are quantized, inputs stay floats.
 };
 
 struct GraphModel {

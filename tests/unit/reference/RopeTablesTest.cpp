@@ -24,7 +24,8 @@ protected:
     context.loadDialect<graph::GraphDialect, func::FuncDialect>();
     std::string text = R"(
       func.func @step(%b: !graph.batch) -> tensor<?x12xf32> {
-        %a = graph.rope_angles %b {rotary_dim = 12 : i64, )" + attributes + R"(} : tensor<?x12xf32>
+        %a = graph.rope_angles %b {rotary_dim = 12 : i64, )" +
+                       attributes + R"(} : tensor<?x12xf32>
         return %a : tensor<?x12xf32>
       })";
     module = parseSourceString<ModuleOp>(text, &context);
@@ -49,8 +50,8 @@ MATCHER(SameBits, "") { return std::get<0>(arg) == std::get<1>(arg); }
 auto equals(std::vector<float> expected) { return Pointwise(SameBits(), expected); }
 
 TEST_F(RopeTables, None) {
-  EXPECT_THAT(table("theta = 500000.0"), equals({0x1p+0f, 0x1.cbc2aap-4f, 0x1.9cd9d2p-7f, 0x1.72ba42p-10f,
-                                                 0x1.4ce6ecp-13f, 0x1.2aefa4p-16f}));
+  EXPECT_THAT(table("theta = 500000.0"),
+              equals({0x1p+0f, 0x1.cbc2aap-4f, 0x1.9cd9d2p-7f, 0x1.72ba42p-10f, 0x1.4ce6ecp-13f, 0x1.2aefa4p-16f}));
 }
 
 TEST_F(RopeTables, Linear) {

@@ -47,7 +47,8 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
     for (FuncOp function : getOperation().getOps<FuncOp>()) {
       SmallVector<LiveSlot> slots = liveSlots(function);
       SmallVector<unsigned> order(llvm::to_vector(llvm::seq<unsigned>(0, slots.size())));
-      llvm::sort(order, [&](unsigned a, unsigned b) { return std::pair(-slots[a].bytes, a) < std::pair(-slots[b].bytes, b); });
+      llvm::sort(order,
+                 [&](unsigned a, unsigned b) { return std::pair(-slots[a].bytes, a) < std::pair(-slots[b].bytes, b); });
       SmallVector<Placed> placed;
       int64_t end = arena;
       for (unsigned index : order) {

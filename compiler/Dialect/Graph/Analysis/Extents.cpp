@@ -23,7 +23,8 @@ FailureOr<ArrayRef<Attribute>> ExtentAnalysis::dims(Value value) {
   auto type = cast<RankedTensorType>(value.getType());
   SmallVector<Attribute> axes;
   for (auto [axis, size] : llvm::enumerate(type.getShape())) {
-    Attribute dim = ShapedType::isDynamic(size) ? dynamicDim(value, axis) : Builder(value.getContext()).getI64IntegerAttr(size);
+    Attribute dim =
+        ShapedType::isDynamic(size) ? dynamicDim(value, axis) : Builder(value.getContext()).getI64IntegerAttr(size);
     if (!dim) {
       mlir::emitError(value.getLoc()) << "axis " << axis << " of a " << type << " follows no extent";
       return failure();
@@ -63,17 +64,15 @@ Attribute ExtentAnalysis::dynamicDim(Value value, unsigned axis) {
       .Case<scf::IfOp>([&](scf::IfOp branch) {
         return follow(branch.thenYield().getOperand(cast<OpResult>(value).getResultNumber()), axis);
       })
-      .Case<scf::ForOp>([&](scf::ForOp loop) {
-        return follow(loop.getInitArgs()[cast<OpResult>(value).getResultNumber()], axis);
-      })
+      .Case<scf::ForOp>(
+          [&](scf::ForOp loop) { return follow(loop.getInitArgs()[cast<OpResult>(value).getResultNumber()], axis); })
       .Case<tensor::EmptyOp>([&](tensor::EmptyOp empty) -> Attribute {
         auto size = empty.getDynamicSize(axis).getDefiningOp<tensor::DimOp>();
         std::optional<int64_t> index = size ? size.getConstantIndex() : std::nullopt;
         return index ? follow(size.getSource(), *index) : Attribute();
       })
-      .Case<linalg::LinalgOp>([&](linalg::LinalgOp op) {
-        return follow(op.getDpsInits()[cast<OpResult>(value).getResultNumber()], axis);
-      })
+      .Case<linalg::LinalgOp>(
+          [&](linalg::LinalgOp op) { return follow(op.getDpsInits()[cast<OpResult>(value).getResultNumber()], axis); })
       .Default([&](Operation *op) -> Attribute {
         // Elementwise ops, norms, rope, attention, split: the first operand of the same rank.
         bool keepsAxis = isa_and_nonnull<GraphDialect>(op->getDialect()) || OpTrait::hasElementwiseMappableTraits(op);

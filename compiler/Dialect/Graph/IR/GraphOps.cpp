@@ -121,8 +121,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     outputs += rows;
     auto quantized = dyn_cast<QuantizedType>(getInput().getType());
     if (quantized && (!weight.getQuant() || weight.getQuantAttr().getGroup() != quantized.getGroup()))
-      return emitOpError("has a quantized input of group ") << quantized.getGroup() << ", which weight " << attribute
-                                                            << " is not quantized with";
+      return emitOpError("has a quantized input of group ")
+             << quantized.getGroup() << ", which weight " << attribute << " is not quantized with";
     if (!getBiases())
       continue;
     auto name = cast<FlatSymbolRefAttr>((*getBiases())[i]);
@@ -141,8 +141,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
-static LogicalResult verifyNormWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
-                                      Type type, bool whole) {
+static LogicalResult verifyNormWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name, Type type,
+                                      bool whole) {
   WeightOp weight = resolveWeight(op, symbols, name, 1);
   if (!weight)
     return failure();
@@ -201,9 +201,8 @@ LogicalResult RopeAnglesOp::verify() {
     return emitOpError("result must have rotary_dim columns");
   if (!(getTheta().convertToDouble() > 0) || !(getFactor().convertToDouble() > 0))
     return emitOpError("theta and factor must be positive");
-  bool needsContext = llvm::is_contained({RopeScaling::dynamic, RopeScaling::yarn, RopeScaling::longrope,
-                                          RopeScaling::llama3},
-                                         getScaling());
+  bool needsContext = llvm::is_contained(
+      {RopeScaling::dynamic, RopeScaling::yarn, RopeScaling::longrope, RopeScaling::llama3}, getScaling());
   if (needsContext && int64_t(getOriginalContext()) < 1)
     return emitOpError("scaling ") << stringifyRopeScaling(getScaling()) << " needs original_context";
   if (getScaling() == RopeScaling::yarn && (!getBetaFast() || !getBetaSlow()))
