@@ -37,9 +37,8 @@ static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 2 + attrs->has_bias() + attrs->has_residual(), 1));
   const fb::WeightDesc &weight = attrs->weight();
   MLC_TRY(checkWeight(call.inputs[1], weight));
-  if (attrs->quantized_input() != isQuantized(weight.format()))
-    return Error(ErrorCode::Corrupt, "linear: weight format %u takes %s rows", unsigned(weight.format()),
-                 isQuantized(weight.format()) ? "quantized" : "f32");
+  if (attrs->quantized_input() && !isQuantized(weight.format()))
+    return Error(ErrorCode::Corrupt, "linear: weight format %u takes f32 rows", unsigned(weight.format()));
   if (attrs->quantized_input())
     MLC_TRY(checkMatrix(call.inputs[0], "x", DType::u8, quantizedRowBytes(weight.k(), weight.group())));
   else
@@ -71,6 +70,8 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
 
 static void unpackColumns(const LinearFloat &linear, int64_t row, int64_t begin, int64_t count, float *out) {
   const auto &desc = *static_cast<const fb::WeightDesc *>(linear.desc);
+  if (isQuantized(desc.format()))
+    return unpackQuantized(desc, linear.weight, uint64_t(row), uint64_t(begin), uint64_t(count), out);
   const uint8_t *at = linear.weight + packedOffset(desc, uint64_t(row));
   if (isBlockFormat(desc.format())) {
     // Both are multiples of the block.

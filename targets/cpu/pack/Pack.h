@@ -23,6 +23,10 @@ uint32_t chooseGroup(uint64_t k, uint32_t wanted);
 [[nodiscard]] bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const float *rows,
                             uint8_t *out);
 
+/// Columns [begin, begin + count) of a row of a panel_int8 or panel_int4 weight: (q - zero) * scale, rounded to f32.
+void unpackQuantized(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, uint64_t begin, uint64_t count,
+                     float *out);
+
 /// Row `row` of a packed weight (any format) as f32[k]; `weight` is the whole weight, of any alignment.
 void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, float *out);
 

@@ -27,20 +27,39 @@ float half(const uint8_t *p) { return f16ToF32(load16(p)); }
 
 } // namespace
 
+void unpackQuantized(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, uint64_t begin, uint64_t count,
+                     float *out) {
+  PanelLayout layout = panelLayout(desc);
+  const uint8_t *base = weight + row / kPanel * layout.bytes;
+  uint64_t r = row % kPanel, end = begin + count;
+  bool int4 = desc.format() == WeightFormat::panel_int4;
+  for (uint64_t i = begin; i < end;) {
+    uint64_t g = i / layout.group, last = (g + 1) * layout.group < end ? (g + 1) * layout.group : end;
+    float scale = bf16ToF32(load16(base + layout.scalesOffset + (g * kPanel + r) * 2));
+    int zero = int4 ? 8 : 128;
+    if (desc.asymmetric())
+      zero = int8_t(base[layout.zerosOffset + g * kPanel + r]);
+    for (; i < last; ++i) {
+      int q = int4 ? base[i / 8 * 64 + r * 4 + i % 4] >> (i & 4) & 15 : base[i / 4 * 64 + r * 4 + i % 4];
+      out[i - begin] = float(q - zero) * scale;
+    }
+  }
+}
+
 void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, float *out) {
   WeightFormat format = desc.format();
   uint64_t k = desc.k();
+  if (isQuantized(format))
+    return unpackQuantized(desc, weight, row, 0, k, out);
   if (isBlockFormat(format))
     return dequantizeBlocks(format, weight + packedOffset(desc, row), k / blockElements(format), out);
   // A row of a plain format, or row r of a panel: element i lies at base + i * step elements.
-  PanelLayout layout{};
   const uint8_t *base;
   uint64_t r = 0, step = 1;
   if (isRows(format)) {
     base = weight + packedOffset(desc, row);
   } else {
-    layout = panelLayout(desc);
-    base = weight + row / kPanel * layout.bytes;
+    base = weight + row / kPanel * panelLayout(desc).bytes;
     r = row % kPanel;
     step = kPanel;
   }
@@ -62,18 +81,6 @@ void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, 
     return;
   default:
     break;
-  }
-  bool int4 = format == WeightFormat::panel_int4;
-  for (uint64_t g = 0; g < layout.groups; ++g) {
-    float scale = bf16ToF32(load16(base + layout.scalesOffset + (g * kPanel + r) * 2));
-    int zero = int4 ? 8 : 128;
-    if (desc.asymmetric())
-      zero = int8_t(base[layout.zerosOffset + g * kPanel + r]);
-    uint64_t begin = g * layout.group, end = begin + layout.group < k ? begin + layout.group : k;
-    for (uint64_t i = begin; i < end; ++i) {
-      int q = int4 ? base[i / 8 * 64 + r * 4 + i % 4] >> (i & 4) & 15 : base[i / 4 * 64 + r * 4 + i % 4];
-      out[i] = float(q - zero) * scale;
-    }
   }
 }
 

@@ -183,8 +183,15 @@ protected:
     return *logits;
   }
 
+  /// A value next to a border is rare: most runs agree as closely as those without roundings.
+  static void TearDownTestSuite() {
+    if (rounded >= 10)
+      EXPECT_GE(close * 4, rounded * 3);
+  }
+
   fs::path folder;
   Case drawn;
+  static inline unsigned rounded = 0, close = 0;
 };
 
 TEST_P(Differential, ArtifactEqualsInterpreter) {
@@ -202,6 +209,8 @@ TEST_P(Differential, ArtifactEqualsInterpreter) {
     worst = difference <= worst ? worst : difference; // NaN stays.
   }
   RecordProperty("difference", std::to_string(worst / largest));
+  rounded += drawn.tolerance > 1e-4f;
+  close += drawn.tolerance > 1e-4f && worst <= 1e-4f * largest;
   EXPECT_LE(worst, drawn.tolerance * largest) << "relative " << worst / largest;
 }
 
