@@ -26,7 +26,7 @@ extern const KernelDef copyKernel, embeddingKernel, gatherRowsKernel, kvAppendKe
 /// Defines the forms of a kernel whose run is a template over the form's index.
 #if defined(__x86_64__)
 #define MLC_KERNEL_FORMS(VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                          \
-  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>},                            \
+  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>},                             \
                                          {NAME, 1, Isa::avx2, CHECK, SCRATCH, RUN<1>},                                 \
                                          {NAME, 1, Isa::avx512vnni, CHECK, SCRATCH, RUN<2>}};
 #else

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A KV page of 64 positions: for each head, K as [head_dim][64], V as [64][head_dim rounded up to 16], and with int8 the
-// f32 scales [64] of K and of V. Each part begins at a multiple of 64 bytes.
+// A KV page of 64 positions: for each head, K as [head_dim][64], V as [64][head_dim rounded up to 16], and with int8
+// the f32 scales [64] of K and of V. Each part begins at a multiple of 64 bytes.
 //
 #pragma once
 

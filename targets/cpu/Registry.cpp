@@ -19,20 +19,10 @@ using namespace cpu;
 #endif
 
 static constexpr const KernelDef *const kKernels[] = {
-    FORMS(addRmsNormKernels),
-    FORMS(attentionKernels),
-    FORMS(binaryKernels),
-    &copyKernel,
-    &embeddingKernel,
-    FORMS(gatedActivationKernels),
-    &gatherRowsKernel,
-    &kvAppendKernel,
-    FORMS(linearKernels),
-    FORMS(quantizeRowsKernels),
-    FORMS(rmsNormKernels),
-    &ropeAnglesKernel,
-    FORMS(ropeKernels),
-    FORMS(unaryKernels),
+    FORMS(addRmsNormKernels), FORMS(attentionKernels),       FORMS(binaryKernels),  &copyKernel,
+    &embeddingKernel,         FORMS(gatedActivationKernels), &gatherRowsKernel,     &kvAppendKernel,
+    FORMS(linearKernels),     FORMS(quantizeRowsKernels),    FORMS(rmsNormKernels), &ropeAnglesKernel,
+    FORMS(ropeKernels),       FORMS(unaryKernels),
 };
 
 const TargetRegistry &cpuTarget() {

@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The CPU kernels at Qwen2.5-0.5B's shapes, apart from the tests. Arguments of a linear: k, n, rows, threads. The form is
-// the machine's best unless MLC_ISA names another. One thread is measured in processor time, more in real time. Weights rotate through 256 MiB so that decode reads memory.
+// The CPU kernels at Qwen2.5-0.5B's shapes, apart from the tests. Arguments of a linear: k, n, rows, threads. The form
+// is the machine's best unless MLC_ISA names another. One thread is measured in processor time, more in real time.
+// Weights rotate through 256 MiB so that decode reads memory.
 //
 #include "targets/cpu/Isa.h"
 #include "targets/cpu/pack/Pack.h"
@@ -61,7 +62,8 @@ struct Runner {
   KernelContext context;
 
   template <typename T>
-  Runner(const char *name, const T &attributes, std::vector<TensorView> in, std::vector<TensorView> out, unsigned threads)
+  Runner(const char *name, const T &attributes, std::vector<TensorView> in, std::vector<TensorView> out,
+         unsigned threads)
       : kernel(findKernel(cpuTarget(), name, 1, benchIsa())), inputs(std::move(in)), outputs(std::move(out)),
         attrs(&attributes), pool(*WorkerPool::create(threads)) {
     info.attrsType = fb::KernelAttrsTraits<T>::enum_value;
@@ -131,7 +133,8 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
   weight.dims[0] = int64_t(bytes);
   weight.strides[0] = 1;
   fb::LinearAttrs attrs(desc, quantized, false, false);
-  Runner runner("linear", attrs, {input, weight}, {matrix(out.data(), DType::f32, rows, int64_t(n))}, unsigned(state.range(3)));
+  Runner runner("linear", attrs, {input, weight}, {matrix(out.data(), DType::f32, rows, int64_t(n))},
+                unsigned(state.range(3)));
   if (!runner.prepare(state))
     return;
   uint64_t next = 0;

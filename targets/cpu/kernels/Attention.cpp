@@ -4,9 +4,9 @@
 //===----------------------------------------------------------------------===//
 //
 // attention: causal, grouped, paged, never materialising more scores than a page. For each row and KV head, pages of 64
-// positions in order; within a chunk of 16 pages one online softmax, then the chunks are combined in order. Chunks lie at
-// absolute positions and every sum of a row runs over exactly its visible positions, ascending: a row's bits depend on
-// nothing else.
+// positions in order; within a chunk of 16 pages one online softmax, then the chunks are combined in order. Chunks lie
+// at absolute positions and every sum of a row runs over exactly its visible positions, ascending: a row's bits depend
+// on nothing else.
 //
 #include "targets/cpu/simd/Gemm.h"
 #include "targets/cpu/simd/Math.h"
@@ -307,7 +307,8 @@ static Status check(const KernelCallInfo &call) {
     return Error(ErrorCode::Corrupt, "attention: scale and softcap must be finite, softcap not negative");
   uint32_t kept = call.states[0]->kv()->window();
   if (kept && (!attrs->window() || attrs->window() > kept))
-    return Error(ErrorCode::Corrupt, "attention: window %u over a state that keeps %u positions", attrs->window(), kept);
+    return Error(ErrorCode::Corrupt, "attention: window %u over a state that keeps %u positions", attrs->window(),
+                 kept);
   MLC_TRY(checkMatrix(call.inputs[0], "q", DType::f32, columns));
   MLC_TRY(checkMatrix(call.outputs[0], "the output", DType::f32, columns));
   return checkTokenRows(call, 1);
@@ -376,7 +377,8 @@ static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head
 template <unsigned form> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   std::span<const BatchSegment> segments = context.batch->segments;
-  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads, columns = int64_t(attrs.heads()) * attrs.head_dim();
+  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads,
+          columns = int64_t(attrs.heads()) * attrs.head_dim();
   if (context.inputs[0].dims[1] != columns || context.outputs[0].dims[1] != columns)
     return;
   int64_t items = 0, chunks = 0, mostUsed = 0;

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// embedding: out[t] = weight[ids[t]] * scale, from any weight format. The runtime validates token ids; an id out of range
-// gives a row of NaN.
+// embedding: out[t] = weight[ids[t]] * scale, from any weight format. The runtime validates token ids; an id out of
+// range gives a row of NaN.
 //
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/pack/Pack.h"

@@ -132,11 +132,24 @@ template <unsigned form> static void run(const KernelContext &context) {
   PanelLayout layout{};
   if (isPanel(weight.format()))
     layout = panelLayout(weight);
-  int64_t panelBytes = isPanel(weight.format()) ? int64_t(layout.bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
+  int64_t panelBytes =
+      isPanel(weight.format()) ? int64_t(layout.bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
   if (!attrs.quantized_input()) {
-    LinearFloat linear{x.as<float>(), bias, residualData, out.as<float>(), x.strides[0], out.strides[0],
-                       residualStride, context.inputs[1].as<uint8_t>(), n, int64_t(weight.k()), panelBytes,
-                       sourceOf(weight.format()), unpackColumns, &weight, rowTile};
+    LinearFloat linear{x.as<float>(),
+                       bias,
+                       residualData,
+                       out.as<float>(),
+                       x.strides[0],
+                       out.strides[0],
+                       residualStride,
+                       context.inputs[1].as<uint8_t>(),
+                       n,
+                       int64_t(weight.k()),
+                       panelBytes,
+                       sourceOf(weight.format()),
+                       unpackColumns,
+                       &weight,
+                       rowTile};
     forEachTile(context.pool, rows, rowTile, n, panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   linearFloatForms[form](linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));

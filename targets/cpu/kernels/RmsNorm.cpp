@@ -77,8 +77,8 @@ template <unsigned form> static void runNorm(const KernelContext &context) {
   bool adds = context.outputs.size() == 2;
   const TensorView &x = context.inputs[0], &y = context.outputs[adds ? 1 : 0];
   uint64_t columns = uint64_t(x.dims[1]);
-  int64_t rows = commonRows({{&x, columns}, {&y, columns}, {&context.inputs[adds ? 1 : 0], columns},
-                             {&context.outputs[0], columns}});
+  int64_t rows = commonRows(
+      {{&x, columns}, {&y, columns}, {&context.inputs[adds ? 1 : 0], columns}, {&context.outputs[0], columns}});
   int64_t width = int64_t(attrs.width()), groups = int64_t(columns) / width;
   NormRow norm{};
   norm.weight = context.inputs[adds ? 2 : 1].as<float>();

@@ -3,9 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// rope_angles: cos | sin of position * inverse frequency, times attention_factor. The angle is an f32 product; its cosine
-// and sine are taken in double and rounded once. The table of a form that depends on length follows from the segment's
-// form length: dynamic (NTK) computes its own, longrope takes the second table beyond the original context.
+// rope_angles: cos | sin of position * inverse frequency, times attention_factor. The angle is an f32 product; its
+// cosine and sine are taken in double and rounded once. The table of a form that depends on length follows from the
+// segment's form length: dynamic (NTK) computes its own, longrope takes the second table beyond the original context.
 //
 #include "targets/cpu/Kernels.h"
 

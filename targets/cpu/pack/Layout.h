@@ -81,7 +81,8 @@ BlockShape blockShape(fb::WeightFormat format);
 
 /// Bytes of the whole weight, or why the descriptor is not valid.
 Result<uint64_t> packedBytes(const fb::WeightDesc &desc);
-/// Byte offset where row `row` begins; for panel_* formats, `row` is a multiple of 16 or n. packedOffset(n) is the size.
+/// Byte offset where row `row` begins; for panel_* formats, `row` is a multiple of 16 or n. packedOffset(n) is the
+/// size.
 uint64_t packedOffset(const fb::WeightDesc &desc, uint64_t row);
 
 } // namespace mlc::cpu

@@ -170,8 +170,7 @@ bool packQuantizedPanel(const fb::WeightDesc &desc, const PanelLayout &layout, c
           int q = quantizeValue(values[i], inverse, group.zero, 0, 15);
           byte = column / 4 % 2 ? uint8_t((byte & 0x0f) | q << 4) : uint8_t((byte & 0xf0) | q);
         } else {
-          out[column / 4 * 64 + r * 4 + column % 4] =
-              uint8_t(quantizeValue(values[i], inverse, group.zero, 1, 255));
+          out[column / 4 * 64 + r * 4 + column % 4] = uint8_t(quantizeValue(values[i], inverse, group.zero, 1, 255));
         }
       }
     }

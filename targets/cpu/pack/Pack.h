@@ -12,14 +12,14 @@
 
 namespace mlc::cpu {
 
-/// The group of a quantized weight with k columns when `wanted` (32, 64 or 128) is asked: the largest of 32, 64, 128 not
-/// above `wanted` that divides k; `wanted` itself (with a padded tail) when none does.
+/// The group of a quantized weight with k columns when `wanted` (32, 64 or 128) is asked: the largest of 32, 64, 128
+/// not above `wanted` that divides k; `wanted` itself (with a padded tail) when none does.
 uint32_t chooseGroup(uint64_t k, uint32_t wanted);
 
-/// Packs rows [rowBegin, rowEnd) of a valid rows_* or panel_* descriptor. rowBegin is a multiple of 16, rowEnd too or n.
-/// `rows` is f32 [rowEnd - rowBegin][k] row-major; `out` receives the bytes [packedOffset(rowBegin),
-/// packedOffset(rowEnd)) of the weight. False when a quantized format meets a value that is not finite (nothing usable is
-/// written then). block_* weights are copied as they are, never packed.
+/// Packs rows [rowBegin, rowEnd) of a valid rows_* or panel_* descriptor. rowBegin is a multiple of 16, rowEnd too or
+/// n. `rows` is f32 [rowEnd - rowBegin][k] row-major; `out` receives the bytes [packedOffset(rowBegin),
+/// packedOffset(rowEnd)) of the weight. False when a quantized format meets a value that is not finite (nothing usable
+/// is written then). block_* weights are copied as they are, never packed.
 [[nodiscard]] bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const float *rows,
                             uint8_t *out);
 

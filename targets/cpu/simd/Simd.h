@@ -4,9 +4,9 @@
 //===----------------------------------------------------------------------===//
 //
 // Vectors of 16 lanes for the ISA forms of the kernels. A kernel source is compiled once per form with MLC_CPU_ISA set
-// (0 portable, 1 AVX2, 2 AVX-512 with VNNI) and the form's -m flags; its vector code lies in MLC_ISA_NS. Everything here
-// is internal to the translation unit, so that no symbol compiled with a form's flags can replace a portable one: a form
-// includes this header and plain ones only, nothing with inline functions of external linkage.
+// (0 portable, 1 AVX2, 2 AVX-512 with VNNI) and the form's -m flags; its vector code lies in MLC_ISA_NS. Everything
+// here is internal to the translation unit, so that no symbol compiled with a form's flags can replace a portable one:
+// a form includes this header and plain ones only, nothing with inline functions of external linkage.
 //
 #pragma once
 
@@ -174,7 +174,8 @@ MLC_SIMD VI laneMask(int64_t begin, int64_t end) {
 
 /// Lanes 0..7 combined with 8..15, then by four, two and one: one order in every form.
 template <typename V, typename Op> MLC_SIMD auto halveLanes(V v, const Op &op) {
-  auto a = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  auto a = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7),
+              __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
   auto b = op(__builtin_shufflevector(a, a, 0, 1, 2, 3), __builtin_shufflevector(a, a, 4, 5, 6, 7));
   auto c = op(b, __builtin_shufflevector(b, b, 2, 3, 0, 1));
   auto d = op(c, __builtin_shufflevector(c, c, 1, 0, 3, 2));
@@ -213,7 +214,8 @@ MLC_SIMD VF loadF16(const uint8_t *p) {
   V16 v;
   __builtin_memcpy(&v, p, sizeof v);
   VI bits = __builtin_convertvector(v, VI), rest = bits & 0x7fff, sign = (bits & 0x8000) << 16;
-  // Exponent and mantissa in f32's place are the value times 2^-112, subnormals included; all ones stay infinite or NaN.
+  // Exponent and mantissa in f32's place are the value times 2^-112, subnormals included; all ones stay infinite or
+  // NaN.
   VI finite = (VI)((VF)(rest << 13) * set1(0x1p112f)), special = (rest << 13) | 0x7f800000;
   special |= (rest > 0x7c00) & 0x400000;
   return (VF)(sign | ((rest >= 0x7c00) & special) | (~(rest >= 0x7c00) & finite));
@@ -304,8 +306,8 @@ template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x)
   __builtin_memcpy(o, &odd, sizeof o);
   __builtin_memcpy(total, &s.sum, sizeof total);
   for (int i = 0; i < 4; ++i) {
-    __m128i products = _mm_add_epi32(_mm_madd_epi16(e[i], _mm_set1_epi32(xEven[0])),
-                                     _mm_madd_epi16(o[i], _mm_set1_epi32(xOdd[0])));
+    __m128i products =
+        _mm_add_epi32(_mm_madd_epi16(e[i], _mm_set1_epi32(xEven[0])), _mm_madd_epi16(o[i], _mm_set1_epi32(xOdd[0])));
     total[i] = _mm_add_epi32(total[i], products);
   }
   __builtin_memcpy(&s.sum, total, sizeof total);

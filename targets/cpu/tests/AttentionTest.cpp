@@ -53,7 +53,8 @@ struct Model {
 
   void append(const std::vector<BatchSegment> &segments, unsigned threads = 1) {
     fb::KvAppendAttrs attrs(uint32_t(shape.kvHeads), uint32_t(shape.dim));
-    Tensor keys = rowsOf(k, segments, shape.kvHeads * shape.dim), values = rowsOf(v, segments, shape.kvHeads * shape.dim);
+    Tensor keys = rowsOf(k, segments, shape.kvHeads * shape.dim),
+           values = rowsOf(v, segments, shape.kvHeads * shape.dim);
     Call call("kv_append", attrs);
     call.inputs = {&keys, &values};
     call.tokens = {true, true};
@@ -81,8 +82,9 @@ struct Model {
     fb::KvSpec spec = kv.spec;
     std::vector<uint8_t> canonical(kvCanonicalBytes(spec, 1));
     unsigned p = unsigned(position % kPagePositions);
-    cpuTarget().kvLayout.toCanonical(spec, kv.pool + kv.pages[sequence][size_t(position / kPagePositions)] * kv.pageBytes,
-                                     p, p + 1, canonical.data());
+    cpuTarget().kvLayout.toCanonical(spec,
+                                     kv.pool + kv.pages[sequence][size_t(position / kPagePositions)] * kv.pageBytes, p,
+                                     p + 1, canonical.data());
     size_t size = dtypeSize(spec.dtype()), rowsBytes = size_t(shape.kvHeads * shape.dim) * size;
     size_t scales = spec.dtype() == DType::i8 ? size_t(shape.kvHeads) * 4 : 0;
     const uint8_t *base = canonical.data() + (value ? rowsBytes + scales : 0);
@@ -146,9 +148,15 @@ BatchSegment segment(uint32_t sequence, int64_t row, int64_t length, int64_t pos
   return {sequence, int32_t(row), int32_t(length), position, position + length};
 }
 
-const Shape kShapes[] = {
-    {4, 4, 20}, {4, 2, 64, 0, 0, DType::f16}, {6, 1, 12, 70}, {14, 2, 64, 0, 0, DType::bf16}, {3, 3, 7, 0, 5.0f},
-    {8, 2, 80, 33, 20.0f, DType::i8}, {2, 1, 96, 1, 0, DType::f16}, {5, 5, 16, 64, 0, DType::i8}, {60, 1, 8}};
+const Shape kShapes[] = {{4, 4, 20},
+                         {4, 2, 64, 0, 0, DType::f16},
+                         {6, 1, 12, 70},
+                         {14, 2, 64, 0, 0, DType::bf16},
+                         {3, 3, 7, 0, 5.0f},
+                         {8, 2, 80, 33, 20.0f, DType::i8},
+                         {2, 1, 96, 1, 0, DType::f16},
+                         {5, 5, 16, 64, 0, DType::i8},
+                         {60, 1, 8}};
 
 } // namespace
 
@@ -190,11 +198,13 @@ TEST(Attention, BatchInvariance) {
           auto begin = whole.begin() + ((s.sequence ? lengths[0] : 0) + s.firstPosition) * columns;
           expected.insert(expected.end(), begin, begin + s.length * columns);
         }
-        ASSERT_TRUE(sameBits(got, expected)) << isaName(isa) << " at " << segments[0].firstPosition << " threads " << threads;
+        ASSERT_TRUE(sameBits(got, expected))
+            << isaName(isa) << " at " << segments[0].firstPosition << " threads " << threads;
       };
       for (int trial = 0; trial < 6; ++trial) {
         int64_t a = uniform(random, 0, lengths[0] - 1), b = uniform(random, 0, lengths[1] - 1);
-        int64_t la = uniform(random, 1, std::min<int64_t>(lengths[0] - a, 200)), lb = uniform(random, 1, lengths[1] - b);
+        int64_t la = uniform(random, 1, std::min<int64_t>(lengths[0] - a, 200)),
+                lb = uniform(random, 1, lengths[1] - b);
         if (trial % 2)
           la = lb = 1;
         expectRows({segment(1, 0, lb, b), segment(0, lb, la, a)}, unsigned(trial % 4 + 1));

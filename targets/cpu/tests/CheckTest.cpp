@@ -55,15 +55,19 @@ Tensor floats(int64_t rows, int64_t columns) { return Tensor(DType::f32, {rows, 
 std::vector<Case> cases() {
   std::vector<Case> list;
   auto add = [&](auto &&c) { list.push_back(std::move(c)); };
-  for (auto [format, group, asymmetric] : {std::tuple{WeightFormat::panel_f32, 0u, false}, {WeightFormat::panel_bf16, 0u, false},
-                                           {WeightFormat::panel_int8, 32u, false}, {WeightFormat::panel_int8, 0u, false},
-                                           {WeightFormat::panel_int4, 64u, true}, {WeightFormat::block_q4_k, 0u, false},
+  for (auto [format, group, asymmetric] : {std::tuple{WeightFormat::panel_f32, 0u, false},
+                                           {WeightFormat::panel_bf16, 0u, false},
+                                           {WeightFormat::panel_int8, 32u, false},
+                                           {WeightFormat::panel_int8, 0u, false},
+                                           {WeightFormat::panel_int4, 64u, true},
+                                           {WeightFormat::block_q4_k, 0u, false},
                                            {WeightFormat::block_q8_0, 0u, false}}) {
     uint64_t n = 37, k = isBlock(format) ? 256 : 75;
     fb::WeightDesc desc(n, k, group, format, asymmetric);
     std::vector<uint8_t> bytes(*packedBytes(desc), 0x33);
     bool quantized = isQuantized(format);
-    Tensor x = quantized ? Tensor(DType::u8, {kTokens, int64_t(quantizedRowBytes(k, group))}) : floats(kTokens, int64_t(k));
+    Tensor x =
+        quantized ? Tensor(DType::u8, {kTokens, int64_t(quantizedRowBytes(k, group))}) : floats(kTokens, int64_t(k));
     add(std::move(Case("linear", fb::LinearAttrs(desc, quantized, true, true))
                       .input(std::move(x), true)
                       .input(Tensor::bytes(bytes), false)
@@ -104,7 +108,10 @@ std::vector<Case> cases() {
                       .output(floats(kTokens, 42))));
   for (DType dtype : {DType::f32, DType::f16, DType::i8}) {
     fb::KvSpec spec(2, 12, dtype, 40);
-    add(std::move(Case("kv_append", fb::KvAppendAttrs(2, 12)).input(floats(kTokens, 24), true).input(floats(kTokens, 24), true).state(spec)));
+    add(std::move(Case("kv_append", fb::KvAppendAttrs(2, 12))
+                      .input(floats(kTokens, 24), true)
+                      .input(floats(kTokens, 24), true)
+                      .state(spec)));
     add(std::move(Case("attention", fb::AttentionAttrs(6, 2, 12, 0.3f, 0.0f, 40))
                       .input(floats(kTokens, 72), true)
                       .output(floats(kTokens, 72))
@@ -114,12 +121,17 @@ std::vector<Case> cases() {
                     .input(floats(kTokens, 33), true)
                     .input(floats(kTokens, 33), true)
                     .output(floats(kTokens, 33))));
-  add(std::move(Case("unary", fb::UnaryAttrs(fb::Activation::tanh, 1, 1)).input(floats(kTokens, 33), true).output(floats(kTokens, 33))));
+  add(std::move(Case("unary", fb::UnaryAttrs(fb::Activation::tanh, 1, 1))
+                    .input(floats(kTokens, 33), true)
+                    .output(floats(kTokens, 33))));
   add(std::move(Case("binary", fb::BinaryAttrs(fb::Binary::mul))
                     .input(floats(kTokens, 33), true)
                     .input(floats(kTokens, 33), true)
                     .output(floats(kTokens, 33))));
-  add(std::move(Case("gather_rows", fb::GatherRowsAttrs(33)).input(floats(kTokens, 33), false).input(Tensor::ints({1, 4}), false).output(floats(2, 33))));
+  add(std::move(Case("gather_rows", fb::GatherRowsAttrs(33))
+                    .input(floats(kTokens, 33), false)
+                    .input(Tensor::ints({1, 4}), false)
+                    .output(floats(2, 33))));
   list.back().freeRows = true;
   add(std::move(Case("copy", fb::NoAttrs(0)).input(floats(kTokens, 33), true).output(floats(kTokens, 33))));
   for (Case &c : list)
@@ -142,7 +154,11 @@ TEST(Check, MutatedAttributesAreRefusedOrStayInBounds) {
     for (size_t width : {size_t(1), size_t(2), size_t(4), size_t(8)})
       for (size_t offset = 0; offset + width <= original.size(); offset += width)
         for (int kind = 0; kind < 8; ++kind) {
-          uint64_t value = kind == 0 ? 0 : kind == 1 ? 1 : kind == 2 ? ~uint64_t(0) : kind == 3 ? ~uint64_t(0) >> 1 : random();
+          uint64_t value = kind == 0   ? 0
+                           : kind == 1 ? 1
+                           : kind == 2 ? ~uint64_t(0)
+                           : kind == 3 ? ~uint64_t(0) >> 1
+                                       : random();
           if (kind == 5)
             value = random() % 128;
           if (kind >= 6) {
@@ -171,7 +187,8 @@ TEST(Check, MutatedAttributesAreRefusedOrStayInBounds) {
 TEST(Check, EveryOperandIsCheckedByName) {
   for (Case &c : cases()) {
     KernelCallInfo info = c.call->info();
-    std::vector<TensorView> inputs(info.inputs.begin(), info.inputs.end()), outputs(info.outputs.begin(), info.outputs.end());
+    std::vector<TensorView> inputs(info.inputs.begin(), info.inputs.end()),
+        outputs(info.outputs.begin(), info.outputs.end());
     const KernelDef *kernel = c.call->kernel(Isa::portable);
     auto expectRefused = [&](const char *what, size_t operand) {
       KernelCallInfo changed = info;
@@ -230,11 +247,13 @@ TEST(Check, StatesMustFit) {
   for (Case &c : cases()) {
     if (!c.kv)
       continue;
-    for (fb::KvSpec spec : {fb::KvSpec(3, 12, DType::f32, 40), fb::KvSpec(2, 13, DType::f32, 40), fb::KvSpec(2, 12, DType::i32, 40),
-                            fb::KvSpec(0, 12, DType::f32, 40), fb::KvSpec(2, 0, DType::f32, 40)}) {
+    for (fb::KvSpec spec :
+         {fb::KvSpec(3, 12, DType::f32, 40), fb::KvSpec(2, 13, DType::f32, 40), fb::KvSpec(2, 12, DType::i32, 40),
+          fb::KvSpec(0, 12, DType::f32, 40), fb::KvSpec(2, 0, DType::f32, 40)}) {
       KvState other(fb::KvSpec(2, 12, DType::f32, 40), 1, 64);
       other.builder.Reset();
-      other.builder.Finish(fb::CreateStateDirect(other.builder, "kv", fb::StateKind::kv, fb::StateScope::sequence, &spec));
+      other.builder.Finish(
+          fb::CreateStateDirect(other.builder, "kv", fb::StateKind::kv, fb::StateScope::sequence, &spec));
       KernelCallInfo info = c.call->info();
       const fb::State *state = flatbuffers::GetRoot<fb::State>(other.builder.GetBufferPointer());
       info.states = {&state, 1};

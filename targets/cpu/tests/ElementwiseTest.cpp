@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The kernels without products: norms, rope, activations, elementwise, gathers and copies, on every form against double,
-// over odd widths and strides, and independent of the other rows and of the threads.
+// The kernels without products: norms, rope, activations, elementwise, gathers and copies, on every form against
+// double, over odd widths and strides, and independent of the other rows and of the threads.
 //
 #include "targets/cpu/tests/TestSupport.h"
 
@@ -19,12 +19,15 @@ using namespace mlc::test;
 TEST(RmsNorm, MatchesDouble) {
   Random random(31);
   for (int trial = 0; trial < 40; ++trial) {
-    int64_t rows = uniform(random, 1, 9), width = uniform(random, 1, 300), groups = trial % 3 == 0 ? uniform(random, 1, 5) : 1;
+    int64_t rows = uniform(random, 1, 9), width = uniform(random, 1, 300),
+            groups = trial % 3 == 0 ? uniform(random, 1, 5) : 1;
     bool adds = groups == 1 && trial % 2;
     int64_t columns = width * groups;
     float eps = 1e-5f, offset = trial % 4 == 3 ? 1.0f : 0.0f;
-    std::vector<float> x = normals(random, size_t(rows * columns), 2.0f), residual = normals(random, x.size()), weight = normals(random, size_t(width));
-    Tensor xTensor = Tensor::matrix(x, rows, columns, trial % 3), rTensor = Tensor::matrix(residual, rows, columns, 5), wTensor = Tensor::vector(weight);
+    std::vector<float> x = normals(random, size_t(rows * columns), 2.0f), residual = normals(random, x.size()),
+                       weight = normals(random, size_t(width));
+    Tensor xTensor = Tensor::matrix(x, rows, columns, trial % 3), rTensor = Tensor::matrix(residual, rows, columns, 5),
+           wTensor = Tensor::vector(weight);
     fb::RmsNormAttrs attrs(uint64_t(width), eps, offset);
     std::vector<float> alone;
     for (Isa isa : forms()) {
@@ -99,7 +102,8 @@ TEST(Rope, RotatesPairs) {
                 int64_t pair = interleaved ? i / 2 : i % (rotary / 2);
                 int64_t first = interleaved ? 2 * pair : pair, second = interleaved ? 2 * pair + 1 : pair + rotary / 2;
                 float c = angle[pair], s = angle[rotary / 2 + pair];
-                float a = i == first ? head[first] * c : head[second] * c, b = i == first ? head[second] * s : head[first] * s;
+                float a = i == first ? head[first] * c : head[second] * c,
+                      b = i == first ? head[second] * s : head[first] * s;
                 expected = i == first ? a - b : a + b;
               }
               ASSERT_EQ(got[size_t((r * heads + h) * dim + i)], expected);
@@ -113,7 +117,8 @@ TEST(RopeAngles, FollowsPositionsAndForm) {
   std::vector<float> tables = {1.0f, 0.1f, 0.01f, 0.5f, 0.05f, 0.005f};
   for (auto scaling : {fb::RopeScaling::default_, fb::RopeScaling::dynamic, fb::RopeScaling::longrope}) {
     bool longrope = scaling == fb::RopeScaling::longrope;
-    Tensor table = Tensor::matrix(std::vector<float>(tables.begin(), tables.begin() + (longrope ? 6 : 3)), longrope ? 2 : 1, 3);
+    Tensor table =
+        Tensor::matrix(std::vector<float>(tables.begin(), tables.begin() + (longrope ? 6 : 3)), longrope ? 2 : 1, 3);
     fb::RopeAnglesAttrs attrs(6, scaling, 10000.0f, 2.0f, 1.25f, 64);
     Tensor out(DType::f32, {9, 6}, 1);
     Call call("rope_angles", attrs);
@@ -182,8 +187,10 @@ TEST(Activations, MatchDouble) {
         double expected = activation(act, double(x[i]) * 0.5) * 3, gate = activation(act, double(x[i])) * double(up[i]);
         if (!std::isfinite(float(expected)) || !std::isfinite(float(gate)))
           continue;
-        ASSERT_NEAR(got[i], expected, 4e-7 * std::fabs(expected) + 3e-7 * (1 + std::fabs(double(x[i])))) << x[i] << " " << fb::EnumNameActivation(act);
-        ASSERT_NEAR(product[i], gate, (4e-7 * std::fabs(gate) + 3e-7 * (1 + std::fabs(double(x[i])))) * (1 + std::fabs(double(up[i]))));
+        ASSERT_NEAR(got[i], expected, 4e-7 * std::fabs(expected) + 3e-7 * (1 + std::fabs(double(x[i]))))
+            << x[i] << " " << fb::EnumNameActivation(act);
+        ASSERT_NEAR(product[i], gate,
+                    (4e-7 * std::fabs(gate) + 3e-7 * (1 + std::fabs(double(x[i])))) * (1 + std::fabs(double(up[i]))));
       }
       // tanh keeps its relative precision near 0: soft caps need it.
       if (act == fb::Activation::tanh && x.size() > 4)
@@ -239,8 +246,8 @@ TEST(Gathers, RowsAndEmbeddings) {
   for (float value : out.values())
     ASSERT_TRUE(std::isnan(value));
 
-  for (fb::WeightFormat format : {fb::WeightFormat::rows_bf16, fb::WeightFormat::panel_f32, fb::WeightFormat::panel_int8,
-                                  fb::WeightFormat::panel_int4}) {
+  for (fb::WeightFormat format : {fb::WeightFormat::rows_bf16, fb::WeightFormat::panel_f32,
+                                  fb::WeightFormat::panel_int8, fb::WeightFormat::panel_int4}) {
     uint64_t n = 37, k = 75;
     fb::WeightDesc desc(n, k, isQuantized(format) ? 32 : 0, format, format == fb::WeightFormat::panel_int4);
     std::vector<float> values = normals(random, n * k);
@@ -266,7 +273,9 @@ TEST(Gathers, RowsAndEmbeddings) {
           continue;
         }
         float source = values[uint64_t(ids.view.as<int32_t>()[t]) * k + i];
-        double tolerance = format == fb::WeightFormat::panel_int4 ? 0.6 : format == fb::WeightFormat::panel_int8 ? 0.04 : 0.03;
+        double tolerance = format == fb::WeightFormat::panel_int4   ? 0.6
+                           : format == fb::WeightFormat::panel_int8 ? 0.04
+                                                                    : 0.03;
         ASSERT_NEAR(got, 2 * source, tolerance);
       }
   }
@@ -277,7 +286,8 @@ TEST(Copy, Strided) {
     Tensor x(dtype, {4, 6, 33}, 3), y(dtype, {4, 6, 33}, 1);
     size_t size = dtypeSize(dtype);
     auto at = [&](Tensor &t, int64_t i) {
-      return t.view.as<uint8_t>() + size_t(i / 198 * t.view.strides[0] + i / 33 % 6 * t.view.strides[1] + i % 33) * size;
+      return t.view.as<uint8_t>() +
+             size_t(i / 198 * t.view.strides[0] + i / 33 % 6 * t.view.strides[1] + i % 33) * size;
     };
     for (int64_t i = 0; i < 792; ++i)
       for (size_t b = 0; b < size; ++b)

@@ -25,11 +25,20 @@ struct Format {
   bool asymmetric = false;
 };
 const Format kFormats[] = {
-    {WeightFormat::rows_f32},         {WeightFormat::rows_f16},          {WeightFormat::rows_bf16},
-    {WeightFormat::panel_f32},        {WeightFormat::panel_f16},         {WeightFormat::panel_bf16},
-    {WeightFormat::panel_int8, 0},    {WeightFormat::panel_int8, 32},    {WeightFormat::panel_int8, 128},
-    {WeightFormat::panel_int4, 32},   {WeightFormat::panel_int4, 64},    {WeightFormat::panel_int4, 128},
-    {WeightFormat::panel_int4, 32, true}, {WeightFormat::panel_int4, 128, true},
+    {WeightFormat::rows_f32},
+    {WeightFormat::rows_f16},
+    {WeightFormat::rows_bf16},
+    {WeightFormat::panel_f32},
+    {WeightFormat::panel_f16},
+    {WeightFormat::panel_bf16},
+    {WeightFormat::panel_int8, 0},
+    {WeightFormat::panel_int8, 32},
+    {WeightFormat::panel_int8, 128},
+    {WeightFormat::panel_int4, 32},
+    {WeightFormat::panel_int4, 64},
+    {WeightFormat::panel_int4, 128},
+    {WeightFormat::panel_int4, 32, true},
+    {WeightFormat::panel_int4, 128, true},
 };
 
 /// A weight, packed, and what it stands for.
@@ -177,7 +186,8 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
   for (const Format &format : formats)
     for (int trial = 0; trial < 3; ++trial) {
       bool block = isBlock(format.format);
-      uint64_t n = uint64_t(uniform(random, 1, 70)), k = uint64_t(uniform(random, 1, 600)), rows = uint64_t(uniform(random, 1, 20));
+      uint64_t n = uint64_t(uniform(random, 1, 70)), k = uint64_t(uniform(random, 1, 600)),
+               rows = uint64_t(uniform(random, 1, 20));
       if (block)
         k = 256 * uint64_t(uniform(random, 1, 3));
       Weight weight(random, format, n, k);
@@ -186,7 +196,8 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
       for (Isa isa : forms()) {
         std::vector<float> got = linear.run(0, int64_t(rows), isa, 1), source = x;
         if (isQuantized(format.format))
-          source = dequantized(quantize(Tensor::matrix(x, int64_t(rows), int64_t(k)), k, format.group, isa), k, format.group);
+          source = dequantized(quantize(Tensor::matrix(x, int64_t(rows), int64_t(k)), k, format.group, isa), k,
+                               format.group);
         expectNear(got, weight, source, int64_t(rows), linear.bias, linear.residual,
                    (std::string(isaName(isa)) + " " + fb::EnumNameWeightFormat(format.format)).c_str());
         if (HasFatalFailure())
@@ -207,7 +218,8 @@ TEST(Linear, BatchInvariance) {
     for (Isa isa : forms()) {
       std::vector<float> all = linear.run(0, rows, isa, 1);
       for (int trial = 0; trial < 4; ++trial) {
-        int64_t begin = uniform(random, 0, rows - 1), end = uniform(random, begin + 1, std::min(rows, begin + 1 + trial * 9));
+        int64_t begin = uniform(random, 0, rows - 1),
+                end = uniform(random, begin + 1, std::min(rows, begin + 1 + trial * 9));
         std::vector<float> part = linear.run(begin, end, isa, unsigned(trial + 1));
         std::vector<float> expected(all.begin() + begin * int64_t(n), all.begin() + end * int64_t(n));
         ASSERT_TRUE(sameBits(part, expected)) << fb::EnumNameWeightFormat(format.format) << " " << isaName(isa);
@@ -220,7 +232,8 @@ TEST(Linear, BatchInvariance) {
 // More rows than a tile holds, more panels than a run holds.
 TEST(Linear, ManyTiles) {
   Random random(13);
-  for (Format format : {Format{WeightFormat::panel_f32}, Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_int4, 128}}) {
+  for (Format format :
+       {Format{WeightFormat::panel_f32}, Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_int4, 128}}) {
     uint64_t n = 620, k = 260;
     int64_t rows = 431;
     Weight weight(random, format, n, k);

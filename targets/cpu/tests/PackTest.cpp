@@ -45,8 +45,8 @@ static double relativeError(const std::vector<float> &a, const std::vector<float
 
 TEST(Pack, FloatsRoundTripExactly) {
   Random random(61);
-  for (WeightFormat format : {WeightFormat::rows_f32, WeightFormat::rows_f16, WeightFormat::rows_bf16, WeightFormat::panel_f32,
-                              WeightFormat::panel_f16, WeightFormat::panel_bf16}) {
+  for (WeightFormat format : {WeightFormat::rows_f32, WeightFormat::rows_f16, WeightFormat::rows_bf16,
+                              WeightFormat::panel_f32, WeightFormat::panel_f16, WeightFormat::panel_bf16}) {
     fb::WeightDesc desc(37, 53, 0, format, false);
     std::vector<float> rows = normals(random, 37 * 53);
     // Values that every type holds.
@@ -77,8 +77,10 @@ TEST(Pack, QuantizationErrorIsSmall) {
   // A shifted group costs a symmetric form bits, not an asymmetric one.
   for (float &value : rows)
     value += 0.1f;
-  fb::WeightDesc symmetric(48, 896, 32, WeightFormat::panel_int4, false), asymmetric(48, 896, 32, WeightFormat::panel_int4, true);
-  EXPECT_LT(relativeError(unpack(asymmetric, pack(asymmetric, rows)), rows), 0.5 * relativeError(unpack(symmetric, pack(symmetric, rows)), rows));
+  fb::WeightDesc symmetric(48, 896, 32, WeightFormat::panel_int4, false),
+      asymmetric(48, 896, 32, WeightFormat::panel_int4, true);
+  EXPECT_LT(relativeError(unpack(asymmetric, pack(asymmetric, rows)), rows),
+            0.5 * relativeError(unpack(symmetric, pack(symmetric, rows)), rows));
 }
 
 TEST(Pack, ExtremeWeights) {
@@ -114,7 +116,10 @@ TEST(Pack, ExtremeWeights) {
 
 TEST(Pack, RowBlocksGiveTheSameBytes) {
   Random random(73);
-  for (auto [format, group] : {std::pair{WeightFormat::panel_int4, 64u}, {WeightFormat::panel_int8, 0u}, {WeightFormat::panel_f16, 0u}, {WeightFormat::rows_f16, 0u}}) {
+  for (auto [format, group] : {std::pair{WeightFormat::panel_int4, 64u},
+                               {WeightFormat::panel_int8, 0u},
+                               {WeightFormat::panel_f16, 0u},
+                               {WeightFormat::rows_f16, 0u}}) {
     fb::WeightDesc desc(53, 70, group, format, false);
     std::vector<float> rows = normals(random, 53 * 70);
     std::vector<uint8_t> whole = pack(desc, rows), parts(whole.size());
@@ -133,11 +138,12 @@ TEST(Pack, BlocksAreExact) {
     WeightFormat format;
     std::vector<size_t> scales;
     uint64_t digest;
-  } cases[] = {{WeightFormat::block_q4_0, {0}, 0x98b1ca09288ca6a4},       {WeightFormat::block_q4_1, {0, 2}, 0xd06a015fe7f8f23f},
-               {WeightFormat::block_q5_0, {0}, 0xbd4212d5602c0289},       {WeightFormat::block_q5_1, {0, 2}, 0xf37efe7256f2e424},
-               {WeightFormat::block_q8_0, {0}, 0xca9de5cc0f6d0102},       {WeightFormat::block_q2_k, {80, 82}, 0x4446f625df6b160b},
-               {WeightFormat::block_q3_k, {108}, 0xfd5c04894bb09b22},     {WeightFormat::block_q4_k, {0, 2}, 0xfa8264eab1612c8d},
-               {WeightFormat::block_q5_k, {0, 2}, 0x34e497f7d7a24c1e},    {WeightFormat::block_q6_k, {208}, 0x5f0cd003c779945a}};
+  } cases[] = {
+      {WeightFormat::block_q4_0, {0}, 0x98b1ca09288ca6a4},    {WeightFormat::block_q4_1, {0, 2}, 0xd06a015fe7f8f23f},
+      {WeightFormat::block_q5_0, {0}, 0xbd4212d5602c0289},    {WeightFormat::block_q5_1, {0, 2}, 0xf37efe7256f2e424},
+      {WeightFormat::block_q8_0, {0}, 0xca9de5cc0f6d0102},    {WeightFormat::block_q2_k, {80, 82}, 0x4446f625df6b160b},
+      {WeightFormat::block_q3_k, {108}, 0xfd5c04894bb09b22},  {WeightFormat::block_q4_k, {0, 2}, 0xfa8264eab1612c8d},
+      {WeightFormat::block_q5_k, {0, 2}, 0x34e497f7d7a24c1e}, {WeightFormat::block_q6_k, {208}, 0x5f0cd003c779945a}};
   for (auto &c : cases) {
     BlockShape shape = blockShape(c.format);
     std::vector<uint8_t> bytes(64 * shape.bytes);

@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// What the kernel tests share: tensors with exact ends and odd strides, one-call contexts, paged KV states, forms to run.
+// What the kernel tests share: tensors with exact ends and odd strides, one-call contexts, paged KV states, forms to
+// run.
 //
 #pragma once
 
@@ -147,12 +148,13 @@ struct Call {
   fb::KernelAttrs attrsType;
   const void *attrs;
   std::vector<const Tensor *> inputs, outputs;
-  std::vector<bool> tokens;                 // Per input: follows `tokens`; empty: only input 0 does.
+  std::vector<bool> tokens; // Per input: follows `tokens`; empty: only input 0 does.
   KvState *kv = nullptr;
-  std::vector<BatchSegment> segments;       // Their sequence picks the pages; empty: no batch.
+  std::vector<BatchSegment> segments; // Their sequence picks the pages; empty: no batch.
   int64_t maxPositions = 8192;
 
-  template <typename T> Call(const char *name, const T &attrs) : name(name), attrsType(fb::KernelAttrsTraits<T>::enum_value), attrs(&attrs) {}
+  template <typename T>
+  Call(const char *name, const T &attrs) : name(name), attrsType(fb::KernelAttrsTraits<T>::enum_value), attrs(&attrs) {}
 
   KernelCallInfo info() {
     inputViews.clear();
