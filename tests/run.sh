@@ -7,7 +7,7 @@
 #     --fuzz-seconds N  for each fuzz target (default 5)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
-export LC_ALL=C.UTF-8 CLICOLOR=0
+export CLICOLOR=0
 
 quick=0 fuzz_seconds=5
 while [ $# -gt 0 ]; do
@@ -74,7 +74,7 @@ step tree tests/check-tree.sh
 step configure cmake --preset release || finish
 step build build build
 unit_tests unit build
-phase lit $python build/bin/llvm-lit -sv -j "$jobs" --output "$results/lit.lit.json" tests/lit ||
+phase lit $python build/bin/llvm-lit -sv -j "$jobs" -o "$results/lit.lit.json" tests/lit ||
   [ -e "$results/lit.lit.json" ] || printf 'lit\tfailed\n' >>"$results/steps.tsv"
 phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.json" ||
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"

@@ -4,7 +4,6 @@
 #   toolchains/quickstart.sh [PROMPT]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-export LC_ALL=C.UTF-8
 prompt=${1:-ROMEO:}
 
 toolchains/packages.sh

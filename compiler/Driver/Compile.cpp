@@ -6,6 +6,7 @@
 // mlc compile: source to graph to exec to file.
 //
 #include "compiler/Artifact/Emit/Emit.h"
+#include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
@@ -51,8 +52,7 @@ static llvm::Error printModule(const std::string &path, ModuleOp module) {
   });
 }
 
-/// --dim NAME<=MAX: bounds of extents.
-static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
+llvm::Error mlc::applyDims(ModuleOp module, const CompileOptions &options) {
   llvm::SmallVector<StringRef> entries;
   StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
   for (StringRef entry : entries) {
@@ -69,8 +69,7 @@ static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
   return llvm::Error::success();
 }
 
-/// Fills in --math and --kv by what the compiled weights are.
-static void chooseMath(ModuleOp module, CompileOptions &options) {
+void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
   bool quantized = options.pipeline.quant == "int8" || options.pipeline.quant == "int4";
   if (options.pipeline.quant == "keep")
     for (auto weight : module.getOps<graph::WeightOp>())
@@ -79,7 +78,7 @@ static void chooseMath(ModuleOp module, CompileOptions &options) {
   options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? "f16" : "f32";
 }
 
-static llvm::Error runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
+llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
   DiagnosticLine line(*module.getContext(), file);
   PassManager passes(module.getContext());
   build(passes);
@@ -96,9 +95,9 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
   if (failed(metadata))
     return line.error("cannot be written as an artifact");
   metadata->target = std::make_unique<fb::TargetT>();
-  metadata->target->triple = options.triple;
+  metadata->target->triple = options.pipeline.triple;
   metadata->target->isa_family = options.isaFamily;
-  metadata->target->cpu = options.cpus;
+  metadata->target->cpu = options.pipeline.cpus;
   metadata->provenance = std::make_unique<fb::ProvenanceT>();
   metadata->provenance->version = MLC_VERSION;
   metadata->provenance->options = provenance(options);
@@ -121,9 +120,28 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
                                    });
   if (packed)
     return packed;
+  if (std::vector<uint8_t> code = codeSegment(module); !code.empty())
+    if (Status written = writer->write(code); !written)
+      return toError(written.error());
   if (Status committed = writer->commit(); !committed)
     return toError(committed.error());
   return llvm::Error::success();
+}
+
+/// The assembly of every code object, level by level.
+static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module) {
+  std::string text;
+  for (auto code : module.getOps<exec::CodeOp>())
+    for (auto isa : code.getIsas().getAsRange<StringAttr>()) {
+      auto assembly = assembleRegion(code.getSource().value_or(""), code.getTriple(), isa);
+      if (!assembly)
+        return assembly.takeError();
+      text += ("/* " + code.getSymName() + " for " + isa.getValue() + " */\n" + *assembly + "\n").str();
+    }
+  if (text.empty())
+    return llvm::createStringError("%s: --emit asm: nothing is compiled to code; kernels run every op",
+                                   options.source.path.c_str());
+  return writeText(options.output, [&](llvm::raw_ostream &os) { os << text; });
 }
 
 static llvm::Error compile(CompileOptions &options) {
@@ -143,14 +161,15 @@ static llvm::Error compile(CompileOptions &options) {
   chooseMath(module, options);
   if (llvm::Error error = runPasses(module, options.source.path, [&](PassManager &passes) {
         buildTransforms(passes, options.pipeline);
-        buildConversion(passes);
+        buildConversion(passes, options.pipeline);
       }))
     return error;
   if (options.strict)
     if (std::string slow = firstSlowPath(module); !slow.empty())
       return llvm::createStringError("%s: --strict: %s", options.source.path.c_str(), slow.c_str());
-  if (llvm::Error error =
-          options.emit == "exec" ? printModule(options.output, module) : writeArtifact(module, *source, options))
+  if (llvm::Error error = options.emit == "exec"  ? printModule(options.output, module)
+                          : options.emit == "asm" ? printAssembly(options, module)
+                                                  : writeArtifact(module, *source, options))
     return error;
   if (options.report.empty())
     return llvm::Error::success();
@@ -162,7 +181,7 @@ static llvm::Error compile(CompileOptions &options) {
 /// Ends the process at once and leaves no partial artifact.
 static void stopOnSignal(int signal) {
   removePartialArtifacts();
-  static constexpr char line[] = "\nmlc: error: stopped by a signal; nothing was written\n";
+  static constexpr char line[] = "\nmlc: error: stopped by a signal; no partial file is left\n";
   if (write(STDERR_FILENO, line, sizeof line - 1) < 0) {
   }
   _exit(signal == SIGINT ? 130 : 143);

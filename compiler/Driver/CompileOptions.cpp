@@ -38,17 +38,17 @@ Parsed checkTriple(const Raw &raw, CompileOptions &options) {
   llvm::Triple triple(llvm::Triple::normalize(raw.triple ? raw.triple : llvm::sys::getDefaultTargetTriple()));
   bool linuxGnu = triple.isOSLinux();
   if (triple.getArch() == llvm::Triple::x86_64 && linuxGnu) {
-    options.triple = "x86_64-linux-gnu";
+    options.pipeline.triple = "x86_64-linux-gnu";
     options.isaFamily = "x86-64";
   } else if (triple.getArch() == llvm::Triple::aarch64 && linuxGnu) {
-    options.triple = "aarch64-linux-gnu";
+    options.pipeline.triple = "aarch64-linux-gnu";
     options.isaFamily = "aarch64";
   } else {
     return usage("triple", raw.triple ? raw.triple : triple.str().c_str(), "x86_64-linux-gnu or aarch64-linux-gnu");
   }
   bool x86 = options.isaFamily == "x86-64";
   if (!raw.cpu) {
-    options.cpus = x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"}
+    options.pipeline.cpus = x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"}
                        : std::vector<std::string>{"armv8-a"};
     return {};
   }
@@ -58,7 +58,7 @@ Parsed checkTriple(const Raw &raw, CompileOptions &options) {
     bool known = x86 ? oneOf(name, {"x86-64-v2", "x86-64-v3", "x86-64-v4"}) : name == "armv8-a";
     if (!known)
       return usage("cpu", raw.cpu, x86 ? "among x86-64-v2, x86-64-v3, x86-64-v4 (with commas)" : "armv8-a");
-    options.cpus.push_back(name.str());
+    options.pipeline.cpus.push_back(name.str());
   }
   return {};
 }
@@ -92,7 +92,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
        &raw.code},
       {"dim", "NAME<=MAX", "bound of an extent of graph text (with commas: several)", OptionKind::text, &raw.dim},
-      {"emit", "E", "artifact (default), graph or exec", OptionKind::text, &raw.emit},
+      {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
        &raw.report},
       {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
@@ -125,8 +125,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("kv", raw.kv, "f32, f16, bf16 or int8");
   if (!oneOf(raw.code, {"auto", "none"}))
     return usage("code", raw.code, "auto or none");
-  if (!oneOf(raw.emit, {"artifact", "graph", "exec"}))
-    return usage("emit", raw.emit, "artifact, graph or exec");
+  if (!oneOf(raw.emit, {"artifact", "graph", "exec", "asm"}))
+    return usage("emit", raw.emit, "artifact, graph, exec or asm");
   if (!raw.output && llvm::StringRef(raw.emit) == "artifact") {
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
@@ -153,7 +153,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
 
 std::string mlc::provenance(const CompileOptions &options) {
   const PipelineOptions &pipeline = options.pipeline;
-  std::string text = "--triple " + options.triple + " --quant " + pipeline.quant;
+  std::string text = "--triple " + options.pipeline.triple + " --quant " + pipeline.quant;
   text += " --group " + std::to_string(pipeline.group);
   if (pipeline.asymmetric)
     text += " --asymmetric";

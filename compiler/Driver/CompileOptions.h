@@ -17,8 +17,7 @@ struct CompileOptions {
   SourceOptions source;
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
-  std::string triple, isaFamily;   // x86_64-linux-gnu, x86-64
-  std::vector<std::string> cpus;   // Levels whose code the artifact carries.
+  std::string isaFamily;           // x86-64 or aarch64
   std::string math, kv;            // Empty: by what the weights are.
   std::string dims;                // --dim
   bool strict = false;
@@ -30,5 +29,13 @@ cli::Parsed parseCompileOptions(int argc, char **argv, CompileOptions &options);
 
 /// The options that change the artifact, in one fixed order: its provenance.
 std::string provenance(const CompileOptions &options);
+
+/// --dim NAME<=MAX: bounds of extents.
+llvm::Error applyDims(mlir::ModuleOp module, const CompileOptions &options);
+/// Fills in --math and --kv by what the compiled weights are.
+void chooseMath(mlir::ModuleOp module, CompileOptions &options);
+/// Runs the passes that `build` adds; an error is one line that begins with `file`.
+llvm::Error runPasses(mlir::ModuleOp module, const std::string &file,
+                      llvm::function_ref<void(mlir::PassManager &)> build);
 
 } // namespace mlc

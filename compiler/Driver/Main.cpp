@@ -23,6 +23,7 @@ struct Entry {
 constexpr Entry kCommands[] = {
     {"compile", "a checkpoint to an artifact", mlc::cli::compileCommand},
     {"run", "generate text from an artifact", mlc::cli::runCommand},
+    {"interpret", "generate text with the reference interpreter", mlc::cli::interpretCommand},
     {"bench", "measure an artifact's speed", mlc::cli::benchCommand},
     {"inspect", "what is inside an artifact", mlc::cli::inspectCommand},
     {"verify", "check an artifact's digests and structure", mlc::cli::verifyCommand},

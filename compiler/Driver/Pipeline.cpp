@@ -34,11 +34,16 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createFuseNorm());
   if (options.fast)
     passes.addPass(graph::createQuantizeActivations());
+  if (options.compileRegions)
+    passes.addPass(graph::createOutlineElementwise());
   passes.addPass(graph::createVerifyReady());
 }
 
-void mlc::buildConversion(mlir::PassManager &passes) {
-  passes.addPass(createConvertGraphToExec());
+void mlc::buildConversion(mlir::PassManager &passes, const PipelineOptions &options) {
+  ConvertGraphToExecOptions conversion;
+  conversion.triple = options.triple;
+  conversion.isas = options.cpus;
+  passes.addPass(createConvertGraphToExec(conversion));
   passes.addPass(exec::createPlanMemory());
   passes.addPass(exec::createVerifyPlanned());
 }

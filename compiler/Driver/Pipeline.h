@@ -10,6 +10,7 @@
 #include "mlir/Pass/PassManager.h"
 
 #include <string>
+#include <vector>
 
 namespace mlc {
 
@@ -21,11 +22,14 @@ struct PipelineOptions {
   int64_t context = 0, batch = 512, sequences = 8;
   /// Which elementwise ops are compiled rather than run by kernels.
   bool compileRegions = true;
+  /// Of compiled regions: x86_64-linux-gnu or aarch64-linux-gnu, and the levels that the artifact carries.
+  std::string triple;
+  std::vector<std::string> cpus;
 };
 
 /// graph to graph: bounds, state types, quantization, fusions; what `mlc interpret --after-transforms` runs.
 void buildTransforms(mlir::PassManager &passes, const PipelineOptions &options);
 /// graph to planned exec.
-void buildConversion(mlir::PassManager &passes);
+void buildConversion(mlir::PassManager &passes, const PipelineOptions &options);
 
 } // namespace mlc

@@ -50,11 +50,11 @@ MappedFile::~MappedFile() {
 
 void MappedFile::discard(const uint8_t *begin, uint64_t count) const {
   // Only whole pages inside the range: its neighbours may still be in use.
-  const uintptr_t page = uintptr_t(sysconf(_SC_PAGESIZE));
-  uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
-  uintptr_t last = (reinterpret_cast<uintptr_t>(begin) + count) / page * page;
+  const size_t page = size_t(sysconf(_SC_PAGESIZE));
+  size_t offset = size_t(begin - memory), first = (offset + page - 1) / page * page;
+  size_t last = (offset + count) / page * page;
   if (first < last)
-    madvise(reinterpret_cast<void *>(first), last - first, MADV_DONTNEED);
+    madvise(const_cast<uint8_t *>(memory) + first, last - first, MADV_DONTNEED);
 }
 
 Expected<std::string> readSmallFile(StringRef path, uint64_t limit) {

@@ -35,8 +35,8 @@ template <typename T> static llvm::Error evaluateRopeAngles(graph::RopeAnglesOp 
       for (int64_t i = 0; i < half; ++i) {
         // The product is rounded to f32 in every float type: it is part of the op's definition.
         T angle = T(float(segment.firstPosition + t) * table[i]);
-        result.row(row)[i] = std::cos(angle) * scale;
-        result.row(row)[half + i] = std::sin(angle) * scale;
+        result.row(row)[i] = T(std::cos(double(angle))) * scale;
+        result.row(row)[half + i] = T(std::sin(double(angle))) * scale;
       }
   }
   frame.set(op.getResult(), std::move(result));

@@ -23,18 +23,16 @@ uint32_t categories(llvm::StringRef name) {
       mask |= 1u << category;
     return mask;
   };
-  uint32_t letters = bits({UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_LL, UTF8PROC_CATEGORY_LT, UTF8PROC_CATEGORY_LM,
-                           UTF8PROC_CATEGORY_LO});
+  uint32_t letters = bits(
+      {UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_LL, UTF8PROC_CATEGORY_LT, UTF8PROC_CATEGORY_LM, UTF8PROC_CATEGORY_LO});
   uint32_t marks = bits({UTF8PROC_CATEGORY_MN, UTF8PROC_CATEGORY_MC, UTF8PROC_CATEGORY_ME});
   uint32_t numbers = bits({UTF8PROC_CATEGORY_ND, UTF8PROC_CATEGORY_NL, UTF8PROC_CATEGORY_NO});
-  uint32_t punctuation =
-      bits({UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PD, UTF8PROC_CATEGORY_PS, UTF8PROC_CATEGORY_PE,
-            UTF8PROC_CATEGORY_PI, UTF8PROC_CATEGORY_PF, UTF8PROC_CATEGORY_PO});
-  uint32_t symbols =
-      bits({UTF8PROC_CATEGORY_SM, UTF8PROC_CATEGORY_SC, UTF8PROC_CATEGORY_SK, UTF8PROC_CATEGORY_SO});
+  uint32_t punctuation = bits({UTF8PROC_CATEGORY_PC, UTF8PROC_CATEGORY_PD, UTF8PROC_CATEGORY_PS, UTF8PROC_CATEGORY_PE,
+                               UTF8PROC_CATEGORY_PI, UTF8PROC_CATEGORY_PF, UTF8PROC_CATEGORY_PO});
+  uint32_t symbols = bits({UTF8PROC_CATEGORY_SM, UTF8PROC_CATEGORY_SC, UTF8PROC_CATEGORY_SK, UTF8PROC_CATEGORY_SO});
   uint32_t separators = bits({UTF8PROC_CATEGORY_ZS, UTF8PROC_CATEGORY_ZL, UTF8PROC_CATEGORY_ZP});
-  uint32_t others = bits({UTF8PROC_CATEGORY_CN, UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_CS,
-                          UTF8PROC_CATEGORY_CO});
+  uint32_t others = bits(
+      {UTF8PROC_CATEGORY_CN, UTF8PROC_CATEGORY_CC, UTF8PROC_CATEGORY_CF, UTF8PROC_CATEGORY_CS, UTF8PROC_CATEGORY_CO});
   return llvm::StringSwitch<uint32_t>(name)
       .Cases("L", "Letter", letters)
       .Cases("M", "Mark", marks)
@@ -122,7 +120,8 @@ const CharSet &CharSet::whiteSpace() {
 }
 
 const CharSet &CharSet::word(bool rust) {
-  static const CharSet oniguruma = ofCategories(categories("L") | categories("M") | categories("Nd") | categories("Pc"));
+  static const CharSet oniguruma =
+      ofCategories(categories("L") | categories("M") | categories("Nd") | categories("Pc"));
   static const CharSet rustWords = [] {
     CharSet words = oniguruma;
     words.add(ofCategories(categories("Nl")));

@@ -160,8 +160,8 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
       return sourceError(file, "tokenizer.ggml.tokens: token " + llvm::Twine(id) + " is not UTF-8");
     int32_t type = fields.types.empty() ? Normal : fields.types[id];
     if (type < Normal || type > Byte)
-      return sourceError(file, "tokenizer.ggml.token_type: type " + llvm::Twine(type) + " of token " +
-                                   llvm::Twine(id) + " is unknown");
+      return sourceError(file, "tokenizer.ggml.token_type: type " + llvm::Twine(type) + " of token " + llvm::Twine(id) +
+                                   " is unknown");
     token.special = type == Control || type == Unknown;
     token.added = token.special || type == UserDefined;
     token.mergeable = type == Normal || (type == UserDefined && llama);

@@ -61,7 +61,7 @@ uint32_t idOfToken(const TokenizerModel &model, llvm::StringRef text) {
 
 /// An entry of tokenizer.json's added_tokens.
 json addedToken(uint64_t id, llvm::StringRef text, bool special) {
-  return json{{"id", id},          {"content", text.str()}, {"special", special},  {"lstrip", false},
+  return json{{"id", id},        {"content", text.str()}, {"special", special}, {"lstrip", false},
               {"rstrip", false}, {"single_word", false},  {"normalized", false}};
 }
 
@@ -93,10 +93,8 @@ llvm::Expected<json> composeJson(llvm::StringRef directory, const json &config) 
   family.consume_back("Fast");
   json steps = json::array(), normalizer;
   if (family == "Qwen2Tokenizer") {
-    steps.push_back(json{{"type", "Split"},
-                         {"pattern", {{"Regex", patterns::qwen2}}},
-                         {"behavior", "Isolated"},
-                         {"invert", false}});
+    steps.push_back(json{
+        {"type", "Split"}, {"pattern", {{"Regex", patterns::qwen2}}}, {"behavior", "Isolated"}, {"invert", false}});
     normalizer = {{"type", "NFC"}};
   } else if (family != "GPT2Tokenizer") {
     return sourceError(file, "tokenizer_class " + name +
@@ -118,8 +116,8 @@ llvm::Expected<json> composeJson(llvm::StringRef directory, const json &config) 
     for (auto at = table->begin(); at != table->end(); ++at) {
       uint64_t id;
       if (llvm::StringRef(at.key()).getAsInteger(10, id) || !at->is_object())
-        return sourceError(pathOf(directory, "tokenizer_config.json"), "added_tokens_decoder: \"" + at.key() +
-                                                                           "\" is no token id");
+        return sourceError(pathOf(directory, "tokenizer_config.json"),
+                           "added_tokens_decoder: \"" + at.key() + "\" is no token id");
       json item = *at;
       item["id"] = id;
       seen.push_back(stringOf(memberOf(item, "content")));
@@ -147,8 +145,8 @@ llvm::Expected<json> composeJson(llvm::StringRef directory, const json &config) 
 /// BOS, EOS, chat template and the add_bos_token, add_eos_token rules.
 llvm::Error applyConfig(llvm::StringRef directory, const json &config, TokenizerModel &model) {
   if (config.is_object()) {
-    for (auto [key, id] : {std::pair("bos_token", &model.bos), std::pair("eos_token", &model.eos),
-                           std::pair("pad_token", &model.pad)})
+    for (auto [key, id] :
+         {std::pair("bos_token", &model.bos), std::pair("eos_token", &model.eos), std::pair("pad_token", &model.pad)})
       if (uint32_t known = idOfToken(model, tokenText(config, key)); known != none)
         *id = known;
     std::string name = stringOf(memberOf(config, "tokenizer_class"));

@@ -5,8 +5,8 @@
 //
 // The steps of tokenizer.json: normalizer, pre_tokenizer and decoder.
 //
-#include "compiler/Tokenizer/SourceParts.h"
 #include "compiler/Tokenizer/Pattern.h"
+#include "compiler/Tokenizer/SourceParts.h"
 #include "compiler/Tokenizer/TableParts.h"
 
 #include "llvm/ADT/StringSwitch.h"

@@ -233,8 +233,7 @@ private:
       if (!take(")"))
         return fail("a lookahead of more than one character", begin);
       CharSet allowed = ignoreCase ? next->foldCase() : *next;
-      unsigned made =
-          node({NfaNode::Ahead, negative, set(negative ? allowed.complement() : allowed), 0, 0});
+      unsigned made = node({NfaNode::Ahead, negative, set(negative ? allowed.complement() : allowed), 0, 0});
       return Fragment{made, {{made, false}}};
     }
     if (take("(?i)")) {

@@ -28,9 +28,9 @@ struct Pattern {
   unsigned start = 0;
 };
 
-/// Parses the subset: alternation, groups, (?i:...), classes with ranges, negation and \p{..}, \s \S \d \D \w \W and the
-/// usual escapes, `.`, greedy and lazy ? * + {m,n}, one-character lookahead (?!X) and (?=X), $. Anything else is an error
-/// that names the construct and its byte (without a file name).
+/// Parses the subset: alternation, groups, (?i:...), classes with ranges, negation and \p{..}, \s \S \d \D \w \W and
+/// the usual escapes, `.`, greedy and lazy ? * + {m,n}, one-character lookahead (?!X) and (?=X), $. Anything else is an
+/// error that names the construct and its byte (without a file name).
 llvm::Expected<Pattern> parsePattern(llvm::StringRef text, bool rustWords);
 
 /// The pattern that matches exactly `text`.

@@ -184,7 +184,8 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
       if (!piece.ok || !fields.ok)
         return broken();
       if (validUtf8(token.text) != token.text.size() || !std::isfinite(token.score))
-        return sourceError(file, "piece " + llvm::Twine(model.tokens.size()) + ": its text is not UTF-8 or its score is no number");
+        return sourceError(file, "piece " + llvm::Twine(model.tokens.size()) +
+                                     ": its text is not UTF-8 or its score is no number");
       if (type == Normal) {
         least = std::min(least, token.score);
         most = std::max(most, token.score);
@@ -200,7 +201,8 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
   if (!fields.ok || model.tokens.empty())
     return broken();
   if (settings.modelType != Unigram && settings.modelType != Bpe)
-    return sourceError(file, "model_type " + llvm::Twine(settings.modelType) + " is not supported; unigram and bpe are");
+    return sourceError(file,
+                       "model_type " + llvm::Twine(settings.modelType) + " is not supported; unigram and bpe are");
   if (settings.whitespaceSuffix)
     return sourceError(file, "treat_whitespace_as_suffix is not supported");
   if (!settings.escape)

@@ -29,11 +29,11 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
 
 /// The tokenizer.ggml.* metadata of a GGUF file. Views need only live during the call.
 struct GgufTokenizerFields {
-  std::string model, pre;                // tokenizer.ggml.model (gpt2, llama), .pre
-  std::vector<std::string_view> tokens;  // .tokens
-  std::vector<float> scores;             // .scores (llama)
-  std::vector<int32_t> types;            // .token_type: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
-  std::vector<std::string_view> merges;  // .merges (gpt2)
+  std::string model, pre;               // tokenizer.ggml.model (gpt2, llama), .pre
+  std::vector<std::string_view> tokens; // .tokens
+  std::vector<float> scores;            // .scores (llama)
+  std::vector<int32_t> types;           // .token_type: 1 normal, 2 unknown, 3 control, 4 user defined, 5 unused, 6 byte
+  std::vector<std::string_view> merges; // .merges (gpt2)
   std::optional<uint32_t> bos, eos, eot, eom, unknown, padding; // .bos_token_id, ...
   std::optional<bool> addBos, addEos, addSpacePrefix;
   std::string chatTemplate; // tokenizer.chat_template

@@ -74,17 +74,31 @@ std::vector<fb::TrieNode> buildTrie(std::vector<std::pair<std::string, uint32_t>
   return nodes;
 }
 
-std::vector<std::pair<std::string, std::string>> lowercaseMap() {
-  std::vector<std::pair<std::string, std::string>> map;
-  for (uint32_t code = 0; code < 0x110000; ++code)
-    // U+0130 alone lowers to two characters.
-    if (uint32_t lower = uint32_t(utf8proc_tolower(int32_t(code))); lower != code || code == 0x130)
-      map.push_back({utf8Of(code), code == 0x130 ? "i\xcc\x87" : utf8Of(lower)});
+const std::vector<std::pair<std::string, std::string>> &lowercaseMap() {
+  static const auto map = [] {
+    std::vector<std::pair<std::string, std::string>> map;
+    for (uint32_t code = 0; code < 0x110000; ++code)
+      // U+0130 alone lowers to two characters.
+      if (uint32_t lower = uint32_t(utf8proc_tolower(int32_t(code))); lower != code || code == 0x130)
+        map.push_back({utf8Of(code), code == 0x130 ? "i\xcc\x87" : utf8Of(lower)});
+    return map;
+  }();
   return map;
 }
 
-flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBuilder &builder, llvm::StringRef name) {
-  bool compatible = name.contains('K'), composes = name.ends_with("C");
+namespace {
+
+struct FormTables {
+  explicit FormTables(llvm::StringRef name);
+  std::vector<uint16_t> pages, cells;
+  std::vector<fb::CharRecord> records{{0, 0, 0, 0}};
+  std::vector<uint32_t> codes;
+  std::vector<fb::ComposePair> pairs;
+  bool composes;
+};
+
+FormTables::FormTables(llvm::StringRef name) : composes(name.ends_with("C")) {
+  bool compatible = name.contains('K');
   auto map = [](uint32_t code, int options) {
     std::vector<uint32_t> codes;
     // Most characters decompose to themselves, in every form.
@@ -101,7 +115,7 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
   };
   constexpr uint32_t hangul = 0xac00, hangulEnd = hangul + 11172;
   // Primary composites: what canonical decomposition leads away from and composition back to.
-  std::map<std::pair<uint32_t, uint32_t>, uint32_t> pairs;
+  std::map<std::pair<uint32_t, uint32_t>, uint32_t> composites;
   std::vector<bool> second(0x110000);
   for (uint32_t code = 0x80; code < 0x110000; ++code) {
     if ((code >= 0xd800 && code < 0xe000) || (code >= hangul && code < hangulEnd))
@@ -120,22 +134,24 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
     free(out);
     if (first.size() != 1)
       continue;
-    pairs[{first[0], whole.back()}] = code;
+    composites[{first[0], whole.back()}] = code;
     second[whole.back()] = true;
   }
-  std::vector<fb::CharRecord> records{{0, 0, 0, 0}};
-  std::vector<uint32_t> codes;
   std::map<std::tuple<std::vector<uint32_t>, unsigned, unsigned>, uint16_t> known{{{{}, 0, 0}, 0}};
-  std::vector<uint16_t> cells, pages;
   std::map<std::vector<uint16_t>, uint16_t> knownPages;
   for (uint32_t page = 0; page < 0x110000; page += 256) {
     std::vector<uint16_t> cell(256, 0);
     for (uint32_t code = page; code < page + 256; ++code) {
       if (code >= 0xd800 && code < 0xe000)
         continue;
+      const utf8proc_property_t &property = *utf8proc_get_property(int32_t(code));
+      bool jamo = (code >= 0x1161 && code < 0x1176) || (code > 0x11a7 && code < 0x11c3);
+      bool syllable = code >= hangul && code < hangulEnd;
+      if (property.decomp_seqindex == UINT16_MAX && !property.combining_class && !second[code] && !jamo && !syllable)
+        continue;
       std::vector<uint32_t> whole;
       unsigned quick = 0;
-      if (code >= hangul && code < hangulEnd) {
+      if (syllable) {
         // Decomposed by arithmetic.
         quick = composes ? 0 : 2;
       } else {
@@ -144,13 +160,12 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
           whole.clear();
         if (composes) {
           bool stays = map(code, UTF8PROC_COMPOSE | (compatible ? UTF8PROC_COMPAT : 0)) == std::vector<uint32_t>{code};
-          bool jamo = (code >= 0x1161 && code < 0x1176) || (code > 0x11a7 && code < 0x11c3);
           quick = !stays ? 2 : second[code] || jamo ? 1 : 0;
         } else {
           quick = whole.empty() ? 0 : 2;
         }
       }
-      unsigned combining = unsigned(utf8proc_get_property(int32_t(code))->combining_class);
+      unsigned combining = property.combining_class;
       if (whole.empty() && !combining && !quick)
         continue;
       auto [at, fresh] = known.try_emplace({whole, combining, quick}, uint16_t(records.size()));
@@ -165,13 +180,38 @@ flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBui
       cells.insert(cells.end(), cell.begin(), cell.end());
     pages.push_back(at->second);
   }
-  std::vector<fb::ComposePair> list;
   if (composes)
-    for (auto [pair, composed] : pairs)
-      list.emplace_back(pair.first, pair.second, composed);
-  return fb::CreateUnicodeForm(builder, builder.CreateVector(pages), builder.CreateVector(cells),
-                               builder.CreateVectorOfStructs(records), builder.CreateVector(codes),
-                               builder.CreateVectorOfStructs(list), composes);
+    for (auto [pair, composed] : composites)
+      pairs.emplace_back(pair.first, pair.second, composed);
+}
+
+} // namespace
+
+flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBuilder &builder, llvm::StringRef name) {
+  // Millions of look-ups each, and every compile needs its form twice.
+  auto tablesOf = [&]() -> const FormTables & {
+    if (name == "NFC") {
+      static const FormTables tables("NFC");
+      return tables;
+    }
+    if (name == "NFD") {
+      static const FormTables tables("NFD");
+      return tables;
+    }
+    if (name == "NFKC") {
+      static const FormTables tables("NFKC");
+      return tables;
+    }
+    static const FormTables tables("NFKD");
+    return tables;
+  };
+  const FormTables &tables = tablesOf();
+  auto pages = builder.CreateVector(tables.pages);
+  auto cells = builder.CreateVector(tables.cells);
+  auto records = builder.CreateVectorOfStructs(tables.records);
+  auto codes = builder.CreateVector(tables.codes);
+  auto pairs = builder.CreateVectorOfStructs(tables.pairs);
+  return fb::CreateUnicodeForm(builder, pages, cells, records, codes, pairs, tables.composes);
 }
 
 } // namespace mlc

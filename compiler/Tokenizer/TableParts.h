@@ -24,7 +24,7 @@ std::vector<fb::TrieNode> buildTrie(std::vector<std::pair<std::string, uint32_t>
 flatbuffers::Offset<fb::UnicodeForm> buildUnicodeForm(flatbuffers::FlatBufferBuilder &builder, llvm::StringRef name);
 
 /// Every character that lower case changes, and what it becomes.
-std::vector<std::pair<std::string, std::string>> lowercaseMap();
+const std::vector<std::pair<std::string, std::string>> &lowercaseMap();
 
 /// `code` as UTF-8.
 std::string utf8Of(uint32_t code);

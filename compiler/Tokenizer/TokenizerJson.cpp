@@ -48,14 +48,15 @@ private:
 
   llvm::StringRef file;
   const json &root;
+  uint64_t idLimit = 0; // Ids far apart would make a small file a huge table.
   bool byteLevel = false;
   llvm::StringMap<uint32_t> ids; // By the text as the file spells it.
   TokenizerModel model;
 };
 
 llvm::Error Reader::put(llvm::StringRef text, uint64_t id) {
-  if (id >= maxTokens)
-    return fail("vocab: id " + llvm::Twine(id) + " of \"" + text + "\" is beyond 2^26");
+  if (id >= idLimit)
+    return fail("vocab: id " + llvm::Twine(id) + " of \"" + text + "\" is far beyond the number of tokens");
   if (entry(uint32_t(id)).present)
     return fail("vocab: two tokens have id " + llvm::Twine(id));
   TokenEntry &token = entry(uint32_t(id));
@@ -195,8 +196,8 @@ llvm::Error Reader::addedTokens() {
                                   {"id", "content", "special", "lstrip", "rstrip", "single_word", "normalized"}))
       return error;
     const json *id = memberOf(item, "id"), *content = memberOf(item, "content");
-    if (!id || !id->is_number_unsigned() || id->get<uint64_t>() >= maxTokens || !content || !content->is_string())
-      return fail("added_tokens: an entry without an id or a content");
+    if (!id || !id->is_number_unsigned() || id->get<uint64_t>() >= idLimit || !content || !content->is_string())
+      return fail("added_tokens: an entry without a content or an id near the other tokens'");
     AddedEntry added;
     added.token = id->get<uint32_t>();
     added.text = stringOf(content);
@@ -300,6 +301,10 @@ llvm::Expected<TokenizerModel> Reader::run() {
     type = "BPE";
   if (type != "BPE" && type != "Unigram")
     return fail("model \"" + type + "\" is not supported; BPE and Unigram are");
+  size_t entries = 0;
+  for (const json *list : {memberOf(*source, "vocab"), memberOf(root, "added_tokens")})
+    entries += list ? list->size() : 0;
+  idLimit = std::min<uint64_t>(maxTokens, entries * 4 + (1 << 16));
   if (auto error = type == "BPE" ? bpe(*source) : unigram(*source))
     return std::move(error);
   if (auto error = addedTokens())

@@ -18,8 +18,8 @@
 
 namespace mlc {
 
-/// A step that rewrites text. `pattern` is the regular expression of replace_pattern; `replacements` the keys and values
-/// of string_map; `form` one of NFC, NFD, NFKC, NFKD.
+/// A step that rewrites text. `pattern` is the regular expression of replace_pattern; `replacements` the keys and
+/// values of string_map; `form` one of NFC, NFD, NFKC, NFKD.
 struct TransformStep {
   fb::TransformOp op = fb::TransformOp::prepend;
   std::string text, find, pattern, form;

@@ -26,8 +26,8 @@ constexpr uint32_t none = TokenizerModel::none;
 
 /// What can be known only by running the tables: filled in by a first round without it.
 struct Learned {
-  std::vector<bool> whole;              // Per token: its text encodes to itself.
-  std::vector<std::string> addedTexts;  // Per added token: its text as normalized.
+  std::vector<bool> whole;             // Per token: its text encodes to itself.
+  std::vector<std::string> addedTexts; // Per added token: its text as normalized.
 };
 
 size_t tableSlots(size_t entries) {
@@ -142,8 +142,9 @@ llvm::Error TableBuilder::patterns() {
     if (auto error = ofTransform(step))
       return error;
   for (const StageStep &stage : model.stages)
-    if (auto error = stage.transform ? ofTransform(*stage.transform)
-                                     : pattern(stage.split->pattern, stage.split->rustWords, stage.split->byteMapped, index))
+    if (auto error = stage.transform
+                         ? ofTransform(*stage.transform)
+                         : pattern(stage.split->pattern, stage.split->rustWords, stage.split->byteMapped, index))
       return error;
   partition.add(CharSet::word(true));
   if (auto error = partition.finish())
@@ -201,7 +202,9 @@ std::vector<fb::PairSlot> TableBuilder::pairs() {
   std::vector<fb::PairSlot> slots(tableSlots(model.merges.size()), fb::PairSlot(none, 0, 0, 0));
   for (const MergeRule &rule : model.merges) {
     // Symbols beyond the source's tokens move up when the model has more ids.
-    auto symbol = [&](uint32_t id) { return id < model.tokens.size() ? id : uint32_t(id - model.tokens.size() + vocab); };
+    auto symbol = [&](uint32_t id) {
+      return id < model.tokens.size() ? id : uint32_t(id - model.tokens.size() + vocab);
+    };
     uint32_t left = symbol(rule.left), right = symbol(rule.right);
     size_t at = hashPair(left, right) & (slots.size() - 1);
     while (slots[at].left() != none && (slots[at].left() != left || slots[at].right() != right))
@@ -314,9 +317,9 @@ llvm::Expected<Offset<fb::Tokenizer>> TableBuilder::run() {
     } else {
       uint32_t index;
       llvm::cantFail(pattern(step.split->pattern, step.split->rustWords, step.split->byteMapped, index));
-      stages.push_back(fb::CreateStage(
-          builder, fb::StageBody::Split,
-          fb::CreateSplit(builder, index, step.split->behavior, step.split->invert).Union()));
+      stages.push_back(
+          fb::CreateStage(builder, fb::StageBody::Split,
+                          fb::CreateSplit(builder, index, step.split->behavior, step.split->invert).Union()));
     }
   }
   std::vector<Offset<fb::Dfa>> tables;

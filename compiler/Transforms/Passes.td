@@ -74,6 +74,19 @@ def FuseNorm : Pass<"graph-fuse-norm", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"fused", "fused", "Norms fused">];
 }
 
+def OutlineElementwise : Pass<"graph-outline-elementwise", "::mlir::ModuleOp"> {
+  let summary = "Gathers elementwise ops without a kernel into regions that are compiled (--code auto)";
+  let description = [{
+    Connected elementwise arith and math ops of one block and one shape, [rows, columns] or [columns], become one
+    linalg.generic with the attribute mlc.region; splat constants (arith.constant, linalg.fill, tensor.splat) become
+    constants of its body. Ops that kernels run (activations, binary arithmetic) join only a region that holds an op
+    which none runs, or with `all`. A region reads and writes f32 alone.
+  }];
+  let options = [Option<"all", "all", "bool", "false", "Compile what kernels run, too">];
+  let statistics = [Statistic<"regions", "regions", "Regions made">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect"];
+}
+
 def VerifyReady : Pass<"graph-verify-ready", "::mlir::ModuleOp"> {
   let summary = "The gate before GraphToExec: bounds set, states typed, every op one that GraphToExec lowers";
 }

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/Dialect/Graph/Analysis/Extents.h"
+#include "compiler/Transforms/ElementwiseOps.h"
 #include "compiler/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -25,7 +26,7 @@ bool isLowered(Operation *op) {
   if (isa<GraphDialect>(op->getDialect()))
     return true;
   if (auto region = dyn_cast<linalg::GenericOp>(op))
-    return region->hasAttr("mlc.region");
+    return region->hasAttr(kRegionAttr);
   return isa<ModuleOp, func::FuncOp, func::ReturnOp, scf::IfOp, scf::ForOp, scf::YieldOp, arith::ConstantOp,
              arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::MaximumFOp, arith::MinimumFOp,
              tensor::ExtractOp, tensor::EmptyOp, tensor::DimOp, arith::IndexCastOp>(op);

@@ -128,7 +128,7 @@ Status Artifact::checkMetadata() {
     for (const flatbuffers::String *feature : *features) {
       bool known = false;
       for (const char *ours : kFeatures)
-        known = known || !strcmp(ours, feature->c_str());
+        known = known || feature->string_view() == ours;
       if (!known)
         return MLC_REFUSE(RequiredFeature, ErrorCode::Unsupported, "%s: needs the feature '%s'; use a newer mlc",
                           name(), Printable(feature->c_str()).c_str());

@@ -324,7 +324,7 @@ Status ProgramVerifier::verifyFunctions() {
   for (uint32_t i = 0; i < count; ++i) {
     if (!functions[i].done)
       MLC_TRY(checkFunction(i, 0));
-    if (!strcmp(meta.functions()->Get(i)->name()->c_str(), "step"))
+    if (meta.functions()->Get(i)->name()->string_view() == "step")
       program.step = int32_t(i);
   }
   if (program.step >= 0)

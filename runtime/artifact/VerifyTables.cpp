@@ -8,6 +8,7 @@
 #include "runtime/artifact/ProgramVerifier.h"
 
 #include <algorithm>
+#include <string_view>
 
 namespace mlc {
 
@@ -20,12 +21,12 @@ static constexpr const char *kArchitecture = "x86_64", *kFamily = "x86-64";
 #endif
 
 Status ProgramVerifier::checkName(const flatbuffers::String *text, const char *what, unsigned index) const {
-  bool good = text->size() >= 1 && text->size() <= 255;
+  bool good = text->size() >= 1 && text->size() <= kMaxNameBytes;
   for (uint32_t i = 0; good && i < text->size(); ++i)
     good = static_cast<unsigned char>(text->c_str()[i]) >= 0x20 && text->c_str()[i] != 0x7f;
   if (!good)
-    return MLC_REFUSE(Name, ErrorCode::Corrupt, "%s: %s %u: its name must be 1 to 255 printable bytes", name(), what,
-                      index);
+    return MLC_REFUSE(Name, ErrorCode::Corrupt, "%s: %s %u: its name must be 1 to %u printable bytes", name(), what,
+                      index, kMaxNameBytes);
   return {};
 }
 
@@ -73,14 +74,14 @@ Status ProgramVerifier::checkNames() {
 }
 
 static bool architectureMatches(const flatbuffers::String *triple) {
-  size_t length = strlen(kArchitecture);
-  return triple && !strncmp(triple->c_str(), kArchitecture, length) && triple->c_str()[length] == '-';
+  std::string_view architecture = kArchitecture;
+  return triple && triple->string_view().starts_with(architecture) && triple->c_str()[architecture.size()] == '-';
 }
 
 Status ProgramVerifier::checkMachine() const {
   const fb::Target *machine = meta.target();
   bool family = machine && (!machine->isa_family() || !machine->isa_family()->size() ||
-                            !strcmp(machine->isa_family()->c_str(), kFamily));
+                            machine->isa_family()->string_view() == kFamily);
   if (!machine || !architectureMatches(machine->triple()) || !family)
     return MLC_REFUSE(TargetMachine, ErrorCode::Unsupported,
                       "%s: made for '%.60s', this machine is %s; compile it with --triple %s-linux-gnu", name(),
@@ -132,9 +133,9 @@ Status ProgramVerifier::checkExtents() {
       return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld",
                         name(), extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
     bounds[i] = int64_t(extent.bound());
-    if (!strcmp(extent.name()->c_str(), "tokens"))
+    if (extent.name()->string_view() == "tokens")
       program.tokensExtent = int32_t(i);
-    if (!strcmp(extent.name()->c_str(), "rows"))
+    if (extent.name()->string_view() == "rows")
       program.rowsExtent = int32_t(i);
   }
   const fb::Model *model = meta.model();
@@ -161,7 +162,7 @@ bool ProgramVerifier::dimValid(const fb::Dim &dim) const {
 
 Status ProgramVerifier::checkSlot(unsigned index) {
   const fb::Slot &slot = *meta.slots()->Get(index);
-  Printable text(slot.name() ? slot.name()->c_str() : "");
+  Printable text(slot.name() ? slot.name()->c_str() : "", slot.name() ? slot.name()->size() : 0);
   const char *label = text.c_str();
 #define REFUSE_SLOT(CHECK, FORMAT, ...)                                                                                \
   MLC_REFUSE(CHECK, ErrorCode::Corrupt, "%s: slot %u '%.60s': " FORMAT, name(), index, label __VA_OPT__(, ) __VA_ARGS__)
@@ -268,11 +269,20 @@ Status ProgramVerifier::checkKernels() {
   return {};
 }
 
-static int isaLevel(const flatbuffers::String *text) {
-  static constexpr const char *kNames[] = {"portable", "avx2", "avx512vnni"};
-  for (int i = 0; i < 3; ++i)
-    if (!strcmp(text->c_str(), kNames[i]))
-      return i;
+// The rank of a code form's ISA level when this CPU runs it and `limit` allows it, else -1. Unknown levels are passed
+// over: a later compiler may add one beside those that run here.
+static int isaRank(const flatbuffers::String *level, Isa limit) {
+#if defined(__x86_64__)
+  if (level->string_view() == "x86-64-v4")
+    return limit >= Isa::avx512vnni && __builtin_cpu_supports("x86-64-v4") ? 4 : -1;
+  if (level->string_view() == "x86-64-v3")
+    return limit >= Isa::avx2 && __builtin_cpu_supports("x86-64-v3") ? 3 : -1;
+  if (level->string_view() == "x86-64-v2")
+    return __builtin_cpu_supports("x86-64-v2") ? 2 : -1;
+#elif defined(__aarch64__)
+  if (level->string_view() == "armv8-a")
+    return 8;
+#endif
   return -1;
 }
 
@@ -293,10 +303,10 @@ Status ProgramVerifier::checkCode(unsigned index) {
     if (!variant->size() || !extentInside(variant->entry(), variant->size(), bytes.size()))
       return MLC_REFUSE(CodeEntry, ErrorCode::Corrupt, "%s: code '%.60s': %llu bytes at %llu leave segment %u", name(),
                         label, ull(variant->size()), ull(variant->entry()), variant->segment());
-    int level = isaLevel(variant->isa());
-    if (level < 0 || level > int(isa) || level <= best)
+    int rank = isaRank(variant->isa(), isa);
+    if (rank <= best)
       continue;
-    best = level;
+    best = rank;
     program.codes[index] =
         reinterpret_cast<CodeFunction>(reinterpret_cast<uintptr_t>(bytes.data()) + uintptr_t(variant->entry()));
   }

@@ -21,6 +21,9 @@ struct mlc_session {
 struct mlc_sampler {
   Sampler sampler;
 };
+struct mlc_decoder {
+  Decoder decoder;
+};
 
 static Session &sessionOf(mlc_session *handle) { return *handle->session; }
 static const Session &sessionOf(const mlc_session *handle) { return *handle->session; }
@@ -147,6 +150,51 @@ mlc_status mlc_detokenize(const mlc_model *model, const int32_t *tokens, size_t 
   *size = target.size;
   if (target.size > capacity)
     return report(Error(ErrorCode::OutOfRange, "%zu bytes do not fit a buffer of %zu", target.size, capacity));
+  return MLC_OK;
+}
+
+mlc_status mlc_decoder_create(const mlc_model *model, mlc_decoder **decoder) {
+  if (!model || !decoder)
+    return nullArgument();
+  if (!modelOf(model).tokenizer())
+    return noTokenizer(modelOf(model));
+  void *memory = malloc(sizeof(mlc_decoder));
+  if (!memory)
+    return report(ErrorCode::OutOfMemory, "no memory for a decoder");
+  *decoder = new (memory) mlc_decoder{Decoder(*modelOf(model).tokenizer())};
+  return MLC_OK;
+}
+
+void mlc_decoder_destroy(mlc_decoder *decoder) { free(decoder); }
+
+namespace {
+/// A caller's sink behind a TextSink.
+struct SinkAdapter {
+  mlc_text_sink sink;
+  void *user;
+  TextSink textSink() {
+    return {[](void *context, std::string_view text) {
+              SinkAdapter &self = *static_cast<SinkAdapter *>(context);
+              if (self.sink)
+                self.sink(self.user, text.data(), text.size());
+            },
+            this};
+  }
+};
+} // namespace
+
+mlc_status mlc_decoder_feed(mlc_decoder *decoder, int32_t token, mlc_text_sink sink, void *user) {
+  if (!decoder)
+    return nullArgument();
+  SinkAdapter adapter{sink, user};
+  return report(decoder->decoder.feed(uint32_t(token), adapter.textSink()));
+}
+
+mlc_status mlc_decoder_flush(mlc_decoder *decoder, mlc_text_sink sink, void *user) {
+  if (!decoder)
+    return nullArgument();
+  SinkAdapter adapter{sink, user};
+  decoder->decoder.flush(adapter.textSink());
   return MLC_OK;
 }
 

@@ -43,6 +43,7 @@ typedef enum mlc_status {
 typedef struct mlc_model mlc_model;
 typedef struct mlc_session mlc_session;
 typedef struct mlc_sampler mlc_sampler;
+typedef struct mlc_decoder mlc_decoder;
 typedef uint32_t mlc_sequence; /* a handle; one that was destroyed is refused */
 typedef uint32_t mlc_snapshot;
 
@@ -86,6 +87,15 @@ MLC_API mlc_status mlc_tokenize(const mlc_model *model, const char *text, size_t
 /* Ids to text, not zero-terminated; as above. */
 MLC_API mlc_status mlc_detokenize(const mlc_model *model, const int32_t *tokens, size_t count, char *text,
                                   size_t capacity, size_t *size);
+
+/* Text as ids come. The sink gets whole characters; a null sink drops them: feed the prompt so, and what follows goes on
+   where it ends. */
+typedef void (*mlc_text_sink)(void *user, const char *text, size_t size);
+MLC_API mlc_status mlc_decoder_create(const mlc_model *model, mlc_decoder **decoder);
+MLC_API void mlc_decoder_destroy(mlc_decoder *decoder);
+MLC_API mlc_status mlc_decoder_feed(mlc_decoder *decoder, int32_t token, mlc_text_sink sink, void *user);
+/* Ends the text: an unfinished character comes out as U+FFFD. */
+MLC_API mlc_status mlc_decoder_flush(mlc_decoder *decoder, mlc_text_sink sink, void *user);
 
 /* ---- Sessions and sequences ---- */
 

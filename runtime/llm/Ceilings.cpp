@@ -112,8 +112,11 @@ __attribute__((target("avx512f,avx512vnni"))) static double peakVnni(int64_t &si
     for (unsigned j = 0; j < kAccumulators; ++j)
       sums[j] = _mm512_dpbusd_epi32(sums[j], a, b);
   }
-  for (__m512i &sum : sums)
-    sink += _mm_cvtsi128_si32(_mm512_castsi512_si128(sum));
+  for (__m512i &sum : sums) {
+    int32_t lanes[16];
+    _mm512_storeu_si512(lanes, sum);
+    sink += lanes[0];
+  }
   return double(kRounds) * kAccumulators * 64 * 2;
 }
 #endif

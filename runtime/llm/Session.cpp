@@ -222,6 +222,9 @@ Status Session::rollback(SequenceId sequence, int64_t position) {
   return {};
 }
 
+uint64_t Session::kvBytes() const { return kv->poolBytes(); }
+uint64_t Session::kvBytesUsed() const { return kv->usedBytes(); }
+
 Result<int64_t> Session::checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows) {
   if (segments.empty())
     return Error(ErrorCode::InvalidArgument, "a step needs at least one segment");

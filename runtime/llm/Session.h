@@ -102,8 +102,9 @@ public:
   uint64_t maxRows() const { return theModel->bounds().rows; }
   uint64_t sequences() const { return limits.sequences; }
   WorkerPool &workers() { return *pool; }
-  uint64_t kvBytes() const { return kv->poolBytes(); }
-  uint64_t kvBytesUsed() const { return kv->usedBytes(); }
+  /// Bytes of all KV pools, and of their pages in use.
+  uint64_t kvBytes() const;
+  uint64_t kvBytesUsed() const;
   uint64_t arenaBytes() const { return executor->arenaBytes(); }
 
 private:

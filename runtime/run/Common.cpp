@@ -95,10 +95,11 @@ Result<Owned<Session>> openSession(const Model &model, const SessionArguments &a
   return Owned<Session>(*session);
 }
 
-Status encodeText(const Model &model, std::string_view text, bool special, const char *source, Buffer<int32_t> &ids) {
-  if (!model.tokenizer())
-    return Error(ErrorCode::Unsupported, "%s: the artifact has no tokenizer; give ids with --tokens", model.name());
-  MLC_ASSIGN(Encoder encoder, Encoder::create(*model.tokenizer()));
+Status encodeText(const char *file, const Tokenizer *tokenizer, std::string_view text, bool special, const char *source,
+                  Buffer<int32_t> &ids) {
+  if (!tokenizer)
+    return Error(ErrorCode::Unsupported, "%s: has no tokenizer; give ids with --tokens", file);
+  MLC_ASSIGN(Encoder encoder, Encoder::create(*tokenizer));
   auto encoded = encoder.encode(text, {special, special});
   if (!encoded)
     return inFile(source, encoded.error());

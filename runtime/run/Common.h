@@ -27,8 +27,10 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
 /// One sequence unless more are asked for. Error messages name the model's file.
 Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
 
-/// Ids of `text` as a prompt is, or without special tokens. `source` names where the text is from, for messages.
-Status encodeText(const Model &model, std::string_view text, bool special, const char *source, Buffer<int32_t> &ids);
+/// Ids of `text` as a prompt is, or without special tokens. `file` names the model and `source` where the text is from,
+/// for messages; `tokenizer` may be null.
+Status encodeText(const char *file, const Tokenizer *tokenizer, std::string_view text, bool special, const char *source,
+                  Buffer<int32_t> &ids);
 
 /// "1,2,3" to ids below 2^31.
 Status parseTokens(const char *list, Buffer<int32_t> &ids);

@@ -8,10 +8,6 @@
 #include "runtime/run/Options.h"
 #include "runtime/run/Output.h"
 
-#include <errno.h>
-#include <string.h>
-#include <unistd.h>
-
 namespace mlc::cli {
 
 static TextSink sinkOf(FILE *file) {
@@ -19,22 +15,11 @@ static TextSink sinkOf(FILE *file) {
           file};
 }
 
-/// The page appears under its name when it is complete.
 static Status writeHtml(const Artifact &artifact, const char *path) {
-  char temporary[4096];
-  if (snprintf(temporary, sizeof temporary, "%s.%d.part", path, int(getpid())) >= int(sizeof temporary))
-    return Error(ErrorCode::InvalidArgument, "%s: the path is too long", path);
-  FILE *file = fopen(temporary, "wxe");
-  if (!file)
-    return Error(ErrorCode::Io, "%s: %s", path, strerror(errno));
-  inspectHtml(artifact, sinkOf(file));
-  bool lost = fflush(file) || ferror(file);
-  if (fclose(file) || lost || rename(temporary, path)) {
-    Error error(ErrorCode::Io, "%s: %s", path, strerror(errno));
-    unlink(temporary);
-    return error;
-  }
-  return {};
+  PartFile page;
+  MLC_TRY(page.create(path));
+  inspectHtml(artifact, sinkOf(page.stream()));
+  return page.commit();
 }
 
 static Status inspect(const char *file, const char *html, bool json) {

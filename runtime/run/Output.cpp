@@ -117,26 +117,48 @@ Status JsonWriter::finish() {
   return flushOutput();
 }
 
-// Version 1.0: magic, version, header length, then a dictionary padded with spaces to a fixed 128 bytes.
-static constexpr size_t kNpyHeader = 128;
-
-NpyWriter::~NpyWriter() {
+PartFile::~PartFile() {
   if (!file)
     return;
   fclose(file);
   unlink(temporary);
 }
 
-Status NpyWriter::failed() const { return Error(ErrorCode::Io, "%s: %s", path, strerror(errno)); }
+Error PartFile::failed() const { return Error(ErrorCode::Io, "%s: %s", path, strerror(errno)); }
 
-Status NpyWriter::create(const char *target, size_t width) {
+Status PartFile::create(const char *target) {
   path = target;
-  columns = width;
+  // The rename at the end would put a file in a device's place.
+  struct stat info;
+  if (!stat(target, &info) && !S_ISREG(info.st_mode))
+    return Error(ErrorCode::Io, "%s: is not a regular file; name another output", target);
   if (snprintf(temporary, sizeof temporary, "%s.%d.part", target, int(getpid())) >= int(sizeof temporary))
-    return Error(ErrorCode::InvalidArgument, "%s: the path is too long", target);
+    return Error(ErrorCode::Io, "%s: the path is too long", target);
   file = fopen(temporary, "wbxe");
   if (!file)
     return failed();
+  return {};
+}
+
+Status PartFile::commit() {
+  if (fflush(file) || ferror(file))
+    return failed();
+  int closed = fclose(file);
+  file = nullptr;
+  if (closed || rename(temporary, path)) {
+    Error error = failed();
+    unlink(temporary);
+    return error;
+  }
+  return {};
+}
+
+// Version 1.0: magic, version, header length, then a dictionary padded with spaces to a fixed 128 bytes.
+static constexpr size_t kNpyHeader = 128;
+
+Status NpyWriter::create(const char *path, size_t width) {
+  columns = width;
+  MLC_TRY(file.create(path));
   return header();
 }
 
@@ -148,32 +170,24 @@ Status NpyWriter::header() {
                       columns);
   text[10 + size] = ' ';
   text[kNpyHeader - 1] = '\n';
-  if (fwrite(text, 1, sizeof text, file) != sizeof text)
-    return failed();
+  if (fwrite(text, 1, sizeof text, file.stream()) != sizeof text)
+    return file.failed();
   return {};
 }
 
 Status NpyWriter::row(std::span<const float> values) {
-  if (fwrite(values.data(), sizeof(float), values.size(), file) != values.size())
-    return failed();
+  if (fwrite(values.data(), sizeof(float), values.size(), file.stream()) != values.size())
+    return file.failed();
   ++rows;
   return {};
 }
 
 Status NpyWriter::commit() {
-  if (fseek(file, 0, SEEK_SET))
-    return failed();
+  // Rewound, the head now knows how many rows follow it.
+  if (fseek(file.stream(), 0, SEEK_SET))
+    return file.failed();
   MLC_TRY(header());
-  if (fflush(file))
-    return failed();
-  int closed = fclose(file);
-  file = nullptr;
-  if (closed || rename(temporary, path)) {
-    Status status = failed();
-    unlink(temporary);
-    return status.error();
-  }
-  return {};
+  return file.commit();
 }
 
 } // namespace mlc::cli

@@ -76,23 +76,35 @@ private:
 /// Flushes stdout; an error when something written to it was lost.
 Status flushOutput();
 
-/// A [rows, columns] f32 .npy that grows row by row and gets its name when it is complete.
+/// A file that is written beside its name and appears under it when it is complete; without commit() nothing is left.
+class PartFile {
+public:
+  PartFile() = default;
+  PartFile(const PartFile &) = delete;
+  PartFile &operator=(const PartFile &) = delete;
+  ~PartFile();
+  Status create(const char *path);
+  Status commit();
+  FILE *stream() { return file; }
+  /// What errno says about the file.
+  Error failed() const;
+
+private:
+  FILE *file = nullptr;
+  const char *path = nullptr;
+  char temporary[4096];
+};
+
+/// A [rows, columns] f32 .npy that grows row by row.
 class NpyWriter {
 public:
-  NpyWriter() = default;
-  NpyWriter(const NpyWriter &) = delete;
-  NpyWriter &operator=(const NpyWriter &) = delete;
-  ~NpyWriter();
   Status create(const char *path, size_t columns);
   Status row(std::span<const float> values);
   Status commit();
 
 private:
-  Status failed() const;
   Status header();
-  FILE *file = nullptr;
-  const char *path = nullptr;
-  char temporary[4096];
+  PartFile file;
   size_t columns = 0, rows = 0;
 };
 

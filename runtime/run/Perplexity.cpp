@@ -53,7 +53,7 @@ Status measure(const char *path, const PerplexityArguments &arguments) {
   Buffer<char> text;
   MLC_TRY(readAll(arguments.file, kMaxTextBytes, text));
   Buffer<int32_t> ids;
-  MLC_TRY(encodeText(*model, text.view(), /*special=*/true, arguments.file, ids));
+  MLC_TRY(encodeText(model->name(), model->tokenizer(), text.view(), /*special=*/true, arguments.file, ids));
   PerplexityOptions options;
   options.context = arguments.session.context;
   options.stride = arguments.stride;

@@ -3,14 +3,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "runtime/llm/Generate.h"
 #include "runtime/run/Commands.h"
-#include "runtime/run/Common.h"
+#include "runtime/run/Generation.h"
 
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace mlc::cli {
@@ -19,10 +17,7 @@ namespace {
 
 struct RunArguments {
   SessionArguments session;
-  const char *prompt = nullptr, *promptFile = nullptr, *tokens = nullptr, *logits = nullptr;
-  uint64_t maxTokens = 256, topK = 0;
-  bool ignoreEnd = false, json = false;
-  SamplingOptions sampling;
+  GenerationArguments generation;
 };
 
 // What a signal handler can reach: the session whose run it ends.
@@ -54,152 +49,36 @@ private:
   struct sigaction previousInterrupt = {}, previousTerminate = {};
 };
 
-/// Where the tokens go: text or ids on stdout, or both kept for --json; logits into the file.
-class RunOutput {
-public:
-  RunOutput(const Model &model, const RunArguments &arguments) : arguments(arguments) {
-    if (model.tokenizer())
-      decoder.emplace(*model.tokenizer());
-  }
-
-  Status open(size_t vocab) { return arguments.logits ? npy.create(arguments.logits, vocab) : Status(); }
-
-  bool token(int32_t id) {
-    if (!ids.append(id))
-      return false;
-    if (decoder) {
-      Status fed = decoder->feed(uint32_t(id), sink());
-      lost |= !fed;
-    } else if (!arguments.json) {
-      printf(ids.size() > 1 ? ",%d" : "%d", id);
-    }
-    // Each token is seen as it comes; a reader that is gone ends the run.
-    if (!arguments.json && fflush(stdout) && !writeError)
-      writeError = errno;
-    return !lost && !writeError;
-  }
-  Status logits(std::span<const float> row) { return npy.row(row); }
-
-  /// The end of the text, and whether all of it was taken.
-  Status finish() {
-    if (decoder)
-      decoder->flush(sink());
-    if (!arguments.json && ids.size() && (!decoder || isatty(STDOUT_FILENO)))
-      putchar('\n');
-    if (writeError)
-      return Error(ErrorCode::Io, "standard output: %s", strerror(writeError));
-    MLC_TRY(flushOutput());
-    if (lost)
-      return Error(ErrorCode::OutOfMemory, "no memory for the generated text");
-    return arguments.logits ? npy.commit() : Status();
-  }
-
-  std::span<const int32_t> tokens() const { return ids.span(); }
-  std::string_view text() const { return kept.view(); }
-  bool hasText() const { return decoder.has_value(); }
-
-private:
-  TextSink sink() {
-    return {[](void *context, std::string_view text) {
-              RunOutput &self = *static_cast<RunOutput *>(context);
-              if (self.arguments.json)
-                self.lost |= !self.kept.append(text.data(), text.size());
-              else if (fwrite(text.data(), 1, text.size(), stdout) != text.size() && !self.writeError)
-                self.writeError = errno;
-            },
-            this};
-  }
-
-  const RunArguments &arguments;
-  std::optional<Decoder> decoder;
-  Buffer<int32_t> ids;
-  Buffer<char> kept;
-  NpyWriter npy;
-  int writeError = 0; // errno of the first write to stdout that failed.
-  bool lost = false;  // No memory for something that --json would print.
-};
-
-/// The prompt's ids from whichever option gives them, else from standard input.
-Status readPrompt(const Model &model, const RunArguments &arguments, Buffer<int32_t> &ids) {
-  if (arguments.tokens)
-    return parseTokens(arguments.tokens, ids);
-  Buffer<char> file;
-  std::string_view text;
-  const char *source = arguments.promptFile ? arguments.promptFile : arguments.prompt ? "--prompt" : "standard input";
-  if (arguments.prompt) {
-    text = arguments.prompt;
-  } else {
-    MLC_TRY(readAll(arguments.promptFile, kMaxTextBytes, file));
-    text = file.view();
-    // Editors and echo end a file with one.
-    if (!text.empty() && text.back() == '\n')
-      text.remove_suffix(1);
-  }
-  if (text.empty())
-    return Error(ErrorCode::InvalidArgument, "%s: the prompt is empty; give some text, or ids with --tokens", source);
-  return encodeText(model, text, /*special=*/true, source, ids);
-}
-
-Status printJson(const GenerateResult &result, const RunOutput &output, double loadMs) {
-  JsonWriter json;
-  json.open(nullptr, '{');
-  if (output.hasText())
-    json.text("text", output.text());
-  else
-    json.null("text");
-  json.count("prompt_tokens", result.promptTokens);
-  json.open("tokens", '[');
-  for (int32_t id : output.tokens())
-    json.count(nullptr, uint64_t(id));
-  json.close(']');
-  json.text("finish_reason", finishReasonName(result.finish));
-  json.open("timings", '{');
-  json.number("load_ms", loadMs);
-  json.number("prompt_ms", result.promptMs);
-  json.number("first_token_ms", result.firstTokenMs);
-  json.number("generate_ms", result.generateMs);
-  json.number("prompt_tokens_per_s", result.promptTokensPerSecond());
-  json.number("tokens_per_s", result.tokensPerSecond());
-  json.close('}');
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  json.count("peak_rss_bytes", uint64_t(usage.ru_maxrss) * 1024);
-  json.close('}');
-  return json.finish();
-}
-
 Status run(const char *file, const RunArguments &arguments) {
   double start = monotonicMs();
   MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
   Buffer<int32_t> prompt;
-  MLC_TRY(readPrompt(*model, arguments, prompt));
+  MLC_TRY(readPrompt(model->name(), model->tokenizer(), arguments.generation, prompt));
   MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments.session));
   double loadMs = monotonicMs() - start;
 
-  RunOutput output(*model, arguments);
+  GenerationOutput output(model->tokenizer(), arguments.generation);
   GenerateOptions options;
-  options.maxTokens = arguments.maxTokens;
-  options.ignoreEnd = arguments.ignoreEnd;
-  options.sampling = arguments.sampling;
-  options.sampling.topK = uint32_t(arguments.topK);
+  options.maxTokens = arguments.generation.maxTokens;
+  options.ignoreEnd = arguments.generation.ignoreEnd;
+  options.sampling = arguments.generation.sampling;
   options.context = &output;
-  options.onToken = [](void *context, int32_t id) { return static_cast<RunOutput *>(context)->token(id); };
-  if (arguments.logits)
+  options.onToken = [](void *context, int32_t id) { return static_cast<GenerationOutput *>(context)->token(id); };
+  if (arguments.generation.logits)
     options.onLogits = [](void *context, std::span<const float> row) {
-      return static_cast<RunOutput *>(context)->logits(row);
+      return static_cast<GenerationOutput *>(context)->logits(row);
     };
   auto generated = [&]() -> Result<GenerateResult> {
     MLC_ASSIGN(SequenceId sequence, session->createSequence());
     MLC_TRY(checkPrompt(*session, sequence, prompt.span()));
-    MLC_TRY(output.open(model->bounds().vocab));
+    MLC_TRY(output.open(prompt.span(), model->bounds().vocab));
     InterruptScope scope(*session);
     return generate(*session, sequence, prompt.span(), options);
   }();
   // Errors of the logits' file name it; all others are about the model.
   if (!generated)
     return generated.error().code() == ErrorCode::Io ? generated.error() : inFile(file, generated.error());
-  MLC_TRY(output.finish());
-  return arguments.json ? printJson(*generated, output, loadMs) : Status();
+  return output.finish(*generated, loadMs);
 }
 
 } // namespace
@@ -208,27 +87,12 @@ int runCommand(int argc, char **argv) {
   RunArguments arguments;
   bool mode = false; // mlcRunMain has taken these options; the rows are for --help.
   const Option options[] = {
-      {"prompt", "TEXT", "the prompt", OptionKind::text, &arguments.prompt},
-      {"prompt-file", "F", "the prompt is the text of F (less one final newline)", OptionKind::text,
-       &arguments.promptFile},
-      {"tokens", "1,2,3", "the prompt as token ids, taken as they are", OptionKind::text, &arguments.tokens},
-      {"max-tokens", "N", "most new tokens (default 256; 0: until the context is full)", OptionKind::count,
-       &arguments.maxTokens},
-      {"temperature", "T", "0, the default, is greedy", OptionKind::real, &arguments.sampling.temperature},
-      {"top-k", "K", "sample from the K likeliest tokens", OptionKind::count, &arguments.topK, 0, 1 << 24},
-      {"top-p", "P", "sample from the fewest tokens that reach P together", OptionKind::real, &arguments.sampling.topP},
-      {"min-p", "P", "drop tokens less likely than P times the likeliest", OptionKind::real, &arguments.sampling.minP},
-      {"repeat-penalty", "R", "penalty of tokens that were there before (1: none)", OptionKind::real,
-       &arguments.sampling.repetitionPenalty},
-      {"seed", "N", "of the sampling (default 0)", OptionKind::count, &arguments.sampling.seed},
+      MLC_GENERATION_OPTIONS(arguments.generation),
       MLC_THREADS_OPTION(arguments.session),
-      {"logits", "F.npy", "write the logits of every position, [n, vocab] f32", OptionKind::text, &arguments.logits},
-      {"ignore-eos", nullptr, "go on past end tokens", OptionKind::flag, &arguments.ignoreEnd},
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
       MLC_KV_MEMORY_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
-      {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &arguments.json},
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"output-dir", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"state", nullptr, nullptr, OptionKind::unavailable, nullptr},
@@ -251,19 +115,8 @@ int runCommand(int argc, char **argv) {
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
-  int prompts = !!arguments.prompt + !!arguments.promptFile + !!arguments.tokens;
-  if (prompts > 1) {
-    printError("--prompt, --prompt-file and --tokens: give one of them");
-    return 2;
-  }
-  if (Status checked = Sampler::checkOptions(arguments.sampling); !checked) {
-    printError("--%s", checked.error().message());
-    return 2;
-  }
-  if (!prompts && isatty(STDIN_FILENO)) {
-    printError("%s: give --prompt, --prompt-file, --tokens or text on standard input; see %s --help", argv[0], argv[0]);
-    return 2;
-  }
+  if (Parsed checked = arguments.generation.check(argv[0]); checked.leave)
+    return checked.status;
   // A reader that has gone is an error of writing, so that nothing half-made stays behind.
   signal(SIGPIPE, SIG_IGN);
   if (Status done = run(file, arguments); !done)

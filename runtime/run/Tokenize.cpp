@@ -69,8 +69,8 @@ Status tokenize(const char *file, const TokenizeArguments &arguments) {
   if (arguments.file)
     MLC_TRY(readAll(arguments.file, kMaxTextBytes, content));
   Buffer<int32_t> ids;
-  MLC_TRY(encodeText(*model, arguments.file ? content.view() : arguments.text, !arguments.noSpecial,
-                     arguments.file ? arguments.file : "--text", ids));
+  MLC_TRY(encodeText(model->name(), model->tokenizer(), arguments.file ? content.view() : arguments.text,
+                     !arguments.noSpecial, arguments.file ? arguments.file : "--text", ids));
   return printIds(arguments, ids.span());
 }
 

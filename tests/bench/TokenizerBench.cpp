@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Bytes of text encoded per second on one core: real vocabularies and texts of ../shared/data, and inputs made to be slow.
+// Bytes of text encoded per second on one core: real vocabularies and texts of ../shared/data, and inputs made to be
+// slow.
 //
 #include "compiler/Tokenizer/SourceParts.h"
 #include "compiler/Tokenizer/Sources.h"
@@ -69,8 +70,8 @@ void encodeText(benchmark::State &state, const std::string &vocabulary, const st
     benchmark::DoNotOptimize(ids->data());
   }
   state.SetBytesProcessed(int64_t(state.iterations()) * int64_t(text.size()));
-  state.counters["MB/s"] = benchmark::Counter(double(state.iterations()) * double(text.size()) * 1e-6,
-                                              benchmark::Counter::kIsRate);
+  state.counters["MB/s"] =
+      benchmark::Counter(double(state.iterations()) * double(text.size()) * 1e-6, benchmark::Counter::kIsRate);
   state.counters["tokens"] = double(tokens);
 }
 
@@ -80,9 +81,9 @@ int main(int argc, char **argv) {
   for (const char *vocabulary : {"tokenizers/gpt2", "tokenizers/qwen2.5", "stories260k/hf"})
     for (const char *text : {"wikitext-2.valid.txt", "hi-xquad.txt", "aaaa", "spaces", "newlines", "emoji", "marks",
                              "alternating", "digits"})
-      benchmark::RegisterBenchmark((std::string(vocabulary) + "/" + text).c_str(),
-                                   [=](benchmark::State &state) { encodeText(state, vocabulary, text); })
-          ->Unit(benchmark::kMillisecond);
+      benchmark::RegisterBenchmark((std::string(vocabulary) + "/" + text).c_str(), [=](benchmark::State &state) {
+        encodeText(state, vocabulary, text);
+      })->Unit(benchmark::kMillisecond);
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
 }

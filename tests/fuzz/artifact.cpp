@@ -8,6 +8,7 @@
 //
 #include "runtime/artifact/Inspect.h"
 #include "runtime/artifact/Verifier.h"
+#include "tests/fuzz/LargeInputs.h"
 #include "tests/unit/support/HostileRun.h"
 
 using namespace mlc;

@@ -6,6 +6,7 @@
 // Any bytes as the metadata of a file with right digests: FlatBuffer verifier, verifier of the plan, and where both
 // accept it, two steps of a session.
 //
+#include "tests/fuzz/LargeInputs.h"
 #include "tests/unit/support/HostileRun.h"
 #include "tests/unit/support/MetadataSites.h"
 

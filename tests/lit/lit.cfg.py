@@ -1,6 +1,8 @@
-# The lit suite. Features: shared-data, x86-registered-target and its siblings, root, ISA features of this machine.
+# The lit suite. Features: shared-data, x86-registered-target and its siblings, host-x86_64 and
+# its siblings, private-mount, ISA features of this machine.
 import os
 import platform
+import subprocess
 
 import lit.formats
 
@@ -17,12 +19,15 @@ config.test_exec_root = os.path.join(config.mlc_build_dir, "tests", "lit")
 bin_dir = os.path.join(config.mlc_build_dir, "bin")
 config.environment["PATH"] = os.pathsep.join([bin_dir, config.llvm_tools_dir, "/usr/bin", "/bin"])
 config.environment["LC_ALL"] = "C.UTF-8"
+config.environment["PYTHONDONTWRITEBYTECODE"] = "1"
 for name in ("ASAN_OPTIONS", "UBSAN_OPTIONS"):
     if name in os.environ:
         config.environment[name] = os.environ[name]
 
 config.substitutions.append(("%python", config.python))
+config.substitutions.append(("%refused", f"{config.python} {os.path.join(config.test_source_root, 'Inputs', 'refused.py')}"))
 config.substitutions.append(("%inputs", os.path.join(config.test_source_root, "Inputs")))
+config.substitutions.append(("%{mlc-run}", os.path.join(bin_dir, "mlc-run")))
 config.substitutions.append(("%models", os.path.join(config.mlc_source_dir, "models")))
 
 shared = os.environ.get("MLC_SHARED_DATA") or os.path.join(config.mlc_source_dir, "..", "shared", "data")
@@ -33,10 +38,14 @@ if os.path.isdir(shared):
 for target in config.llvm_targets.split(";"):
     config.available_features.add(target.lower() + "-registered-target")
 config.available_features.add("host-" + platform.machine())
-if os.geteuid() == 0:
-    config.available_features.add("root")
-if os.path.exists("/dev/full"):
-    config.available_features.add("dev-full")
+# A tmpfs of the test's own, for a disk that fills up: root, or a user who may make user namespaces.
+unshare = ["unshare", "--mount"] + ([] if os.geteuid() == 0 else ["--user", "--map-root-user"])
+try:
+    subprocess.run(unshare + ["sh", "-c", "mount -t tmpfs none /mnt"], check=True, capture_output=True, timeout=10)
+    config.available_features.add("private-mount")
+    config.substitutions.append(("%unshare", " ".join(unshare)))
+except (OSError, subprocess.SubprocessError):
+    pass
 
 # As the kernel spells them: avx2, avx512_vnni, asimddp, i8mm, ...
 try:

@@ -31,6 +31,9 @@ std::string opName(mlir::Operation *op);
 llvm::Error emitWeights(mlir::ModuleOp module, const Checkpoint *checkpoint, unsigned threads,
                         llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t>)> write);
 
+/// The bytes of the code segment; none when the module has no code.
+std::vector<uint8_t> codeSegment(mlir::ModuleOp module);
+
 /// Bytes of the weights segment.
 uint64_t weightsSize(mlir::ModuleOp module);
 

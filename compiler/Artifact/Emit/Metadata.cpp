@@ -6,6 +6,7 @@
 // The exec module as the schema's tables.
 //
 #include "compiler/Artifact/Emit/Emit.h"
+#include "compiler/Codegen/RegionCode.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -60,6 +61,7 @@ public:
       weights->size = weightsSize(module);
       artifact.segments.push_back(std::move(weights));
     }
+    emitCodes();
     unsigned index = 0;
     for (auto function : module.getOps<exec::FuncOp>())
       functions[function.getSymName()] = index++;
@@ -130,6 +132,35 @@ private:
         table->source.push_back(source.str());
     constants[constant.getSymName()] = constant;
     artifact.constants.push_back(std::move(table));
+  }
+
+  /// One segment holds the variants of all code objects, where codeSegment() puts them.
+  void emitCodes() {
+    uint64_t size = 0;
+    for (auto code : module.getOps<exec::CodeOp>()) {
+      auto table = std::make_unique<fb::CodeT>();
+      table->name = code.getSymName();
+      table->triple = code.getTriple();
+      for (auto [isa, object] : llvm::zip(code.getIsas().getAsRange<StringAttr>(),
+                                          code.getObjects().getAsRange<DenseI8ArrayAttr>())) {
+        auto variant = std::make_unique<fb::CodeVariantT>();
+        variant->isa = isa.str();
+        variant->segment = artifact.segments.size();
+        variant->entry = llvm::alignTo(size, kCodeBlobAlignment);
+        variant->size = object.size();
+        size = variant->entry + variant->size;
+        table->variants.push_back(std::move(variant));
+      }
+      codes[code.getSymName()] = artifact.codes.size();
+      artifact.codes.push_back(std::move(table));
+    }
+    if (!size)
+      return;
+    auto segment = std::make_unique<fb::SegmentT>();
+    segment->kind = fb::SegmentKind::code;
+    segment->size = size;
+    artifact.segments.push_back(std::move(segment));
+    artifact.required_features.push_back("code");
   }
 
   LogicalResult emitState(exec::StateOp state) {
@@ -249,6 +280,7 @@ private:
               .Case([&](exec::KernelOp kernel) { return emitKernel(kernel, *table); })
               .Case([&](exec::IfOp branch) { return emitIf(branch, *table); })
               .Case([&](exec::LoopOp loop) { return emitLoop(loop, *table); })
+              .Case([&](exec::CallCodeOp call) { return emitCallCode(call, *table); })
               .Case([&](exec::CallOp call) {
                 fb::CallT body;
                 body.function = functions.lookup(call.getCallee());
@@ -276,6 +308,19 @@ private:
       call.states.push_back(states.lookup(cast<FlatSymbolRefAttr>(state).getValue()));
     call.attrs = std::move(*attrs);
     out.body.Set(std::move(call));
+    return success();
+  }
+
+  LogicalResult emitCallCode(exec::CallCodeOp call, fb::OpT &out) {
+    fb::CallCodeT body;
+    if (failed(slotList(call, call.getBuffers(), body.slots)))
+      return failure();
+    body.code = codes.lookup(call.getCode());
+    for (Attribute attribute : call.getDims())
+      body.dims.push_back(dim(attribute));
+    body.items = std::make_unique<fb::Dim>(dim(call.getItems()));
+    body.grain = call.getGrain();
+    out.body.Set(std::move(body));
     return success();
   }
 
@@ -314,7 +359,7 @@ private:
 
   ModuleOp module;
   fb::ArtifactT artifact;
-  llvm::StringMap<uint32_t> extents, states, kernels, functions;
+  llvm::StringMap<uint32_t> extents, states, kernels, codes, functions;
   llvm::StringMap<exec::ConstantOp> constants;
   DenseMap<Value, uint32_t> slots;
 };
@@ -342,6 +387,17 @@ uint64_t mlc::weightsSize(ModuleOp module) {
     size = std::max(size, llvm::alignTo(*constant.getOffset() + bytes, 64));
   }
   return size;
+}
+
+std::vector<uint8_t> mlc::codeSegment(ModuleOp module) {
+  std::vector<uint8_t> bytes;
+  for (auto code : module.getOps<exec::CodeOp>())
+    for (auto object : code.getObjects().getAsRange<DenseI8ArrayAttr>()) {
+      bytes.resize(llvm::alignTo(bytes.size(), kCodeBlobAlignment));
+      ArrayRef<int8_t> blob = object.asArrayRef();
+      bytes.insert(bytes.end(), blob.begin(), blob.end());
+    }
+  return bytes;
 }
 
 FailureOr<fb::ArtifactT> mlc::emitMetadata(ModuleOp module) { return MetadataEmitter(module).emit(); }

@@ -17,6 +17,7 @@ namespace mlc {
 namespace {
 
 struct ConvertGraphToExec : impl::ConvertGraphToExecBase<ConvertGraphToExec> {
+  using ConvertGraphToExecBase::ConvertGraphToExecBase;
   void runOnOperation() override {
     ModuleOp module = getOperation();
     SmallVector<Operation *> former;
@@ -24,7 +25,10 @@ struct ConvertGraphToExec : impl::ConvertGraphToExecBase<ConvertGraphToExec> {
       former.push_back(&op);
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     declare(module, builder);
-    Lowering lowering(module, builder);
+    CodeTarget code{triple, {isas.begin(), isas.end()}};
+    if (code.isas.empty())
+      code.isas = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+    Lowering lowering(module, builder, std::move(code));
     for (Operation *op : former)
       if (auto function = dyn_cast<func::FuncOp>(op))
         if (failed(convert(function, lowering)))

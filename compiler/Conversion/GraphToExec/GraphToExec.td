@@ -16,8 +16,12 @@ def ConvertGraphToExec : Pass<"convert-graph-to-exec", "::mlir::ModuleOp"> {
     One lowering function per op, by family, in Lower*.cpp. Each result gets a slot of its own (exec-plan-memory lets
     slots share bytes); elementwise ops on a value that nobody else reads write in place. split becomes views. A weight
     becomes one constant for each format it is read in: products read packed rows, the embedding rows as stored unless
-    a product shares them.
+    a product shares them. A region of graph-outline-elementwise is compiled here, for every level of `isas`; regions
+    that differ in their columns alone share one exec.code.
   }];
+  let options = [
+    Option<"triple", "triple", "std::string", "\"x86_64-linux-gnu\"", "Of compiled code">,
+    ListOption<"isas", "isas", "std::string", "Levels of compiled code; none: x86-64-v2, -v3 and -v4">];
   let dependentDialects = ["::mlc::exec::ExecDialect"];
 }
 

@@ -29,6 +29,8 @@ LogicalResult Lowering::lower(Operation *op) {
   if (isa<func::ReturnOp, scf::IfOp, scf::ForOp, scf::YieldOp, tensor::ExtractOp, arith::IndexCastOp>(op) ||
       (isa<arith::ConstantOp>(op) && !isa<TensorType>(op->getResult(0).getType())))
     return lowerControlFlow(*this, op);
+  if (isa<linalg::GenericOp>(op))
+    return lowerRegion(*this, op);
   return lowerElementwise(*this, op);
 }
 
@@ -83,7 +85,7 @@ Value Lowering::inPlaceOrNew(Value operand, Value result) {
 
 void Lowering::overwriteTaps(Value buffer) {
   exec::SlotOp slot = exec::baseSlot(buffer);
-  SmallVector<Attribute> inner(slot.getInnerTaps().value_or(ArrayAttr::get(builder.getContext(), {})));
+  SmallVector<Attribute> inner(slot.getInnerTaps().value_or(ArrayAttr::get(builder.getContext(), {})).getValue());
   StringAttr tap = current->getAttrOfType<StringAttr>(graph::kTapAttr);
   bool whole = slot.getResult() == buffer;
   // The slot's own name goes with the value that is overwritten; columns of a slot cannot name it.
@@ -103,14 +105,18 @@ void Lowering::overwriteTaps(Value buffer) {
 // Constants
 //===----------------------------------------------------------------------===//
 
+exec::FuncOp Lowering::function() {
+  Operation *parent = builder.getInsertionBlock()->getParentOp();
+  auto function = dyn_cast<exec::FuncOp>(parent);
+  return function ? function : parent->getParentOfType<exec::FuncOp>();
+}
+
 Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
                          ArrayRef<Attribute> sources, ArrayRef<float> values) {
   exec::ConstantOp &made = constants[name];
   if (!made) {
     OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPoint(builder.getInsertionBlock()->getParentOp()->getParentOfType<exec::FuncOp>()
-                                  ? builder.getInsertionBlock()->getParentOp()->getParentOfType<exec::FuncOp>()
-                                  : cast<exec::FuncOp>(builder.getInsertionBlock()->getParentOp()));
+    builder.setInsertionPoint(function());
     SmallVector<Attribute> names;
     for (Attribute source : sources)
       names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));

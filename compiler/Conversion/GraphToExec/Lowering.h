@@ -15,10 +15,17 @@
 
 namespace mlc {
 
+/// What regions are compiled for.
+struct CodeTarget {
+  std::string triple;
+  std::vector<std::string> isas;
+};
+
 /// State of one module's conversion. `builder` stands where the next exec op goes; `location` is the graph op's.
 class Lowering {
 public:
-  Lowering(mlir::ModuleOp graph, mlir::OpBuilder builder) : graph(graph), builder(builder) {}
+  Lowering(mlir::ModuleOp graph, mlir::OpBuilder builder, CodeTarget code)
+      : graph(graph), builder(builder), codeTarget(std::move(code)) {}
 
   /// Lowers one op of a graph function; failure after a diagnostic.
   mlir::LogicalResult lower(mlir::Operation *op);
@@ -44,6 +51,9 @@ public:
   /// f32 values that the compiler computed, [rows, columns].
   mlir::Value values(llvm::StringRef name, llvm::ArrayRef<float> values, int64_t rows, int64_t columns);
 
+  /// Compiled code of a region, by its text; null after a diagnostic.
+  exec::CodeOp code(llvm::StringRef source);
+
   /// kernel(name) v1 with `fields`, at the current op's location.
   void kernel(llvm::StringRef name, mlir::ValueRange inputs, mlir::ValueRange outputs,
               llvm::ArrayRef<mlir::NamedAttribute> fields, llvm::ArrayRef<mlir::Attribute> states = {});
@@ -61,6 +71,8 @@ public:
   graph::ExtentAnalysis extents;
 
 private:
+  /// The function that is being filled.
+  exec::FuncOp function();
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
                        llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values);
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
@@ -69,7 +81,9 @@ private:
   bool readByProduct(llvm::StringRef weight);
 
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
+  CodeTarget codeTarget;
   llvm::StringMap<exec::ConstantOp> constants;
+  llvm::StringMap<exec::CodeOp> codes;
   llvm::DenseMap<mlir::Value, int> owners; // Values bound to a buffer.
   std::optional<llvm::StringMap<bool>> productReads;
 };
@@ -79,6 +93,7 @@ mlir::LogicalResult lowerTokens(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerProducts(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerAttention(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerElementwise(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerRegion(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerControlFlow(Lowering &lowering, mlir::Operation *op);
 
 } // namespace mlc

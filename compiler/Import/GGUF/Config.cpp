@@ -93,8 +93,9 @@ void parseSizes(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
                                                       "; without attention.key_length it must divide " +
                                                       Twine(config.hidden));
   config.headDim = keyLength.value_or(config.hidden / config.heads);
-  if (valueLength.value_or(config.headDim) != config.headDim)
-    return keys.refuseKey("attention.value_length", "is " + Twine(*valueLength) + ", the length of keys " +
+  int64_t values = valueLength.value_or(config.headDim);
+  if (values != config.headDim)
+    return keys.refuseKey("attention.value_length", "is " + Twine(values) + ", the length of keys " +
                                                         Twine(config.headDim) + "; they must be equal");
   const TensorInfo *embedding = checkpoint.find("token_embd.weight");
   std::optional<int64_t> vocab = keys.integer("vocab_size");
@@ -117,8 +118,8 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   auto kind = metadata.string("general.type");
   if (!kind)
     return kind.takeError();
-  if (*kind && **kind != "model")
-    return fail("general.type is \"" + printable(**kind) + "\"; only models can be compiled");
+  if (StringRef text = kind->value_or("model"); text != "model")
+    return fail("general.type is \"" + printable(text) + "\"; only models can be compiled");
   const Architecture *architecture = findArchitecture(name->value_or(""));
   if (!architecture || !architecture->readKeys) {
     std::string names;

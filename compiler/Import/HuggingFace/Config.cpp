@@ -128,7 +128,7 @@ void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &
 
   bool bosPresent = fields.present("bos_token_id"), eosPresent = fields.present("eos_token_id");
   if (std::optional<int64_t> bos = fields.integer("bos_token_id"))
-    config.bos = *bos;
+    config.bos = bos;
   else if (!bosPresent && architecture.bos >= 0 && architecture.bos < config.vocab)
     config.bos = architecture.bos;
   config.endTokens = fields.integerOrList("eos_token_id");
@@ -184,7 +184,7 @@ Error parseGenerationConfig(StringRef file, StringRef text, ModelConfig &config)
     if (token < 0 || token >= config.vocab)
       fields.refuse("eos_token_id", "the vocabulary ends at " + Twine(config.vocab - 1));
   if (std::optional<int64_t> bos = fields.integer("bos_token_id"))
-    config.bos = *bos;
+    config.bos = bos;
   SamplingDefaults &sampling = config.sampling;
   sampling.sample = fields.boolean("do_sample").value_or(false);
   sampling.temperature = fields.number("temperature");

@@ -216,8 +216,7 @@ Status Encoder::State::stages(size_t index, std::string_view text, bool atStart)
   const fb::Stage &step = *view->tables->stages()->Get(uint32_t(index));
   if (const fb::Split *cut = step.body_as_Split())
     return split(index, *cut, text, atStart);
-  MLC_ASSIGN(std::string_view changed,
-             transformer.apply(*step.body_as_Transform(), text, atStart, stage(index).text));
+  MLC_ASSIGN(std::string_view changed, transformer.apply(*step.body_as_Transform(), text, atStart, stage(index).text));
   return stages(index + 1, changed, atStart);
 }
 

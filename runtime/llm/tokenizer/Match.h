@@ -17,7 +17,8 @@ namespace mlc {
 /// One pattern of a tokenizer, viewed.
 struct DfaView {
   DfaView(const fb::Dfa &dfa, const ClassView &classes)
-      : table(viewOf(dfa.table()).data()), stride(classes.count + 1), byteMapped(dfa.byte_mapped()), classes(&classes) {}
+      : table(viewOf(dfa.table()).data()), stride(classes.count + 1), byteMapped(dfa.byte_mapped()), classes(&classes) {
+  }
   const uint16_t *table;
   uint32_t stride;
   bool byteMapped;
@@ -25,8 +26,8 @@ struct DfaView {
 };
 
 /// Finds the matches of a pattern in one piece of text, left to right. A scan that runs far past its match and finds
-/// nothing leaves marks (state, position), and later scans stop there: each is passed at most once, so a whole piece costs
-/// O(states * length) even where every scan looks far ahead.
+/// nothing leaves marks (state, position), and later scans stop there: each is passed at most once, so a whole piece
+/// costs O(states * length) even where every scan looks far ahead.
 class Matcher {
 public:
   explicit Matcher(const Allocator &allocator) : marks(allocator) {}

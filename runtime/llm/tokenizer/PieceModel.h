@@ -21,8 +21,8 @@ public:
       : view(&view), symbols(allocator), ranks(allocator), before(allocator), behind(allocator), heap(allocator),
         nodes(allocator) {}
 
-  /// The tokens of `piece`, which no token of the vocabulary crosses. `unknownBefore` tells whether the last token is an
-  /// unknown one that a following unknown joins, and is updated.
+  /// The tokens of `piece`, which no token of the vocabulary crosses. `unknownBefore` tells whether the last token is
+  /// an unknown one that a following unknown joins, and is updated.
   Status encode(std::string_view piece, bool &unknownBefore, Scratch<uint32_t> &ids);
 
 private:

@@ -19,7 +19,13 @@ namespace mlc {
 
 constexpr uint32_t tokenizerVersion = 1;
 enum TokenFlags : uint8_t { tokenSpecial = 1, tokenAdded = 2, tokenHole = 4, tokenByte = 8 };
-enum AddedFlags : uint32_t { addedSpecial = 1, addedLeftStrip = 2, addedRightStrip = 4, addedSingleWord = 8, addedNormalized = 16 };
+enum AddedFlags : uint32_t {
+  addedSpecial = 1,
+  addedLeftStrip = 2,
+  addedRightStrip = 4,
+  addedSingleWord = 8,
+  addedNormalized = 16
+};
 constexpr uint16_t dfaMatch = 0x8000;
 
 /// Hash of a token's bytes.
@@ -58,7 +64,8 @@ template <typename T> std::span<const T> viewOf(const flatbuffers::Vector<T> *ve
   return vector ? std::span<const T>(vector->data(), vector->size()) : std::span<const T>();
 }
 template <typename T> std::span<const T> viewOf(const flatbuffers::Vector<const T *> *vector) {
-  return vector ? std::span<const T>(reinterpret_cast<const T *>(vector->Data()), vector->size()) : std::span<const T>();
+  return vector ? std::span<const T>(reinterpret_cast<const T *>(vector->Data()), vector->size())
+                : std::span<const T>();
 }
 
 /// Where byte `label` leads from `node`, or 0 (the root is no child).

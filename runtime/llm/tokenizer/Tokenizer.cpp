@@ -28,7 +28,9 @@ Result<Tokenizer> Tokenizer::create(const fb::Tokenizer &tables, uint64_t vocabS
   return tokenizer;
 }
 
-std::string_view Tokenizer::tokenText(uint32_t id) const { return id < vocabSize() ? view.text(id) : std::string_view(); }
+std::string_view Tokenizer::tokenText(uint32_t id) const {
+  return id < vocabSize() ? view.text(id) : std::string_view();
+}
 
 std::string_view Tokenizer::decodedText(uint32_t id) const {
   if (id >= vocabSize())

@@ -26,15 +26,16 @@ public:
   static constexpr uint32_t none = 0xffffffff;
 
   /// Checks every index of the tables, whose FlatBuffer structure is already verified. After success no text and no id
-  /// leads out of bounds or to an endless loop. `vocabSize`: the model's; the tokenizer may hold fewer tokens, not more.
+  /// leads out of bounds or to an endless loop. `vocabSize`: the model's; the tokenizer may hold fewer tokens, not
+  /// more.
   static Status verify(const fb::Tokenizer &tables, uint64_t vocabSize);
   /// Verifies, then views.
   static Result<Tokenizer> create(const fb::Tokenizer &tables, uint64_t vocabSize);
 
   /// Ids below this are known here, holes among them included.
   uint32_t vocabSize() const { return uint32_t(view.offsets.size() - 1); }
-  /// The bytes `id` is looked up by (byte-level: raw bytes; else UTF-8 text, with U+2581 for the space). Empty for a hole
-  /// and for ids out of range.
+  /// The bytes `id` is looked up by (byte-level: raw bytes; else UTF-8 text, with U+2581 for the space). Empty for a
+  /// hole and for ids out of range.
   std::string_view tokenText(uint32_t id) const;
   /// The bytes `id` decodes to; they need not be whole characters.
   std::string_view decodedText(uint32_t id) const;

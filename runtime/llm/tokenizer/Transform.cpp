@@ -58,7 +58,8 @@ struct FormView {
 
 Status Transformer::append(Scratch<char> &out, std::string_view text) {
   if (out.size() + text.size() > most)
-    return Error(ErrorCode::OutOfRange, "text: normalizing it gives more than %zu bytes; give it in smaller parts", most);
+    return Error(ErrorCode::OutOfRange, "text: normalizing it gives more than %zu bytes; give it in smaller parts",
+                 most);
   return out.append(text.data(), text.size());
 }
 
@@ -146,8 +147,8 @@ Result<std::string_view> Transformer::replace(const fb::Transform &step, std::st
   return viewOfScratch(out);
 }
 
-Result<std::string_view> Transformer::replacePattern(const fb::Transform &step, std::string_view text,
-                                                     bool &atStart, Scratch<char> &out) {
+Result<std::string_view> Transformer::replacePattern(const fb::Transform &step, std::string_view text, bool &atStart,
+                                                     Scratch<char> &out) {
   DfaView dfa(*view->tables->dfas()->Get(step.index()), view->classes);
   std::string_view by = textOf(step.text());
   const char *at = text.data(), *end = at + text.size(), *first, *last;
@@ -280,8 +281,8 @@ Status Transformer::normalize(const fb::UnicodeForm &tables, std::string_view pa
       MLC_TRY(put(code));
     }
     if (codes.size() > most)
-      return Error(ErrorCode::OutOfRange, "text: normalizing it gives more than %zu characters; give it in smaller parts",
-                   most);
+      return Error(ErrorCode::OutOfRange,
+                   "text: normalizing it gives more than %zu characters; give it in smaller parts", most);
   }
   // Canonical order: each run of combining marks, stably by class; counting keeps long runs linear.
   size_t count = codes.size();

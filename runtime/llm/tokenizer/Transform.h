@@ -15,8 +15,8 @@ namespace mlc {
 class Transformer {
 public:
   Transformer(const TokenizerView &view, const Allocator &allocator)
-      : view(&view), matcher(allocator), codes(allocator), classes(allocator),
-        sortedCodes(allocator), sortedClasses(allocator) {}
+      : view(&view), matcher(allocator), codes(allocator), classes(allocator), sortedCodes(allocator),
+        sortedClasses(allocator) {}
 
   /// Text larger than this is an error from here on: tables could otherwise grow it without end.
   void limit(size_t bytes) { most = bytes; }

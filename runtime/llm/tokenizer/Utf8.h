@@ -72,7 +72,10 @@ inline unsigned scanChar(const uint8_t *at, const uint8_t *end, unsigned &invali
   uint8_t lead = at[0];
   if (lead < 0x80)
     return 1;
-  unsigned length = lead >= 0xc2 && lead < 0xe0 ? 2 : lead >= 0xe0 && lead < 0xf0 ? 3 : lead >= 0xf0 && lead < 0xf5 ? 4 : 0;
+  unsigned length = lead >= 0xc2 && lead < 0xe0   ? 2
+                    : lead >= 0xe0 && lead < 0xf0 ? 3
+                    : lead >= 0xf0 && lead < 0xf5 ? 4
+                                                  : 0;
   if (!length) {
     invalid = 1;
     return 0;

@@ -215,8 +215,7 @@ Status checkStages(const TokenizerView &view) {
         return corrupt("stages", "text is rewritten after it was cut into bytes");
       MLC_TRY(checkTransform(tables, *step));
     } else if (const fb::Split *split = stage->body_as_Split()) {
-      if (!tables.dfas() || split->dfa() >= tables.dfas()->size() ||
-          split->behavior() > fb::SplitBehavior::contiguous)
+      if (!tables.dfas() || split->dfa() >= tables.dfas()->size() || split->behavior() > fb::SplitBehavior::contiguous)
         return corrupt("stages", "no such pattern or behaviour");
       bool mapped = tables.dfas()->Get(split->dfa())->byte_mapped();
       if ((bytes && !mapped) || (mapped && view.kind != fb::TokenizerKind::byte_bpe))

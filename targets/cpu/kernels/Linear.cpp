@@ -11,6 +11,7 @@
 #include "targets/cpu/pack/Pack.h"
 #include "targets/cpu/simd/Simd.h"
 
+#include "runtime/core/BlockFormats.h"
 #include "runtime/core/Float16.h"
 
 #include <cstring>
@@ -71,8 +72,12 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
 static void unpackColumns(const LinearFloat &linear, int64_t row, int64_t begin, int64_t count, float *out) {
   const auto &desc = *static_cast<const fb::WeightDesc *>(linear.desc);
   const uint8_t *at = linear.weight + packedOffset(desc, uint64_t(row));
-  if (isBlock(desc.format()))
-    return dequantizeBlocks(desc.format(), at, uint64_t(begin), uint64_t(count), out);
+  if (isBlockFormat(desc.format())) {
+    // Both are multiples of the block.
+    unsigned elements = blockElements(desc.format());
+    at += begin / elements * blockBytes(desc.format());
+    return dequantizeBlocks(desc.format(), at, size_t(count / elements), out);
+  }
   if (desc.format() == fb::WeightFormat::rows_f32) {
     memcpy(out, at + begin * 4, size_t(count) * 4);
     return;

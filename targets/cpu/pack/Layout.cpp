@@ -5,36 +5,11 @@
 
 #include "targets/cpu/pack/Layout.h"
 
+#include "runtime/core/BlockFormats.h"
+
 namespace mlc::cpu {
 
 using fb::WeightFormat;
-
-BlockShape blockShape(WeightFormat format) {
-  switch (format) {
-  case WeightFormat::block_q4_0:
-    return {32, 18};
-  case WeightFormat::block_q4_1:
-    return {32, 20};
-  case WeightFormat::block_q5_0:
-    return {32, 22};
-  case WeightFormat::block_q5_1:
-    return {32, 24};
-  case WeightFormat::block_q8_0:
-    return {32, 34};
-  case WeightFormat::block_q2_k:
-    return {256, 84};
-  case WeightFormat::block_q3_k:
-    return {256, 110};
-  case WeightFormat::block_q4_k:
-    return {256, 144};
-  case WeightFormat::block_q5_k:
-    return {256, 176};
-  case WeightFormat::block_q6_k:
-    return {256, 210};
-  default:
-    return {1, 0};
-  }
-}
 
 static uint64_t elementBytes(WeightFormat format) {
   return format == WeightFormat::rows_f32 || format == WeightFormat::panel_f32 ? 4 : 2;
@@ -42,16 +17,16 @@ static uint64_t elementBytes(WeightFormat format) {
 
 Status checkWeightDesc(const fb::WeightDesc &desc) {
   WeightFormat format = desc.format();
-  if (!isRows(format) && !isPanel(format) && !isBlock(format))
+  if (!isRows(format) && !isPanel(format) && !isBlockFormat(format))
     return Error(ErrorCode::Unsupported, "weight format %u is not one of this target's", unsigned(format));
   if (desc.n() < 1 || desc.n() > kMaxExtent || desc.k() < 1 || desc.k() > kMaxExtent)
     return Error(ErrorCode::Corrupt, "weight of %llu x %llu: each must lie in 1..%llu", (unsigned long long)desc.n(),
                  (unsigned long long)desc.k(), (unsigned long long)kMaxExtent);
   if (desc.asymmetric() && format != WeightFormat::panel_int4)
     return Error(ErrorCode::Unsupported, "weight format %u has no asymmetric form", unsigned(format));
-  if (isBlock(format) && desc.k() % blockShape(format).elements)
+  if (isBlockFormat(format) && desc.k() % blockElements(format))
     return Error(ErrorCode::Corrupt, "weight with k = %llu: its block format needs a multiple of %u",
-                 (unsigned long long)desc.k(), blockShape(format).elements);
+                 (unsigned long long)desc.k(), blockElements(format));
   if (!isQuantized(format)) {
     if (desc.group())
       return Error(ErrorCode::Corrupt, "weight format %u takes no group, found %u", unsigned(format), desc.group());
@@ -83,10 +58,8 @@ PanelLayout panelLayout(const fb::WeightDesc &desc) {
 }
 
 uint64_t plainRowBytes(const fb::WeightDesc &desc) {
-  if (isBlock(desc.format())) {
-    BlockShape shape = blockShape(desc.format());
-    return desc.k() / shape.elements * shape.bytes;
-  }
+  if (isBlockFormat(desc.format()))
+    return desc.k() / blockElements(desc.format()) * blockBytes(desc.format());
   return desc.k() * elementBytes(desc.format());
 }
 

@@ -29,9 +29,6 @@ constexpr bool isPanel(fb::WeightFormat format) {
   return format >= fb::WeightFormat::panel_f32 && format <= fb::WeightFormat::panel_int4;
 }
 constexpr bool isRows(fb::WeightFormat format) { return format <= fb::WeightFormat::rows_bf16; }
-constexpr bool isBlock(fb::WeightFormat format) {
-  return format >= fb::WeightFormat::block_q4_0 && format <= fb::WeightFormat::block_q6_k;
-}
 
 /// Columns that share one scale: `group`, or all of k rounded up to 32 when group is 0.
 constexpr uint64_t effectiveGroup(uint64_t k, uint64_t group) { return group ? group : alignUp<uint64_t>(k, 32); }
@@ -73,12 +70,6 @@ Status checkWeightDesc(const fb::WeightDesc &desc);
 
 /// Bytes of one row of a block_* or rows_* format, of a valid descriptor.
 uint64_t plainRowBytes(const fb::WeightDesc &desc);
-/// Elements per block and bytes per block of a block_* format.
-struct BlockShape {
-  uint32_t elements, bytes;
-};
-BlockShape blockShape(fb::WeightFormat format);
-
 /// Bytes of the whole weight, or why the descriptor is not valid.
 Result<uint64_t> packedBytes(const fb::WeightDesc &desc);
 /// Byte offset where row `row` begins; for panel_* formats, `row` is a multiple of 16 or n. packedOffset(n) is the

@@ -26,8 +26,4 @@ uint32_t chooseGroup(uint64_t k, uint32_t wanted);
 /// Row `row` of a packed weight (any format) as f32[k]; `weight` is the whole weight, of any alignment.
 void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, float *out);
 
-/// Columns [begin, begin + count) of a block_* row, both multiples of the block; `row` points at the row's first block.
-/// Exact: the products of the format's definition, each rounded once to f32.
-void dequantizeBlocks(fb::WeightFormat format, const uint8_t *row, uint64_t begin, uint64_t count, float *out);
-
 } // namespace mlc::cpu

@@ -6,6 +6,7 @@
 // check() against hostile calls: every attribute field set to 0, 1, its maximum and random bits is refused, or runs in
 // bounds (a sanitizer build sees any step beyond an operand's last element); a change of any operand is refused.
 //
+#include "runtime/core/BlockFormats.h"
 #include "targets/cpu/tests/TestSupport.h"
 
 #include <cstring>
@@ -62,7 +63,7 @@ std::vector<Case> cases() {
                                            {WeightFormat::panel_int4, 64u, true},
                                            {WeightFormat::block_q4_k, 0u, false},
                                            {WeightFormat::block_q8_0, 0u, false}}) {
-    uint64_t n = 37, k = isBlock(format) ? 256 : 75;
+    uint64_t n = 37, k = isBlockFormat(format) ? 256 : 75;
     fb::WeightDesc desc(n, k, group, format, asymmetric);
     std::vector<uint8_t> bytes(*packedBytes(desc), 0x33);
     bool quantized = isQuantized(format);

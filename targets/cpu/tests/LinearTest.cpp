@@ -5,6 +5,7 @@
 //
 // linear and quantize_rows: every format and form against double sums, batch invariance, equality of integer forms.
 //
+#include "runtime/core/BlockFormats.h"
 #include "targets/cpu/tests/TestSupport.h"
 
 #include "targets/cpu/pack/Pack.h"
@@ -52,12 +53,11 @@ struct Weight {
     uint64_t bytes = *packedBytes(desc);
     std::vector<float> source = normals(random, n * k, 1.0f / std::sqrt(float(k)));
     std::vector<uint8_t> out(bytes);
-    if (isBlock(format.format)) {
+    if (isBlockFormat(format.format)) {
       for (uint8_t &byte : out)
         byte = uint8_t(random());
       // Any bytes are a block; only the f16 scales must not be huge, infinite or NaN.
-      BlockShape shape = blockShape(format.format);
-      for (size_t b = 0; b < bytes; b += shape.bytes)
+      for (size_t b = 0; b < bytes; b += blockBytes(format.format))
         for (size_t at : scaleOffsets(format.format)) {
           out[b + at] = uint8_t(random());
           out[b + at + 1] = uint8_t((random() & 0x83) | 0x18);
@@ -185,7 +185,7 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
     formats.push_back({WeightFormat(f)});
   for (const Format &format : formats)
     for (int trial = 0; trial < 3; ++trial) {
-      bool block = isBlock(format.format);
+      bool block = isBlockFormat(format.format);
       uint64_t n = uint64_t(uniform(random, 1, 70)), k = uint64_t(uniform(random, 1, 600)),
                rows = uint64_t(uniform(random, 1, 20));
       if (block)

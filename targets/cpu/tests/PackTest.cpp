@@ -5,6 +5,7 @@
 //
 // Packing: layouts, round trips, the error of the quantizers, independence of the row blocks; the ISA forms' dispatch.
 //
+#include "runtime/core/BlockFormats.h"
 #include "targets/cpu/tests/TestSupport.h"
 
 #include <cmath>
@@ -145,8 +146,8 @@ TEST(Pack, BlocksAreExact) {
       {WeightFormat::block_q3_k, {108}, 0xfd5c04894bb09b22},  {WeightFormat::block_q4_k, {0, 2}, 0xfa8264eab1612c8d},
       {WeightFormat::block_q5_k, {0, 2}, 0x34e497f7d7a24c1e}, {WeightFormat::block_q6_k, {208}, 0x5f0cd003c779945a}};
   for (auto &c : cases) {
-    BlockShape shape = blockShape(c.format);
-    std::vector<uint8_t> bytes(64 * shape.bytes);
+    size_t blockSize = blockBytes(c.format);
+    std::vector<uint8_t> bytes(64 * blockSize);
     uint32_t state = 12345 + uint32_t(c.format);
     for (uint8_t &byte : bytes) {
       state = state * 1664525u + 1013904223u;
@@ -154,9 +155,9 @@ TEST(Pack, BlocksAreExact) {
     }
     for (size_t block = 0; block < 64; ++block)
       for (size_t at : c.scales)
-        bytes[block * shape.bytes + at + 1] &= 0xbf; // Finite scales.
-    std::vector<float> values(64 * shape.elements);
-    dequantizeBlocks(c.format, bytes.data(), 0, values.size(), values.data());
+        bytes[block * blockSize + at + 1] &= 0xbf; // Finite scales.
+    std::vector<float> values(64 * blockElements(c.format));
+    dequantizeBlocks(c.format, bytes.data(), 64, values.data());
     uint64_t digest = 14695981039346656037ull;
     for (float value : values)
       for (int i = 0; i < 4; ++i)

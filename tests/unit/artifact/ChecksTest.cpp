@@ -134,7 +134,11 @@ void addCode(TinyModel &model) {
   model.metadata.segments.push_back(std::move(segment));
   model.weights.resize(model.weights.size() + 16);
   auto variant = std::make_unique<fb::CodeVariantT>();
-  variant->isa = "portable";
+#if defined(__aarch64__)
+  variant->isa = "armv8-a";
+#else
+  variant->isa = "x86-64-v2";
+#endif
   variant->segment = 1;
   variant->size = 16;
   auto code = std::make_unique<fb::CodeT>();

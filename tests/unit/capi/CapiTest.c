@@ -148,6 +148,7 @@ int main(int argc, char **argv) {
   mlc_model_info info;
   mlc_session *session, *other;
   mlc_session_options options;
+  mlc_decoder *decoder;
   size_t count = 0;
   if (argc != 2)
     return 2;
@@ -158,6 +159,7 @@ int main(int argc, char **argv) {
   CHECK(mlc_model_get_info(model, &info) == MLC_OK && info.vocab == 67 && !info.has_tokenizer);
   CHECK(mlc_model_is_end_token(model, 2) && !mlc_model_is_end_token(model, 3));
   CHECK(mlc_tokenize(model, "a", 1, 1, NULL, 0, &count) == MLC_UNSUPPORTED);
+  CHECK(mlc_decoder_create(model, &decoder) == MLC_UNSUPPORTED);
   mlc_session_options_init(&options);
   options.context = info.context + 1;
   CHECK(mlc_session_create(model, &options, &session) == MLC_OUT_OF_RANGE);

@@ -236,6 +236,29 @@ private:
 
 GraphModel buildModel(const Geometry &geometry, float gain) { return Builder(geometry, gain).build(); }
 
+std::string safetensors(const GraphModel &model, const std::string &storage) {
+  std::string header, data;
+  const char *dtype = storage == "f32" ? "F32" : storage == "f16" ? "F16" : "BF16";
+  for (const auto &[name, values] : model.weights) {
+    std::string shape;
+    for (int64_t dim : model.shapes.at(name))
+      shape += (shape.empty() ? "" : ",") + std::to_string(dim);
+    size_t begin = data.size();
+    for (float value : values) {
+      uint32_t bits = std::bit_cast<uint32_t>(value);
+      if (storage != "f32")
+        bits = storage == "f16" ? f32ToF16(value) : f32ToBf16(value);
+      data.append(reinterpret_cast<const char *>(&bits), storage == "f32" ? 4 : 2);
+    }
+    header += (header.empty() ? "{\"" : ",\"") + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":[" + shape +
+              "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(data.size()) + "]}";
+  }
+  header += "}";
+  header.append((8 - header.size() % 8) % 8, ' ');
+  uint64_t length = header.size();
+  return std::string(reinterpret_cast<const char *>(&length), 8) + header + data;
+}
+
 Geometry randomGeometry(uint32_t seed) {
   std::mt19937 random(seed);
   auto pick = [&](int64_t low, int64_t high) { return low + int64_t(random() % uint32_t(high - low + 1)); };

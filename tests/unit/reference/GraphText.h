@@ -52,6 +52,9 @@ std::vector<float> hashedWeight(const std::string &name, int64_t count);
 /// Module text and weights. Weight matrices are hashed values times `gain`, norm weights 1 + hashed.
 GraphModel buildModel(const Geometry &geometry, float gain = 1);
 
+/// The bytes of a safetensors file with the model's weights, stored as the geometry says.
+std::string safetensors(const GraphModel &model, const std::string &storage);
+
 /// A geometry drawn from `seed`: odd sizes, every feature on or off.
 Geometry randomGeometry(uint32_t seed);
 

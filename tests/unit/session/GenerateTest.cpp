@@ -50,8 +50,10 @@ const std::vector<int32_t> kPrompt{5, 9, 1, 33, 60, 2, 17, 8, 8, 41, 12, 3, 0, 6
 
 } // namespace
 
-TEST(Generate, GreedyIsTheArgmaxOfThePlainRun) {
+/// `rows` below the batch: a prompt whose every position's logits are wanted goes in smaller steps.
+static void greedyIsTheArgmax(unsigned rows) {
   TinyOptions options;
+  options.rows = rows;
   TestModel tiny(options);
   Owned<Session> session = makeSession(*tiny.model);
   Collected collected;
@@ -70,6 +72,11 @@ TEST(Generate, GreedyIsTheArgmaxOfThePlainRun) {
     auto row = plain.begin() + ptrdiff_t((kPrompt.size() - 1 + i) * options.vocab);
     EXPECT_EQ(std::max_element(row, row + options.vocab) - row, collected.tokens[i]);
   }
+}
+
+TEST(Generate, GreedyIsTheArgmaxOfThePlainRun) {
+  greedyIsTheArgmax(16);
+  greedyIsTheArgmax(3);
 }
 
 TEST(Generate, StopsAtEveryEndToken) {

@@ -35,14 +35,16 @@ TEST_P(Oracle, AnswersAsTheLibraryDoes) {
       std::string before = compiled.decode({ids.begin(), ids.begin() + long(at)}, false);
       ADD_FAILURE() << folder << ": " << text.substr(0, 200) << "\n first difference at token " << at << " after ..."
                     << before.substr(before.size() > 60 ? before.size() - 60 : 0) << "\n ours "
-                    << testing::PrintToString(std::vector(ids.begin() + long(at), ids.begin() + long(std::min(ids.size(), at + 8))))
+                    << testing::PrintToString(
+                           std::vector(ids.begin() + long(at), ids.begin() + long(std::min(ids.size(), at + 8))))
                     << "\n theirs "
-                    << testing::PrintToString(std::vector(expected.begin() + long(at), expected.begin() + long(std::min(expected.size(), at + 8))));
+                    << testing::PrintToString(std::vector(expected.begin() + long(at),
+                                                          expected.begin() + long(std::min(expected.size(), at + 8))));
     }
     std::string decoded = one["decoded"];
     if (ids == expected && compiled.decode(expected, true) != decoded && ++wrong <= 3)
-      ADD_FAILURE() << folder << " decodes " << text.substr(0, 200) << "\n to     " << compiled.decode(expected, true).substr(0, 200)
-                    << "\n theirs " << decoded.substr(0, 200);
+      ADD_FAILURE() << folder << " decodes " << text.substr(0, 200) << "\n to     "
+                    << compiled.decode(expected, true).substr(0, 200) << "\n theirs " << decoded.substr(0, 200);
   }
   EXPECT_EQ(wrong, 0u) << "of " << cases.size();
 }

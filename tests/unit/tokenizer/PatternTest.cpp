@@ -65,7 +65,8 @@ public:
   explicit Theirs(const std::string &pattern) {
     int code;
     PCRE2_SIZE where;
-    regex = pcre2_compile(PCRE2_SPTR(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &where, nullptr);
+    regex = pcre2_compile(PCRE2_SPTR(pattern.data()), pattern.size(), PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code,
+                          &where, nullptr);
     if (!regex)
       ADD_FAILURE() << "PCRE2 refuses " << pattern << " at " << where;
     match = pcre2_match_data_create_from_pattern(regex, nullptr);
@@ -117,7 +118,8 @@ TEST(Pattern, RealPreTokenizersMatchAsPcre2Does) {
 
 /// A random pattern over few characters. `nullable` tells whether it may match nothing.
 std::string randomPattern(Random &random, unsigned depth, bool &nullable) {
-  static const char *const atoms[] = {"a", "b", "c", "ab", "[ab]", "[^a]", "\\s", "\\S", "\\p{L}", "[a-c]", ".", "(?i:a)", "é"};
+  static const char *const atoms[] = {"a",   "b",      "c",     "ab", "[ab]",   "[^a]", "\\s",
+                                      "\\S", "\\p{L}", "[a-c]", ".",  "(?i:a)", "é"};
   nullable = false;
   switch (depth ? below(random, 7) : 0) {
   default:
@@ -131,7 +133,8 @@ std::string randomPattern(Random &random, unsigned depth, bool &nullable) {
   }
   case 4: {
     bool left, right;
-    std::string text = "(?:" + randomPattern(random, depth - 1, left) + "|" + randomPattern(random, depth - 1, right) + ")";
+    std::string text =
+        "(?:" + randomPattern(random, depth - 1, left) + "|" + randomPattern(random, depth - 1, right) + ")";
     nullable = left || right;
     return text;
   }
@@ -183,16 +186,16 @@ TEST(Pattern, RandomPatternsMatchAsPcre2Does) {
 
 TEST(Pattern, RefusesWhatItCannotCompile) {
   const std::pair<const char *, const char *> refused[] = {
-      {"(?<=a)b", "an unsupported '(?<='"},      {"(?!ab)c", "a lookahead of more than one character"},
-      {"a\\1", "the unsupported escape \\1"},     {"a++", "a possessive quantifier"},
-      {"\\p{Foo}", "property \\p{Foo}"},          {"a{300}", "a count above 255"},
-      {"a{2", "a { that begins no count"},        {"[a", "a class that is not closed"},
-      {"(a", "a group that is not closed"},       {"a)", "an unmatched )"},
-      {"a*", "matches the empty text"},           {"[a&&b]", "a class intersection &&"},
-      {"[[:alpha:]]", "a POSIX bracket [:"},      {"^a", "an unsupported '^'"},
-      {"(?P<n>a)", "an unsupported '(?P<'"},      {"\\bword", "the unsupported escape \\b"},
-      {"[z-a]", "a range out of order"},          {"a**", "a quantifier on a quantifier"},
-      {"(((a{255}){255}){255})", "too large"},    {"", "matches the empty text"}};
+      {"(?<=a)b", "an unsupported '(?<='"},    {"(?!ab)c", "a lookahead of more than one character"},
+      {"a\\1", "the unsupported escape \\1"},  {"a++", "a possessive quantifier"},
+      {"\\p{Foo}", "property \\p{Foo}"},       {"a{300}", "a count above 255"},
+      {"a{2", "a { that begins no count"},     {"[a", "a class that is not closed"},
+      {"(a", "a group that is not closed"},    {"a)", "an unmatched )"},
+      {"a*", "matches the empty text"},        {"[a&&b]", "a class intersection &&"},
+      {"[[:alpha:]]", "a POSIX bracket [:"},   {"^a", "an unsupported '^'"},
+      {"(?P<n>a)", "an unsupported '(?P<'"},   {"\\bword", "the unsupported escape \\b"},
+      {"[z-a]", "a range out of order"},       {"a**", "a quantifier on a quantifier"},
+      {"(((a{255}){255}){255})", "too large"}, {"", "matches the empty text"}};
   for (auto [pattern, message] : refused) {
     auto buffer = buildTokenizerBuffer(modelOf(pattern));
     ASSERT_FALSE(bool(buffer)) << pattern;

@@ -21,9 +21,10 @@ inline size_t below(Random &random, size_t limit) { return random() % limit; }
 inline std::string randomText(Random &random, size_t runs) {
   static const std::vector<std::vector<uint32_t>> pools = [] {
     std::vector<std::vector<uint32_t>> list;
-    for (const char *text : {"etaoin shrdlu", "'s't're've'm'll'd'S'LL'D", "ABC xyz", "0123456789.,", "!?#$%&()[]{}<>|~^`_-+=",
-                             " \t\n\r", "\u00a0\u2003\u3000\u0085 ", "\u017f\u212aKkSs", "日本語かなカナ中文", "नमस्तेदुनियाय़क़\u093c\u094d",
-                             "🦙😀👩\u200d🚀🇮🇳\ufe0f", "éèüßñÅﬁ①Ⅷ½²³µΩ", "가나다\u1100\u1161\u11a8\u1112\u1175\u11c2\uac00\u11a8"})
+    for (const char *text :
+         {"etaoin shrdlu", "'s't're've'm'll'd'S'LL'D", "ABC xyz", "0123456789.,", "!?#$%&()[]{}<>|~^`_-+=", " \t\n\r",
+          "\u00a0\u2003\u3000\u0085 ", "\u017f\u212aKkSs", "日本語かなカナ中文", "नमस्तेदुनियाय़क़\u093c\u094d",
+          "🦙😀👩\u200d🚀🇮🇳\ufe0f", "éèüßñÅﬁ①Ⅷ½²³µΩ", "가나다\u1100\u1161\u11a8\u1112\u1175\u11c2\uac00\u11a8"})
       list.push_back(codesOf(text));
     std::vector<uint32_t> marks;
     for (uint32_t code = 0x300; code < 0x345; ++code)

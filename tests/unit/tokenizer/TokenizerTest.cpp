@@ -11,6 +11,7 @@
 
 #include "runtime/llm/tokenizer/Utf8.h"
 
+#include <chrono>
 #include <gtest/gtest.h>
 
 using namespace mlc;
@@ -121,6 +122,23 @@ TEST(Encoder, SameAnswerFromTheCacheAndFresh) {
   }
 }
 
+/// Texts that make naive merging, matching or normalizing quadratic: 10^11 steps would be.
+TEST(Encoder, NoTextIsQuadratic) {
+  for (const char *name : {"llama3", "deepseek", "starcoder", "spm-bpe", "spm-unigram", "unigram-lower"}) {
+    Compiled compiled = compiledOf(name);
+    for (const char *part :
+         {"a", " ", "\n", "\U0001f600", "\u0301\u0323", " <mask", "<|bos|>", "'", "the", " \n", "1"}) {
+      std::string text;
+      while (text.size() < 300000)
+        text += part;
+      auto began = std::chrono::steady_clock::now();
+      auto ids = compiled.encode(text + "x");
+      EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10)) << name << " " << part;
+      EXPECT_FALSE(ids.empty());
+    }
+  }
+}
+
 TEST(Tables, LookupsAgree) {
   for (const char *name : {"llama3", "spm-bpe", "unigram"}) {
     Compiled compiled = compiledOf(name);
@@ -164,7 +182,8 @@ TEST(TokenizerJson, RefusesByName) {
       {"dropout is not supported", [](json &j) { j["model"]["dropout"] = 0.1; }},
       {"end_of_word_suffix is not supported", [](json &j) { j["model"]["end_of_word_suffix"] = "</w>"; }},
       {"the member \"novelty\" is not supported", [](json &j) { j["model"]["novelty"] = 1; }},
-      {"normalizer \"BertNormalizer\" is not supported", [](json &j) { j["normalizer"] = {{"type", "BertNormalizer"}}; }},
+      {"normalizer \"BertNormalizer\" is not supported",
+       [](json &j) { j["normalizer"] = {{"type", "BertNormalizer"}}; }},
       {"pre_tokenizer \"UnicodeScripts\" is not supported",
        [](json &j) { j["pre_tokenizer"]["pretokenizers"].push_back({{"type", "UnicodeScripts"}}); }},
       {"decoder \"CTC\" is not supported", [](json &j) { j["decoder"] = {{"type", "CTC"}}; }},
@@ -172,11 +191,13 @@ TEST(TokenizerJson, RefusesByName) {
       {"post_processor \"Novel\" is not supported", [](json &j) { j["post_processor"] = {{"type", "Novel"}}; }},
       {"names a token that is not in vocab", [](json &j) { j["model"]["merges"].push_back("zzzz qqqq"); }},
       {"two tokens have id 5", [](json &j) { j["model"]["vocab"]["fresh"] = 5; }},
-      {"is beyond 2^26", [](json &j) { j["model"]["vocab"]["fresh"] = uint64_t(1) << 60; }},
+      {"is far beyond the number of tokens", [](json &j) { j["model"]["vocab"]["fresh"] = uint64_t(1) << 60; }},
       {"the id of \"fresh\" is not a number", [](json &j) { j["model"]["vocab"]["fresh"] = -1; }},
-      {"lookahead of more than one", [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a(?!bc)"; }},
-      {"behavior \"Sideways\" is not supported", [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; }},
-      {"added_tokens: an entry without", [](json &j) { j["added_tokens"][0].erase("content"); }},
+      {"lookahead of more than one",
+       [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a(?!bc)"; }},
+      {"behavior \"Sideways\" is not supported",
+       [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; }},
+      {"added_tokens: an entry without a content", [](json &j) { j["added_tokens"][0].erase("content"); }},
       {"has no ids", [](json &j) { j["post_processor"]["processors"][1]["special_tokens"] = json::object(); }},
       {"vocab is not an object", [](json &j) { j["model"]["vocab"] = 3; }},
       {"no \"model\"", [](json &j) { j.erase("model"); }}};
@@ -222,7 +243,17 @@ TEST(SentencePiece, RefusesDamage) {
 GgufTokenizerFields tinyGguf() {
   GgufTokenizerFields fields;
   fields.model = "llama";
-  fields.tokens = {"<unk>", "<s>", "</s>", "<0x41>", "\xe2\x96\x81", "a", "b", "ab", "\xe2\x96\x81" "ab", "<turn>"};
+  fields.tokens = {"<unk>",
+                   "<s>",
+                   "</s>",
+                   "<0x41>",
+                   "\xe2\x96\x81",
+                   "a",
+                   "b",
+                   "ab",
+                   "\xe2\x96\x81"
+                   "ab",
+                   "<turn>"};
   fields.types = {2, 3, 3, 6, 1, 1, 1, 1, 1, 4};
   fields.scores = {0, 0, 0, 0, -3, -4, -5, -1, -2, 0};
   return fields;

@@ -103,28 +103,33 @@ const Corruption corruptions[] = {
     {"starcoder", "forms: a record", [](auto &t) { set<uint16_t>(t.forms()->Get(0)->cells(), 9, 60000); }},
     {"starcoder", "forms: a decomposition lies",
      [](auto &t) { put(t.forms()->Get(0)->records(), 0, fb::CharRecord(1 << 20, 3, 0, 2)); }},
-    {"starcoder", "forms: a decomposition holds", [](auto &t) { set<uint32_t>(t.forms()->Get(0)->codes(), 0, 0xd800); }},
+    {"starcoder", "forms: a decomposition holds",
+     [](auto &t) { set<uint32_t>(t.forms()->Get(0)->codes(), 0, 0xd800); }},
     {"starcoder", "forms: a composite",
      [](auto &t) { put(t.forms()->Get(0)->pairs(), 0, fb::ComposePair('a', 0x301, 0x110000)); }},
     {"unigram-lower", "maps: a node's children",
      [](auto &t) { put(t.maps()->Get(0)->trie(), 0, fb::TrieNode(1 << 20, -1, 2, 0)); }},
-    {"unigram-lower", "maps: a value", [](auto &t) { put(t.maps()->Get(0)->trie(), 0, fb::TrieNode(1, 1 << 20, 2, 0)); }},
+    {"unigram-lower", "maps: a value",
+     [](auto &t) { put(t.maps()->Get(0)->trie(), 0, fb::TrieNode(1, 1 << 20, 2, 0)); }},
     {"unigram-lower", "maps: offsets fall", [](auto &t) { set<uint32_t>(t.maps()->Get(0)->offsets(), 3, 1 << 20); }},
     {"unigram-lower", "maps: a replacement", [](auto &t) { set<uint8_t>(t.maps()->Get(0)->bytes(), 0, 0xff); }},
     {"spm-bpe", "transforms: a text",
      [](auto &t) { set<uint8_t>(t.normalizer()->Get(t.normalizer()->size() - 1)->text(), 0, 0xff); }},
     {"spm-bpe", "transforms: nothing",
      [](auto &t) { shorten(t.normalizer()->Get(t.normalizer()->size() - 1)->find(), 1); }},
-    {"starcoder", "transforms: an unknown", [](auto &t) {
+    {"starcoder", "transforms: an unknown",
+     [](auto &t) {
        auto *table = reinterpret_cast<const flatbuffers::Table *>(t.normalizer()->Get(0));
        *const_cast<uint8_t *>(table->GetAddressOf(fb::Transform::VT_OP)) = 77;
      }},
-    {"falcon", "stages: a character pattern", [](auto &t) {
+    {"falcon", "stages: a character pattern",
+     [](auto &t) {
        // The last byte-mapped pattern turned into one over characters.
        auto *table = reinterpret_cast<const flatbuffers::Table *>(t.dfas()->Get(t.dfas()->size() - 1));
        *const_cast<uint8_t *>(table->GetAddressOf(fb::Dfa::VT_BYTE_MAPPED)) = 0;
      }},
-    {"deepseek", "stages: no such pattern", [](auto &t) {
+    {"deepseek", "stages: no such pattern",
+     [](auto &t) {
        auto *table = reinterpret_cast<const flatbuffers::Table *>(t.stages()->Get(1)->body_as_Split());
        uint32_t index = 99;
        memcpy(const_cast<uint8_t *>(table->GetAddressOf(fb::Split::VT_DFA)), &index, 4);

@@ -1,0 +1,38 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The steps of compileRegion: text to the LLVM dialect, LLVM IR to an object, an object to a flat blob.
+//
+#pragma once
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "llvm/ADT/SmallVector.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/Error.h"
+
+#include <cstdint>
+#include <vector>
+
+namespace mlc {
+
+inline constexpr llvm::StringLiteral kRegionEntry = "mlc_region";
+inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
+
+/// Dialects that lowerRegion parses and produces.
+void registerRegionDialects(mlir::DialectRegistry &registry);
+
+/// The region of `source` as a module of the LLVM dialect with the function kRegionEntry. hasFma: the machine rounds
+/// a * b + c once; without, math.fma goes through f64.
+llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef source, mlir::MLIRContext &context,
+                                                             bool hasFma);
+
+/// Rewrites math ops, so that none is left which LLVM would turn into a call of libm.
+mlir::LogicalResult expandMath(mlir::ModuleOp module, bool hasFma);
+
+/// A relocatable object to the flat bytes of its code and constants, by lld.
+llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);
+
+} // namespace mlc

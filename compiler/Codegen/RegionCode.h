@@ -1,0 +1,37 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Machine code for elementwise regions. A region is the text of a module with one func.func that holds one elementwise
+// linalg.generic over tensor<?x?xf32>; its code calculates rows [begin, end) of every result:
+//
+//   int32_t f(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end)
+//
+// buffers: the inputs, then the results; results overlap nothing. dims: columns, then each buffer's row stride in
+// elements. The status is always 0. The bytes depend on the text, the triple and the level alone, not on this machine.
+//
+#pragma once
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mlc {
+
+/// Where a blob may begin in memory: multiples of this.
+inline constexpr uint64_t kCodeBlobAlignment = 64;
+
+/// Position-independent code without imports or relocations, constants included; its entry is byte 0. triple:
+/// x86_64-linux-gnu or aarch64-linux-gnu; isa: x86-64-v2, x86-64-v3, x86-64-v4 or armv8-a. Errors name the op that has no
+/// inline form.
+llvm::Expected<std::vector<uint8_t>> compileRegion(llvm::StringRef source, llvm::StringRef triple, llvm::StringRef isa);
+
+/// The same code as assembly.
+llvm::Expected<std::string> assembleRegion(llvm::StringRef source, llvm::StringRef triple, llvm::StringRef isa);
+
+} // namespace mlc
