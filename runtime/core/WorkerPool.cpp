@@ -32,14 +32,17 @@ struct WorkerPool::State {
     pthread_t thread;
   };
 
-  // The job, written by the caller before `generation` is released.
+  // The job, written by the caller while no worker can hold it, published by `word`.
   Body body = nullptr;
   void *context = nullptr;
   int64_t count = 0, grain = 1;
 
   alignas(64) std::atomic<int64_t> next{0};
-  alignas(64) std::atomic<unsigned> running{0};
-  alignas(64) std::atomic<uint64_t> generation{0};
+  // generation << 32 | open << 31 | workers inside. A worker enters an open job by adding itself; the caller closes the
+  // job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs nothing.
+  alignas(64) std::atomic<uint64_t> word{0};
+  static constexpr uint64_t kOpen = uint64_t(1) << 31, kInside = kOpen - 1;
+  static constexpr uint64_t generationOf(uint64_t value) { return value >> 32; }
   std::atomic<unsigned> parked{0};
   std::atomic<bool> stop{false};
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -61,18 +64,27 @@ struct WorkerPool::State {
     }
   }
 
+  /// Whether the worker is inside the job of `generation` now; false once it is closed.
+  bool enter(uint64_t generation) {
+    uint64_t value = word.load(std::memory_order_acquire);
+    while (generationOf(value) == generation && (value & kOpen))
+      if (word.compare_exchange_weak(value, value + 1, std::memory_order_acquire))
+        return true;
+    return false;
+  }
+
   void loop(unsigned worker) {
     uint64_t seen = 0;
     for (;;) {
-      uint64_t now = generation.load(std::memory_order_acquire);
+      uint64_t now = generationOf(word.load(std::memory_order_acquire));
       for (unsigned i = 0; now == seen && i < kSpins; ++i) {
         relax();
-        now = generation.load(std::memory_order_acquire);
+        now = generationOf(word.load(std::memory_order_acquire));
       }
       if (now == seen) {
         pthread_mutex_lock(&mutex);
         parked.fetch_add(1, std::memory_order_seq_cst);
-        while ((now = generation.load(std::memory_order_seq_cst)) == seen)
+        while ((now = generationOf(word.load(std::memory_order_seq_cst))) == seen)
           pthread_cond_wait(&wake, &mutex);
         parked.fetch_sub(1, std::memory_order_relaxed);
         pthread_mutex_unlock(&mutex);
@@ -80,13 +92,17 @@ struct WorkerPool::State {
       seen = now;
       if (stop.load(std::memory_order_relaxed))
         return;
-      work(worker);
-      running.fetch_sub(1, std::memory_order_release);
+      if (enter(now)) {
+        work(worker);
+        word.fetch_sub(1, std::memory_order_release);
+      }
     }
   }
 
-  void signal() {
-    generation.fetch_add(1, std::memory_order_seq_cst);
+  /// The next generation, open to workers or not. No worker is inside.
+  void publish(uint64_t open) {
+    uint64_t generation = generationOf(word.load(std::memory_order_relaxed)) + 1;
+    word.store(generation << 32 | open, std::memory_order_seq_cst);
     if (parked.load(std::memory_order_seq_cst)) {
       pthread_mutex_lock(&mutex);
       pthread_cond_broadcast(&wake);
@@ -130,7 +146,7 @@ void WorkerPool::destroy(WorkerPool *pool) {
     return;
   State *state = pool->state;
   state->stop.store(true, std::memory_order_relaxed);
-  state->signal();
+  state->publish(0);
   for (unsigned i = 1; i < state->threads; ++i)
     pthread_join(state->workers()[i - 1].thread, nullptr);
   Allocator allocator = state->allocator;
@@ -155,10 +171,10 @@ void WorkerPool::run(int64_t count, int64_t grain, Body body, void *context) {
   state->count = count;
   state->grain = grain;
   state->next.store(0, std::memory_order_relaxed);
-  state->running.store(state->threads - 1, std::memory_order_relaxed);
-  state->signal();
+  state->publish(State::kOpen);
   state->work(0);
-  for (unsigned spins = 0; state->running.load(std::memory_order_acquire); ++spins)
+  state->word.fetch_and(~State::kOpen, std::memory_order_acq_rel);
+  for (unsigned spins = 0; state->word.load(std::memory_order_acquire) & State::kInside; ++spins)
     if (spins < kSpins * 16)
       relax();
     else

@@ -7,6 +7,7 @@
 // then add), whatever the blocking; then bias, then residual are added.
 //
 #include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/kernels/LinearOutput.h"
 #include "targets/cpu/simd/Gemm.h"
 
 namespace mlc::cpu {
@@ -75,18 +76,6 @@ template <bool Half> HalfFn halfFor(int64_t rows, int64_t panels) {
   return panels == 1 ? halfOf<1, Half>(rows) : halfOf<kPanelsTogether, Half>(rows);
 }
 
-void writeRow(const LinearFloat &a, int64_t row, int64_t column, int64_t columns, const float *acc) {
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    int64_t n = column + c, left = a.n - n;
-    VF v = load(acc + c);
-    if (a.bias)
-      v = v + loadPart(a.bias + n, left);
-    if (a.residual)
-      v = v + loadPart(a.residual + row * a.residualStride + n, left);
-    storePart(a.out + row * a.outStride + n, v, left);
-  }
-}
-
 } // namespace
 
 LinearFloatFn linearFloat;
@@ -114,7 +103,7 @@ void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t
            rowEnd - rowBegin, panels);
     }
     for (int64_t r = rowBegin; r < rowEnd; ++r)
-      writeRow(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
+      writeOutput(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
   }
 }
 

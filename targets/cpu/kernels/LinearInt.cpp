@@ -7,6 +7,7 @@
 // exact integer sum of (w - zero) * x over the group; then bias, then residual are added. The same bits in every form.
 //
 #include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/kernels/LinearOutput.h"
 #include "targets/cpu/simd/Simd.h"
 
 namespace mlc::cpu {
@@ -139,18 +140,6 @@ template <int C> DotFn dotFor(const LinearInt &a, bool unpacked, int64_t rows) {
   return a.asymmetric ? dotOf<Values::nibbles, true, C>(rows) : dotOf<Values::nibbles, false, C>(rows);
 }
 
-void writeRow(const LinearInt &a, int64_t row, int64_t column, int64_t columns, const float *acc) {
-  for (int64_t c = 0; c < columns; c += kLanes) {
-    int64_t n = column + c, left = a.n - n;
-    VF v = load(acc + c);
-    if (a.bias)
-      v = v + loadPart(a.bias + n, left);
-    if (a.residual)
-      v = v + loadPart(a.residual + row * a.residualStride + n, left);
-    storePart(a.out + row * a.outStride + n, v, left);
-  }
-}
-
 /// Unpacks `bytes` of w, and fetches as many from `next`, which comes after.
 void unpackNibbles(const uint8_t *w, const uint8_t *next, int64_t bytes, uint8_t *out) {
   for (int64_t i = 0; i < bytes; i += 64, out += 128) {
@@ -203,7 +192,7 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
       }
     }
     for (int64_t r = rowBegin; r < rowEnd; ++r)
-      writeRow(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
+      writeOutput(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
     panel += panels;
   }
 }
