@@ -83,7 +83,7 @@ TEST_F(MlcRun, LogitsFileHoldsEveryPosition) {
 
 TEST_F(MlcRun, ErrorsAreOneLine) {
   expectError(artifact + " --tokens 1,67", 1, artifact + ": token id 67 is outside the vocabulary of 67");
-  expectError(artifact + " --prompt hello", 1, artifact + ": the artifact has no tokenizer; give ids with --tokens");
+  expectError(artifact + " --prompt hello", 1, artifact + ": has no tokenizer; give ids with --tokens");
   expectError(artifact + " --prompt ''", 1, "--prompt: the prompt is empty; give some text, or ids with --tokens");
   expectError(artifact + " </dev/null", 1,
               "standard input: the prompt is empty; give some text, or ids with --tokens");
