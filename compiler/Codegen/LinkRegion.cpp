@@ -35,7 +35,7 @@ static bool isDistance(unsigned machine, uint64_t type) {
          type == R_AARCH64_CALL26 || type == R_AARCH64_JUMP26 || type == R_AARCH64_CONDBR19;
 }
 
-/// Refuses an object that would need anything beside its own code and constants.
+/// Refuses an object that would need anything beside its own code and constants, or whose entry is not its first byte.
 static llvm::Error checkObject(const ELFObjectFileBase &object) {
   for (const llvm::object::ELFSymbolRef &symbol : object.symbols()) {
     auto flags = symbol.getFlags();
@@ -44,6 +44,9 @@ static llvm::Error checkObject(const ELFObjectFileBase &object) {
     auto name = symbol.getName();
     if (!name)
       return name.takeError();
+    auto address = symbol.getAddress();
+    if (*name == kRegionEntry && (!address || *address))
+      return llvm::createStringError("a region's entry is not its first byte");
     if ((*flags & llvm::object::SymbolRef::SF_Undefined) && !name->empty())
       return llvm::createStringError("a region needs %s, which has no inline form; write it with other ops",
                                      name->str().c_str());

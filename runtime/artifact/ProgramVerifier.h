@@ -18,6 +18,8 @@ template <typename T> uint32_t countOf(const flatbuffers::Vector<T> *vector) { r
 /// Largest value of a dimension or stride, in elements, and of a view, in bytes.
 constexpr int64_t kMaxDim = int64_t(1) << 40;
 constexpr uint64_t kMaxViewBytes = uint64_t(1) << 46;
+/// A fused weight's name joins those of its parts.
+constexpr unsigned kMaxNameBytes = 1023;
 constexpr unsigned kMaxSlots = 1 << 20, kMaxConstants = 1 << 20, kMaxTaps = 1 << 16, kMaxCodes = 1 << 14;
 
 class ProgramVerifier {

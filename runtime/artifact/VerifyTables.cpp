@@ -21,12 +21,12 @@ static constexpr const char *kArchitecture = "x86_64", *kFamily = "x86-64";
 #endif
 
 Status ProgramVerifier::checkName(const flatbuffers::String *text, const char *what, unsigned index) const {
-  bool good = text->size() >= 1 && text->size() <= 255;
+  bool good = text->size() >= 1 && text->size() <= kMaxNameBytes;
   for (uint32_t i = 0; good && i < text->size(); ++i)
     good = static_cast<unsigned char>(text->c_str()[i]) >= 0x20 && text->c_str()[i] != 0x7f;
   if (!good)
-    return MLC_REFUSE(Name, ErrorCode::Corrupt, "%s: %s %u: its name must be 1 to 255 printable bytes", name(), what,
-                      index);
+    return MLC_REFUSE(Name, ErrorCode::Corrupt, "%s: %s %u: its name must be 1 to %u printable bytes", name(), what,
+                      index, kMaxNameBytes);
   return {};
 }
 

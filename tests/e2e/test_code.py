@@ -9,6 +9,7 @@ import math
 import os
 import platform
 import random
+import shutil
 import struct
 import subprocess
 import tempfile
@@ -189,6 +190,70 @@ class Code(unittest.TestCase):
         self.assertIn("fmod", self.compile(remainder, "fmod", ok=False))
         other = self.compile(EXPONENTIAL, "other", "--triple", "aarch64-linux-gnu")
         self.assertIn("aarch64", self.mlc("run", other, "--tokens", "1", ok=False).stderr)
+
+
+# Runs a blob on 3 rows of 37 columns, x = (i - 55) / 8, and writes what it made.
+DRIVER = """
+asm(".text\\n.balign 64\\nblob:\\n.incbin \\"BLOB\\"\\n.balign 4\\n");
+extern int blob(void *const *, const long *, long, long);
+static float x[111], y[111];
+static long call(long number, long a, const void *b, long c) {
+  register long x8 asm("x8") = number, x0 asm("x0") = a, x2 asm("x2") = c;
+  register const void *x1 asm("x1") = b;
+  asm volatile("svc 0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2) : "memory");
+  return x0;
+}
+void _start(void) {
+  for (int i = 0; i < 111; ++i)
+    x[i] = (i - 55) / 8.0f;
+  void *const buffers[] = {x, y};
+  const long dims[] = {37, 37, 37};
+  int status = blob(buffers, dims, 0, 3);
+  call(64, 1, y, sizeof y);
+  call(93, status, 0, 0);
+}
+"""
+VECTOR = """
+graph.model "net" {vocab_size = 0 : i64, trained_context = 128 : i64}
+func.func @f(%x: tensor<37xf32> {graph.dims = [37]}) -> tensor<37xf32> {
+  %one = arith.constant dense<1.0> : tensor<37xf32>
+  %m = arith.negf %x : tensor<37xf32>
+  %e = math.exp %m : tensor<37xf32>
+  %d = arith.addf %e, %one : tensor<37xf32>
+  %s = arith.divf %x, %d : tensor<37xf32>
+  return %s : tensor<37xf32>
+}
+"""
+CLANG = shutil.which("clang-19") or shutil.which("clang")
+LLD = shutil.which("ld.lld-19") or shutil.which("ld.lld")
+QEMU = shutil.which("qemu-aarch64")
+
+
+@unittest.skipUnless(os.access(MLC, os.X_OK), f"{MLC} is not built")
+@unittest.skipUnless(CLANG and LLD and QEMU, "needs clang, lld and qemu-aarch64")
+class CrossCode(unittest.TestCase):
+    def test_aarch64_under_emulation(self):
+        with tempfile.TemporaryDirectory(prefix="mlc-code-") as temporary:
+            at = lambda name: os.path.join(temporary, name)
+            with open(at("f.mlir"), "w") as file:
+                file.write(VECTOR)
+            subprocess.run([MLC, "compile", at("f.mlir"), "-o", at("f.mlca"), "--triple", "aarch64-linux-gnu"],
+                           check=True, timeout=120)
+            facts = json.loads(subprocess.run([MLC, "inspect", "--json", at("f.mlca")], check=True, timeout=60,
+                                              capture_output=True, text=True).stdout)
+            variant = facts["codes"][0]["variants"][0]
+            start = facts["segments"][variant["segment"]]["offset"] + variant["entry"]
+            with open(at("f.mlca"), "rb") as file, open(at("blob.bin"), "wb") as blob:
+                blob.write(file.read()[start:start + variant["size"]])
+            with open(at("driver.c"), "w") as file:
+                file.write(DRIVER.replace("BLOB", at("blob.bin")))
+            subprocess.run([CLANG, "--target=aarch64-linux-gnu", "-O1", "-ffreestanding", "-nostdlib", "-static",
+                            f"--ld-path={LLD}", "-o", at("driver"), at("driver.c")], check=True, timeout=60)
+            got = struct.unpack("<111f", subprocess.run([QEMU, at("driver")], check=True, timeout=60,
+                                                        capture_output=True).stdout)
+            for i, value in enumerate(got):
+                x = (i - 55) / 8
+                self.assertAlmostEqual(value, x / (1 + math.exp(-x)), delta=1e-6 * max(1, abs(x)))
 
 
 if __name__ == "__main__":

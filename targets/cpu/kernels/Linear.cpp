@@ -21,9 +21,9 @@ namespace mlc::cpu {
 MLC_DECLARE_FORMS(linearFloat, LinearFloatFn)
 MLC_DECLARE_FORMS(linearInt, LinearIntFn)
 
-// Rows of a tile are read again for every panel: they stay in half of a common L2.
+// Rows of a tile are read again for every panel: they stay in most of a common L2.
 static int64_t rowTileOf(int64_t rows, int64_t rowBytes) {
-  int64_t most = 393216 / rowBytes;
+  int64_t most = 655360 / rowBytes;
   most = most < 24 ? 24 : most > 192 ? 192 : most;
   if (rows <= most)
     return rows < 1 ? 1 : rows;

@@ -151,8 +151,10 @@ void writeRow(const LinearInt &a, int64_t row, int64_t column, int64_t columns, 
   }
 }
 
-void unpackNibbles(const uint8_t *w, int64_t bytes, uint8_t *out) {
+/// Unpacks `bytes` of w, and fetches as many from `next`, which comes after.
+void unpackNibbles(const uint8_t *w, const uint8_t *next, int64_t bytes, uint8_t *out) {
   for (int64_t i = 0; i < bytes; i += 64, out += 128) {
+    __builtin_prefetch(next + i);
     VB packed = loadBytes(w + i), low = packed & 15, high = packed >> 4;
     __builtin_memcpy(out, &low, 64);
     __builtin_memcpy(out + 64, &high, 64);
@@ -181,8 +183,11 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
       int64_t column = begin * a.group;
       if (unpack) {
         int64_t bytes = (b.end - begin) * a.group * 8;
-        for (int64_t p = 0; p < panels; ++p)
-          unpackNibbles(first + p * a.panelBytes + column * 8, bytes, tile + p * kIntColumns * 16);
+        for (int64_t p = 0; p < panels; ++p) {
+          const uint8_t *w = first + p * a.panelBytes + column * 8;
+          const uint8_t *next = b.end < a.groups ? w + bytes : first + (p + panels) * a.panelBytes;
+          unpackNibbles(w, next, bytes, tile + p * kIntColumns * 16);
+        }
         b.w = tile;
         b.wPanel = kIntColumns * 16;
       } else {

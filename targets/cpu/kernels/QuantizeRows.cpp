@@ -34,9 +34,7 @@ void quantizeRow(const QuantizeShape &shape, const float *x, uint8_t *out) {
       VI bits = (VI)magnitude(loadPart(x + i, shape.k - i));
       largest = bits > largest ? bits : largest;
     }
-    int32_t bits = 0;
-    for (int lane = 0; lane < kLanes; ++lane)
-      bits = largest[lane] > bits ? largest[lane] : bits;
+    int32_t bits = maxLanes(largest);
     float amax;
     __builtin_memcpy(&amax, &bits, 4);
     float scale = amax / 127.0f, inverse = 127.0f / amax;
@@ -50,8 +48,7 @@ void quantizeRow(const QuantizeShape &shape, const float *x, uint8_t *out) {
         V8 bytes = __builtin_convertvector(q, V8);
         __builtin_memcpy(out + i, &bytes, sizeof bytes);
       }
-      for (int lane = 0; lane < kLanes; ++lane)
-        sum += sums[lane];
+      sum = sumLanes(sums);
     } else {
       scale = bits < 0x7f800000 ? 0.0f : __builtin_nanf("");
       for (int64_t i = begin; i < end; ++i)

@@ -172,19 +172,25 @@ MLC_SIMD VI laneMask(int64_t begin, int64_t end) {
   return (lane >= set1(b)) & (lane < set1(e));
 }
 
-/// The sum of the lanes by halving: one order in every form.
+/// Lanes 0..7 combined with 8..15, then by four, two and one: one order in every form.
+template <typename V, typename Op> MLC_SIMD auto halveLanes(V v, const Op &op) {
+  auto a = op(__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7), __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15));
+  auto b = op(__builtin_shufflevector(a, a, 0, 1, 2, 3), __builtin_shufflevector(a, a, 4, 5, 6, 7));
+  auto c = op(b, __builtin_shufflevector(b, b, 2, 3, 0, 1));
+  auto d = op(c, __builtin_shufflevector(c, c, 1, 0, 3, 2));
+  return d[0];
+}
 MLC_SIMD float sumLanes(VF v) {
-  typedef float H8 __attribute__((vector_size(32)));
-  typedef float H4 __attribute__((vector_size(16)));
-  H8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) + __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-  H4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
-  return (b[0] + b[2]) + (b[1] + b[3]);
+  return halveLanes(v, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
 }
 MLC_SIMD float maxLanes(VF v) {
-  float m = v[0];
-  for (int i = 1; i < kLanes; ++i)
-    m = v[i] > m ? v[i] : m;
-  return m;
+  return halveLanes(v, [](auto x, auto y) __attribute__((always_inline)) { return x > y ? x : y; });
+}
+MLC_SIMD int32_t sumLanes(VI v) {
+  return halveLanes(v, [](auto x, auto y) __attribute__((always_inline)) { return x + y; });
+}
+MLC_SIMD int32_t maxLanes(VI v) {
+  return halveLanes(v, [](auto x, auto y) __attribute__((always_inline)) { return x > y ? x : y; });
 }
 
 // ---- Stored forms ----

@@ -75,6 +75,31 @@ TEST_P(Structure, AnyMetadataIsRefusedOrRunsInBounds) {
   EXPECT_GT(counts.ran, 1000u);
 }
 
+// Fails at allocation `left`, counted down.
+struct Failing {
+  int left;
+  static void *allocate(void *context, size_t size, size_t alignment) {
+    if (static_cast<Failing *>(context)->left-- == 0)
+      return nullptr;
+    return systemAllocator().allocate(nullptr, size, alignment);
+  }
+  static void release(void *, void *memory, size_t size) { systemAllocator().release(nullptr, memory, size); }
+};
+
+TEST(LoadToStep, SurvivesEveryFailingAllocation) {
+  AlignedBytes file = modelBytes(everyOpModel(fb::WeightFormat::rows_f32, fb::DType::f32));
+  int failures = 0;
+  for (;; ++failures) {
+    ASSERT_LT(failures, 1000);
+    Failing failing{failures};
+    Status result = loadAndStep(file.span(), {Failing::allocate, Failing::release, &failing});
+    if (result)
+      break;
+    EXPECT_EQ(result.error().code(), ErrorCode::OutOfMemory) << failures << ": " << result.error().message();
+  }
+  EXPECT_GT(failures, 20);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, Structure,
                          testing::Values(std::pair(fb::WeightFormat::rows_f32, fb::DType::f32),
                                          std::pair(fb::WeightFormat::panel_f32, fb::DType::f16),

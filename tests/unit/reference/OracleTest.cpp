@@ -66,13 +66,15 @@ void checkRun(ReferenceModel &model, const nlohmann::json &run, const fs::path &
 
 TEST(Oracle, InterpreterEqualsTransformers) {
   unsigned count = 0;
-  for (const auto &entry : fs::directory_iterator(fs::path(MLC_SOURCE_DIR) / "tests/oracles")) {
+  const fs::path root = MLC_SOURCE_DIR;
+  for (const auto &entry : fs::directory_iterator(root / "tests/oracles")) {
     if (!fs::exists(entry.path() / "expected.json"))
       continue;
     auto expected = nlohmann::json::parse(read(entry.path() / "expected.json"));
     std::vector<fs::path> sources;
     if (!expected["configs"].empty())
-      sources.push_back(entry.path());
+      sources.push_back(expected.contains("checkpoint") ? root / expected["checkpoint"].get<std::string>()
+                                                        : entry.path());
     for (const auto &gguf : expected["ggufs"])
       sources.push_back(entry.path() / gguf.get<std::string>());
     for (const fs::path &source : sources) {

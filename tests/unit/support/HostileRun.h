@@ -8,6 +8,7 @@
 //
 #pragma once
 
+#include "runtime/core/Memory.h"
 #include "tests/unit/support/TinyArtifact.h"
 
 namespace mlc::test {
@@ -15,7 +16,10 @@ namespace mlc::test {
 /// The smallest tiny model (one layer), with a call, a branch, a bounded loop, strided views and a tap added.
 TinyModel everyOpModel(fb::WeightFormat format, fb::DType kv);
 
-/// Loads the file, makes a session and runs two steps; an allocation above 64 MiB fails.
-Status loadAndStep(std::span<const uint8_t> file);
+/// At most 64 MiB at once: hostile bounds must not take the machine's memory.
+const Allocator &smallAllocator();
+
+/// Loads the file, makes a session and runs two steps, all out of `allocator`.
+Status loadAndStep(std::span<const uint8_t> file, const Allocator &allocator = smallAllocator());
 
 } // namespace mlc::test

@@ -11,6 +11,7 @@
 
 #include "runtime/llm/tokenizer/Utf8.h"
 
+#include <chrono>
 #include <gtest/gtest.h>
 
 using namespace mlc;
@@ -117,6 +118,23 @@ TEST(Encoder, SameAnswerFromTheCacheAndFresh) {
       EXPECT_EQ(fresh.encode(text), first);
       if (i > 20)
         break;
+    }
+  }
+}
+
+/// Texts that make naive merging, matching or normalizing quadratic: 10^11 steps would be.
+TEST(Encoder, NoTextIsQuadratic) {
+  for (const char *name : {"llama3", "deepseek", "starcoder", "spm-bpe", "spm-unigram", "unigram-lower"}) {
+    Compiled compiled = compiledOf(name);
+    for (const char *part :
+         {"a", " ", "\n", "\U0001f600", "\u0301\u0323", " <mask", "<|bos|>", "'", "the", " \n", "1"}) {
+      std::string text;
+      while (text.size() < 300000)
+        text += part;
+      auto began = std::chrono::steady_clock::now();
+      auto ids = compiled.encode(text + "x");
+      EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(10)) << name << " " << part;
+      EXPECT_FALSE(ids.empty());
     }
   }
 }
