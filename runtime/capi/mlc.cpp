@@ -91,9 +91,9 @@ mlc_status mlc_model_get_info(const mlc_model *model, mlc_model_info *info) {
   if (!model || !info)
     return nullArgument();
   const ModelBounds &bounds = modelOf(model).bounds();
-  *info = {bounds.vocab,     bounds.context,
-           bounds.batch,     bounds.rows,
-           bounds.sequences, modelOf(model).tokenizer() != nullptr,
+  *info = {bounds.vocab,           bounds.context,
+           bounds.batch,           bounds.rows,
+           bounds.sequences,       modelOf(model).tokenizer() != nullptr,
            modelOf(model).digest()};
   return MLC_OK;
 }
@@ -474,8 +474,12 @@ mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32
   if (!generated)
     return report(generated.error());
   if (result)
-    *result = {mlc_finish_reason(generated->finish), generated->promptTokens, generated->tokens,
-               generated->promptMs,                  generated->firstTokenMs, generated->generateMs};
+    *result = {mlc_finish_reason(generated->finish),
+               generated->promptTokens,
+               generated->tokens,
+               generated->promptMs,
+               generated->firstTokenMs,
+               generated->generateMs};
   return MLC_OK;
 }
 

@@ -88,8 +88,8 @@ MLC_API mlc_status mlc_tokenize(const mlc_model *model, const char *text, size_t
 MLC_API mlc_status mlc_detokenize(const mlc_model *model, const int32_t *tokens, size_t count, char *text,
                                   size_t capacity, size_t *size);
 
-/* Text as ids come. The sink gets whole characters; a null sink drops them: feed the prompt so, and what follows goes on
-   where it ends. */
+/* Text as ids come. The sink gets whole characters; a null sink drops them: feed the prompt so, and what follows goes
+   on where it ends. */
 typedef void (*mlc_text_sink)(void *user, const char *text, size_t size);
 MLC_API mlc_status mlc_decoder_create(const mlc_model *model, mlc_decoder **decoder);
 MLC_API void mlc_decoder_destroy(mlc_decoder *decoder);
@@ -147,8 +147,8 @@ typedef struct mlc_segment {
   size_t count;
 } mlc_segment;
 
-/* Processes the segments, each sequence at most once, and computes the logits of `rows` (row numbers in the order of the
-   concatenated tokens). On failure no sequence has changed. */
+/* Processes the segments, each sequence at most once, and computes the logits of `rows` (row numbers in the order of
+   the concatenated tokens). On failure no sequence has changed. */
 MLC_API mlc_status mlc_session_step(mlc_session *session, const mlc_segment *segments, size_t segment_count,
                                     const int32_t *rows, size_t row_count);
 /* Logits of the i-th row asked for: info.vocab floats, valid until the next step. Null when there is no such row. */
@@ -178,12 +178,16 @@ MLC_API mlc_status mlc_sampler_accept_prompt(mlc_sampler *sampler, const int32_t
 /* Draws the next token from info.vocab logits and counts it. */
 MLC_API mlc_status mlc_sampler_sample(mlc_sampler *sampler, const float *logits, int32_t *token);
 
-typedef enum mlc_finish_reason { MLC_FINISH_STOP = 0, MLC_FINISH_LENGTH = 1, MLC_FINISH_CANCELLED = 2 } mlc_finish_reason;
+typedef enum mlc_finish_reason {
+  MLC_FINISH_STOP = 0,
+  MLC_FINISH_LENGTH = 1,
+  MLC_FINISH_CANCELLED = 2
+} mlc_finish_reason;
 
 typedef struct mlc_generation {
-  uint32_t size;           /* sizeof(mlc_generation) */
-  uint64_t max_tokens;     /* 0: until the context is full */
-  int ignore_end;          /* 1: goes on past end tokens */
+  uint32_t size;       /* sizeof(mlc_generation) */
+  uint64_t max_tokens; /* 0: until the context is full */
+  int ignore_end;      /* 1: goes on past end tokens */
   mlc_sampling sampling;
   int (*on_token)(void *user, int32_t token); /* 0 ends the generation as cancelled; may be null */
   void *user;

@@ -3,12 +3,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The plan of a verified artifact, resolved once at load: the op tree flattened, operands listed, views at their largest
-// extents. Immutable after create(); any number of executors of any threads share one.
+// The plan of a verified artifact, resolved once at load: the op tree flattened, operands listed, views at their
+// largest extents. Immutable after create(); any number of executors of any threads share one.
 //
 // The calling convention of a language model's plan:
 //   extents  `tokens` (bound = model.batch) and `rows` (bound = model.rows)
-//   function `step`, inputs ids i32[tokens] and rows i32[rows] (row numbers of the step), output logits f32[rows, vocab]
+//   function `step`, inputs ids i32[tokens] and rows i32[rows] (row numbers of the step), output logits f32[rows,
+//   vocab]
 //
 #pragma once
 

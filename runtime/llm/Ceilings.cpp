@@ -67,8 +67,8 @@ Result<double> measureReadBandwidth(WorkerPool &pool) {
   return best;
 }
 
-// Each returns its multiplies and adds; 24 accumulators hide the latency. The empty asm keeps the operands opaque, so no
-// product can be computed once and reused.
+// Each returns its multiplies and adds; 24 accumulators hide the latency. The empty asm keeps the operands opaque, so
+// no product can be computed once and reused.
 static constexpr int64_t kRounds = 400000;
 static constexpr unsigned kAccumulators = 24;
 

@@ -38,8 +38,8 @@ struct GenerateResult {
   double tokensPerSecond() const { return generateMs > 0 ? double(decodeSteps) * 1e3 / generateMs : 0; }
 };
 
-/// Continues `sequence` with `prompt` (at least one token). Session::requestCancel ends it with FinishReason::cancelled.
-/// firstTokenMs is from the call to the first token; generateMs covers the steps after it.
+/// Continues `sequence` with `prompt` (at least one token). Session::requestCancel ends it with
+/// FinishReason::cancelled. firstTokenMs is from the call to the first token; generateMs covers the steps after it.
 Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
                                 const GenerateOptions &options);
 

@@ -58,7 +58,8 @@ Result<Sampler> Sampler::create(size_t vocab, const SamplingOptions &options, st
   }
   for (const LogitBias &entry : bias) {
     if (entry.token < 0 || size_t(entry.token) >= vocab)
-      return Error(ErrorCode::OutOfRange, "logit bias of token id %d, outside the vocabulary of %zu", entry.token, vocab);
+      return Error(ErrorCode::OutOfRange, "logit bias of token id %d, outside the vocabulary of %zu", entry.token,
+                   vocab);
     if (std::isnan(entry.bias))
       return Error(ErrorCode::InvalidArgument, "logit bias of token id %d is not a number", entry.token);
     sampler.biases[size_t(entry.token)] += entry.bias;
@@ -146,7 +147,8 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
   }
   if (options.minP > 0) {
     float least = options.minP; // Of the likeliest, whose unnormalised probability is exp(0).
-    kept = size_t(std::remove_if(begin, begin + kept, [&](const Candidate &c) { return c.probability < least; }) - begin);
+    kept =
+        size_t(std::remove_if(begin, begin + kept, [&](const Candidate &c) { return c.probability < least; }) - begin);
   }
   sum = 0;
   for (size_t i = 0; i < kept; ++i)

@@ -128,8 +128,8 @@ static Error noSequence(uint64_t sequences) {
 /// A prompt length that the context holds.
 static Status checkPromptLength(int64_t length, uint64_t context) {
   if (length < 0 || uint64_t(length) > context)
-    return Error(ErrorCode::OutOfRange, "a prompt of %lld tokens is longer than the context of %llu",
-                 (long long)length, (unsigned long long)context);
+    return Error(ErrorCode::OutOfRange, "a prompt of %lld tokens is longer than the context of %llu", (long long)length,
+                 (unsigned long long)context);
   return {};
 }
 

@@ -48,7 +48,8 @@ struct LogitsView {
   std::span<const float> row(size_t i) const { return {data + i * vocab, vocab}; }
 };
 
-/// Receives an exported state: whole chunks, each described by its own header (docs/runtime.md), the commit record last.
+/// Receives an exported state: whole chunks, each described by its own header (docs/runtime.md), the commit record
+/// last.
 struct ExportSink {
   Status (*write)(void *context, std::span<const uint8_t> chunk);
   void *context;
@@ -140,8 +141,8 @@ private:
   Owned<WorkerPool> pool;
   Owned<KvStore> kv;
   Owned<Executor> executor;
-  OwnedArray<Slot> slots;               // Sequences (imports among them), then snapshots.
-  StateStore *stores[1] = {};           // Every store of the artifact's states.
+  OwnedArray<Slot> slots;     // Sequences (imports among them), then snapshots.
+  StateStore *stores[1] = {}; // Every store of the artifact's states.
   OwnedArray<BatchSegment> segmentArray;
   OwnedArray<uint8_t> chunkBuffer;
   size_t payloadOffset = 0;

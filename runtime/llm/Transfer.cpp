@@ -27,8 +27,7 @@ Status Session::buildTransfer() {
 
 static void seal(TransferHeader &head, const uint8_t *body, size_t size) {
   head.bodyDigest = digest64({body, size});
-  head.headDigest =
-      digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)});
+  head.headDigest = digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)});
 }
 
 static TransferHeader headOf(TransferKind kind, uint64_t artifact) {
@@ -109,8 +108,7 @@ static Status checkChunk(const Model &model, const TransferHeader &head, std::sp
   auto corrupt = [](const char *what) { return Error(ErrorCode::Corrupt, "state chunk: %s", what); };
   if (memcmp(head.magic, kTransferMagic, sizeof head.magic))
     return corrupt("it does not begin with MLCS");
-  if (head.headDigest !=
-      digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)}))
+  if (head.headDigest != digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)}))
     return corrupt("the digest of its head does not hold");
   if (head.version != kTransferVersion)
     return Error(ErrorCode::Unsupported, "state chunk: version %u, this runtime reads %u", head.version,
@@ -173,8 +171,9 @@ Result<bool> Session::importChunk(SequenceId sequence, std::span<const uint8_t> 
     if (head.firstPosition > uint64_t(INT64_MAX) || head.positions > UINT32_MAX)
       return Error(ErrorCode::OutOfRange, "state chunk: position %llu is beyond the context",
                    (unsigned long long)head.firstPosition);
-    MLC_TRY(storeOf(head.state)->importChunk(
-        index, {head.state, int64_t(head.firstPosition), uint32_t(head.positions), body.subspan(head.nameBytes)}));
+    MLC_TRY(storeOf(head.state)
+                ->importChunk(index, {head.state, int64_t(head.firstPosition), uint32_t(head.positions),
+                                      body.subspan(head.nameBytes)}));
     ++slot.chunks;
   }
   if (slot.importLength < 0 || slot.chunks != slot.chunksExpected)

@@ -28,8 +28,7 @@ static bool endsWith(std::string_view text, std::string_view suffix) {
 
 /// `text` as one word of a shell.
 static void appendWord(Buffer<char> &line, std::string_view text) {
-  constexpr std::string_view plain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+=:,@%";
+  constexpr std::string_view plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+=:,@%";
   if (!text.empty() && text.find_first_not_of(plain) == text.npos) {
     (void)line.append(text.data(), text.size());
     return;

@@ -166,8 +166,8 @@ Status NpyWriter::header() {
   char text[kNpyHeader];
   memset(text, ' ', sizeof text);
   memcpy(text, "\x93NUMPY\x01\x00\x76\x00", 10);
-  int size = snprintf(text + 10, sizeof text - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }", rows,
-                      columns);
+  int size = snprintf(text + 10, sizeof text - 10, "{'descr': '<f4', 'fortran_order': False, 'shape': (%zu, %zu), }",
+                      rows, columns);
   text[10 + size] = ' ';
   text[kNpyHeader - 1] = '\n';
   if (fwrite(text, 1, sizeof text, file.stream()) != sizeof text)

@@ -88,10 +88,11 @@ int perplexityCommand(int argc, char **argv) {
       MLC_NO_CODE_OPTION(arguments.session),
       {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &arguments.json},
   };
-  Command command{argv[0], "OUT.mlca",
-                  "Mean negative log-likelihood (nats a token) and perplexity of a text. Each token is scored once, in the\n"
-                  "first window that holds it.",
-                  options, "model.mlca --file text.txt --context 512 --stride 256"};
+  Command command{
+      argv[0], "OUT.mlca",
+      "Mean negative log-likelihood (nats a token) and perplexity of a text. Each token is scored once, in the\n"
+      "first window that holds it.",
+      options, "model.mlca --file text.txt --context 512 --stride 256"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

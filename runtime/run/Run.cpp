@@ -107,11 +107,12 @@ int runCommand(int argc, char **argv) {
   };
   constexpr size_t modes = 3;
   bool alone = !strcmp(argv[0], "mlc-run");
-  Command command{argv[0], "OUT.mlca",
-                  "Runs a language model. The prompt is --prompt, --prompt-file, --tokens or standard input; the text goes\n"
-                  "to standard output as it is produced (token ids when the artifact has no tokenizer).",
-                  std::span(options).first(std::size(options) - (alone ? 0 : modes)),
-                  "model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
+  Command command{
+      argv[0], "OUT.mlca",
+      "Runs a language model. The prompt is --prompt, --prompt-file, --tokens or standard input; the text goes\n"
+      "to standard output as it is produced (token ids when the artifact has no tokenizer).",
+      std::span(options).first(std::size(options) - (alone ? 0 : modes)),
+      "model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

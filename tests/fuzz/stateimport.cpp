@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Chunks of an exported state in any order and content: refused or taken, never out of bounds, and what was taken runs.
-// The input is a script: each byte picks a chunk of a real export, then how it is changed. Digests are put right, so the
-// checks behind them are reached.
+// The input is a script: each byte picks a chunk of a real export, then how it is changed. Digests are put right, so
+// the checks behind them are reached.
 //
 #include "runtime/artifact/Header.h"
 #include "runtime/llm/Session.h"

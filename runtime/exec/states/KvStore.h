@@ -4,9 +4,9 @@
 //===----------------------------------------------------------------------===//
 //
 // Paged KV states. Pages of kPagePositions positions hold K and V of all heads of one state in the target's layout;
-// states whose pages have the same size share a pool. Slots share pages by reference count; whoever writes into a shared
-// page first copies the positions it keeps. A state with a window frees the pages that no query can see again, less
-// kRollbackTokens positions of slack.
+// states whose pages have the same size share a pool. Slots share pages by reference count; whoever writes into a
+// shared page first copies the positions it keeps. A state with a window frees the pages that no query can see again,
+// less kRollbackTokens positions of slack.
 //
 #pragma once
 
@@ -69,7 +69,9 @@ private:
   struct Held {
     uint32_t first, end;
   };
-  uint32_t *table(uint32_t slot, uint32_t kv) { return tables.data() + (size_t(slot) * kvs.size() + kv) * pagesPerSlot; }
+  uint32_t *table(uint32_t slot, uint32_t kv) {
+    return tables.data() + (size_t(slot) * kvs.size() + kv) * pagesPerSlot;
+  }
   const uint32_t *table(uint32_t slot, uint32_t kv) const {
     return tables.data() + (size_t(slot) * kvs.size() + kv) * pagesPerSlot;
   }

@@ -12,8 +12,9 @@ Result<PagePool> PagePool::create(const Allocator &allocator, size_t pageBytes, 
   size_t bytes;
   if (!checkedMul(pageBytes, size_t(pages), bytes))
     return Error(ErrorCode::OutOfMemory, "%u KV pages of %zu bytes overflow the address space", pages, pageBytes);
-  MLC_ASSIGN(pool.memory, OwnedArray<uint8_t>::create(allocator, bytes, "KV pool (lower --context, --sequences or "
-                                                                        "--kv-memory)"));
+  MLC_ASSIGN(pool.memory, OwnedArray<uint8_t>::create(allocator, bytes,
+                                                      "KV pool (lower --context, --sequences or "
+                                                      "--kv-memory)"));
   MLC_ASSIGN(pool.references, OwnedArray<uint32_t>::create(allocator, pages, "KV pool"));
   MLC_ASSIGN(pool.freeList, OwnedArray<uint32_t>::create(allocator, pages, "KV pool"));
   // Taken from the end, so the first pages of the block are used first.

@@ -19,8 +19,8 @@ constexpr int64_t kRollbackTokens = 16;
 
 /// One exported piece of one state. `payload` is the canonical form (docs/runtime.md).
 struct StateChunk {
-  uint32_t state = 0;         // Index in the artifact; the name travels with it.
-  int64_t firstPosition = 0;  // Positions [firstPosition, firstPosition + positions).
+  uint32_t state = 0;        // Index in the artifact; the name travels with it.
+  int64_t firstPosition = 0; // Positions [firstPosition, firstPosition + positions).
   uint32_t positions = 0;
   std::span<const uint8_t> payload;
 };

@@ -85,8 +85,7 @@ TEST_F(MlcRun, ErrorsAreOneLine) {
   expectError(artifact + " --tokens 1,67", 1, artifact + ": token id 67 is outside the vocabulary of 67");
   expectError(artifact + " --prompt hello", 1, artifact + ": has no tokenizer; give ids with --tokens");
   expectError(artifact + " --prompt ''", 1, "--prompt: the prompt is empty; give some text, or ids with --tokens");
-  expectError(artifact + " </dev/null", 1,
-              "standard input: the prompt is empty; give some text, or ids with --tokens");
+  expectError(artifact + " </dev/null", 1, "standard input: the prompt is empty; give some text, or ids with --tokens");
   expectError(artifact + " --tokens 1,2,3 --context 2", 1,
               artifact + ": a prompt of 3 tokens does not fit the context of 2; shorten it");
   expectError(artifact + " --tokens 1 --context 300", 1,
@@ -118,8 +117,8 @@ TEST_F(MlcRun, CheckpointsAreAnsweredWithTheCompileLine) {
   std::filesystem::create_directory(folder);
   std::ofstream(folder + "/model.safetensors") << "x";
   expectError("'" + gguf + "' --prompt x", 1,
-              gguf + ": a checkpoint, not an artifact; first: mlc compile '" + gguf + "' -o '" + temporaryPath("a model") +
-                  ".mlca'");
+              gguf + ": a checkpoint, not an artifact; first: mlc compile '" + gguf + "' -o '" +
+                  temporaryPath("a model") + ".mlca'");
   expectError(folder + "/ --prompt x", 1,
               folder + "/: a checkpoint, not an artifact; first: mlc compile " + folder + " -o " + folder + ".mlca");
   expectError(folder + "/model.safetensors --prompt x", 1,
@@ -145,7 +144,8 @@ TEST_F(MlcRun, HelpVersionVerifyInspectBench) {
   std::string damaged = temporaryPath("damaged.mlca");
   AlignedBytes bytes = readBytes(artifact);
   bytes[bytes.size() - 1] ^= 1;
-  std::ofstream(damaged, std::ios::binary).write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
+  std::ofstream(damaged, std::ios::binary)
+      .write(reinterpret_cast<const char *>(bytes.data()), std::streamsize(bytes.size()));
   Outcome verify = mlcRun("--verify " + damaged);
   EXPECT_EQ(verify.status, 1);
   EXPECT_THAT(verify.err, StartsWith("mlc: error: " + damaged + ": "));

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Property: the logits of a position depend on its sequence alone, bit for bit, whatever the steps, the other sequences,
-// the threads and the detours through snapshots, rollbacks, forks and transfers.
+// Property: the logits of a position depend on its sequence alone, bit for bit, whatever the steps, the other
+// sequences, the threads and the detours through snapshots, rollbacks, forks and transfers.
 //
 #include "tests/unit/session/SessionSupport.h"
 

@@ -64,8 +64,8 @@ struct PlanEditor {
 /// An executor of the edited plan.
 struct Running {
   explicit Running(PlanEditor &editor)
-      : bytes(modelBytes(editor.model)), model(must(Model::fromMemory(bytes.span()))), pool(must(WorkerPool::create(2))),
-        executor(must(Executor::create(model->executionPlan(), *pool))) {}
+      : bytes(modelBytes(editor.model)), model(must(Model::fromMemory(bytes.span()))),
+        pool(must(WorkerPool::create(2))), executor(must(Executor::create(model->executionPlan(), *pool))) {}
   void run(const char *function) {
     must(executor->run(must(model->executionPlan().functionIndex(function)), BatchView{}));
   }
@@ -119,7 +119,8 @@ TEST(Executor, LoopsCountAndStop) {
 
 TEST(Executor, BranchesAndCalls) {
   PlanEditor editor;
-  uint32_t one = editor.vector(), ten = editor.vector(), sum = editor.vector(), which = editor.scalar(fb::DType::boolean);
+  uint32_t one = editor.vector(), ten = editor.vector(), sum = editor.vector(),
+           which = editor.scalar(fb::DType::boolean);
   editor.add(editor.function("add_ten"), ten, sum, sum);
   auto callee = uint32_t(editor.meta().functions.size() - 1);
   fb::IfT branch;

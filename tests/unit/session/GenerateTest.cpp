@@ -5,8 +5,8 @@
 //
 // The generation loop, perplexity and bench on a tiny model.
 //
-#include "runtime/llm/Bench.h"
 #include "runtime/llm/Generate.h"
+#include "runtime/llm/Bench.h"
 #include "runtime/llm/Perplexity.h"
 #include "tests/unit/session/SessionSupport.h"
 

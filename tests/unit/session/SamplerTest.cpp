@@ -77,9 +77,9 @@ SamplingOptions options(float temperature, uint32_t topK, float topP, float minP
 TEST(Sampler, DistributionIsExactAndDrawsFollowIt) {
   std::mt19937 random(5);
   std::normal_distribution<float> normal(0, 2);
-  for (SamplingOptions which :
-       {options(1, 0, 1, 0), options(0.5f, 0, 1, 0), options(2, 5, 1, 0), options(1, 0, 0.8f, 0), options(1, 0, 1, 0.1f),
-        options(1.5f, 9, 0.9f, 0.05f), options(1, 1, 1, 0), options(1, 0, 0.01f, 0), options(1, 100, 0.999f, 0)}) {
+  for (SamplingOptions which : {options(1, 0, 1, 0), options(0.5f, 0, 1, 0), options(2, 5, 1, 0),
+                                options(1, 0, 0.8f, 0), options(1, 0, 1, 0.1f), options(1.5f, 9, 0.9f, 0.05f),
+                                options(1, 1, 1, 0), options(1, 0, 0.01f, 0), options(1, 100, 0.999f, 0)}) {
     std::vector<float> logits(17);
     for (float &logit : logits)
       logit = normal(random);
@@ -174,7 +174,7 @@ TEST(Sampler, PenaltiesAndBias) {
   EXPECT_EQ(best({4, 3, 0, 0}), std::pair(0, 4.0f));
   int32_t prompt[] = {0};
   sampler.acceptPrompt(prompt);
-  EXPECT_EQ(best({4, 1, 0, -9}), std::pair(0, 2.0f));     // Divided, not otherwise penalised.
+  EXPECT_EQ(best({4, 1, 0, -9}), std::pair(0, 2.0f));      // Divided, not otherwise penalised.
   EXPECT_EQ(best({-4, -9, -9, -20}), std::pair(0, -8.0f)); // Multiplied below zero.
   sampler.accept(1);
   sampler.accept(1);

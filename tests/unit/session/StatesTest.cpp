@@ -5,8 +5,8 @@
 //
 // Sessions and their states: bounds, handles, the pool, windows, transfers of damaged chunks.
 //
-#include "runtime/llm/Transfer.h"
 #include "runtime/artifact/Header.h"
+#include "runtime/llm/Transfer.h"
 #include "tests/unit/session/SessionSupport.h"
 
 using namespace mlc;
@@ -322,7 +322,8 @@ TEST_F(TransferTest, HostileHeadsAreRefused) {
   refused([](TransferHeader &head) { head.state = ~0u; }, ErrorCode::Corrupt, "state 4294967295 of 2");
   refused([](TransferHeader &head) { head.positions = 65; }, ErrorCode::OutOfRange, "outside the context");
   refused([](TransferHeader &head) { head.positions = 0; }, ErrorCode::OutOfRange, "outside the context");
-  refused([](TransferHeader &head) { head.positions = uint64_t(1) << 40; }, ErrorCode::OutOfRange, "beyond the context");
+  refused([](TransferHeader &head) { head.positions = uint64_t(1) << 40; }, ErrorCode::OutOfRange,
+          "beyond the context");
   refused([](TransferHeader &head) { head.positions = 63; }, ErrorCode::Corrupt, "bytes for 63 positions");
   refused([](TransferHeader &head) { head.firstPosition = ~uint64_t(0); }, ErrorCode::OutOfRange, "beyond the context");
   refused([](TransferHeader &head) { head.firstPosition = 193; }, ErrorCode::OutOfRange, "outside the context");
