@@ -249,7 +249,7 @@ static void textFunctions(const fb::Artifact &meta, TextWriter &out) {
   }
 }
 
-void inspectText(const Artifact &artifact, const TextSink &sink) {
+void inspectText(const Artifact &artifact, const InspectSink &sink) {
   TextWriter out(sink);
   const fb::Artifact &meta = artifact.metadata();
   ArtifactFacts facts = gatherFacts(artifact);

@@ -15,16 +15,16 @@
 namespace mlc {
 
 /// Where text goes; write() may buffer.
-struct TextSink {
+struct InspectSink {
   void (*write)(void *context, const char *text, size_t size);
   void *context;
 };
 
-void inspectText(const Artifact &artifact, const TextSink &sink);
+void inspectText(const Artifact &artifact, const InspectSink &sink);
 /// One object, one line: file, bytes, format, digest, code, provenance, target, model, sizes, memory, segments,
 /// extents, states, kernels, functions, constants, taps, report.
-void inspectJson(const Artifact &artifact, const TextSink &sink);
-void inspectHtml(const Artifact &artifact, const TextSink &sink);
+void inspectJson(const Artifact &artifact, const InspectSink &sink);
+void inspectHtml(const Artifact &artifact, const InspectSink &sink);
 
 /// Sizes that the three forms show.
 struct ArtifactFacts {
@@ -44,7 +44,7 @@ uint64_t countOps(const fb::Block *block);
 /// printf onto a sink, in pieces of any length, and text of unknown origin made fit for its form.
 class TextWriter {
 public:
-  explicit TextWriter(const TextSink &sink) : sink(sink) {}
+  explicit TextWriter(const InspectSink &sink) : sink(sink) {}
   void put(const char *text) { sink.write(sink.context, text, strlen(text)); }
   void put(const char *text, size_t size) { sink.write(sink.context, text, size); }
   /// At most 511 bytes; for numbers and our own words.
@@ -62,7 +62,7 @@ public:
   void shape(const fb::Artifact &metadata, uint32_t slot);
 
 private:
-  TextSink sink;
+  InspectSink sink;
 };
 
 } // namespace mlc

@@ -27,7 +27,7 @@ namespace {
 
 class Page {
 public:
-  Page(const Artifact &artifact, const TextSink &sink)
+  Page(const Artifact &artifact, const InspectSink &sink)
       : artifact(artifact), meta(artifact.metadata()), facts(gatherFacts(artifact)), out(sink) {}
 
   void write() {
@@ -225,6 +225,6 @@ private:
 
 } // namespace
 
-void inspectHtml(const Artifact &artifact, const TextSink &sink) { Page(artifact, sink).write(); }
+void inspectHtml(const Artifact &artifact, const InspectSink &sink) { Page(artifact, sink).write(); }
 
 } // namespace mlc

@@ -215,7 +215,7 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
   });
 }
 
-void inspectJson(const Artifact &artifact, const TextSink &sink) {
+void inspectJson(const Artifact &artifact, const InspectSink &sink) {
   TextWriter out(sink);
   JsonEmitter json(out);
   const fb::Artifact &meta = artifact.metadata();

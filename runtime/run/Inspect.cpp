@@ -10,7 +10,7 @@
 
 namespace mlc::cli {
 
-static TextSink sinkOf(FILE *file) {
+static InspectSink sinkOf(FILE *file) {
   return {[](void *context, const char *text, size_t size) { fwrite(text, 1, size, static_cast<FILE *>(context)); },
           file};
 }

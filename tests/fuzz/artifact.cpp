@@ -51,7 +51,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       abort();
     return 0;
   }
-  TextSink sink{[](void *, const char *, size_t) {}, nullptr};
+  InspectSink sink{[](void *, const char *, size_t) {}, nullptr};
   inspectText(*artifact, sink);
   inspectJson(*artifact, sink);
   inspectHtml(*artifact, sink);

@@ -18,14 +18,14 @@ using namespace mlc::test;
 using testing::HasSubstr;
 using testing::Not;
 
-std::string inspect(const TinyModel &model, void (*form)(const Artifact &, const TextSink &)) {
+std::string inspect(const TinyModel &model, void (*form)(const Artifact &, const InspectSink &)) {
   std::string path = temporaryPath("inspect.mlca");
   writeModel(model, path);
   auto artifact = Artifact::open(path.c_str());
   if (!artifact)
     return artifact.error().message();
   std::string text;
-  TextSink sink{
+  InspectSink sink{
       [](void *context, const char *data, size_t size) { static_cast<std::string *>(context)->append(data, size); },
       &text};
   form(*artifact, sink);

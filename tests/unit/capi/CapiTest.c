@@ -50,7 +50,8 @@ static mlc_status refuse(void *user, const uint8_t *chunk, size_t size) {
 static void test_errors(const char *path) {
   mlc_model *model = NULL;
   mlc_model_options options;
-  CHECK(mlc_model_open("/nowhere.mlca", NULL, &model) == MLC_NOT_FOUND || mlc_model_open("/nowhere.mlca", NULL, &model) == MLC_IO);
+  CHECK(mlc_model_open("/nowhere.mlca", NULL, &model) == MLC_NOT_FOUND ||
+        mlc_model_open("/nowhere.mlca", NULL, &model) == MLC_IO);
   CHECK(strstr(mlc_error_text(), "/nowhere.mlca") == mlc_error_text());
   CHECK(mlc_model_open(NULL, NULL, &model) == MLC_INVALID_ARGUMENT);
   options.size = 1u << 20;
