@@ -124,9 +124,18 @@ llvm::Expected<std::vector<uint8_t>> mlc::linkRegion(llvm::ArrayRef<char> bytes)
   if (!output)
     return output.takeError();
   std::string entry = kRegionEntry.str(), messages;
-  const char *arguments[] = {"ld.lld",  "--oformat=binary",   "--build-id=none", "--threads=1",         "--fatal-warnings",
-                             "-e",      entry.c_str(),        "-T",              script->path.c_str(), "-o",
-                             output->path.c_str(), object->path.c_str()};
+  const char *arguments[] = {"ld.lld",
+                             "--oformat=binary",
+                             "--build-id=none",
+                             "--threads=1",
+                             "--fatal-warnings",
+                             "-e",
+                             entry.c_str(),
+                             "-T",
+                             script->path.c_str(),
+                             "-o",
+                             output->path.c_str(),
+                             object->path.c_str()};
   llvm::raw_string_ostream stream(messages);
   lld::Result result = lld::lldMain(arguments, llvm::nulls(), stream, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode)

@@ -28,9 +28,9 @@ using namespace mlir;
 using namespace mlc;
 
 void mlc::registerRegionDialects(DialectRegistry &registry) {
-  registry.insert<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect,
-                  linalg::LinalgDialect, math::MathDialect, scf::SCFDialect, tensor::TensorDialect,
-                  vector::VectorDialect>();
+  registry
+      .insert<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect, linalg::LinalgDialect,
+              math::MathDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
 }
 
 namespace {
@@ -100,8 +100,8 @@ private:
     builder.setInsertionPoint(loop.getBody()->getTerminator());
     SmallVector<Value> operands;
     for (auto [base, stride] : llvm::zip(bases, strides))
-      operands.push_back(element(base, builder.create<LLVM::MulOp>(location, loop.getInductionVar(), stride),
-                                 builder.getF32Type()));
+      operands.push_back(
+          element(base, builder.create<LLVM::MulOp>(location, loop.getInductionVar(), stride), builder.getF32Type()));
     operands.push_back(columns);
     builder.create<LLVM::CallOp>(location, row, operands);
   }

@@ -27,7 +27,7 @@ void registerRegionDialects(mlir::DialectRegistry &registry);
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry. hasFma: the machine rounds
 /// a * b + c once; without, math.fma goes through f64.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef source, mlir::MLIRContext &context,
-                                                             bool hasFma);
+                                                              bool hasFma);
 
 /// Rewrites math ops, so that none is left which LLVM would turn into a call of libm.
 mlir::LogicalResult expandMath(mlir::ModuleOp module, bool hasFma);

@@ -59,8 +59,7 @@ bool mlc::graph::isElementwise(Operation *op) {
     return isElementwiseGeneric(generic);
   if (isa<ActivationOp, GatedActivationOp, SoftcapOp>(op))
     return true;
-  return isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) &&
-         OpTrait::hasElementwiseMappableTraits(op);
+  return isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && OpTrait::hasElementwiseMappableTraits(op);
 }
 
 bool mlc::graph::needsCode(Operation *op) {
@@ -142,7 +141,9 @@ void mlc::graph::cloneScalar(OpBuilder &builder, Operation *op, IRMapping &scala
   };
   Scalar scalar(op->getLoc(), builder);
   llvm::TypeSwitch<Operation *>(op)
-      .Case([&](ActivationOp op) { scalars.map(op.getResult(), scalar.activation(op.getFunction(), element(op.getInput()))); })
+      .Case([&](ActivationOp op) {
+        scalars.map(op.getResult(), scalar.activation(op.getFunction(), element(op.getInput())));
+      })
       .Case([&](GatedActivationOp op) {
         Value gate = scalar.activation(op.getFunction(), element(op.getGate()));
         scalars.map(op.getResult(), scalar.mul(gate, element(op.getUp())));
@@ -172,8 +173,7 @@ void mlc::graph::cloneScalar(OpBuilder &builder, Operation *op, IRMapping &scala
         SmallVector<Type> types;
         for (Type type : op->getResultTypes())
           types.push_back(cast<ShapedType>(type).getElementType());
-        Operation *clone =
-            builder.create(op->getLoc(), op->getName().getIdentifier(), operands, types, op->getAttrs());
+        Operation *clone = builder.create(op->getLoc(), op->getName().getIdentifier(), operands, types, op->getAttrs());
         clone->removeAttr(kTapAttr);
         clone->removeAttr(kInnerTapsAttr);
         scalars.map(op->getResults(), clone->getResults());

@@ -150,8 +150,8 @@ private:
     for (ValueRange values : {ValueRange(inputs.getArrayRef()), ValueRange(outputs.getArrayRef())})
       for (Value value : values)
         if (!cast<ShapedType>(value.getType()).getElementType().isF32())
-          return emitError(value.getLoc()) << "is " << value.getType()
-                                           << ", but a compiled region reads and writes f32 alone; write it with f32";
+          return emitError(value.getLoc())
+                 << "is " << value.getType() << ", but a compiled region reads and writes f32 alone; write it with f32";
     if (outputs.empty())
       return success();
     if (inputs.empty())
@@ -163,19 +163,19 @@ private:
     unsigned rank = cast<ShapedType>(inputs[0].getType()).getRank();
     SmallVector<AffineMap> maps(inputs.size() + outputs.size(), builder.getMultiDimIdentityMap(rank));
     SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
-    auto region = builder.create<linalg::GenericOp>(
-        builder.getFusedLoc(locations), types, inputs.getArrayRef(), inits, maps, iterators,
-        [&](OpBuilder &body, Location location, ValueRange arguments) {
-          IRMapping scalars;
-          for (auto [input, argument] : llvm::zip(inputs, arguments))
-            scalars.map(input, argument);
-          for (Operation *member : group.members)
-            cloneScalar(body, member, scalars);
-          SmallVector<Value> results;
-          for (Value output : outputs)
-            results.push_back(scalars.lookup(output));
-          body.create<linalg::YieldOp>(location, results);
-        });
+    auto region =
+        builder.create<linalg::GenericOp>(builder.getFusedLoc(locations), types, inputs.getArrayRef(), inits, maps,
+                                          iterators, [&](OpBuilder &body, Location location, ValueRange arguments) {
+                                            IRMapping scalars;
+                                            for (auto [input, argument] : llvm::zip(inputs, arguments))
+                                              scalars.map(input, argument);
+                                            for (Operation *member : group.members)
+                                              cloneScalar(body, member, scalars);
+                                            SmallVector<Value> results;
+                                            for (Value output : outputs)
+                                              results.push_back(scalars.lookup(output));
+                                            body.create<linalg::YieldOp>(location, results);
+                                          });
     region->setAttr(kRegionAttr, builder.getUnitAttr());
     // The slot of the first result is that of its op; what else was tapped lies inside.
     Operation *first = outputs[0].getDefiningOp();

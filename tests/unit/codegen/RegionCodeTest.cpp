@@ -33,9 +33,9 @@ std::string source(const std::string &body, unsigned inputs = 1) {
     scalars += "%" + letter + ": f32, ";
   }
   return "func.func @region(" + arguments + ") -> " + tensor + " {\n  %0 = linalg.generic {indexing_maps = [" + maps +
-         map + "], iterator_types = [\"parallel\", \"parallel\"]} ins(" + names + " : " + types + ") outs(%ta : " +
-         tensor + ") {\n  ^bb0(" + scalars + "%out: f32):\n" + body + "\n    linalg.yield %r : f32\n  } -> " + tensor +
-         "\n  return %0 : " + tensor + "\n}\n";
+         map + "], iterator_types = [\"parallel\", \"parallel\"]} ins(" + names + " : " + types +
+         ") outs(%ta : " + tensor + ") {\n  ^bb0(" + scalars + "%out: f32):\n" + body +
+         "\n    linalg.yield %r : f32\n  } -> " + tensor + "\n  return %0 : " + tensor + "\n}\n";
 }
 
 /// A blob mapped as the runtime maps it: written before, read-execute then.
