@@ -10,8 +10,8 @@ set -euo pipefail
 export LC_ALL=C
 
 runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffers-dev libxxhash-dev)
-compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev nlohmann-json3-dev libcli11-dev libutf8proc-dev
-  ccache)
+compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev zlib1g-dev libzstd-dev nlohmann-json3-dev
+  libcli11-dev libutf8proc-dev ccache)
 tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev
   python3 python3-numpy git)
 

@@ -25,14 +25,15 @@ namespace {
 
 /// f32 arithmetic in few letters.
 struct F32 {
-  F32(Location location, OpBuilder &builder) : b(location, builder) {}
+  F32(Location location, OpBuilder &builder, bool hasFma) : b(location, builder), hasFma(hasFma) {}
   Value real(float value) { return b.create<arith::ConstantOp>(b.getF32FloatAttr(value)); }
   Value integer(int32_t value) { return b.create<arith::ConstantOp>(b.getI32IntegerAttr(value)); }
   Value add(Value x, Value y) { return b.create<arith::AddFOp>(x, y); }
   Value sub(Value x, Value y) { return b.create<arith::SubFOp>(x, y); }
   Value mul(Value x, Value y) { return b.create<arith::MulFOp>(x, y); }
   Value div(Value x, Value y) { return b.create<arith::DivFOp>(x, y); }
-  Value fma(Value x, Value y, Value z) { return b.create<math::FmaOp>(x, y, z); }
+  /// Rounded once or twice, whichever is fast: n times the first part of ln 2 is exact in both.
+  Value fma(Value x, Value y, Value z) { return hasFma ? b.create<math::FmaOp>(x, y, z) : add(mul(x, y), z); }
   Value bits(Value x) { return b.create<arith::BitcastOp>(b.getI32Type(), x); }
   Value fromBits(Value x) { return b.create<arith::BitcastOp>(b.getF32Type(), x); }
   Value select(arith::CmpFPredicate predicate, Value x, Value y, Value whenTrue, Value whenFalse) {
@@ -56,15 +57,22 @@ struct F32 {
   }
 
   ImplicitLocOpBuilder b;
+  bool hasFma;
+};
+
+/// A rewriting of one op that knows whether there is FMA.
+template <typename Op> struct ExpandOp : OpRewritePattern<Op> {
+  ExpandOp(MLIRContext *context, bool hasFma) : OpRewritePattern<Op>(context, /*benefit=*/10), hasFma(hasFma) {}
+  bool hasFma;
 };
 
 /// e^x; 0 below -87.3, infinity above 88.7; NaN stays NaN; exactly 1 at 0.
-struct ExpandExp : OpRewritePattern<math::ExpOp> {
-  using OpRewritePattern::OpRewritePattern;
+struct ExpandExp : ExpandOp<math::ExpOp> {
+  using ExpandOp::ExpandOp;
   LogicalResult matchAndRewrite(math::ExpOp op, PatternRewriter &rewriter) const override {
     if (!op.getType().isF32())
       return failure();
-    F32 f(op.getLoc(), rewriter);
+    F32 f(op.getLoc(), rewriter, hasFma);
     using enum arith::CmpFPredicate;
     Value x = op.getOperand(), high = f.real(88.8f), low = f.real(-87.5f), n;
     Value limited = f.select(OGT, x, high, high, x);
@@ -78,12 +86,12 @@ struct ExpandExp : OpRewritePattern<math::ExpOp> {
   }
 };
 
-struct ExpandTanh : OpRewritePattern<math::TanhOp> {
-  using OpRewritePattern::OpRewritePattern;
+struct ExpandTanh : ExpandOp<math::TanhOp> {
+  using ExpandOp::ExpandOp;
   LogicalResult matchAndRewrite(math::TanhOp op, PatternRewriter &rewriter) const override {
     if (!op.getType().isF32())
       return failure();
-    F32 f(op.getLoc(), rewriter);
+    F32 f(op.getLoc(), rewriter, hasFma);
     using enum arith::CmpFPredicate;
     Value x = op.getOperand(), a = f.b.create<math::AbsFOp>(x), n;
     a = f.select(OLT, a, f.real(10), a, f.real(10));
@@ -95,12 +103,12 @@ struct ExpandTanh : OpRewritePattern<math::TanhOp> {
   }
 };
 
-struct ExpandLog10 : OpRewritePattern<math::Log10Op> {
-  using OpRewritePattern::OpRewritePattern;
+struct ExpandLog10 : ExpandOp<math::Log10Op> {
+  using ExpandOp::ExpandOp;
   LogicalResult matchAndRewrite(math::Log10Op op, PatternRewriter &rewriter) const override {
     if (!op.getType().isF32())
       return failure();
-    F32 f(op.getLoc(), rewriter);
+    F32 f(op.getLoc(), rewriter, hasFma);
     Value natural = f.b.create<math::LogOp>(op.getOperand());
     rewriter.replaceOp(op, f.mul(natural, f.real(std::numbers::log10e_v<float>)));
     return success();
@@ -126,7 +134,7 @@ struct FmaInDouble : OpRewritePattern<math::FmaOp> {
 
 LogicalResult mlc::expandMath(ModuleOp module, bool hasFma) {
   RewritePatternSet patterns(module.getContext());
-  patterns.add<ExpandExp, ExpandTanh, ExpandLog10>(module.getContext(), /*benefit=*/10);
+  patterns.add<ExpandExp, ExpandTanh, ExpandLog10>(module.getContext(), hasFma);
   populateExpandTanPattern(patterns);
   populateExpandSinhPattern(patterns);
   populateExpandCoshPattern(patterns);

@@ -41,19 +41,18 @@ public:
     for (Operation &op : block)
       if (isElementwise(&op))
         place(&op);
-    bool changed = false;
     for (auto &group : groups)
       if (!group->members.empty() && (group->needed || all)) {
         if (failed(outline(*group)))
           return failure();
-        changed = true;
+        ++regions;
       }
-    if (changed) {
+    if (regions)
       sortTopologically(&block);
-      eraseDead();
-    }
     return success();
   }
+
+  unsigned regions = 0; // Made by run().
 
 private:
   /// Puts `op` with its operands' groups where that makes no cycle through an op outside, else into one of its own.
@@ -178,6 +177,10 @@ private:
                                             body.create<linalg::YieldOp>(location, results);
                                           });
     region->setAttr(kRegionAttr, builder.getUnitAttr());
+    // The slot of the first result is that of its op; what else was tapped lies inside.
+    Operation *first = outputs[0].getDefiningOp();
+    if (Attribute tap = first->removeAttr(kTapAttr))
+      region->setAttr(kTapAttr, tap);
     for (Operation *member : group.members)
       swallowTaps(member, region);
     for (auto [output, result] : llvm::zip(outputs.takeVector(), region.getResults()))
@@ -187,18 +190,19 @@ private:
     return success();
   }
 
-  void eraseDead() {
-    for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
-      if (isOpTriviallyDead(&op))
-        op.erase();
-  }
-
   Block &block;
   bool all;
   DenseMap<Operation *, int64_t> order;
   DenseMap<Operation *, Group *> groupOf;
   std::vector<std::unique_ptr<Group>> groups;
 };
+
+/// Erases what made the splats that regions now hold.
+void eraseDead(Block &block) {
+  for (Operation &op : llvm::make_early_inc_range(llvm::reverse(block)))
+    if (isOpTriviallyDead(&op))
+      op.erase();
+}
 
 struct OutlineElementwise : impl::OutlineElementwiseBase<OutlineElementwise> {
   using OutlineElementwiseBase::OutlineElementwiseBase;
@@ -213,10 +217,18 @@ struct OutlineElementwise : impl::OutlineElementwiseBase<OutlineElementwise> {
             blocks.push_back(&block);
       return WalkResult::advance();
     });
-    for (Block *block : blocks)
-      if (failed(BlockOutliner(*block, all).run()))
+    unsigned made = 0;
+    for (Block *block : blocks) {
+      BlockOutliner outliner(*block, all);
+      if (failed(outliner.run()))
         return signalPassFailure();
-    getOperation().walk([&](linalg::GenericOp region) { regions += region->hasAttr(kRegionAttr); });
+      made += outliner.regions;
+    }
+    regions += made;
+    // Inner blocks first: they read what outer ones make.
+    if (made)
+      for (Block *block : llvm::reverse(blocks))
+        eraseDead(*block);
   }
 };
 } // namespace

@@ -178,6 +178,8 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
     json.string("triple", code.triple());
     json.tables("variants", code.variants(), [&](const fb::CodeVariant &variant, uint32_t) {
       json.string("isa", variant.isa());
+      json.number("segment", variant.segment());
+      json.number("entry", variant.entry());
       json.number("size", variant.size());
     });
   });

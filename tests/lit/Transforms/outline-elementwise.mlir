@@ -48,18 +48,18 @@ func.func @kernels(%x: tensor<?x64xf32>, %y: tensor<?x64xf32>) -> tensor<?x64xf3
 
 // -----
 
-// Two results; a boolean inside; the tap of a swallowed value is remembered.
+// Two results; a boolean inside; the first result keeps its tap, that of a value inside is remembered.
 // CHECK-LABEL: func.func @two
 func.func @two(%x: tensor<4x8xf32>, %y: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
   // CHECK: %[[R:.*]]:2 = linalg.generic {{.*}} ins(%arg0, %arg1 : tensor<4x8xf32>, tensor<4x8xf32>) outs(%arg0, %arg0
-  // CHECK-SAME: graph.inner_taps = ["hook_root"]
+  // CHECK-SAME: graph.inner_taps = ["hook_chosen"], graph.tap = "hook_root"
   // CHECK: math.sqrt
   // CHECK: arith.cmpf ogt
   // CHECK: arith.select
   // CHECK: return %[[R]]#0, %[[R]]#1
   %r = math.sqrt %x {graph.tap = "hook_root"} : tensor<4x8xf32>
   %c = arith.cmpf ogt, %r, %y : tensor<4x8xf32>
-  %s = arith.select %c, %r, %y : tensor<4x8xi1>, tensor<4x8xf32>
+  %s = arith.select %c, %r, %y {graph.tap = "hook_chosen"} : tensor<4x8xi1>, tensor<4x8xf32>
   return %r, %s : tensor<4x8xf32>, tensor<4x8xf32>
 }
 
@@ -115,4 +115,30 @@ func.func @generic(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
   } -> tensor<4x8xf32>
   %t = math.tanh %g : tensor<4x8xf32>
   return %t : tensor<4x8xf32>
+}
+
+// -----
+
+// Inside control flow, with a splat made outside, which is gone as well.
+// CHECK-LABEL: func.func @branch
+func.func @branch(%x: tensor<?x8xf32>, %flag: tensor<i1>) -> tensor<?x8xf32> {
+  // CHECK-NOT: linalg.fill
+  // CHECK: scf.if
+  // CHECK: linalg.generic {{.*}}ins(%arg0 :
+  // CHECK: arith.constant 2.000000e+00
+  // CHECK: math.powf
+  // CHECK: else
+  %c0 = arith.constant 0 : index
+  %two = arith.constant 2.0 : f32
+  %n = tensor.dim %x, %c0 : tensor<?x8xf32>
+  %e = tensor.empty(%n) : tensor<?x8xf32>
+  %twos = linalg.fill ins(%two : f32) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %c = tensor.extract %flag[] : tensor<i1>
+  %r = scf.if %c -> tensor<?x8xf32> {
+    %p = math.powf %x, %twos : tensor<?x8xf32>
+    scf.yield %p : tensor<?x8xf32>
+  } else {
+    scf.yield %x : tensor<?x8xf32>
+  }
+  return %r : tensor<?x8xf32>
 }

@@ -523,6 +523,43 @@ TEST(ArtifactChecks, ControlFlowAndCodePass) {
   EXPECT_TRUE(program->codes[0]);
 }
 
+#if defined(__x86_64__)
+TEST(ArtifactChecks, CodeIsOfTheBestLevelThatRuns) {
+  __builtin_cpu_init();
+  const bool runs[] = {bool(__builtin_cpu_supports("x86-64-v2")), bool(__builtin_cpu_supports("x86-64-v3")),
+                       bool(__builtin_cpu_supports("x86-64-v4"))};
+  if (!runs[0])
+    GTEST_SKIP() << "this machine runs none of the levels";
+  TinyModel model = paddedModel();
+  addCode(model);
+  auto &variants = model.metadata.codes[0]->variants;
+  variants[0]->size = 4;
+  // Not in rising order, and one that no machine runs.
+  const char *const names[] = {"x86-64-v4", "x86-64-v3", "x86-64-v9"};
+  for (uint64_t i = 0; i < 3; ++i) {
+    variants.push_back(std::make_unique<fb::CodeVariantT>(*variants[0]));
+    variants.back()->isa = names[i];
+    variants.back()->entry = 4 * (i + 1);
+  }
+  std::string path = temporaryPath("levels.mlca");
+  writeModel(model, path);
+  auto artifact = Artifact::open(path.c_str());
+  ASSERT_TRUE(artifact) << artifact.error().message();
+  const uintptr_t entries[] = {0, 8, 4};
+  for (Isa limit : {Isa::portable, Isa::avx2, Isa::avx512vnni}) {
+    auto program = verifyProgram(*artifact, fakeTarget(), limit, 1);
+    ASSERT_TRUE(program) << program.error().message();
+    uintptr_t expected = 0;
+    for (int level = 0; level <= int(limit); ++level)
+      if (runs[level])
+        expected = entries[level];
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(program->codes[0]) - reinterpret_cast<uintptr_t>(artifact->segment(1).data()),
+              expected)
+        << "limit " << int(limit);
+  }
+}
+#endif
+
 TEST(ArtifactChecks, EveryCheckRefusesItsOwnDamage) {
   std::set<Check> covered;
   runCases(fileCases(), covered);
