@@ -39,7 +39,8 @@ struct WorkerPool::State {
 
   alignas(64) std::atomic<int64_t> next{0};
   // generation << 32 | open << 31 | workers inside. A worker enters an open job by adding itself; the caller closes the
-  // job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs nothing.
+  // job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs
+  // nothing.
   alignas(64) std::atomic<uint64_t> word{0};
   static constexpr uint64_t kOpen = uint64_t(1) << 31, kInside = kOpen - 1;
   static constexpr uint64_t generationOf(uint64_t value) { return value >> 32; }

@@ -14,7 +14,7 @@ namespace mlc {
 struct PerplexityOptions {
   uint64_t context = 0; // Tokens of a window; 0: the session's context.
   uint64_t stride = 0;  // Tokens from window to window; 0: `context`. Each token is scored once, in the first window
-                       // that holds it and a token before it.
+                        // that holds it and a token before it.
   void (*progress)(void *user, uint64_t done, uint64_t total) = nullptr;
   void *user = nullptr;
 };
