@@ -108,7 +108,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   };
   const Command command{argv[0], "SRC",
                         "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact.", table,
-                        "mlc compile models/shakespeare -o shakespeare.mlca --quant int4"};
+                        "models/shakespeare -o shakespeare.mlca --quant int4"};
   const char *source = nullptr;
   if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
     return parsed;
