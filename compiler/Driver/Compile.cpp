@@ -52,7 +52,8 @@ static llvm::Error printModule(const std::string &path, ModuleOp module) {
   });
 }
 
-llvm::Error mlc::applyDims(ModuleOp module, const CompileOptions &options) {
+/// --dim NAME<=MAX: bounds of extents.
+static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
   llvm::SmallVector<StringRef> entries;
   StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
   for (StringRef entry : entries) {
@@ -68,6 +69,14 @@ llvm::Error mlc::applyDims(ModuleOp module, const CompileOptions &options) {
     extent.setBoundAttr(Builder(module.getContext()).getI64IntegerAttr(value));
   }
   return llvm::Error::success();
+}
+
+llvm::Expected<Source> mlc::openCompileSource(const CompileOptions &options, MLIRContext &context) {
+  auto source = openSource(options.source, context);
+  if (source)
+    if (llvm::Error error = applyDims(*source->module, options))
+      return std::move(error);
+  return source;
 }
 
 void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
@@ -147,16 +156,11 @@ static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module)
 }
 
 static llvm::Error compile(CompileOptions &options) {
-  DialectRegistry registry;
-  registerDialects(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  context.loadAllAvailableDialects();
-  auto source = openSource(options.source, context);
+  std::unique_ptr<MLIRContext> context = makeContext();
+  auto source = openCompileSource(options, *context);
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;
-  if (llvm::Error error = applyDims(module, options))
-    return error;
   if (options.emit == "graph")
     return printModule(options.output, module);
 

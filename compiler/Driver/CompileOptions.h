@@ -30,8 +30,8 @@ cli::Parsed parseCompileOptions(int argc, char **argv, CompileOptions &options);
 /// The options that change the artifact, in one fixed order: its provenance.
 std::string provenance(const CompileOptions &options);
 
-/// --dim NAME<=MAX: bounds of extents.
-llvm::Error applyDims(mlir::ModuleOp module, const CompileOptions &options);
+/// Opens SRC and applies --dim.
+llvm::Expected<Source> openCompileSource(const CompileOptions &options, mlir::MLIRContext &context);
 /// Fills in --math and --kv by what the compiled weights are.
 void chooseMath(mlir::ModuleOp module, CompileOptions &options);
 /// Runs the passes that `build` adds; an error is one line that begins with `file`.

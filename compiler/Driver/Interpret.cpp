@@ -179,16 +179,11 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
 
 llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOptions &options) {
   double start = monotonicMs();
-  DialectRegistry registry;
-  registerDialects(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  context.loadAllAvailableDialects();
-  auto source = openSource(options.source, context);
+  std::unique_ptr<MLIRContext> context = makeContext();
+  auto source = openCompileSource(options, *context);
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;
-  if (llvm::Error error = applyDims(module, options))
-    return error;
   if (arguments.afterTransforms) {
     chooseMath(module, options);
     if (llvm::Error error = runPasses(module, options.source.path,

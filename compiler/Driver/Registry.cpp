@@ -28,3 +28,11 @@ void mlc::registerPasses() {
   registerGraphToExecPasses();
   exec::registerExecPasses();
 }
+
+std::unique_ptr<mlir::MLIRContext> mlc::makeContext() {
+  mlir::DialectRegistry registry;
+  registerDialects(registry);
+  auto context = std::make_unique<mlir::MLIRContext>(registry, mlir::MLIRContext::Threading::DISABLED);
+  context->loadAllAvailableDialects();
+  return context;
+}

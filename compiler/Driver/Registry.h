@@ -7,11 +7,14 @@
 //
 #pragma once
 
-#include "mlir/IR/Dialect.h"
+#include "mlir/IR/MLIRContext.h"
 
 namespace mlc {
 
 void registerDialects(mlir::DialectRegistry &registry);
 void registerPasses();
+
+/// A context with every dialect loaded; single-threaded, so that diagnostics come in one order.
+std::unique_ptr<mlir::MLIRContext> makeContext();
 
 } // namespace mlc

@@ -28,6 +28,8 @@ Expected<ImportedModel> importCheckpoint(StringRef path, mlir::MLIRContext &cont
       return checkpoint.takeError();
     model.config = std::move(*config);
     model.checkpoint = std::move(*checkpoint);
+  } else if (path.ends_with(".safetensors") || path.ends_with(".json")) {
+    return createStringError("%s: is one file of a Hugging Face checkpoint; name its directory", path.str().c_str());
   } else {
     auto file = gguf::open(path);
     if (!file)

@@ -27,8 +27,7 @@ struct FuseGate : impl::FuseGateBase<FuseGate> {
         auto gated = builder.create<GatedActivationOp>(builder.getFusedLoc({activation.getLoc(), multiply.getLoc()}),
                                                        multiply.getType(), activation.getInput(), up,
                                                        activation.getFunctionAttr());
-        if (Attribute tap = multiply->getAttr(kTapAttr))
-          gated->setAttr(kTapAttr, tap);
+        takeTaps(multiply, gated);
         swallowTaps(activation, gated);
         multiply.replaceAllUsesWith(gated.getResult());
         multiply->erase();

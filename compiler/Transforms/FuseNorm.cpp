@@ -29,8 +29,7 @@ struct FuseNorm : impl::FuseNormBase<FuseNorm> {
       auto fusedOp = builder.create<AddRmsNormOp>(builder.getFusedLoc({add.getLoc(), norm.getLoc()}),
                                                   TypeRange{type, type}, add.getLhs(), add.getRhs(),
                                                   norm.getWeightAttr(), norm.getEpsAttr(), norm.getOffsetAttr());
-      if (Attribute tap = add->getAttr(kTapAttr))
-        fusedOp->setAttr(kTapAttr, tap);
+      takeTaps(add, fusedOp);
       swallowTaps(norm, fusedOp);
       norm.getResult().replaceAllUsesWith(fusedOp.getResult());
       norm->erase();

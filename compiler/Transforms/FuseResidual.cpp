@@ -27,8 +27,7 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
         auto fusedOp =
             builder.create<LinearOp>(builder.getFusedLoc({linear.getLoc(), add.getLoc()}), add.getType(),
                                      linear.getInput(), residual, linear.getWeightsAttr(), linear.getBiasesAttr());
-        if (Attribute tap = add->getAttr(kTapAttr))
-          fusedOp->setAttr(kTapAttr, tap);
+        takeTaps(add, fusedOp);
         swallowTaps(linear, fusedOp);
         add.replaceAllUsesWith(fusedOp.getResult());
         add->erase();

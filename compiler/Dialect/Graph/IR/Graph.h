@@ -40,6 +40,8 @@ int64_t getColumns(mlir::Type type);
 /// The weight `name` names in the module that holds `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation *from, mlir::FlatSymbolRefAttr name);
 
+/// `into` computes what `replaced` did: takes over its tap and what it had swallowed.
+void takeTaps(mlir::Operation *replaced, mlir::Operation *into);
 /// Records on `into` that the tapped value of `gone` (and what it had swallowed) now lies inside it.
 void swallowTaps(mlir::Operation *gone, mlir::Operation *into);
 

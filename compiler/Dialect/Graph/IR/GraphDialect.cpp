@@ -93,16 +93,25 @@ WeightOp mlc::graph::lookupWeight(Operation *from, FlatSymbolRefAttr name) {
   return SymbolTable::lookupNearestSymbolFrom<WeightOp>(from, name);
 }
 
+static void addInnerTaps(Operation *into, ArrayRef<Attribute> names) {
+  SmallVector<Attribute> all;
+  if (auto inner = into->getAttrOfType<ArrayAttr>(kInnerTapsAttr))
+    llvm::append_range(all, inner);
+  llvm::append_range(all, names);
+  if (!all.empty())
+    into->setAttr(kInnerTapsAttr, ArrayAttr::get(into->getContext(), all));
+}
+
+void mlc::graph::takeTaps(Operation *replaced, Operation *into) {
+  if (Attribute tap = replaced->getAttr(kTapAttr))
+    into->setAttr(kTapAttr, tap);
+  if (auto inner = replaced->getAttrOfType<ArrayAttr>(kInnerTapsAttr))
+    addInnerTaps(into, inner.getValue());
+}
+
 void mlc::graph::swallowTaps(Operation *gone, Operation *into) {
-  SmallVector<Attribute> names;
-  auto append = [&](Operation *op) {
-    if (auto inner = op->getAttrOfType<ArrayAttr>(kInnerTapsAttr))
-      llvm::append_range(names, inner);
-  };
-  append(into);
-  append(gone);
-  if (auto tap = gone->getAttrOfType<StringAttr>(kTapAttr))
-    names.push_back(tap);
-  if (!names.empty())
-    into->setAttr(kInnerTapsAttr, ArrayAttr::get(into->getContext(), names));
+  if (auto inner = gone->getAttrOfType<ArrayAttr>(kInnerTapsAttr))
+    addInnerTaps(into, inner.getValue());
+  if (Attribute tap = gone->getAttr(kTapAttr))
+    addInnerTaps(into, tap);
 }
