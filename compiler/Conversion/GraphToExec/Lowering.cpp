@@ -113,18 +113,25 @@ exec::FuncOp Lowering::function() {
 
 Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
                          ArrayRef<Attribute> sources, ArrayRef<float> values) {
-  exec::ConstantOp &made = constants[name];
-  if (!made) {
-    OpBuilder::InsertionGuard guard(builder);
-    builder.setInsertionPoint(function());
-    SmallVector<Attribute> names;
-    for (Attribute source : sources)
-      names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
-    made = builder.create<exec::ConstantOp>(
-        where, name, type, weight, sources.empty() ? ArrayAttr() : builder.getArrayAttr(names),
-        values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values), IntegerAttr());
+  SmallVector<Attribute> names;
+  for (Attribute source : sources)
+    names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
+  ArrayAttr sourceNames = names.empty() ? ArrayAttr() : builder.getArrayAttr(names);
+  DenseF32ArrayAttr data = values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values);
+  // What holds the same is shared; something else that wants a taken name is numbered.
+  std::string unique = name;
+  for (unsigned i = 1;; ++i) {
+    exec::ConstantOp &made = constants[unique];
+    if (!made) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPoint(function());
+      made = builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr());
+    }
+    if (made.getType() == type && made.getWeightAttr() == weight && made.getSourcesAttr() == sourceNames &&
+        made.getValuesAttr() == data)
+      return builder.create<exec::WeightOp>(location, type, unique);
+    unique = name + "." + std::to_string(i);
   }
-  return builder.create<exec::WeightOp>(location, type, name);
 }
 
 /// The format in which products read a weight.
@@ -240,13 +247,7 @@ Value Lowering::vectors(ArrayRef<Attribute> weights) {
 }
 
 Value Lowering::values(StringRef name, ArrayRef<float> values, int64_t rows, int64_t columns) {
-  // Equal tables share one constant; different ones of the same name are numbered.
-  for (unsigned i = 0;; ++i) {
-    std::string numbered = name.str() + (i ? "." + std::to_string(i) : "");
-    auto found = constants.find(numbered);
-    if (found == constants.end() || found->second.getValues() == values)
-      return constant(location, numbered, bufferType({rows, columns}, builder.getF32Type()), {}, {}, values);
-  }
+  return constant(location, name.str(), bufferType({rows, columns}, builder.getF32Type()), {}, {}, values);
 }
 
 //===----------------------------------------------------------------------===//

@@ -84,7 +84,6 @@ private:
   CodeTarget codeTarget;
   llvm::StringMap<exec::ConstantOp> constants;
   llvm::StringMap<exec::CodeOp> codes;
-  llvm::DenseMap<mlir::Value, int> owners; // Values bound to a buffer.
   std::optional<llvm::StringMap<bool>> productReads;
 };
 
