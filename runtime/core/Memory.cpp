@@ -9,8 +9,6 @@ namespace mlc {
 
 static void *systemAllocate(void *, size_t size, size_t alignment) {
   size_t rounded;
-  if (!checkedAdd(size, alignment - 1, rounded))
-    return nullptr;
   // calloc leaves fresh pages untouched; over-allocation keeps the original pointer before the aligned block.
   if (!checkedAdd(size, alignment + sizeof(void *), rounded))
     return nullptr;
