@@ -22,17 +22,7 @@ using namespace mlc::test;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-TinyModel smallModel() {
-  TinyOptions options;
-  options.layers = 1;
-  options.hidden = 8;
-  options.heads = 2;
-  options.kvHeads = 1;
-  options.headDim = 4;
-  options.inner = 12;
-  options.vocab = 11;
-  return makeTinyModel(options);
-}
+TinyModel smallModel() { return makeTinyModel(smallestOptions()); }
 
 void expectOneLine(const Error &error, const char *name) {
   std::string message = error.message();

@@ -18,14 +18,7 @@ const Allocator &smallAllocator() {
 }
 
 TinyModel everyOpModel(fb::WeightFormat format, fb::DType kv) {
-  TinyOptions options;
-  options.layers = 1;
-  options.hidden = 8;
-  options.heads = 2;
-  options.kvHeads = 1;
-  options.headDim = 4;
-  options.inner = 12;
-  options.vocab = 11;
+  TinyOptions options = smallestOptions();
   options.context = 80;
   options.batch = options.rows = 4;
   options.sequences = 2;

@@ -310,6 +310,18 @@ struct Scratch {
 
 } // namespace
 
+TinyOptions smallestOptions() {
+  TinyOptions options;
+  options.layers = 1;
+  options.hidden = 8;
+  options.heads = 2;
+  options.kvHeads = 1;
+  options.headDim = 4;
+  options.inner = 12;
+  options.vocab = 11;
+  return options;
+}
+
 TinyModel makeTinyModel(const TinyOptions &options) {
   TinyModel model;
   Assembler(model, options).assemble();

@@ -28,6 +28,9 @@ struct TinyOptions {
   uint64_t seed = 1;
 };
 
+/// One layer, and every size as small as it can be: for tests that try each byte.
+TinyOptions smallestOptions();
+
 /// A model before it is written: tests change either part. `weights` is the content of all segments, one after the
 /// other.
 struct TinyModel {
