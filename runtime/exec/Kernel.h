@@ -132,8 +132,15 @@ struct KernelContext {
   uint8_t *scratchOf(unsigned worker) const { return workerScratch + worker * workerStride; }
 };
 
-/// ISA forms, by rising preference inside a family.
-enum class Isa : uint8_t { portable = 0, avx2 = 1, avx512vnni = 2 };
+/// ISA forms, by rising preference inside a family; each includes the ones before it.
+enum class Isa : uint8_t {
+  portable = 0,
+  // x86-64: AVX2 with FMA and F16C; byte products of 256 bits; AVX-512 F, BW, VL, DQ with VNNI; bf16 products.
+  avx2 = 1,
+  avxvnni = 2,
+  avx512vnni = 3,
+  avx512bf16 = 4,
+};
 
 struct KernelDef {
   const char *name;

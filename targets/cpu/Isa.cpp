@@ -13,51 +13,73 @@
 
 namespace mlc {
 
+static constexpr struct {
+  Isa isa;
+  const char *name;
+} kForms[] = {
+    {Isa::portable, "portable"},     {Isa::avx2, "avx2"}, {Isa::avxvnni, "avxvnni"}, {Isa::avx512vnni, "avx512vnni"},
+    {Isa::avx512bf16, "avx512bf16"},
+};
+
 const char *isaName(Isa isa) {
-  switch (isa) {
-  case Isa::portable:
-    return "portable";
-  case Isa::avx2:
-    return "avx2";
-  case Isa::avx512vnni:
-    return "avx512vnni";
-  }
+  for (const auto &form : kForms)
+    if (form.isa == isa)
+      return form.name;
   return "unknown";
 }
 
 Result<Isa> parseIsa(const char *name) {
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512vnni})
-    if (!strcmp(name, isaName(isa)))
-      return isa;
-  return Error(ErrorCode::InvalidArgument, "ISA form '%s': choose portable, avx2 or avx512vnni", name);
+  for (const auto &form : kForms)
+    if (!strcmp(name, form.name))
+      return form.isa;
+  return Error(ErrorCode::InvalidArgument, "ISA form '%s': choose portable, avx2, avxvnni, avx512vnni or avx512bf16",
+               name);
 }
 
-Isa machineIsa() {
+bool machineRuns(Isa isa) {
+  if (isa == Isa::portable)
+    return true;
 #if defined(__x86_64__)
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d))
-    return Isa::portable;
+    return false;
   constexpr unsigned kFma = 1u << 12, kOsxsave = 1u << 27, kAvx = 1u << 28, kF16c = 1u << 29;
   if ((c & (kFma | kOsxsave | kAvx | kF16c)) != (kFma | kOsxsave | kAvx | kF16c))
-    return Isa::portable;
+    return false;
   // The instructions count only when the system saves their registers.
   unsigned low, high;
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   if ((low & 0x6) != 0x6 || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(b & (1u << 5)))
-    return Isa::portable;
+    return false;
   constexpr unsigned kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, kVnni = 1u << 11;
-  if ((low & 0xe6) != 0xe6 || (b & kAvx512) != kAvx512 || !(c & kVnni))
-    return Isa::avx2;
-  return Isa::avx512vnni;
+  bool avx512 = (low & 0xe6) == 0xe6 && (b & kAvx512) == kAvx512 && (c & kVnni);
+  constexpr unsigned kAvxVnni = 1u << 4, kBf16 = 1u << 5;
+  if (!__get_cpuid_count(7, 1, &a, &b, &c, &d))
+    a = 0;
+  switch (isa) {
+  case Isa::avxvnni:
+    return a & kAvxVnni;
+  case Isa::avx512vnni:
+    return avx512;
+  case Isa::avx512bf16:
+    return avx512 && (a & kBf16);
+  default:
+    return true;
+  }
 #else
-  return Isa::portable;
+  return false;
 #endif
 }
 
 Isa limitedIsa(Isa limit) {
-  Isa machine = machineIsa();
-  return machine < limit ? machine : limit;
+  Isa best = Isa::portable;
+  for (const auto &form : kForms)
+    if (form.isa <= limit && machineRuns(form.isa))
+      best = form.isa;
+  return best;
 }
+
+Isa machineIsa() { return limitedIsa(kForms[sizeof kForms / sizeof *kForms - 1].isa); }
 
 const KernelDef *findKernel(const TargetRegistry &target, const char *name, uint32_t version, Isa isa) {
   const KernelDef *best = nullptr;

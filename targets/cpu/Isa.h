@@ -12,11 +12,13 @@
 
 namespace mlc {
 
-/// "portable", "avx2" or "avx512vnni".
+/// "portable", "avx2", ...: the enumerator.
 const char *isaName(Isa isa);
 /// The form of that name; InvalidArgument names the ones there are.
 Result<Isa> parseIsa(const char *name);
-/// The lesser of `limit` and what the machine runs.
+/// Whether this machine executes the form.
+bool machineRuns(Isa isa);
+/// The best form that this machine executes, at or below `limit`.
 Isa limitedIsa(Isa limit);
 
 } // namespace mlc

@@ -8,31 +8,50 @@
 #pragma once
 
 #include "runtime/exec/Kernel.h"
+#include "targets/cpu/Forms.h"
 #include "targets/cpu/pack/Layout.h"
 
 namespace mlc::cpu {
 
-#if defined(__x86_64__)
-constexpr unsigned kIsaForms = 3;
-#else
-constexpr unsigned kIsaForms = 1;
-#endif
+#define MLC_COUNT_FORM(...) +1
+constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kBf16Forms = MLC_BF16_FORMS(MLC_COUNT_FORM),
+                   kAllForms = MLC_ALL_FORMS(MLC_COUNT_FORM);
+#undef MLC_COUNT_FORM
 
-extern const KernelDef addRmsNormKernels[kIsaForms], attentionKernels[kIsaForms], binaryKernels[kIsaForms],
-    gatedActivationKernels[kIsaForms], linearKernels[kIsaForms], quantizeRowsKernels[kIsaForms],
-    rmsNormKernels[kIsaForms], ropeKernels[kIsaForms], unaryKernels[kIsaForms];
-extern const KernelDef copyKernel, embeddingKernel, gatherRowsKernel, kvAppendKernel, ropeAnglesKernel;
+extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kBf16Forms], binaryKernels[kBasicForms],
+    gatedActivationKernels[kBasicForms], linearKernels[kAllForms], quantizeRowsKernels[kBasicForms],
+    rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], unaryKernels[kBasicForms];
+extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], kvAppendKernels[1],
+    ropeAnglesKernels[1];
 
-/// Defines the forms of a kernel whose run is a template over the form's index.
-#if defined(__x86_64__)
-#define MLC_KERNEL_FORMS(VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                          \
-  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>},                             \
-                                         {NAME, 1, Isa::avx2, CHECK, SCRATCH, RUN<1>},                                 \
-                                         {NAME, 1, Isa::avx512vnni, CHECK, SCRATCH, RUN<2>}};
-#else
-#define MLC_KERNEL_FORMS(VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                          \
-  const KernelDef VARIABLE[kIsaForms] = {{NAME, 1, Isa::portable, CHECK, SCRATCH, RUN<0>}};
-#endif
+/// A function's compiled forms, by rising Isa.
+template <typename Function> struct Form {
+  Isa isa;
+  Function *function;
+};
+/// The best of `forms` at or below `isa`.
+template <typename Function, size_t N> constexpr Function *formFor(const Form<Function> (&forms)[N], Isa isa) {
+  Function *best = forms[0].function;
+  for (const Form<Function> &form : forms)
+    if (form.isa <= isa)
+      best = form.function;
+  return best;
+}
+
+#define MLC_DECLARE_FORM(FORM, FN, TYPE)                                                                               \
+  namespace FORM {                                                                                                     \
+  TYPE FN;                                                                                                             \
+  }
+#define MLC_LIST_FORM(FORM, FN, TYPE) {Isa::FORM, FORM::FN},
+/// Declares FN, of the function type TYPE, in every form of the list FORMS, and lists them as FN##Forms.
+#define MLC_DECLARE_FORMS(FORMS, FN, TYPE)                                                                             \
+  FORMS(MLC_DECLARE_FORM, FN, TYPE)                                                                                    \
+  static constexpr Form<TYPE> FN##Forms[] = {FORMS(MLC_LIST_FORM, FN, TYPE)};
+
+#define MLC_KERNEL_FORM(FORM, NAME, CHECK, SCRATCH, RUN) {NAME, 1, Isa::FORM, CHECK, SCRATCH, RUN<Isa::FORM>},
+/// Defines the forms of a kernel whose run is a template over the form.
+#define MLC_KERNEL_FORMS(FORMS, VARIABLE, NAME, CHECK, SCRATCH, RUN)                                                   \
+  const KernelDef VARIABLE[] = {FORMS(MLC_KERNEL_FORM, NAME, CHECK, SCRATCH, RUN)};
 
 /// Exactly so many operands.
 Status checkCounts(const KernelCallInfo &call, size_t inputs, size_t outputs, size_t states = 0);

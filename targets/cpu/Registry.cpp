@@ -12,21 +12,26 @@ namespace mlc {
 
 using namespace cpu;
 
-#if defined(__x86_64__)
-#define FORMS(KERNELS) &KERNELS[0], &KERNELS[1], &KERNELS[2]
-#else
-#define FORMS(KERNELS) &KERNELS[0]
-#endif
-
-static constexpr const KernelDef *const kKernels[] = {
-    FORMS(addRmsNormKernels), FORMS(attentionKernels),       FORMS(binaryKernels),  &copyKernel,
-    &embeddingKernel,         FORMS(gatedActivationKernels), &gatherRowsKernel,     &kvAppendKernel,
-    FORMS(linearKernels),     FORMS(quantizeRowsKernels),    FORMS(rmsNormKernels), &ropeAnglesKernel,
-    FORMS(ropeKernels),       FORMS(unaryKernels),
+/// All kernels of all forms as one list.
+template <size_t... counts> struct KernelList {
+  static constexpr size_t count = (counts + ...);
+  const KernelDef *kernels[count];
+  constexpr KernelList(const KernelDef (&...groups)[counts]) : kernels{} {
+    size_t at = 0;
+    auto add = [&](const KernelDef *group, size_t size) {
+      for (size_t i = 0; i < size; ++i)
+        kernels[at++] = group + i;
+    };
+    (add(groups, counts), ...);
+  }
 };
 
+static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, copyKernels, embeddingKernels,
+                                     gatedActivationKernels, gatherRowsKernels, kvAppendKernels, linearKernels,
+                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels, unaryKernels);
+
 const TargetRegistry &cpuTarget() {
-  static constexpr TargetRegistry target{kKernels, {kvPageBytes, kvToCanonical, kvFromCanonical}};
+  static constexpr TargetRegistry target{kKernels.kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}};
   return target;
 }
 

@@ -286,9 +286,9 @@ void attentionCombine(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, 
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(attentionBlock, AttentionBlockFn)
-MLC_DECLARE_FORMS(attentionChunk, AttentionChunkFn)
-MLC_DECLARE_FORMS(attentionCombine, AttentionBlockFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, attentionBlock, AttentionBlockFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, attentionChunk, AttentionChunkFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, attentionCombine, AttentionBlockFn)
 
 // A step of up to kSplitTokens tokens over at most kSplitChunks chunks may give every chunk to another worker.
 constexpr int64_t kSplitTokens = 8, kSplitChunks = 64, kChunkPositions = kChunkPages * kPage;
@@ -374,7 +374,7 @@ static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head
   return a;
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   std::span<const BatchSegment> segments = context.batch->segments;
   int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads,
@@ -409,8 +409,8 @@ template <unsigned form> static void run(const KernelContext &context) {
     context.pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
       for (int64_t item = begin; item < end; ++item)
         withItem(item, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
-          attentionBlockForms[form](argsOf(context, s, head, 1), block * kBlockRows, rowEnd(plan, block),
-                                    context.scratchOf(worker));
+          formFor(attentionBlockForms, isa)(argsOf(context, s, head, 1), block * kBlockRows, rowEnd(plan, block),
+                                            context.scratchOf(worker));
         });
     });
     return;
@@ -420,17 +420,17 @@ template <unsigned form> static void run(const KernelContext &context) {
       withItem(i / mostUsed, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
         int64_t chunk = plan.firstChunk + i % mostUsed;
         if (chunk < plan.chunks)
-          attentionChunkForms[form](argsOf(context, s, head, chunks), block * kBlockRows, rowEnd(plan, block), chunk,
-                                    context.scratchOf(worker));
+          formFor(attentionChunkForms, isa)(argsOf(context, s, head, chunks), block * kBlockRows, rowEnd(plan, block),
+                                            chunk, context.scratchOf(worker));
       });
   });
   for (size_t s = 0; s < segments.size(); ++s)
     for (int64_t head = 0; head < kvHeads; ++head)
-      attentionCombineForms[form](argsOf(context, s, head, chunks), 0, planOf(segments[s], group, attrs.window()).rows,
-                                  nullptr);
+      formFor(attentionCombineForms, isa)(argsOf(context, s, head, chunks), 0,
+                                          planOf(segments[s], group, attrs.window()).rows, nullptr);
 }
 
-MLC_KERNEL_FORMS(attentionKernels, "attention", check, scratch, run)
+MLC_KERNEL_FORMS(MLC_BF16_FORMS, attentionKernels, "attention", check, scratch, run)
 
 #endif
 

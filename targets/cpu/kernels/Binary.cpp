@@ -48,7 +48,7 @@ void binaryRun(BinaryOp op, const float *a, const float *b, float *out, int64_t 
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(binaryRun, BinaryFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, binaryRun, BinaryFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 2, 1));
@@ -61,16 +61,16 @@ static Status check(const KernelCallInfo &call) {
   return checkSameShape(call.inputs[0], call.outputs[0], "a and the output");
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   BinaryOp op = BinaryOp(context.attrsAs<fb::BinaryAttrs>().op());
   const TensorView *views[] = {&context.inputs[0], &context.inputs[1], &context.outputs[0]};
   forEachRun(context.pool, views, 4, [&](uint8_t *const *at, int64_t n) {
-    binaryRunForms[form](op, reinterpret_cast<const float *>(at[0]), reinterpret_cast<const float *>(at[1]),
-                         reinterpret_cast<float *>(at[2]), n);
+    formFor(binaryRunForms, isa)(op, reinterpret_cast<const float *>(at[0]), reinterpret_cast<const float *>(at[1]),
+                                 reinterpret_cast<float *>(at[2]), n);
   });
 }
 
-MLC_KERNEL_FORMS(binaryKernels, "binary", check, nullptr, run)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, binaryKernels, "binary", check, nullptr, run)
 
 #endif
 

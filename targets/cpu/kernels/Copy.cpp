@@ -26,6 +26,6 @@ static void run(const KernelContext &context) {
              [&](uint8_t *const *at, int64_t n) { memmove(at[1], at[0], size_t(n) * size); });
 }
 
-const KernelDef copyKernel = {"copy", 1, Isa::portable, check, nullptr, run};
+const KernelDef copyKernels[] = {{"copy", 1, Isa::portable, check, nullptr, run}};
 
 } // namespace mlc::cpu

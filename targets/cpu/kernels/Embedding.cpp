@@ -44,6 +44,6 @@ static void run(const KernelContext &context) {
   });
 }
 
-const KernelDef embeddingKernel = {"embedding", 1, Isa::portable, check, nullptr, run};
+const KernelDef embeddingKernels[] = {{"embedding", 1, Isa::portable, check, nullptr, run}};
 
 } // namespace mlc::cpu

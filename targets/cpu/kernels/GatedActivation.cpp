@@ -28,7 +28,7 @@ void gatedRun(Act act, const float *gate, const float *up, float *out, int64_t n
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(gatedRun, GatedFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, gatedRun, GatedFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 2, 1));
@@ -41,16 +41,16 @@ static Status check(const KernelCallInfo &call) {
   return checkSameShape(call.inputs[0], call.outputs[0], "gate and the output");
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   Act act = Act(context.attrsAs<fb::GatedActivationAttrs>().activation());
   const TensorView *views[] = {&context.inputs[0], &context.inputs[1], &context.outputs[0]};
   forEachRun(context.pool, views, 4, [&](uint8_t *const *at, int64_t n) {
-    gatedRunForms[form](act, reinterpret_cast<const float *>(at[0]), reinterpret_cast<const float *>(at[1]),
-                        reinterpret_cast<float *>(at[2]), n);
+    formFor(gatedRunForms, isa)(act, reinterpret_cast<const float *>(at[0]), reinterpret_cast<const float *>(at[1]),
+                                reinterpret_cast<float *>(at[2]), n);
   });
 }
 
-MLC_KERNEL_FORMS(gatedActivationKernels, "gated_activation", check, nullptr, run)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, gatedActivationKernels, "gated_activation", check, nullptr, run)
 
 #endif
 

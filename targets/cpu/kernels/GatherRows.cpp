@@ -41,6 +41,6 @@ static void run(const KernelContext &context) {
   });
 }
 
-const KernelDef gatherRowsKernel = {"gather_rows", 1, Isa::portable, check, nullptr, run};
+const KernelDef gatherRowsKernels[] = {{"gather_rows", 1, Isa::portable, check, nullptr, run}};
 
 } // namespace mlc::cpu

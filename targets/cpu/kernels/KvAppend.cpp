@@ -46,6 +46,6 @@ static void run(const KernelContext &context) {
   }
 }
 
-const KernelDef kvAppendKernel = {"kv_append", 1, Isa::portable, check, nullptr, run};
+const KernelDef kvAppendKernels[] = {{"kv_append", 1, Isa::portable, check, nullptr, run}};
 
 } // namespace mlc::cpu

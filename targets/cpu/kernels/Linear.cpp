@@ -18,8 +18,8 @@
 
 namespace mlc::cpu {
 
-MLC_DECLARE_FORMS(linearFloat, LinearFloatFn)
-MLC_DECLARE_FORMS(linearInt, LinearIntFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearFloat, LinearFloatFn)
+MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
 
 // Rows of a tile are read again for every panel: they stay in most of a common L2.
 static int64_t rowTileOf(int64_t rows, int64_t rowBytes) {
@@ -121,7 +121,7 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   });
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
   const fb::WeightDesc &weight = attrs.weight();
   const TensorView &x = context.inputs[0], &out = context.outputs[0];
@@ -158,7 +158,7 @@ template <unsigned form> static void run(const KernelContext &context) {
                        rowTile};
     forEachTile(context.pool, rows, rowTile, n, panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                  linearFloatForms[form](linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                  formFor(linearFloatForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
     return;
   }
@@ -184,10 +184,10 @@ template <unsigned form> static void run(const KernelContext &context) {
   linear.rowTile = rowTile;
   forEachTile(context.pool, rows, rowTile, n, panelBytes,
               [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                linearIntForms[form](linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                formFor(linearIntForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
               });
 }
 
-MLC_KERNEL_FORMS(linearKernels, "linear", check, scratch, run)
+MLC_KERNEL_FORMS(MLC_ALL_FORMS, linearKernels, "linear", check, scratch, run)
 
 } // namespace mlc::cpu

@@ -15,9 +15,9 @@ namespace MLC_ISA_NS {
 namespace {
 
 // Rows and panels that the form's registers hold.
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
 constexpr int kDotRows = 6, kDotPanels = 2;
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
 constexpr int kDotRows = 2, kDotPanels = 1;
 #else
 constexpr int kDotRows = 2, kDotPanels = 1;
@@ -122,7 +122,7 @@ template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock 
 
 using DotFn = void (*)(const DotBlock &);
 template <Values V, bool Asymmetric, int C> DotFn dotOf(int64_t rows) {
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
   static constexpr DotFn fn[] = {dotBlock<1, C, V, Asymmetric>, dotBlock<2, C, V, Asymmetric>,
                                  dotBlock<3, C, V, Asymmetric>, dotBlock<4, C, V, Asymmetric>,
                                  dotBlock<5, C, V, Asymmetric>, dotBlock<6, C, V, Asymmetric>};

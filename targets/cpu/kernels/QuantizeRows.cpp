@@ -63,7 +63,7 @@ void quantizeRow(const QuantizeShape &shape, const float *x, uint8_t *out) {
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(quantizeRow, QuantizeRowFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, quantizeRow, QuantizeRowFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 1, 1));
@@ -76,7 +76,7 @@ static Status check(const KernelCallInfo &call) {
   return checkSameRows(call, 1);
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::QuantizeRowsAttrs>();
   uint64_t k = attrs.k(), group = attrs.group();
   QuantizeShape shape{int64_t(k),
@@ -89,11 +89,11 @@ template <unsigned form> static void run(const KernelContext &context) {
   int64_t rows = commonRows({{&x, k}, {&out, quantizedRowBytes(k, group)}});
   context.pool->parallelFor(rows, 1 + 16384 / int64_t(k), [&](int64_t begin, int64_t end, unsigned) {
     for (int64_t r = begin; r < end; ++r)
-      quantizeRowForms[form](shape, x.row<float>(r), out.row<uint8_t>(r));
+      formFor(quantizeRowForms, isa)(shape, x.row<float>(r), out.row<uint8_t>(r));
   });
 }
 
-MLC_KERNEL_FORMS(quantizeRowsKernels, "quantize_rows", check, nullptr, run)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, quantizeRowsKernels, "quantize_rows", check, nullptr, run)
 
 #endif
 

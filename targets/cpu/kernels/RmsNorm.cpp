@@ -48,7 +48,7 @@ void rmsNormRow(const NormRow &row) {
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(rmsNormRow, NormFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, rmsNormRow, NormFn)
 
 static Status checkNorm(const KernelCallInfo &call, bool adds) {
   MLC_TRY(checkCounts(call, adds ? 3 : 2, adds ? 2 : 1));
@@ -72,7 +72,7 @@ static Status checkNorm(const KernelCallInfo &call, bool adds) {
 static Status checkRmsNorm(const KernelCallInfo &call) { return checkNorm(call, false); }
 static Status checkAddRmsNorm(const KernelCallInfo &call) { return checkNorm(call, true); }
 
-template <unsigned form> static void runNorm(const KernelContext &context) {
+template <Isa isa> static void runNorm(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::RmsNormAttrs>();
   bool adds = context.outputs.size() == 2;
   const TensorView &x = context.inputs[0], &y = context.outputs[adds ? 1 : 0];
@@ -95,13 +95,13 @@ template <unsigned form> static void runNorm(const KernelContext &context) {
           row.residual = context.inputs[1].row<float>(r);
           row.sum = context.outputs[0].row<float>(r);
         }
-        rmsNormRowForms[form](row);
+        formFor(rmsNormRowForms, isa)(row);
       }
   });
 }
 
-MLC_KERNEL_FORMS(rmsNormKernels, "rms_norm", checkRmsNorm, nullptr, runNorm)
-MLC_KERNEL_FORMS(addRmsNormKernels, "add_rms_norm", checkAddRmsNorm, nullptr, runNorm)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, rmsNormKernels, "rms_norm", checkRmsNorm, nullptr, runNorm)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, addRmsNormKernels, "add_rms_norm", checkAddRmsNorm, nullptr, runNorm)
 
 #endif
 

@@ -52,7 +52,7 @@ void ropeRow(const RopeRow &row) {
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(ropeRow, RopeFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, ropeRow, RopeFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 2, 1));
@@ -68,19 +68,19 @@ static Status check(const KernelCallInfo &call) {
   return checkSameRows(call, 2);
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::RopeAttrs>();
   const TensorView &x = context.inputs[0], &angles = context.inputs[1], &y = context.outputs[0];
   uint64_t columns = uint64_t(attrs.heads()) * attrs.head_dim();
   int64_t rows = commonRows({{&x, columns}, {&angles, attrs.rotary_dim()}, {&y, columns}});
   context.pool->parallelFor(rows, 1 + 16384 / int64_t(columns), [&](int64_t begin, int64_t end, unsigned) {
     for (int64_t r = begin; r < end; ++r)
-      ropeRowForms[form]({x.row<float>(r), angles.row<float>(r), y.row<float>(r), attrs.heads(), attrs.head_dim(),
-                          attrs.rotary_dim(), attrs.interleaved()});
+      formFor(ropeRowForms, isa)({x.row<float>(r), angles.row<float>(r), y.row<float>(r), attrs.heads(),
+                                  attrs.head_dim(), attrs.rotary_dim(), attrs.interleaved()});
   });
 }
 
-MLC_KERNEL_FORMS(ropeKernels, "rope", check, nullptr, run)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, ropeKernels, "rope", check, nullptr, run)
 
 #endif
 

@@ -77,6 +77,6 @@ static void run(const KernelContext &context) {
   }
 }
 
-const KernelDef ropeAnglesKernel = {"rope_angles", 1, Isa::portable, check, scratch, run};
+const KernelDef ropeAnglesKernels[] = {{"rope_angles", 1, Isa::portable, check, scratch, run}};
 
 } // namespace mlc::cpu

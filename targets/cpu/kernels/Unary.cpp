@@ -29,7 +29,7 @@ void unaryRun(Act act, float scaleIn, float scaleOut, const float *x, float *out
 
 #if MLC_ISA_BASE
 
-MLC_DECLARE_FORMS(unaryRun, UnaryFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, unaryRun, UnaryFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 1, 1));
@@ -43,16 +43,16 @@ static Status check(const KernelCallInfo &call) {
   return checkSameShape(call.inputs[0], call.outputs[0], "x and the output");
 }
 
-template <unsigned form> static void run(const KernelContext &context) {
+template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::UnaryAttrs>();
   const TensorView *views[] = {&context.inputs[0], &context.outputs[0]};
   forEachRun(context.pool, views, 4, [&](uint8_t *const *at, int64_t n) {
-    unaryRunForms[form](Act(attrs.activation()), attrs.scale_in(), attrs.scale_out(),
-                        reinterpret_cast<const float *>(at[0]), reinterpret_cast<float *>(at[1]), n);
+    formFor(unaryRunForms, isa)(Act(attrs.activation()), attrs.scale_in(), attrs.scale_out(),
+                                reinterpret_cast<const float *>(at[0]), reinterpret_cast<float *>(at[1]), n);
   });
 }
 
-MLC_KERNEL_FORMS(unaryKernels, "unary", check, nullptr, run)
+MLC_KERNEL_FORMS(MLC_BASIC_FORMS, unaryKernels, "unary", check, nullptr, run)
 
 #endif
 

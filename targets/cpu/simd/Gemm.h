@@ -27,9 +27,9 @@ struct GemmBlock {
 };
 
 // Rows and vectors that the form's registers hold.
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
 constexpr int kGemmRows = 8, kGemmColumns = 2;
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
 constexpr int kGemmRows = 6, kGemmColumns = 1;
 #else
 constexpr int kGemmRows = 4, kGemmColumns = 1;
@@ -60,9 +60,9 @@ using GemmFn = void (*)(const GemmBlock &);
 template <int C, int... Rows> struct GemmTable {
   static constexpr GemmFn fn[] = {gemmBlock<Rows, C>...};
 };
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6, 7, 8>;
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6>;
 #else
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4>;

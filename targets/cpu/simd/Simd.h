@@ -3,51 +3,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Vectors of 16 lanes for the ISA forms of the kernels. A kernel source is compiled once per form with MLC_CPU_ISA set
-// (0 portable, 1 AVX2, 2 AVX-512 with VNNI) and the form's -m flags; its vector code lies in MLC_ISA_NS. Everything
-// here is internal to the translation unit, so that no symbol compiled with a form's flags can replace a portable one:
-// a form includes this header and plain ones only, nothing with inline functions of external linkage.
+// Vectors of 16 lanes for the ISA forms of the kernels. A kernel source is compiled once per form with the form's -m
+// flags and MLC_ISA_NS, the namespace its vector code lies in; what the instructions are is asked of the compiler's own
+// feature macros. Everything here is internal to the translation unit, so that no symbol compiled with a form's flags
+// can replace a portable one: a form includes this header and plain ones only, nothing with inline functions of
+// external linkage.
 //
 #pragma once
+
+#include "targets/cpu/Forms.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
-#endif
-
-#ifndef MLC_CPU_ISA
-#define MLC_CPU_ISA 0
-#endif
-#if MLC_CPU_ISA == 0
-#define MLC_ISA_NS portable
-#elif MLC_CPU_ISA == 1
-#define MLC_ISA_NS avx2
-#else
-#define MLC_ISA_NS avx512vnni
-#endif
-/// The portable compilation also holds the kernel's check, scratch and run.
-#define MLC_ISA_BASE (MLC_CPU_ISA == 0)
-
-#if defined(__x86_64__)
-/// Declares the forms of FN, all of the function type TYPE, and lists them by Isa.
-#define MLC_DECLARE_FORMS(FN, TYPE)                                                                                    \
-  namespace portable {                                                                                                 \
-  TYPE FN;                                                                                                             \
-  }                                                                                                                    \
-  namespace avx2 {                                                                                                     \
-  TYPE FN;                                                                                                             \
-  }                                                                                                                    \
-  namespace avx512vnni {                                                                                               \
-  TYPE FN;                                                                                                             \
-  }                                                                                                                    \
-  static constexpr TYPE *FN##Forms[] = {portable::FN, avx2::FN, avx512vnni::FN};
-#else
-#define MLC_DECLARE_FORMS(FN, TYPE)                                                                                    \
-  namespace portable {                                                                                                 \
-  TYPE FN;                                                                                                             \
-  }                                                                                                                    \
-  static constexpr TYPE *FN##Forms[] = {portable::FN};
 #endif
 
 #define MLC_SIMD static inline __attribute__((always_inline, unused))
@@ -78,7 +47,7 @@ MLC_SIMD VB loadBytes(const uint8_t *p) {
 }
 /// Lanes [0, n) of p, the others 0; reads nothing beyond.
 MLC_SIMD VF loadPart(const float *p, int64_t n) {
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
   return (VF)_mm512_maskz_loadu_ps(n >= 16 ? 0xffff : __mmask16((1u << n) - 1), p);
 #else
   if (n >= kLanes)
@@ -89,7 +58,7 @@ MLC_SIMD VF loadPart(const float *p, int64_t n) {
 #endif
 }
 MLC_SIMD void storePart(float *p, VF v, int64_t n) {
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
   _mm512_mask_storeu_ps(p, n >= 16 ? 0xffff : __mmask16((1u << n) - 1), (__m512)v);
 #else
   if (n >= kLanes)
@@ -108,7 +77,7 @@ MLC_SIMD int32_t loadInt(const uint8_t *p) {
   return v;
 }
 
-#if MLC_CPU_ISA == 1
+#if defined(__AVX2__) && !defined(__AVX512F__)
 MLC_SIMD __m256 low(VF v) { return (__m256)__builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7); }
 MLC_SIMD __m256 high(VF v) { return (__m256)__builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15); }
 MLC_SIMD VF join(__m256 a, __m256 b) {
@@ -120,7 +89,7 @@ MLC_SIMD VI joinInt(__m256i a, __m256i b) {
 }
 #endif
 
-#if MLC_CPU_ISA == 0
+#if !defined(__AVX2__)
 MLC_SIMD VF fmaLanes(VF a, VF b, VF c) {
 #if defined(__clang__)
   return __builtin_elementwise_fma(a, b, c);
@@ -135,9 +104,9 @@ MLC_SIMD VF fmaLanes(VF a, VF b, VF c) {
 
 /// a * b + c, rounded once where the form has fused instructions, else twice.
 MLC_SIMD VF fma(VF a, VF b, VF c) {
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
   return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
   return join(_mm256_fmadd_ps(low(a), low(b), low(c)), _mm256_fmadd_ps(high(a), high(b), high(c)));
 #elif defined(__FMA__) || defined(__aarch64__)
   return fmaLanes(a, b, c);
@@ -148,7 +117,7 @@ MLC_SIMD VF fma(VF a, VF b, VF c) {
 
 /// a * b + c, rounded once in every form.
 MLC_SIMD VF fmaExact(VF a, VF b, VF c) {
-#if MLC_CPU_ISA > 0
+#if defined(__AVX2__)
   return fma(a, b, c);
 #else
   return fmaLanes(a, b, c);
@@ -204,9 +173,9 @@ MLC_SIMD VF loadBf16(const uint8_t *p) {
   return (VF)(__builtin_convertvector(v, VU) << 16);
 }
 MLC_SIMD VF loadF16(const uint8_t *p) {
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
   return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
   return join(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
               _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 16))));
 #else
@@ -231,7 +200,7 @@ MLC_SIMD VI loadI8(const uint8_t *p) {
 // ---- Integer products: 16 columns of 4 unsigned weights each, against 4 signed activations ----
 
 /// Sums over many quads; `Nibble`: no weight is above 15, and at most 8 quads lie between two dotFlush.
-#if MLC_CPU_ISA == 2
+#if defined(__AVX512F__)
 template <bool Nibble> struct DotSum {
   VI sum;
 };
@@ -241,7 +210,7 @@ template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x)
 }
 template <bool Nibble> MLC_SIMD void dotFlush(DotSum<Nibble> &) {}
 template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
-#elif MLC_CPU_ISA == 1
+#elif defined(__AVX2__)
 template <bool Nibble> struct DotSum;
 // Nibbles: 8 products of 2 * 15 * 128 fit 16 bits before they are widened.
 template <> struct DotSum<true> {

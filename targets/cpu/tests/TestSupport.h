@@ -103,8 +103,8 @@ inline WorkerPool *poolOf(unsigned threads) {
 /// The forms that this machine runs.
 inline std::vector<Isa> forms() {
   std::vector<Isa> list;
-  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avx512vnni})
-    if (isa <= machineIsa())
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16})
+    if (machineRuns(isa))
       list.push_back(isa);
   return list;
 }
