@@ -98,8 +98,7 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
                  (unsigned long long)options.tokens, (unsigned long long)context);
   MLC_ASSIGN(auto buffer, OwnedArray<int32_t>::create(systemAllocator(), session.batch(), "tokens"));
   BenchResult result;
-  MLC_ASSIGN(result.readBandwidthGbS, measureReadBandwidth(session.workers()));
-  result.int8PeakGopS = measureInt8Peak(session.workers());
+  MLC_ASSIGN(result.ceilings, measureCeilings(session.workers()));
 
   BenchSequence sequence{session};
   MLC_ASSIGN(sequence.id, session.createSequence(int64_t(options.depth)));
@@ -131,12 +130,12 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   if (options.prompt) {
     result.promptTokensPerSecond = spreadOf({promptRates, options.repetitions});
     result.fractionOfPeak =
-        2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.int8PeakGopS * 1e9);
+        2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.ceilings.int8PeakGopS * 1e9);
   }
   if (options.tokens) {
     result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});
     result.fractionOfBandwidth =
-        double(work.weightBytes) * result.tokensPerSecond.median / (result.readBandwidthGbS * 1e9);
+        double(work.weightBytes) * result.tokensPerSecond.median / (result.ceilings.readBandwidthGbS * 1e9);
   }
   return result;
 }

@@ -7,6 +7,7 @@
 //
 #pragma once
 
+#include "runtime/llm/Ceilings.h"
 #include "runtime/llm/Session.h"
 
 namespace mlc {
@@ -23,16 +24,13 @@ struct Spread {
 struct BenchResult {
   Spread promptTokensPerSecond, tokensPerSecond;
   uint64_t weightBytesPerToken = 0;
-  double readBandwidthGbS = 0, fractionOfBandwidth = 0;
-  double int8PeakGopS = 0, fractionOfPeak = 0; // 2 * weights * tokens/s of the prompt over the peak.
+  Ceilings ceilings;
+  double fractionOfBandwidth = 0;
+  double fractionOfPeak = 0; // 2 * weights * tokens/s of the prompt over the int8 peak.
 };
 
-/// Uses one sequence of the session; options.depth tokens come before what is timed.
+/// Uses one sequence of the session. Prompt and generated tokens are each timed behind options.depth tokens alone: the
+/// generated ones do not stand behind the prompt.
 Result<BenchResult> bench(Session &session, const BenchOptions &options);
-
-/// GB/s of reading a buffer far beyond the caches with all threads.
-Result<double> measureReadBandwidth(WorkerPool &pool);
-/// 10^9 int8 multiplies and adds a second in registers with all threads (vpdpbusd, vpmaddubsw or portable).
-double measureInt8Peak(WorkerPool &pool);
 
 } // namespace mlc

@@ -3,150 +3,308 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-// The machine's ceilings that a bench result is held against: reading memory, int8 products in registers.
-//
-#include "runtime/llm/Bench.h"
+#include "runtime/llm/Ceilings.h"
 #include "runtime/llm/Generate.h"
+#include "targets/cpu/Isa.h"
 
 #include <algorithm>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace mlc {
 
-// Well beyond the last-level caches of today's machines.
-static constexpr size_t kStreamBytes = size_t(256) << 20;
-static constexpr size_t kStreamChunk = size_t(1) << 20;
+// ---- Reading memory ----
 
-static uint64_t readPortable(const uint64_t *data, size_t words) {
+static constexpr size_t kStreamChunk = size_t(1) << 20;
+static constexpr unsigned kStreamPasses = 12;
+static constexpr unsigned kPrefetchAhead = 4096; // Bytes; hides the latency that the hardware's prefetch leaves.
+
+static uint64_t readPortable(const uint8_t *data, size_t bytes) {
   uint64_t sums[8] = {};
-  for (size_t i = 0; i < words; i += 8)
+  for (size_t i = 0; i < bytes; i += sizeof sums) {
+    __builtin_prefetch(data + i + kPrefetchAhead);
     for (size_t j = 0; j < 8; ++j)
-      sums[j] += data[i + j];
+      sums[j] ^= reinterpret_cast<const uint64_t *>(data + i)[j];
+  }
   uint64_t total = 0;
   for (uint64_t sum : sums)
-    total += sum;
+    total ^= sum;
   return total;
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t readAvx2(const uint64_t *data, size_t words) {
-  __m256i sums[4] = {_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-  for (size_t i = 0; i < words; i += 16)
-    for (size_t j = 0; j < 4; ++j)
-      sums[j] = _mm256_add_epi64(sums[j], _mm256_load_si256(reinterpret_cast<const __m256i *>(data + i) + j));
-  __m256i sum = _mm256_add_epi64(_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3]));
-  return uint64_t(_mm256_extract_epi64(sum, 0)) + uint64_t(_mm256_extract_epi64(sum, 1)) +
-         uint64_t(_mm256_extract_epi64(sum, 2)) + uint64_t(_mm256_extract_epi64(sum, 3));
+__attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, size_t bytes) {
+  __m256i sums[8];
+  for (__m256i &sum : sums)
+    sum = _mm256_setzero_si256();
+  for (size_t i = 0; i < bytes; i += sizeof sums) {
+    for (size_t j = 0; j < sizeof sums; j += 64)
+      __builtin_prefetch(data + i + kPrefetchAhead + j);
+    for (size_t j = 0; j < 8; ++j)
+      sums[j] = _mm256_xor_si256(sums[j], _mm256_load_si256(reinterpret_cast<const __m256i *>(data + i) + j));
+  }
+  for (size_t j = 1; j < 8; ++j)
+    sums[0] = _mm256_xor_si256(sums[0], sums[j]);
+  return uint64_t(_mm256_extract_epi64(sums[0], 0));
+}
+
+__attribute__((target("avx512f"))) static uint64_t readAvx512(const uint8_t *data, size_t bytes) {
+  __m512i sums[8];
+  for (__m512i &sum : sums)
+    sum = _mm512_setzero_si512();
+  for (size_t i = 0; i < bytes; i += sizeof sums) {
+    // One line of the eight is enough to keep the hardware's prefetch going; all of them cost load slots.
+    __builtin_prefetch(data + i + kPrefetchAhead);
+    for (size_t j = 0; j < 8; ++j)
+      sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(data + i + 64 * j));
+  }
+  for (size_t j = 1; j < 8; ++j)
+    sums[0] = _mm512_xor_si512(sums[0], sums[j]);
+  return uint64_t(_mm_cvtsi128_si64(_mm512_castsi512_si128(sums[0])));
 }
 #endif
 
+/// Eight times the last-level cache, where the system knows it.
+static size_t streamBytes() {
+  long cache = -1;
+#if defined(_SC_LEVEL3_CACHE_SIZE)
+  cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+  size_t bytes = cache > 0 ? size_t(cache) * 8 : 0;
+  return std::clamp(bytes, size_t(64) << 20, size_t(1) << 30) / kStreamChunk * kStreamChunk;
+}
+
 Result<double> measureReadBandwidth(WorkerPool &pool) {
-  MLC_ASSIGN(auto buffer, OwnedArray<uint8_t>::create(systemAllocator(), kStreamBytes, "bandwidth measurement"));
+  size_t bytes = streamBytes();
+  // The prefetch may look beyond the end.
+  MLC_ASSIGN(auto buffer,
+             OwnedArray<uint8_t>::create(systemAllocator(), bytes + 2 * kPrefetchAhead, "bandwidth measurement"));
+#if defined(MADV_HUGEPAGE)
+  // Advice only: walking page tables is no part of the memory's speed.
+  auto page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (uintptr_t(buffer.data()) + page - 1) / page * page;
+  (void)madvise(reinterpret_cast<void *>(first), (uintptr_t(buffer.end()) - first) / page * page, MADV_HUGEPAGE);
+#endif
   // Untouched pages would all be one page of zeros.
-  pool.parallelFor(kStreamBytes / kStreamChunk, 1, [&](int64_t begin, int64_t end, unsigned) {
+  pool.parallelFor(int64_t(bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
     memset(buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
   });
   auto *read = readPortable;
 #if defined(__x86_64__)
-  if (machineIsa() >= Isa::avx2)
+  if (machineRuns(Isa::avx512vnni))
+    read = readAvx512;
+  else if (machineRuns(Isa::avx2))
     read = readAvx2;
 #endif
   double best = 0;
   std::atomic<uint64_t> sink{0};
-  for (unsigned pass = 0; pass < 5; ++pass) {
+  for (unsigned pass = 0; pass < kStreamPasses; ++pass) {
     double start = monotonicMs();
-    pool.parallelFor(kStreamBytes / kStreamChunk, 1, [&](int64_t begin, int64_t end, unsigned) {
-      auto *at = reinterpret_cast<const uint64_t *>(buffer.data() + size_t(begin) * kStreamChunk);
-      sink.fetch_add(read(at, size_t(end - begin) * kStreamChunk / 8), std::memory_order_relaxed);
+    // A thread reads one long stretch: the hardware's prefetch starts again at every border.
+    pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, unsigned) {
+      size_t chunks = bytes / kStreamChunk, workers = pool.size();
+      for (int64_t i = begin; i < end; ++i) {
+        size_t from = chunks * size_t(i) / workers, to = chunks * size_t(i + 1) / workers;
+        sink.fetch_add(read(buffer.data() + from * kStreamChunk, (to - from) * kStreamChunk),
+                       std::memory_order_relaxed);
+      }
     });
-    best = std::max(best, double(kStreamBytes) / (monotonicMs() - start) * 1e-6);
+    best = std::max(best, double(bytes) / (monotonicMs() - start) * 1e-6);
   }
   return best;
 }
 
-// Each returns its multiplies and adds; 24 accumulators hide the latency. The empty asm keeps the operands opaque, so
-// no product can be computed once and reused.
-static constexpr int64_t kRounds = 400000;
-static constexpr unsigned kAccumulators = 24;
+// ---- Products in registers ----
 
-static double peakPortable(int64_t &sink) {
-  int32_t sums[64] = {};
-  int8_t a[64], b[64];
-  memset(a, 3, sizeof a);
-  memset(b, 5, sizeof b);
-  for (int64_t i = 0; i < kRounds; ++i) {
-    asm volatile("" : : "r"(a), "r"(b) : "memory");
-    for (unsigned j = 0; j < 64; ++j)
-      sums[j] += int32_t(a[j]) * int32_t(b[j]);
-  }
-  for (int32_t sum : sums)
-    sink += sum;
-  return double(kRounds) * 64 * 2;
-}
+namespace {
 
-#if defined(__x86_64__)
-__attribute__((target("avx2"))) static double peakAvx2(int64_t &sink) {
-  constexpr unsigned count = 8;
-  __m256i sums[count], a = _mm256_set1_epi8(3), b = _mm256_set1_epi8(5), ones = _mm256_set1_epi16(1);
-  for (__m256i &sum : sums)
-    sum = _mm256_setzero_si256();
-  for (int64_t i = 0; i < kRounds; ++i)
-    for (unsigned j = 0; j < count; ++j) {
-      asm volatile("" : "+x"(a));
-      sums[j] = _mm256_add_epi32(sums[j], _mm256_madd_epi16(_mm256_maddubs_epi16(a, b), ones));
-    }
-  for (__m256i &sum : sums)
-    sink += _mm256_extract_epi32(sum, 0);
-  return double(kRounds) * count * 32 * 2;
-}
+/// A loop of products that depend on nothing but their accumulator; enough accumulators to hide the latency.
+struct PeakLoop {
+  void (*run)(int64_t rounds);
+  double operations; // Multiplies and adds of a round.
+};
 
-__attribute__((target("avx512f,avx512vnni"))) static double peakVnni(int64_t &sink) {
-  __m512i sums[kAccumulators], a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(5);
-  for (__m512i &sum : sums)
-    sum = _mm512_setzero_si512();
-  for (int64_t i = 0; i < kRounds; ++i) {
-    asm volatile("" : "+v"(a));
-    for (unsigned j = 0; j < kAccumulators; ++j)
-      sums[j] = _mm512_dpbusd_epi32(sums[j], a, b);
-  }
-  for (__m512i &sum : sums) {
-    int32_t lanes[16];
-    _mm512_storeu_si512(lanes, sum);
-    sink += lanes[0];
-  }
-  return double(kRounds) * kAccumulators * 64 * 2;
-}
-#endif
+constexpr double kPassMs = 15;
+constexpr unsigned kPeakPasses = 6;
 
-double measureInt8Peak(WorkerPool &pool) {
-  auto *peak = peakPortable;
-#if defined(__x86_64__)
-  if (machineIsa() >= Isa::avx512vnni)
-    peak = peakVnni;
-  else if (machineIsa() >= Isa::avx2)
-    peak = peakAvx2;
-#endif
+double measurePeak(WorkerPool &pool, const PeakLoop &loop) {
   double best = 0;
-  for (unsigned pass = 0; pass < 5; ++pass) {
-    std::atomic<int64_t> total{0};
-    std::atomic<double> operations{0};
+  int64_t rounds = 1024;
+  for (unsigned pass = 0; pass < kPeakPasses;) {
     double start = monotonicMs();
     // One item a worker, in equal parts.
     pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, unsigned) {
-      for (int64_t i = begin; i < end; ++i) {
-        int64_t sink = 0;
-        double done = peak(sink);
-        total.fetch_add(sink, std::memory_order_relaxed);
-        operations.store(done, std::memory_order_relaxed);
-      }
+      for (int64_t i = begin; i < end; ++i)
+        loop.run(rounds);
     });
-    double all = operations.load(std::memory_order_relaxed) * pool.size();
-    best = std::max(best, all / (monotonicMs() - start) * 1e-6);
+    double elapsed = monotonicMs() - start;
+    // Short passes would measure how the threads wake up.
+    if (elapsed < kPassMs) {
+      rounds *= 2;
+      continue;
+    }
+    best = std::max(best, loop.operations * double(rounds) * pool.size() / elapsed * 1e-6);
+    ++pass;
   }
   return best;
+}
+
+// The opaque operands keep the compiler from computing a product once.
+void int8Portable(int64_t rounds) {
+  int16_t a[32], b[32];
+  int32_t sums[32] = {};
+  std::fill_n(a, 32, int16_t(3));
+  std::fill_n(b, 32, int16_t(5));
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : : "r"(a), "r"(b) : "memory");
+    for (unsigned j = 0; j < 32; ++j)
+      sums[j] += int32_t(a[j]) * int32_t(b[j]);
+  }
+  asm volatile("" : : "r"(sums) : "memory");
+}
+
+void f32Portable(int64_t rounds) {
+  float a[32], b[32], sums[32] = {};
+  std::fill_n(a, 32, 0.5f);
+  std::fill_n(b, 32, 0.25f);
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : : "r"(a), "r"(b) : "memory");
+    for (unsigned j = 0; j < 32; ++j)
+      sums[j] += a[j] * b[j];
+  }
+  asm volatile("" : : "r"(sums) : "memory");
+}
+
+// The loops below are assembly as a whole: no compiler moves, spills or merges anything, and no -m flag is needed.
+// Register 31 (15 with AVX2) holds the operands: not zero, for zeros draw less power than products do.
+constexpr uint32_t kInt8Pattern = 0x05030703, kF32Pattern = 0x3f000000, kBf16Pattern = 0x3f003f00;
+
+#define MLC_TIMES_12(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11)
+#define MLC_TIMES_24(M) MLC_TIMES_12(M) M(12) M(13) M(14) M(15) M(16) M(17) M(18) M(19) M(20) M(21) M(22) M(23)
+
+#if defined(__x86_64__)
+#define MLC_YMM_LOOP(NAME, PATTERN, STEP)                                                                              \
+  __attribute__((target("avx2,fma"))) void NAME(int64_t rounds) {                                                      \
+    asm volatile("vmovd %1, %%xmm15\n vpbroadcastd %%xmm15, %%ymm15\n" MLC_TIMES_12(MLC_YMM_ZERO) "1:\n" MLC_TIMES_12( \
+                     STEP) "dec %0\n jnz 1b\n vzeroupper\n"                                                            \
+                 : "+r"(rounds)                                                                                        \
+                 : "r"(PATTERN)                                                                                        \
+                 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",      \
+                   "xmm11", "xmm12", "xmm15");                                                                         \
+  }
+#define MLC_YMM_ZERO(N) "vpxor %%ymm" #N ", %%ymm" #N ", %%ymm" #N "\n"
+#define MLC_STEP(N)                                                                                                    \
+  "vpmaddubsw %%ymm15, %%ymm15, %%ymm12\n vpmaddwd %%ymm15, %%ymm12, %%ymm12\n vpaddd %%ymm12, %%ymm" #N ", %%ymm" #N  \
+  "\n"
+MLC_YMM_LOOP(int8Avx2, kInt8Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "%{vex%} vpdpbusd %%ymm15, %%ymm15, %%ymm" #N "\n"
+MLC_YMM_LOOP(int8AvxVnni, kInt8Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "vfmadd231ps %%ymm15, %%ymm15, %%ymm" #N "\n"
+MLC_YMM_LOOP(f32Avx2, kF32Pattern, MLC_STEP)
+#undef MLC_STEP
+
+#define MLC_ZMM_LOOP(NAME, PATTERN, INSTRUCTION)                                                                       \
+  __attribute__((target("avx512f"))) void NAME(int64_t rounds) {                                                       \
+    asm volatile("vpbroadcastd %1, %%zmm31\n" MLC_TIMES_24(MLC_ZMM_ZERO) "1:\n" MLC_TIMES_24(                          \
+                     INSTRUCTION) "dec %0\n jnz 1b\n vzeroupper\n"                                                     \
+                 : "+r"(rounds)                                                                                        \
+                 : "r"(PATTERN)                                                                                        \
+                 : "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",      \
+                   "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21",  \
+                   "xmm22", "xmm23", "xmm31");                                                                         \
+  }
+#define MLC_ZMM_ZERO(N) "vpxord %%zmm" #N ", %%zmm" #N ", %%zmm" #N "\n"
+#define MLC_STEP(N) "vpdpbusd %%zmm31, %%zmm31, %%zmm" #N "\n"
+MLC_ZMM_LOOP(int8Avx512, kInt8Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "vfmadd231ps %%zmm31, %%zmm31, %%zmm" #N "\n"
+MLC_ZMM_LOOP(f32Avx512, kF32Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "vdpbf16ps %%zmm31, %%zmm31, %%zmm" #N "\n"
+MLC_ZMM_LOOP(bf16Avx512, kBf16Pattern, MLC_STEP)
+#undef MLC_STEP
+
+#elif defined(__aarch64__)
+#define MLC_NEON_LOOP(NAME, EXTENSION, PATTERN, INSTRUCTION)                                                           \
+  void NAME(int64_t rounds) {                                                                                          \
+    asm volatile(EXTENSION "dup v31.4s, %w1\n" MLC_TIMES_24(MLC_NEON_ZERO) "1:\n" MLC_TIMES_24(                        \
+                     INSTRUCTION) "subs %0, %0, #1\n b.ne 1b\n"                                                        \
+                 : "+r"(rounds)                                                                                        \
+                 : "r"(PATTERN)                                                                                        \
+                 : "cc", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13",       \
+                   "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v31");                       \
+  }
+#define MLC_NEON_ZERO(N) "movi v" #N ".4s, #0\n"
+#define MLC_STEP(N) "fmla v" #N ".4s, v31.4s, v31.4s\n"
+MLC_NEON_LOOP(f32Neon, "", kF32Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "sdot v" #N ".4s, v31.16b, v31.16b\n"
+MLC_NEON_LOOP(int8Dot, ".arch_extension dotprod\n", kInt8Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "smmla v" #N ".4s, v31.16b, v31.16b\n"
+MLC_NEON_LOOP(int8Matrix, ".arch_extension i8mm\n", kInt8Pattern, MLC_STEP)
+#undef MLC_STEP
+#define MLC_STEP(N) "bfmmla v" #N ".4s, v31.8h, v31.8h\n"
+MLC_NEON_LOOP(bf16Matrix, ".arch_extension bf16\n", kBf16Pattern, MLC_STEP)
+#undef MLC_STEP
+#endif
+
+} // namespace
+
+double measureInt8Peak(WorkerPool &pool) {
+#if defined(__x86_64__)
+  if (machineRuns(Isa::avx512vnni))
+    return measurePeak(pool, {int8Avx512, 24 * 64 * 2});
+  if (machineRuns(Isa::avxvnni))
+    return measurePeak(pool, {int8AvxVnni, 12 * 32 * 2});
+  if (machineRuns(Isa::avx2))
+    return measurePeak(pool, {int8Avx2, 12 * 32 * 2});
+#elif defined(__aarch64__)
+  if (getauxval(AT_HWCAP2) & HWCAP2_I8MM)
+    return measurePeak(pool, {int8Matrix, 24 * 32 * 2});
+  if (getauxval(AT_HWCAP) & HWCAP_ASIMDDP)
+    return measurePeak(pool, {int8Dot, 24 * 16 * 2});
+#endif
+  return measurePeak(pool, {int8Portable, 32 * 2});
+}
+
+double measureF32Peak(WorkerPool &pool) {
+#if defined(__x86_64__)
+  if (machineRuns(Isa::avx512vnni))
+    return measurePeak(pool, {f32Avx512, 24 * 16 * 2});
+  if (machineRuns(Isa::avx2))
+    return measurePeak(pool, {f32Avx2, 12 * 8 * 2});
+#elif defined(__aarch64__)
+  return measurePeak(pool, {f32Neon, 24 * 4 * 2});
+#endif
+  return measurePeak(pool, {f32Portable, 32 * 2});
+}
+
+double measureBf16Peak(WorkerPool &pool) {
+#if defined(__x86_64__)
+  if (machineRuns(Isa::avx512bf16))
+    return measurePeak(pool, {bf16Avx512, 24 * 32 * 2});
+#elif defined(__aarch64__)
+  if (getauxval(AT_HWCAP2) & HWCAP2_BF16)
+    return measurePeak(pool, {bf16Matrix, 24 * 16 * 2});
+#endif
+  return 0;
+}
+
+Result<Ceilings> measureCeilings(WorkerPool &pool) {
+  Ceilings ceilings;
+  MLC_ASSIGN(ceilings.readBandwidthGbS, measureReadBandwidth(pool));
+  ceilings.int8PeakGopS = measureInt8Peak(pool);
+  ceilings.f32PeakGflopS = measureF32Peak(pool);
+  ceilings.bf16PeakGflopS = measureBf16Peak(pool);
+  return ceilings;
 }
 
 } // namespace mlc

@@ -16,6 +16,7 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
   if (!measured)
     return inFile(file, measured.error());
   const BenchResult &result = *measured;
+  const Ceilings &ceilings = result.ceilings;
   auto rate = [](const Spread &spread, const char *name) {
     printf("%-24s %.2f (min %.2f, max %.2f)\n", name, spread.median, spread.min, spread.max);
   };
@@ -25,10 +26,13 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
     if (options.tokens)
       rate(result.tokensPerSecond, "tokens_per_s");
     printf("%-24s %llu\n", "weight_bytes_per_token", (unsigned long long)result.weightBytesPerToken);
-    printf("%-24s %.2f\n", "read_bandwidth_gb_s", result.readBandwidthGbS);
+    printf("%-24s %.2f\n", "read_bandwidth_gb_s", ceilings.readBandwidthGbS);
     printf("%-24s %.3f\n", "fraction_of_bandwidth", result.fractionOfBandwidth);
-    printf("%-24s %.1f\n", "int8_peak_gop_s", result.int8PeakGopS);
+    printf("%-24s %.1f\n", "int8_peak_gop_s", ceilings.int8PeakGopS);
     printf("%-24s %.3f\n", "fraction_of_peak", result.fractionOfPeak);
+    printf("%-24s %.1f\n", "f32_peak_gflop_s", ceilings.f32PeakGflopS);
+    if (ceilings.bf16PeakGflopS > 0)
+      printf("%-24s %.1f\n", "bf16_peak_gflop_s", ceilings.bf16PeakGflopS);
     return flushOutput();
   }
   JsonWriter json;
@@ -43,10 +47,13 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
   spread("prompt_tokens_per_s", result.promptTokensPerSecond);
   spread("tokens_per_s", result.tokensPerSecond);
   json.count("weight_bytes_per_token", result.weightBytesPerToken);
-  json.number("read_bandwidth_gb_s", result.readBandwidthGbS);
+  json.number("read_bandwidth_gb_s", ceilings.readBandwidthGbS);
   json.number("fraction_of_bandwidth", result.fractionOfBandwidth);
-  json.number("int8_peak_gop_s", result.int8PeakGopS);
+  json.number("int8_peak_gop_s", ceilings.int8PeakGopS);
   json.number("fraction_of_peak", result.fractionOfPeak);
+  json.number("f32_peak_gflop_s", ceilings.f32PeakGflopS);
+  if (ceilings.bf16PeakGflopS > 0)
+    json.number("bf16_peak_gflop_s", ceilings.bf16PeakGflopS);
   json.close('}');
   return json.finish();
 }
@@ -59,7 +66,7 @@ int benchCommand(int argc, char **argv) {
   const Option options[] = {
       {"p", "N", "tokens of the prompt (default 512; 0: not measured)", OptionKind::count, &bench.prompt},
       {"n", "N", "tokens generated (default 128; 0: not measured)", OptionKind::count, &bench.tokens},
-      {"d", "N", "tokens that stand before (default 0)", OptionKind::count, &bench.depth},
+      {"d", "N", "tokens that stand before both of them (default 0)", OptionKind::count, &bench.depth},
       {"r", "N", "repetitions (default 5)", OptionKind::count, &repetitions, 1, 100},
       MLC_THREADS_OPTION(session),
       MLC_CONTEXT_OPTION(session),
@@ -69,9 +76,10 @@ int benchCommand(int argc, char **argv) {
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"draft", nullptr, nullptr, OptionKind::unavailable, nullptr},
   };
-  Command command{argv[0], "OUT.mlca",
-                  "Measures prompt and generation speed beside this machine's memory bandwidth and int8 peak.", options,
-                  "model.mlca -p 512 -n 128 -r 5"};
+  Command command{
+      argv[0], "OUT.mlca",
+      "Measures prompt and generation speed beside this machine's read bandwidth and peaks of int8, f32 and bf16.",
+      options, "model.mlca -p 512 -n 128 -r 5"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;

@@ -239,8 +239,9 @@ TEST(Bench, MeasuresAndLeavesNothing) {
   BenchResult result = must(bench(*session, options));
   EXPECT_GT(result.tokensPerSecond.median, 0);
   EXPECT_LE(result.promptTokensPerSecond.min, result.promptTokensPerSecond.max);
-  EXPECT_GT(result.readBandwidthGbS, 0);
-  EXPECT_GT(result.int8PeakGopS, 0);
+  EXPECT_GT(result.ceilings.readBandwidthGbS, 0);
+  EXPECT_GT(result.ceilings.int8PeakGopS, 0);
+  EXPECT_GT(result.ceilings.f32PeakGflopS, 0);
   // Every matrix but the embedding table, in f32, and the norms.
   EXPECT_GT(result.weightBytesPerToken, 100000u);
   EXPECT_EQ(session->kvBytesUsed(), 0u);
