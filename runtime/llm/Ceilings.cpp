@@ -66,7 +66,9 @@ __attribute__((target("avx512f"))) static uint64_t readAvx512(const uint8_t *dat
   }
   for (size_t j = 1; j < 8; ++j)
     sums[0] = _mm512_xor_si512(sums[0], sums[j]);
-  return uint64_t(_mm_cvtsi128_si64(_mm512_castsi512_si128(sums[0])));
+  uint64_t lanes[8];
+  _mm512_storeu_si512(lanes, sums[0]);
+  return lanes[0];
 }
 #endif
 
