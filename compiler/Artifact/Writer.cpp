@@ -195,7 +195,7 @@ Status ArtifactWriter::write(std::span<const uint8_t> bytes) {
   return {};
 }
 
-Status ArtifactWriter::commit() {
+Status ArtifactWriter::finish() {
   if (current != metadata.segments.size())
     return Error(ErrorCode::Internal, "%.200s: segment %zu of %zu is not full", path.c_str(), current,
                  metadata.segments.size());
@@ -213,6 +213,15 @@ Status ArtifactWriter::commit() {
   header.headerDigest = headerDigest(header);
   MLC_TRY(writeAt(0, reinterpret_cast<const uint8_t *>(&header), sizeof header));
   MLC_TRY(writeAt(kMetadataOffset, builder.GetBufferPointer(), metadataSize));
+  return {};
+}
+
+std::string ArtifactWriter::readablePath() const {
+  return temporary.empty() ? "/proc/self/fd/" + std::to_string(descriptor) : temporary;
+}
+
+Status ArtifactWriter::commit() {
+  MLC_TRY(finish());
   if (durable && fsync(descriptor))
     return failed("cannot write");
 
@@ -223,8 +232,7 @@ Status ArtifactWriter::commit() {
   bool linked = !temporary.empty();
   std::string name = linked ? temporary : temporaryName(path);
   if (!linked) {
-    std::string self = "/proc/self/fd/" + std::to_string(descriptor);
-    linked = !linkat(AT_FDCWD, self.c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW);
+    linked = !linkat(AT_FDCWD, readablePath().c_str(), AT_FDCWD, name.c_str(), AT_SYMLINK_FOLLOW);
   }
   bool renamed = linked && !rename(name.c_str(), path.c_str());
   int code = errno;

@@ -44,6 +44,10 @@ public:
   size_t currentSegment() const { return current; }
   /// Ends the file when every segment is full, makes it durable and names it `path`, replacing what stood there.
   Status commit();
+  /// In place of commit(): ends the file without naming it. It may be read at readablePath() as long as the writer
+  /// lives and is gone with it, however the process ends (where the file system builds unnamed files).
+  Status finish();
+  std::string readablePath() const;
 
 private:
   ArtifactWriter() = default;

@@ -8,6 +8,7 @@
 #include "compiler/Artifact/Emit/Emit.h"
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Driver/Calibrate.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
 #include "compiler/Driver/Progress.h"
@@ -99,7 +100,8 @@ llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::funct
 
 static llvm::Error toError(const Error &error) { return llvm::createStringError(error.message()); }
 
-static llvm::Error writeArtifact(ModuleOp module, const Source &source, const CompileOptions &options) {
+llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const CompileOptions &options,
+                              ArtifactWriter &writer, const std::string &title) {
   DiagnosticLine line(*module.getContext(), options.source.path);
   FailureOr<fb::ArtifactT> metadata = emitMetadata(module);
   if (failed(metadata))
@@ -114,26 +116,33 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
   if (!source.tokenizer.empty())
     metadata->tokenizer.reset(flatbuffers::GetRoot<fb::Tokenizer>(source.tokenizer.data())->UnPack());
 
-  auto writer = ArtifactWriter::create(options.output);
-  if (!writer)
-    return toError(writer.error());
-  ProgressBar progress("writing " + options.output);
-  writer->setProgress(
+  ProgressBar progress(title);
+  writer.setProgress(
       [](void *bar, uint64_t done, uint64_t total) { static_cast<ProgressBar *>(bar)->update(done, total); },
       &progress);
-  if (Status begun = writer->begin(std::move(*metadata)); !begun)
+  if (Status begun = writer.begin(std::move(*metadata)); !begun)
     return toError(begun.error());
   unsigned threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
   llvm::Error packed = emitWeights(module, source.checkpoint ? &*source.checkpoint : nullptr, threads,
                                    [&](ArrayRef<uint8_t> bytes) -> llvm::Error {
-                                     Status written = writer->write({bytes.data(), bytes.size()});
+                                     Status written = writer.write({bytes.data(), bytes.size()});
                                      return written ? llvm::Error::success() : toError(written.error());
                                    });
+  writer.setProgress(nullptr, nullptr);
   if (packed)
     return packed;
   if (std::vector<uint8_t> code = codeSegment(module); !code.empty())
-    if (Status written = writer->write(code); !written)
+    if (Status written = writer.write(code); !written)
       return toError(written.error());
+  return llvm::Error::success();
+}
+
+static llvm::Error writeArtifact(ModuleOp module, const Source &source, const CompileOptions &options) {
+  auto writer = ArtifactWriter::create(options.output);
+  if (!writer)
+    return toError(writer.error());
+  if (llvm::Error error = fillArtifact(module, source, options, *writer, "writing " + options.output))
+    return error;
   if (Status committed = writer->commit(); !committed)
     return toError(committed.error());
   return llvm::Error::success();
@@ -161,6 +170,9 @@ static llvm::Error compile(CompileOptions &options) {
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;
+  if (!options.calibrate.empty())
+    if (llvm::Error error = calibrate(*source, options))
+      return error;
   if (options.emit == "graph")
     return printModule(options.output, module);
 

@@ -6,6 +6,7 @@
 #include "compiler/Driver/CompileOptions.h"
 
 #include "llvm/ADT/SmallVector.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
@@ -19,7 +20,7 @@ namespace {
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *rope = "", *code = "auto",
-             *emit = "artifact", *report = "", *dim = "";
+             *emit = "artifact", *report = "", *dim = "", *calibrate = nullptr;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0;
   bool asymmetric = false, strict = false;
 };
@@ -80,6 +81,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &raw.asymmetric},
       {"head", "Q", "int4, int8 or keep for head and embedding (default: int8 when quantizing)", OptionKind::text,
        &raw.head},
+      {"calibrate", "F", "text that shows which columns matter to int8 and int4 weights", OptionKind::text,
+       &raw.calibrate},
       {"math", "M", "exact or fast (default: exact for float weights, fast when any are quantized)", OptionKind::text,
        &raw.math},
       {"kv", "T", "f32, f16, bf16 or int8 (default: f32 with exact, else f16)", OptionKind::text, &raw.kv},
@@ -99,7 +102,6 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"threads", "N", "threads that pack weights (default: all)", OptionKind::count, &raw.threads, 1, 1024},
       {"ssm", nullptr, "", OptionKind::unavailable, nullptr},
       {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
-      {"calibrate", nullptr, "", OptionKind::unavailable, nullptr},
       {"gpu", nullptr, "", OptionKind::unavailable, nullptr},
       {"tap", nullptr, "", OptionKind::unavailable, nullptr},
       {"state", nullptr, "", OptionKind::unavailable, nullptr},
@@ -128,6 +130,11 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("code", raw.code, "auto or none");
   if (!oneOf(raw.emit, {"artifact", "graph", "exec", "asm"}))
     return usage("emit", raw.emit, "artifact, graph, exec or asm");
+  auto quantizes = [](llvm::StringRef word) { return word == "int4" || word == "int8"; };
+  if (raw.calibrate && !quantizes(raw.quant) && !quantizes(raw.head)) {
+    printError("--calibrate %s: goes with --quant int4 or int8; nothing is quantized here", raw.calibrate);
+    return {true, 2};
+  }
   if (!raw.output && llvm::StringRef(raw.emit) == "artifact") {
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
@@ -139,6 +146,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.math = raw.math;
   options.kv = raw.kv;
   options.dims = raw.dim;
+  options.calibrate = raw.calibrate ? raw.calibrate : "";
   options.strict = raw.strict;
   options.threads = unsigned(raw.threads);
   options.pipeline.quant = raw.quant;
@@ -160,6 +168,8 @@ std::string mlc::provenance(const CompileOptions &options) {
     text += " --asymmetric";
   if (!pipeline.head.empty())
     text += " --head " + pipeline.head;
+  if (!options.calibrate.empty())
+    text += " --calibrate xxh3:" + llvm::utohexstr(options.calibrationDigest, /*LowerCase=*/true, /*Width=*/16);
   text += std::string(" --math ") + (pipeline.fast ? "fast" : "exact") + " --kv " + pipeline.kv;
   text += pipeline.compileRegions ? " --code auto" : " --code none";
   return text;

@@ -13,13 +13,17 @@
 
 namespace mlc {
 
+class ArtifactWriter;
+
 struct CompileOptions {
   SourceOptions source;
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
-  std::string isaFamily; // x86-64 or aarch64
-  std::string math, kv;  // Empty: by what the weights are.
-  std::string dims;      // --dim
+  std::string isaFamily;          // x86-64 or aarch64
+  std::string math, kv;           // Empty: by what the weights are.
+  std::string dims;               // --dim
+  std::string calibrate;          // --calibrate
+  uint64_t calibrationDigest = 0; // XXH3-64 of that text, once it is read.
   bool strict = false;
   unsigned threads = 0;
 };
@@ -32,6 +36,9 @@ std::string provenance(const CompileOptions &options);
 
 /// Opens SRC and applies --dim.
 llvm::Expected<Source> openCompileSource(const CompileOptions &options, mlir::MLIRContext &context);
+/// Writes everything but the end of an artifact of `module`, under a progress bar of that title.
+llvm::Error fillArtifact(mlir::ModuleOp module, const Source &source, const CompileOptions &options,
+                         ArtifactWriter &writer, const std::string &title);
 /// Fills in --math and --kv by what the compiled weights are.
 void chooseMath(mlir::ModuleOp module, CompileOptions &options);
 /// Runs the passes that `build` adds; an error is one line that begins with `file`.

@@ -5,6 +5,7 @@
 //
 // mlc interpret: what `mlc run` does, by the reference interpreter on the graph.
 //
+#include "compiler/Driver/Calibrate.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
 #include "compiler/Driver/Registry.h"
@@ -28,6 +29,7 @@ struct InterpretArguments {
   bool f64 = false, afterTransforms = false;
   /// Options of `mlc compile`, as they were typed: name and value.
   const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr, *dim = nullptr;
+  const char *calibrate = nullptr;
   const char *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr, *context = nullptr,
              *batch = nullptr, *sequences = nullptr;
   bool asymmetric = false;
@@ -159,6 +161,7 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
   add("--quant", arguments.quant);
   add("--group", arguments.group);
   add("--head", arguments.head);
+  add("--calibrate", arguments.calibrate);
   add("--math", arguments.math);
   add("--kv", arguments.kv);
   add("--context", arguments.context);
@@ -184,6 +187,9 @@ llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOp
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;
+  if (!options.calibrate.empty())
+    if (llvm::Error error = calibrate(*source, options))
+      return error;
   if (arguments.afterTransforms) {
     chooseMath(module, options);
     if (llvm::Error error = runPasses(module, options.source.path,
@@ -240,6 +246,7 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"group", "N", "columns of one scale", OptionKind::text, &arguments.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &arguments.asymmetric},
       {"head", "Q", "of head and embedding", OptionKind::text, &arguments.head},
+      {"calibrate", "F", "text that shows which columns matter", OptionKind::text, &arguments.calibrate},
       {"math", "M", "exact or fast", OptionKind::text, &arguments.math},
       {"kv", "T", "how keys and values are kept", OptionKind::text, &arguments.kv},
       {"context", "N", "most positions of a sequence", OptionKind::text, &arguments.context},

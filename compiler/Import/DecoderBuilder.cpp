@@ -129,7 +129,7 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
   if (first)
     declarations.create<graph::WeightOp>(builder.getUnknownLoc(), name,
                                          RankedTensorType::get(shape, builder.getF32Type()),
-                                         graphStorage(tensor->storage), graph::QuantAttr());
+                                         graphStorage(tensor->storage), graph::QuantAttr(), DenseF32ArrayAttr());
   return symbol;
 }
 

@@ -57,7 +57,8 @@ template <typename Visit> static llvm::Error packAndVisit(WeightSource &source, 
     uint64_t count = std::min<uint64_t>(cpu::kPanel, desc.n() - begin);
     std::fill(rows.begin(), rows.end(), 0.0f);
     std::copy_n(values->begin() + begin * desc.k(), count * desc.k(), rows.begin());
-    if (!cpu::packRows(panel, 0, cpu::kPanel, rows.data(), bytes.data()))
+    if (!cpu::packRows(panel, 0, cpu::kPanel, rows.data(), bytes.data(),
+                       weight.getImportance() ? weight.getImportance()->data() : nullptr))
       return llvm::createStringError("weight @%s holds a value that is not finite and cannot be quantized",
                                      weight.getSymName().str().c_str());
     for (uint64_t r = 0; r < count; ++r) {

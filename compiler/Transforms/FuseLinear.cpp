@@ -20,7 +20,7 @@ bool storedAlike(LinearOp a, LinearOp b) {
   auto first = [](LinearOp linear) { return lookupWeight(linear, cast<FlatSymbolRefAttr>(linear.getWeights()[0])); };
   WeightOp x = first(a), y = first(b);
   bool alike = x.getQuant() ? x.getQuantAttr() == y.getQuantAttr() : !y.getQuant() && x.getStorage() == y.getStorage();
-  return alike && x.getExpand() == y.getExpand();
+  return alike && x.getExpand() == y.getExpand() && x.getImportanceAttr() == y.getImportanceAttr();
 }
 
 /// Whether some other op reads one of the weights: such a weight is stored on its own.

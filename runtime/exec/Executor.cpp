@@ -141,7 +141,7 @@ Status Executor::runOps(Plan::Range range) {
       return Error(ErrorCode::Cancelled, "cancelled");
     switch (op.kind) {
     case Plan::OpKind::kernel:
-      runKernel(plan->kernelCalls()[op.index]);
+      runKernel(op.index);
       break;
     case Plan::OpKind::branch: {
       const Plan::Branch &branch = plan->branches()[op.index];
@@ -162,7 +162,8 @@ Status Executor::runOps(Plan::Range range) {
   return {};
 }
 
-void Executor::runKernel(const Plan::KernelCall &call) {
+void Executor::runKernel(uint32_t index) {
+  const Plan::KernelCall &call = plan->kernelCalls()[index];
   KernelContext context;
   context.inputs = {views.data() + call.firstView, call.inputs};
   context.outputs = {views.data() + call.firstView + call.inputs, call.outputs};
@@ -173,6 +174,8 @@ void Executor::runKernel(const Plan::KernelCall &call) {
   context.sharedScratch = sharedScratch.data();
   context.workerScratch = workerScratch.data();
   context.workerStride = workerStride;
+  if (observer.before)
+    observer.before(observer.user, index, context);
   call.kernel->run(context);
 }
 

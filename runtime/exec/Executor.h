@@ -14,6 +14,13 @@
 
 namespace mlc {
 
+/// Sees every kernel call of a run just before it runs: what calibration and taps are made of. `call` is its index in
+/// Plan::kernelCalls(); the outputs still hold what was there before.
+struct KernelObserver {
+  void (*before)(void *user, uint32_t call, const KernelContext &context) = nullptr;
+  void *user = nullptr;
+};
+
 class Executor {
 public:
   /// `pool` and `plan` outlive the executor. One KvStateView per state of the artifact is bound later.
@@ -22,6 +29,9 @@ public:
 
   /// What kernels see as state `state` from now on.
   void bindKvState(uint32_t state, const KvStateView &view);
+
+  /// Of the next runs; costs one comparison a kernel call where there is none.
+  void observe(const KernelObserver &watcher) { observer = watcher; }
 
   /// Sets an extent of the next runs; 0 <= value <= its bound.
   Status setExtent(uint32_t extent, int64_t value);
@@ -50,7 +60,7 @@ private:
   Status runOps(Plan::Range range);
   Status runLoop(const Plan::Loop &loop);
   Status runCode(const Plan::CodeCall &call, const char *location);
-  void runKernel(const Plan::KernelCall &call);
+  void runKernel(uint32_t index);
 
   const Plan *plan = nullptr;
   WorkerPool *pool = nullptr;
@@ -64,6 +74,7 @@ private:
   OwnedArray<Patch> patches;          // By extent:
   OwnedArray<uint32_t> patchBegin;    // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
   OwnedArray<void *> codeBuffers;     // One per slot of a code call.
+  KernelObserver observer;
   const BatchView *batch = nullptr;
   const std::atomic<bool> *cancel = nullptr;
 };

@@ -97,6 +97,9 @@ public:
   void clearCancel() { cancelled.store(false, std::memory_order_relaxed); }
   const std::atomic<bool> &cancelFlag() const { return cancelled; }
 
+  /// Sees the kernel calls of the next steps.
+  void observeKernels(const KernelObserver &observer) { executor->observe(observer); }
+
   const Model &model() const { return *theModel; }
   uint64_t context() const { return limits.context; }
   uint64_t batch() const { return limits.batch; }

@@ -20,26 +20,31 @@ class Perplexity(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         with tempfile.TemporaryDirectory(prefix="mlc-perplexity-") as temporary:
-            cls.of = {form: cls.measure(form, os.path.join(temporary, form + ".mlca"))
+            reference = os.path.join(temporary, "none.mlca")
+            cls.of = {form: cls.measure(form, os.path.join(temporary, form + ".mlca"), reference)
                       for form in ("none", "int8", "int4")}
-        print({form: round(value, 4) for form, value in cls.of.items()})
+        print({form: (round(value["perplexity"], 4), round(value["mean_kl"], 6)) for form, value in cls.of.items()})
 
     @staticmethod
-    def measure(form, artifact):
+    def measure(form, artifact, reference):
         subprocess.run([MLC, "compile", MODEL, "-o", artifact, "--quant", form], check=True, timeout=300,
                        stderr=subprocess.PIPE)
-        out = subprocess.run([MLC, "perplexity", artifact, "--file", os.path.join(MODEL, "validation.txt"), "--json"],
+        out = subprocess.run([MLC, "perplexity", artifact, "--file", os.path.join(MODEL, "validation.txt"), "--json",
+                              "--against", reference],
                              check=True, timeout=600, capture_output=True, text=True).stdout
-        return json.loads(out)["perplexity"]
+        return json.loads(out)
 
     def test_floats_as_measured(self):
-        self.assertAlmostEqual(self.of["none"] / MEASURED, 1, delta=0.05)
+        self.assertAlmostEqual(self.of["none"]["perplexity"] / MEASURED, 1, delta=0.05)
+        self.assertEqual(self.of["none"]["mean_kl"], 0)
 
-    def test_int8_within_half_a_percent(self):
-        self.assertLessEqual(abs(self.of["int8"] / self.of["none"] - 1), 0.005)
+    def test_int8(self):
+        self.assertLessEqual(self.of["int8"]["perplexity"] / self.of["none"]["perplexity"], 1.003)
+        self.assertLessEqual(self.of["int8"]["mean_kl"], 0.0006)
 
-    def test_int4_within_four_percent(self):
-        self.assertLessEqual(abs(self.of["int4"] / self.of["none"] - 1), 0.04)
+    def test_int4(self):
+        self.assertLessEqual(self.of["int4"]["perplexity"] / self.of["none"]["perplexity"], 1.025)
+        self.assertLessEqual(self.of["int4"]["mean_kl"], 0.012)
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ public:
     fb::WeightDesc desc(weight.getN(), weight.getK(), weight.getGroup(), fb::WeightFormat(weight.getFormat()),
                         weight.getAsymmetric());
     bool asStored = llvm::all_of(sources, [&](const TensorInfo *tensor) { return tensor->storage == desc.format(); });
-    return asStored ? copy(sources) : pack(desc, sources);
+    return asStored ? copy(sources) : pack(desc, sources, constant.getImportance().value_or(ArrayRef<float>()));
   }
 
   /// Zeros up to `offset`.
@@ -79,7 +79,8 @@ private:
   }
 
   /// Vectors behind one another are one row of the descriptor; matrices lie one under the other.
-  llvm::Error pack(const fb::WeightDesc &desc, llvm::ArrayRef<const TensorInfo *> sources) {
+  llvm::Error pack(const fb::WeightDesc &desc, llvm::ArrayRef<const TensorInfo *> sources,
+                   llvm::ArrayRef<float> importance) {
     bool vector = desc.n() == 1 && sources[0]->shape.size() == 1;
     uint64_t columns = desc.k(), rows = desc.n();
     // A multiple of the panel for every worker.
@@ -99,7 +100,8 @@ private:
             readVectors(sources, values);
           else
             readMatrices(sources, first, last, values);
-          if (!cpu::packRows(desc, first, last, values, packed.data() + (cpu::packedOffset(desc, first) - base)))
+          if (!cpu::packRows(desc, first, last, values, packed.data() + (cpu::packedOffset(desc, first) - base),
+                             importance.empty() ? nullptr : importance.data()))
             good = false;
         });
       pool.wait();

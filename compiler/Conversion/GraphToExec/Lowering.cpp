@@ -112,7 +112,7 @@ exec::FuncOp Lowering::function() {
 }
 
 Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
-                         ArrayRef<Attribute> sources, ArrayRef<float> values) {
+                         ArrayRef<Attribute> sources, ArrayRef<float> values, DenseF32ArrayAttr importance) {
   SmallVector<Attribute> names;
   for (Attribute source : sources)
     names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
@@ -125,10 +125,11 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
     if (!made) {
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function());
-      made = builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr());
+      made =
+          builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr(), importance);
     }
     if (made.getType() == type && made.getWeightAttr() == weight && made.getSourcesAttr() == sourceNames &&
-        made.getValuesAttr() == data)
+        made.getValuesAttr() == data && made.getImportanceAttr() == importance)
       return builder.create<exec::WeightOp>(location, type, unique);
     unique = name + "." + std::to_string(i);
   }
@@ -203,7 +204,8 @@ std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
   int64_t rows = 0;
   for (Attribute name : weights) {
     graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
-    if (productFormat(weight) != productFormat(first) || weight.getQuantAttr() != first.getQuantAttr()) {
+    if (productFormat(weight) != productFormat(first) || weight.getQuantAttr() != first.getQuantAttr() ||
+        weight.getImportanceAttr() != first.getImportanceAttr()) {
       current->emitOpError("reads ") << name << " and " << weights[0] << ", which are not stored alike";
       return {};
     }
@@ -213,7 +215,10 @@ std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
   FailureOr<MemRefType> type = constantType(location, desc);
   if (failed(type))
     return {};
-  return {constant(first.getLoc(), joinNames(weights.getValue()), *type, desc, weights.getValue(), {}), desc};
+  // Only packing reads it.
+  DenseF32ArrayAttr importance = first.getQuant() ? first.getImportanceAttr() : DenseF32ArrayAttr();
+  return {constant(first.getLoc(), joinNames(weights.getValue()), *type, desc, weights.getValue(), {}, importance),
+          desc};
 }
 
 bool Lowering::readByProduct(StringRef weight) {

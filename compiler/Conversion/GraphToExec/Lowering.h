@@ -74,7 +74,8 @@ private:
   /// The function that is being filled.
   exec::FuncOp function();
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
-                       llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values);
+                       llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values,
+                       mlir::DenseF32ArrayAttr importance = {});
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
   void overwriteTaps(mlir::Value buffer);
   /// Whether a product reads `weight`.

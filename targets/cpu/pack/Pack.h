@@ -19,9 +19,11 @@ uint32_t chooseGroup(uint64_t k, uint32_t wanted);
 /// Packs rows [rowBegin, rowEnd) of a valid rows_* or panel_* descriptor. rowBegin is a multiple of 16, rowEnd too or
 /// n. `rows` is f32 [rowEnd - rowBegin][k] row-major; `out` receives the bytes [packedOffset(rowBegin),
 /// packedOffset(rowEnd)) of the weight. False when a quantized format meets a value that is not finite (nothing usable
-/// is written then). block_* weights are copied as they are, never packed.
+/// is written then). block_* weights are copied as they are, never packed. `importance` (null: all alike) is f32 [k],
+/// finite and not negative: what an error in a column costs, which the search for the scales of int8 and int4
+/// minimises.
 [[nodiscard]] bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const float *rows,
-                            uint8_t *out);
+                            uint8_t *out, const float *importance = nullptr);
 
 /// Columns [begin, begin + count) of a row of a panel_int8 or panel_int4 weight: (q - zero) * scale, rounded to f32.
 void unpackQuantized(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, uint64_t begin, uint64_t count,

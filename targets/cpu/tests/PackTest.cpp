@@ -115,6 +115,81 @@ TEST(Pack, ExtremeWeights) {
   }
 }
 
+/// The error with each column's square weighed.
+static double weightedError(const std::vector<float> &got, const std::vector<float> &want, uint64_t k,
+                            const std::vector<float> &importance) {
+  double error = 0, size = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    double difference = double(got[i]) - double(want[i]), weight = importance[i % k];
+    error += weight * difference * difference;
+    size += weight * double(want[i]) * double(want[i]);
+  }
+  return std::sqrt(error / size);
+}
+
+static std::vector<uint8_t> packWeighted(const fb::WeightDesc &desc, const std::vector<float> &rows,
+                                         const std::vector<float> &importance) {
+  std::vector<uint8_t> out(*packedBytes(desc));
+  EXPECT_TRUE(packRows(desc, 0, desc.n(), rows.data(), out.data(), importance.data()));
+  return out;
+}
+
+TEST(Pack, ImportanceMovesTheErrorToWhereItCostsLess) {
+  Random random(79);
+  constexpr uint64_t n = 32, k = 300; // A padded tail, too.
+  std::vector<float> rows = normals(random, n * k, 0.02f), importance = normals(random, k);
+  for (float &value : importance)
+    value = std::exp(2 * value);
+  for (bool asymmetric : {false, true})
+    for (uint32_t group : {32u, 128u}) {
+      fb::WeightDesc desc(n, k, group, WeightFormat::panel_int4, asymmetric);
+      std::vector<float> plain = unpack(desc, pack(desc, rows)),
+                         weighted = unpack(desc, packWeighted(desc, rows, importance));
+      EXPECT_LT(weightedError(weighted, rows, k, importance), 0.9 * weightedError(plain, rows, k, importance));
+      EXPECT_LT(relativeError(plain, rows), relativeError(weighted, rows));
+    }
+  // Columns that never see anything, and all alike, are as no importance.
+  for (WeightFormat format : {WeightFormat::panel_int4, WeightFormat::panel_int8}) {
+    fb::WeightDesc desc(n, k, 128, format, false);
+    for (float same : {0.0f, 1e-4f, 1.0f, 1e30f})
+      if (same == 0 || same == 1)
+        EXPECT_EQ(packWeighted(desc, rows, std::vector<float>(k, same)), pack(desc, rows));
+      else
+        EXPECT_LT(relativeError(unpack(desc, packWeighted(desc, rows, std::vector<float>(k, same))), rows),
+                  1.001 * relativeError(unpack(desc, pack(desc, rows)), rows))
+            << same;
+  }
+}
+
+// No scale that bf16 holds has an error that is noticeably smaller.
+TEST(Pack, SearchIsNearTheBestScale) {
+  Random random(83);
+  constexpr uint64_t n = 16, k = 128;
+  std::vector<float> rows = normals(random, n * k, 0.02f);
+  fb::WeightDesc desc(n, k, 128, WeightFormat::panel_int4, false);
+  std::vector<float> got = unpack(desc, pack(desc, rows));
+  double found = 0, best = 0;
+  for (uint64_t row = 0; row < n; ++row) {
+    const float *values = rows.data() + row * k;
+    double least = INFINITY;
+    for (uint32_t bits = std::bit_cast<uint32_t>(0.001f) >> 16; bits < std::bit_cast<uint32_t>(0.02f) >> 16; ++bits)
+      for (float sign : {1.0f, -1.0f}) {
+        float scale = sign * std::bit_cast<float>(bits << 16);
+        double error = 0;
+        for (uint64_t i = 0; i < k; ++i) {
+          double q = std::clamp(std::nearbyint(values[i] / scale), -8.0f, 7.0f);
+          error += (values[i] - q * scale) * (values[i] - q * scale);
+        }
+        least = std::min(least, error);
+      }
+    best += least;
+    for (uint64_t i = 0; i < k; ++i)
+      found += double(got[row * k + i] - values[i]) * double(got[row * k + i] - values[i]);
+  }
+  EXPECT_LT(found, 1.005 * best);
+  EXPECT_GE(found, 0.9999 * best);
+}
+
 TEST(Pack, RowBlocksGiveTheSameBytes) {
   Random random(73);
   for (auto [format, group] : {std::pair{WeightFormat::panel_int4, 64u},

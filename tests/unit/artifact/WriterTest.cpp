@@ -113,6 +113,24 @@ TEST(ArtifactWriter, NothingIsLeftWithoutCommit) {
   EXPECT_EQ(filesIn(directory), 0u);
 }
 
+TEST(ArtifactWriter, AFileWithoutANameReadsAndIsGone) {
+  std::string directory = freshDirectory("unnamed");
+  TinyModel model = makeTinyModel();
+  {
+    auto writer = ArtifactWriter::create(directory + "model.mlca", /*durable=*/false);
+    ASSERT_TRUE(bool(writer)) << writer.error().message();
+    ASSERT_TRUE(bool(writer->begin(model.metadata)));
+    EXPECT_FALSE(bool(writer->finish())) << "a segment is missing";
+    ASSERT_TRUE(bool(writer->write(model.weights)));
+    ASSERT_TRUE(bool(writer->finish()));
+    auto opened = Artifact::open(writer->readablePath().c_str());
+    ASSERT_TRUE(bool(opened)) << opened.error().message();
+    EXPECT_EQ(opened->segment(0).size(), model.weights.size());
+    EXPECT_FALSE(std::filesystem::exists(directory + "model.mlca"));
+  }
+  EXPECT_EQ(filesIn(directory), 0u);
+}
+
 TEST(ArtifactWriter, AnErrorKeepsTheOldFile) {
   std::string directory = freshDirectory("kept"), path = directory + "a.mlca";
   writeModel(makeTinyModel(), path);

@@ -69,6 +69,8 @@ LogicalResult ConstantOp::verify() {
     return emitOpError("with sources needs the format they are packed in");
   if (getValues() && (!type.getElementType().isF32() || int64_t(getValues()->size()) != type.getNumElements()))
     return emitOpError("values must be f32 and fill the type");
+  if (getImportance() && (!getWeight() || int64_t(getImportance()->size()) != getWeight()->getK()))
+    return emitOpError("importance needs one value for each column");
   return success();
 }
 

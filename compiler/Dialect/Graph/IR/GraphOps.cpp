@@ -60,6 +60,12 @@ LogicalResult WeightOp::verify() {
                                   << " columns";
   if (getQuant() && type.getRank() != 2)
     return emitOpError("only a matrix can be quantized");
+  if (std::optional<ArrayRef<float>> importance = getImportance()) {
+    if (type.getRank() != 2 || int64_t(importance->size()) != type.getDimSize(1))
+      return emitOpError("importance needs one value for each column of a matrix");
+    if (!llvm::all_of(*importance, [](float value) { return value >= 0 && value < INFINITY; }))
+      return emitOpError("importance must be finite and not negative");
+  }
   return success();
 }
 

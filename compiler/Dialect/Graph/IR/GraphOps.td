@@ -53,10 +53,12 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let description = [{
     `type` is the logical shape with f32 values, row-major, slowest axis first (GGUF's dimensions reversed); `storage`
     how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
-    a block format's values as f32.
+    a block format's values as f32. `importance`, one for each column, is what a squared error there costs (--calibrate:
+    the mean square of what the products read); quantization minimises their sum.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
-    OptionalAttr<Graph_QuantAttr>:$quant, UnitAttr:$expand);
+    OptionalAttr<Graph_QuantAttr>:$quant,
+    OptionalAttr<DenseF32ArrayAttr>:$importance, UnitAttr:$expand);
   let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{ ::mlir::RankedTensorType getTensorType(); }];

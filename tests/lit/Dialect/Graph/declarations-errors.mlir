@@ -91,6 +91,26 @@ graph.weight @w : tensor<64xf32> stored f32 as <bits = 8, group = 32>
 
 // -----
 
+// expected-error @+1 {{importance needs one value for each column of a matrix}}
+graph.weight @w : tensor<8x3xf32> stored f32 {importance = array<f32: 1.0, 2.0>}
+
+// -----
+
+// expected-error @+1 {{importance needs one value for each column of a matrix}}
+graph.weight @w : tensor<2xf32> stored f32 {importance = array<f32: 1.0, 2.0>}
+
+// -----
+
+// expected-error @+1 {{importance must be finite and not negative}}
+graph.weight @w : tensor<8x2xf32> stored f32 {importance = array<f32: 1.0, -2.0>}
+
+// -----
+
+// expected-error @+1 {{importance must be finite and not negative}}
+graph.weight @w : tensor<8x2xf32> stored f32 {importance = array<f32: 1.0, 0x7F800000>}
+
+// -----
+
 // expected-error @+1 {{bits must be 4 or 8, not 3}}
 graph.weight @w : tensor<8x64xf32> stored f32 as <bits = 3, group = 32>
 

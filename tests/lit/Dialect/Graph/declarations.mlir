@@ -22,6 +22,8 @@ graph.weight @asymmetric : tensor<8x128xf32> stored f32 as <bits = 4, group = 12
 // CHECK: graph.weight @head : tensor<8x64xf32> stored f16 as <bits = 8, group = 64>
 graph.weight @head : tensor<8x64xf32> stored f16 as <bits = 8, group = 64>
 
+// CHECK: graph.weight @seen : tensor<8x2xf32> stored f32 {importance = array<f32: 2.500000e-01, 1.600000e+01>}
+graph.weight @seen : tensor<8x2xf32> stored f32 {importance = array<f32: 0.25, 16.0>}
 // CHECK: graph.weight @wide : tensor<2x256xf32> stored q6_k expanded
 graph.weight @wide : tensor<2x256xf32> stored q6_k expanded
 // CHECK: graph.weight @t0 : tensor<32xf32> stored q4_0

@@ -1,0 +1,267 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Driver/Calibrate.h"
+
+#include "compiler/Artifact/Writer.h"
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Driver/Progress.h"
+#include "runtime/llm/Session.h"
+#include "runtime/run/Common.h"
+
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Threading.h"
+
+#include <cmath>
+
+using namespace mlir;
+using namespace mlc;
+
+namespace {
+
+/// Tokens of a window: each is a sequence of its own, begun as a prompt is.
+constexpr uint64_t kWindow = 512;
+/// The head's input is seen at one of so many positions: its columns are those of the norm before it, alike everywhere.
+constexpr size_t kRowStride = 8;
+
+/// Sums of squares of the columns that products read.
+class ColumnEnergies {
+public:
+  explicit ColumnEnergies(const Plan &plan) : products(plan.kernelCalls().size()) {
+    const fb::Artifact &metadata = plan.metadata();
+    for (auto [index, call] : llvm::enumerate(plan.kernelCalls())) {
+      if (call.attrsType != fb::KernelAttrs::LinearAttrs)
+        continue;
+      const fb::Slot &weight = *metadata.slots()->Get(plan.viewSlots()[call.firstView + 1]);
+      for (const fb::Constant *constant : *metadata.constants())
+        if (weight.space() == fb::Space::segment && constant->segment() == weight.segment() &&
+            constant->offset() == weight.offset())
+          products[index].constant = constant;
+      products[index].sums.resize(static_cast<const fb::LinearAttrs *>(call.attrs)->weight().k());
+    }
+  }
+
+  KernelObserver observer() {
+    return {[](void *self, uint32_t call, const KernelContext &context) {
+              static_cast<ColumnEnergies *>(self)->add(call, context.inputs[0]);
+            },
+            this};
+  }
+
+  /// The mean square of every column of every weight that was read.
+  llvm::StringMap<std::vector<double>> means() const {
+    struct Total {
+      std::vector<double> sums;
+      double rows = 0;
+    };
+    llvm::StringMap<Total> totals;
+    for (const Product &product : products) {
+      if (!product.constant || !product.constant->source())
+        continue;
+      for (const flatbuffers::String *source : *product.constant->source()) {
+        Total &total = totals[source->c_str()];
+        total.sums.resize(product.sums.size());
+        for (auto [to, from] : llvm::zip_equal(total.sums, product.sums))
+          to += from;
+        total.rows += double(product.rows);
+      }
+    }
+    llvm::StringMap<std::vector<double>> means;
+    for (auto &[name, total] : totals) {
+      if (!total.rows)
+        continue;
+      for (double &sum : total.sums)
+        sum /= total.rows;
+      means[name] = std::move(total.sums);
+    }
+    return means;
+  }
+
+private:
+  struct Product {
+    const fb::Constant *constant = nullptr;
+    std::vector<double> sums;
+    uint64_t rows = 0;
+  };
+
+  /// Rows in order, so the sums do not depend on threads.
+  void add(uint32_t call, const TensorView &input) {
+    Product &product = products[call];
+    if (!product.constant)
+      return;
+    for (int64_t row = 0; row < input.dims[0]; ++row) {
+      const float *values = input.row<const float>(row);
+      for (auto [column, sum] : llvm::enumerate(product.sums))
+        sum += double(values[column]) * double(values[column]);
+    }
+    product.rows += uint64_t(input.dims[0]);
+  }
+
+  std::vector<Product> products;
+};
+
+llvm::Error inFile(const std::string &file, const Error &error) {
+  return llvm::createStringError("%s: %s", file.c_str(), error.message());
+}
+
+/// The text's token ids, without what a prompt begins with.
+llvm::Expected<std::vector<int32_t>> readTokens(const Tokenizer &tokenizer, const CompileOptions &options,
+                                                uint64_t &digest) {
+  cli::Buffer<char> text;
+  if (Status read = cli::readAll(options.calibrate.c_str(), cli::kMaxTextBytes, text); !read)
+    return llvm::createStringError("--calibrate %s", read.error().message());
+  if (!text.size())
+    return llvm::createStringError("--calibrate %s: is empty; give text of the kind the model will see",
+                                   options.calibrate.c_str());
+  digest = digest64({reinterpret_cast<const uint8_t *>(text.span().data()), text.size()});
+  auto encoder = Encoder::create(tokenizer);
+  if (!encoder)
+    return inFile(options.source.path, encoder.error());
+  auto ids = encoder->encode(text.view(), {/*addSpecial=*/false, /*parseSpecial=*/true});
+  if (!ids)
+    return inFile("--calibrate " + options.calibrate, ids.error());
+  if (ids->size() < kLeastCalibrationTokens)
+    return llvm::createStringError("--calibrate %s: is %zu tokens, which say too little; give at least %zu, better "
+                                   "some tens of thousands",
+                                   options.calibrate.c_str(), ids->size(), kLeastCalibrationTokens);
+  return std::vector<int32_t>(ids->begin(), ids->end());
+}
+
+/// The options that compile the source as it is stored, for this machine.
+llvm::Expected<CompileOptions> storedOptions(const CompileOptions &options, uint64_t context) {
+  std::string bound = std::to_string(context);
+  std::vector<std::string> words = {"mlc compile", "--emit", "exec"};
+  auto add = [&](const char *name, std::string value) { words.insert(words.end(), {name, std::move(value)}); };
+  add("--quant", "keep");
+  add("--math", "exact");
+  add("--kv", "f32");
+  add("--context", bound);
+  add("--batch", bound);
+  add("--sequences", "1");
+  add("--code", options.pipeline.compileRegions ? "auto" : "none");
+  add("--", options.source.path);
+  std::vector<char *> argv;
+  for (std::string &word : words)
+    argv.push_back(word.data());
+  CompileOptions stored;
+  if (parseCompileOptions(int(argv.size()), argv.data(), stored).leave)
+    return llvm::createStringError("--calibrate: this machine cannot run the model");
+  stored.threads = options.threads;
+  return stored;
+}
+
+/// Feeds the tokens window by window.
+llvm::Error run(Session &session, const Tokenizer &tokenizer, llvm::ArrayRef<int32_t> tokens,
+                const CompileOptions &options) {
+  llvm::SmallVector<int32_t> window;
+  ProgressBar progress("calibrating with " + options.calibrate);
+  size_t prefix = std::min<size_t>(tokenizer.prefix().size(), session.context() - 1);
+  for (size_t done = 0; done < tokens.size(); progress.update(done, tokens.size())) {
+    size_t count = std::min<size_t>(session.context() - prefix, tokens.size() - done);
+    window.assign(tokenizer.prefix().begin(), tokenizer.prefix().begin() + prefix);
+    llvm::append_range(window, tokens.slice(done, count));
+    done += count;
+    llvm::SmallVector<int32_t> rows;
+    for (size_t row = kRowStride - 1; row < window.size() && rows.size() < session.maxRows(); row += kRowStride)
+      rows.push_back(int32_t(row));
+    auto sequence = session.createSequence(int64_t(window.size()));
+    if (!sequence)
+      return inFile(options.source.path, sequence.error());
+    StepSegment segment{*sequence, {window.data(), window.size()}};
+    if (auto step = session.step({&segment, 1}, rows); !step)
+      return inFile(options.source.path, step.error());
+    if (Status ended = session.destroySequence(*sequence); !ended)
+      return inFile(options.source.path, ended.error());
+  }
+  return llvm::Error::success();
+}
+
+/// The path of a file in the output's directory, whose disk is asked to hold the artifact anyway.
+std::string scratchPath(const CompileOptions &options) {
+  llvm::SmallString<128> path;
+  if (options.output == "-")
+    llvm::sys::path::system_temp_directory(/*ErasedOnReboot=*/true, path);
+  else
+    path = llvm::sys::path::parent_path(options.output);
+  llvm::sys::path::append(path, "calibration.mlca");
+  return path.str().str();
+}
+
+} // namespace
+
+llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
+  ModuleOp module = *source.module;
+  const std::string &file = options.source.path;
+  if (source.tokenizer.empty())
+    return llvm::createStringError("%s: has no tokenizer, and --calibrate %s needs one to read the text", file.c_str(),
+                                   options.calibrate.c_str());
+  uint64_t vocabulary = 0, context = kWindow;
+  for (auto model : module.getOps<graph::ModelOp>()) {
+    vocabulary = model.getVocabSize();
+    context = std::min<uint64_t>(context, model.getTrainedContext());
+  }
+  if (options.pipeline.context)
+    context = std::min<uint64_t>(context, uint64_t(options.pipeline.context));
+  auto tokenizer = Tokenizer::create(*flatbuffers::GetRoot<fb::Tokenizer>(source.tokenizer.data()), vocabulary);
+  if (!tokenizer)
+    return inFile(file, tokenizer.error());
+  auto tokens = readTokens(*tokenizer, options, options.calibrationDigest);
+  if (!tokens)
+    return tokens.takeError();
+
+  auto stored = storedOptions(options, context);
+  if (!stored)
+    return stored.takeError();
+  OwningOpRef<ModuleOp> clone(module.clone());
+  chooseMath(*clone, *stored);
+  if (llvm::Error error = runPasses(*clone, file, [&](PassManager &passes) {
+        buildTransforms(passes, stored->pipeline);
+        buildConversion(passes, stored->pipeline);
+      }))
+    return error;
+  auto writer = ArtifactWriter::create(scratchPath(options), /*durable=*/false);
+  if (!writer)
+    return llvm::createStringError("--calibrate: %s", writer.error().message());
+  if (llvm::Error error = fillArtifact(*clone, source, *stored, *writer, "preparing calibration"))
+    return error;
+  if (Status finished = writer->finish(); !finished)
+    return llvm::createStringError("--calibrate: %s", finished.error().message());
+
+  ModelOptions opening;
+  opening.verifyDigests = false;
+  // One form for all machines that have it, so that the artifact's bytes do not depend on where it was compiled.
+  opening.isa = std::min(machineIsa(), Isa::avx2);
+  auto opened = Model::open(writer->readablePath().c_str(), opening);
+  if (!opened)
+    return llvm::createStringError("--calibrate: %s", opened.error().message());
+  Owned<Model> model(*opened);
+  SessionOptions bounds;
+  bounds.threads = options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+  auto created = Session::create(*model, bounds);
+  if (!created)
+    return inFile(file, created.error());
+  Owned<Session> session(*created);
+  ColumnEnergies energies(model->executionPlan());
+  session->observeKernels(energies.observer());
+  if (llvm::Error error = run(*session, *tokenizer, *tokens, options))
+    return error;
+
+  llvm::StringMap<std::vector<double>> means = energies.means();
+  for (auto weight : module.getOps<graph::WeightOp>()) {
+    auto found = means.find(weight.getSymName());
+    if (found == means.end() || weight.getTensorType().getRank() != 2)
+      continue;
+    llvm::SmallVector<float> importance;
+    for (double mean : found->second)
+      importance.push_back(float(mean));
+    if (!llvm::all_of(importance, [](float value) { return std::isfinite(value); }))
+      return llvm::createStringError("%s: --calibrate %s: the input of \"%s\" is not finite", file.c_str(),
+                                     options.calibrate.c_str(), weight.getSymName().str().c_str());
+    weight.setImportance(importance);
+  }
+  return llvm::Error::success();
+}
