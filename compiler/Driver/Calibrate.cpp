@@ -10,6 +10,7 @@
 #include "compiler/Driver/Progress.h"
 #include "runtime/llm/Session.h"
 #include "runtime/run/Common.h"
+#include "targets/cpu/Isa.h"
 
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
@@ -234,7 +235,7 @@ llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
   ModelOptions opening;
   opening.verifyDigests = false;
   // One form for all machines that have it, so that the artifact's bytes do not depend on where it was compiled.
-  opening.isa = std::min(machineIsa(), Isa::avx2);
+  opening.isa = limitedIsa(Isa::avx2);
   auto opened = Model::open(writer->readablePath().c_str(), opening);
   if (!opened)
     return llvm::createStringError("--calibrate: %s", opened.error().message());
