@@ -42,6 +42,22 @@ endif()
 
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 
+# Header-only libraries are taken from this machine, beside its flatc, not from the device's root.
+if(CMAKE_CROSSCOMPILING)
+  foreach(header flatbuffers/flatbuffers.h xxhash.h)
+    find_path(MLC_HOST_${header} ${header} PATHS /usr/include /usr/local/include NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH REQUIRED)
+    string(REGEX REPLACE "/.*" "" entry ${header})
+    file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/host-include)
+    file(CREATE_LINK ${MLC_HOST_${header}}/${entry} ${CMAKE_BINARY_DIR}/host-include/${entry} SYMBOLIC)
+  endforeach()
+  include_directories(SYSTEM ${CMAKE_BINARY_DIR}/host-include)
+endif()
+
+# Static programs for devices: one file each, no dynamic loader and therefore no dlopen.
+if(MLC_STATIC)
+  message(STATUS "mlc: static: no dlopen, so nothing is loaded beside the program; XNNPACK is left out, its kernels are refused by name")
+endif()
+
 # mlc_runtime_library(NAME SOURCES... [DEPS...]): a static library of the runtime: no exceptions, no RTTI.
 function(mlc_runtime_library name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
@@ -53,6 +69,9 @@ endfunction()
 # mlc_freestanding(TARGET): links TARGET with no C++ library, so that it needs libc, libm and libpthread alone. Sanitized
 # builds keep theirs, whose run-time needs it.
 function(mlc_freestanding target)
+  if(MLC_STATIC)
+    target_link_options(${target} PRIVATE -static)
+  endif()
   if(MLC_SANITIZE OR MLC_FUZZ)
     return()
   endif()
@@ -65,6 +84,21 @@ function(mlc_freestanding target)
   endif()
 endfunction()
 
+# mlc_static_archive(TARGET OUTPUT LIBRARIES...): one archive of static libraries, for those who link without CMake.
+function(mlc_static_archive target output)
+  set(script "CREATE ${output}\n")
+  set(libraries)
+  foreach(library ${ARGN})
+    string(APPEND script "ADDLIB $<TARGET_FILE:${library}>\n")
+    list(APPEND libraries $<TARGET_FILE:${library}>)
+  endforeach()
+  set(script_file ${CMAKE_CURRENT_BINARY_DIR}/${target}.mri)
+  file(GENERATE OUTPUT ${script_file} CONTENT "${script}SAVE\nEND\n")
+  add_custom_command(OUTPUT ${output} COMMAND ${CMAKE_AR} -M < ${script_file} COMMAND ${CMAKE_RANLIB} ${output}
+    DEPENDS ${libraries} ${script_file} COMMENT "Archiving ${output}")
+  add_custom_target(${target} ALL DEPENDS ${output})
+endfunction()
+
 # mlc_unit_test(NAME SOURCES... DEPS ...): a GoogleTest program registered with CTest.
 function(mlc_unit_test name)
   if(NOT MLC_BUILD_TESTS)
@@ -73,6 +107,9 @@ function(mlc_unit_test name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  if(MLC_STATIC)
+    target_link_options(${name} PRIVATE -static)
+  endif()
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   set_property(GLOBAL APPEND PROPERTY MLC_UNIT_TESTS ${name})
   add_test(NAME ${name} COMMAND ${name})

@@ -226,7 +226,7 @@ Status Artifact::mapCode(int descriptor, const Allocator &allocator) {
     if (memory == MAP_FAILED)
       return Error(ErrorCode::Io, "%s: the system refused to map code segment %u: %s; compile with --code none", name(),
                    i, errnoText());
-    *map++ = {i, static_cast<const uint8_t *>(memory), segment.size()};
+    *map++ = {i, static_cast<const uint8_t *>(memory), size_t(segment.size())};
   }
   return {};
 }

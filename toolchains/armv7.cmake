@@ -1,0 +1,11 @@
+# ARM of 32 bits with NEON and hard float: Cortex-A7 to A17, and ARMv8 cores with a 32-bit system.
+#   -DMLC_ARM_FPU=neon-vfpv4   where all devices have fused multiply-add (Cortex-A7, A15, A17 and every ARMv8)
+set(CMAKE_SYSTEM_PROCESSOR armv7l)
+set(MLC_DEVICE_TRIPLE arm-linux-gnueabihf)
+if(NOT MLC_ARM_FPU)
+  set(MLC_ARM_FPU neon)
+endif()
+list(APPEND CMAKE_TRY_COMPILE_PLATFORM_VARIABLES MLC_ARM_FPU)
+set(MLC_DEVICE_FLAGS "-march=armv7-a -mfpu=${MLC_ARM_FPU} -mfloat-abi=hard -mthumb")
+set(MLC_DEVICE_EMULATOR qemu-arm)
+include(${CMAKE_CURRENT_LIST_DIR}/device.cmake)
