@@ -50,7 +50,7 @@ std::span<const uint8_t> Artifact::segment(unsigned index) const {
     if (map.segment == index)
       return {map.data, map.size};
   const fb::Segment &segment = *root->segments()->Get(index);
-  return file.subspan(segment.offset(), segment.size());
+  return file.subspan(size_t(segment.offset()), size_t(segment.size()));
 }
 
 Status Artifact::setName(const char *path, const Allocator &allocator) {
@@ -97,7 +97,7 @@ template <typename T> static bool elementsAligned(const T *vector, size_t alignm
 }
 
 Status Artifact::checkMetadata() {
-  auto bytes = file.subspan(kMetadataOffset, header().metadataSize);
+  auto bytes = file.subspan(kMetadataOffset, size_t(header().metadataSize));
   if (digest64(bytes) != header().metadataDigest)
     return MLC_REFUSE(MetadataDigest, ErrorCode::Corrupt,
                       "%s: bytes 64 to %llu: the metadata is damaged (digest); copy it again", name(),
@@ -157,7 +157,7 @@ Status Artifact::checkSegments() {
       return MLC_REFUSE(SegmentEnd, ErrorCode::Corrupt, "%s: segment %u of %llu bytes at byte %llu leaves the file",
                         name(), i, ull(segment.size()), ull(start));
     for (uint64_t byte = end; byte < start; ++byte)
-      if (file[byte])
+      if (file[size_t(byte)])
         return MLC_REFUSE(Padding, ErrorCode::Corrupt, "%s: byte %llu: padding is not zero; copy it again", name(),
                           ull(byte));
     auto *digests = segment.digests();
@@ -222,7 +222,7 @@ Status Artifact::mapCode(int descriptor, const Allocator &allocator) {
     if (segment.kind() != fb::SegmentKind::code)
       continue;
     void *memory =
-        mmap(nullptr, segment.size(), PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor, off_t(segment.offset()));
+        mmap(nullptr, size_t(segment.size()), PROT_READ | PROT_EXEC, MAP_PRIVATE, descriptor, off_t(segment.offset()));
     if (memory == MAP_FAILED)
       return Error(ErrorCode::Io, "%s: the system refused to map code segment %u: %s; compile with --code none", name(),
                    i, errnoText());
@@ -250,6 +250,12 @@ Result<Artifact> Artifact::open(const char *path, const LoadOptions &options, co
   if (!S_ISREG(info.st_mode))
     return Error(ErrorCode::InvalidArgument, "%s: not a regular file; name an artifact made by mlc compile",
                  artifact.name());
+  // From here on every extent inside the file fits size_t.
+  if (uint64_t(info.st_size) > kMaxObjectBytes)
+    return Error(ErrorCode::Unsupported,
+                 "%s: %llu bytes, more than the %llu that a 32-bit program can map; use a 64-bit system, or compile it "
+                 "smaller (--quant int4)",
+                 artifact.name(), ull(info.st_size), ull(kMaxObjectBytes));
   if (uint64_t(info.st_size) >= sizeof(ArtifactHeader)) {
     // Only advice, for a file that is not in the page cache.
     posix_fadvise(descriptor.value, 0, 0, POSIX_FADV_SEQUENTIAL);

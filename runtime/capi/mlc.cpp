@@ -409,7 +409,7 @@ mlc_status mlc_sampler_create(const mlc_model *model, const mlc_sampling *sampli
   SamplingOptions options;
   if (!readSampling(sampling, options))
     return badSize("mlc_sampling");
-  auto created = Sampler::create(modelOf(model).bounds().vocab, options);
+  auto created = Sampler::create(size_t(modelOf(model).bounds().vocab), options);
   if (!created)
     return report(created.error());
   void *memory = malloc(sizeof(mlc_sampler));

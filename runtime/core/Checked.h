@@ -12,6 +12,9 @@
 
 namespace mlc {
 
+/// The largest object of this address space: 2 GiB less a byte where pointers have 32 bits.
+constexpr uint64_t kMaxObjectBytes = PTRDIFF_MAX;
+
 /// a + b and a * b into `out`; false on overflow (out is then unspecified).
 template <typename T> [[nodiscard]] constexpr bool checkedAdd(T a, T b, T &out) {
   return !__builtin_add_overflow(a, b, &out);

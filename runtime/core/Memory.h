@@ -41,19 +41,23 @@ public:
       allocator.release(allocator.context, memory, length * sizeof(T));
   }
 
-  static Result<OwnedArray> create(const Allocator &allocator, size_t length, const char *what) {
+  /// `length` may come from a file: one that the address space cannot hold is refused.
+  static Result<OwnedArray> create(const Allocator &allocator, uint64_t length, const char *what) {
     static_assert(std::is_trivially_destructible_v<T>);
-    size_t bytes;
+    uint64_t bytes;
     OwnedArray array;
     array.allocator = allocator;
     if (!length)
       return array;
-    if (!checkedMul(length, sizeof(T), bytes))
-      return Error(ErrorCode::OutOfMemory, "%s: %zu elements overflow the address space", what, length);
-    array.memory = static_cast<T *>(allocator.allocate(allocator.context, bytes, alignof(T) > 64 ? alignof(T) : 64));
+    if (!checkedMul(length, uint64_t(sizeof(T)), bytes) || bytes > kMaxObjectBytes)
+      return Error(ErrorCode::OutOfMemory, "%s: %llu elements of %zu bytes overflow the address space", what,
+                   static_cast<unsigned long long>(length), sizeof(T));
+    array.memory =
+        static_cast<T *>(allocator.allocate(allocator.context, size_t(bytes), alignof(T) > 64 ? alignof(T) : 64));
     if (!array.memory)
-      return Error(ErrorCode::OutOfMemory, "%s: no memory for %zu bytes", what, bytes);
-    array.length = length;
+      return Error(ErrorCode::OutOfMemory, "%s: no memory for %llu bytes", what,
+                   static_cast<unsigned long long>(bytes));
+    array.length = size_t(length);
     return array;
   }
 

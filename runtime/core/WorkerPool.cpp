@@ -17,7 +17,7 @@ namespace mlc {
 static inline void relax() {
 #if defined(__x86_64__)
   _mm_pause();
-#elif defined(__aarch64__)
+#elif defined(__aarch64__) || defined(__arm__)
   asm volatile("yield");
 #endif
 }

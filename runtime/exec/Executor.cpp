@@ -31,12 +31,12 @@ Status Executor::build() {
   const fb::Artifact &metadata = plan->metadata();
   MLC_ASSIGN(arena, OwnedArray<uint8_t>::create(allocator, metadata.arena_size(), "activation arena"));
   ScratchNeed scratch = plan->scratch(pool->size());
-  if (!checkedAdd(scratch.perWorker, size_t(63), workerStride))
-    return Error(ErrorCode::OutOfMemory, "scratch of %zu bytes a worker overflows", scratch.perWorker);
-  workerStride = alignUp(scratch.perWorker, size_t(64));
-  size_t workerBytes;
-  if (!checkedMul(workerStride, size_t(pool->size()), workerBytes))
-    return Error(ErrorCode::OutOfMemory, "scratch of %zu bytes for %u workers overflows", workerStride, pool->size());
+  uint64_t perWorker, workerBytes;
+  if (!checkedAdd(scratch.perWorker, uint64_t(63), perWorker) ||
+      !checkedMul(perWorker &= ~uint64_t(63), uint64_t(pool->size()), workerBytes) || workerBytes > kMaxObjectBytes)
+    return Error(ErrorCode::OutOfMemory, "scratch of %llu bytes for each of %u workers overflows the address space",
+                 static_cast<unsigned long long>(scratch.perWorker), pool->size());
+  workerStride = size_t(perWorker);
   MLC_ASSIGN(sharedScratch, OwnedArray<uint8_t>::create(allocator, scratch.shared, "scratch"));
   MLC_ASSIGN(workerScratch, OwnedArray<uint8_t>::create(allocator, workerBytes, "scratch of the workers"));
 

@@ -113,8 +113,9 @@ struct KernelCallInfo {
   }
 };
 
+/// Bytes; 64 bits everywhere, so that a need beyond the address space is seen.
 struct ScratchNeed {
-  size_t shared = 0, perWorker = 0;
+  uint64_t shared = 0, perWorker = 0;
 };
 
 /// One call at run time.

@@ -71,7 +71,7 @@ Status feedText(Session &session, SequenceId sequence, uint64_t from, uint64_t c
                 bool wantLogits) {
   uint64_t vocab = session.model().bounds().vocab;
   while (count) {
-    size_t part = std::min<uint64_t>(count, session.batch());
+    auto part = size_t(std::min(count, session.batch()));
     for (size_t i = 0; i < part; ++i)
       buffer[i] = int32_t(double(vocab) * uniformDraw(1, from + i));
     StepSegment segment{sequence, buffer.first(part)};

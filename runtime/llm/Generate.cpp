@@ -33,7 +33,7 @@ struct Generation {
   Status feed(std::span<const int32_t> tokens, std::span<const float> &last) {
     bool all = options.onLogits != nullptr;
     // With all rows wanted, a step holds no more tokens than a step may give rows.
-    size_t most = all ? std::min(session.batch(), session.maxRows()) : session.batch();
+    auto most = size_t(all ? std::min(session.batch(), session.maxRows()) : session.batch());
     while (!tokens.empty()) {
       size_t count = std::min(most, tokens.size());
       size_t wanted = all ? count : count == tokens.size();
@@ -87,7 +87,7 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
   if (!held)
     MLC_TRY(session.setPromptLength(sequence, int64_t(prompt.size())));
   const Model &model = session.model();
-  MLC_ASSIGN(Sampler sampler, Sampler::create(model.bounds().vocab, options.sampling, options.bias));
+  MLC_ASSIGN(Sampler sampler, Sampler::create(size_t(model.bounds().vocab), options.sampling, options.bias));
   sampler.acceptPrompt(prompt);
   Generation generation{session, sequence, options, {}};
   MLC_ASSIGN(generation.rows, OwnedArray<int32_t>::create(systemAllocator(), session.maxRows(), "rows"));

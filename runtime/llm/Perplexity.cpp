@@ -79,10 +79,10 @@ static Status scoreWindow(Feeder &model, Feeder *reference, std::span<const int3
   MLC_TRY(model.begin(int64_t(window.size())));
   if (reference)
     MLC_TRY(reference->begin(int64_t(window.size())));
-  size_t mostTokens = model.session->batch(), mostRows = model.session->maxRows();
+  auto mostTokens = size_t(model.session->batch()), mostRows = size_t(model.session->maxRows());
   if (reference) {
-    mostTokens = std::min<size_t>(mostTokens, reference->session->batch());
-    mostRows = std::min<size_t>(mostRows, reference->session->maxRows());
+    mostTokens = std::min(mostTokens, size_t(reference->session->batch()));
+    mostRows = std::min(mostRows, size_t(reference->session->maxRows()));
   }
   // The logits after token i predict token i + 1, so rows begin at scored - 1 and the last token is never fed.
   for (size_t at = 0; at + 1 < window.size();) {
@@ -108,7 +108,7 @@ static Status scoreWindow(Feeder &model, Feeder *reference, std::span<const int3
         RowNorm referenceNorm = normOf(referenceLogits.row(i));
         double kl = divergence(referenceLogits.row(i), referenceNorm, row, norm);
         scores.kl += kl;
-        scores.divergences[scores.tokens] = float(kl);
+        scores.divergences[size_t(scores.tokens)] = float(kl);
         scores.agreed += referenceNorm.best == norm.best;
       }
       ++scores.tokens;
@@ -149,8 +149,9 @@ Result<PerplexityResult> perplexity(Session &session, Session *reference, std::s
     uint64_t end = std::min<uint64_t>(begin + context, tokens.size());
     uint64_t scored = std::max(done, begin + 1);
     if (scored < end)
-      MLC_TRY(scoreWindow(model, reference ? &referenceFeeder : nullptr, tokens.subspan(begin, end - begin),
-                          scored - begin, rows.span(), scores));
+      MLC_TRY(scoreWindow(model, reference ? &referenceFeeder : nullptr,
+                          tokens.subspan(size_t(begin), size_t(end - begin)), size_t(scored - begin), rows.span(),
+                          scores));
     done = std::max(done, end);
     if (options.progress)
       options.progress(options.user, done, tokens.size());

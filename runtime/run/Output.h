@@ -7,6 +7,7 @@
 //
 #pragma once
 
+#include "runtime/core/Checked.h"
 #include "runtime/core/Result.h"
 
 #include <span>
@@ -26,12 +27,15 @@ public:
   /// False when there is no memory; nothing has changed then.
   bool append(const T *values, size_t count) {
     if (count > capacity - length) {
-      size_t wanted = capacity * 2 > length + count ? capacity * 2 : length + count;
-      T *grown = static_cast<T *>(realloc(items, wanted * sizeof(T)));
+      // 64 bits: where pointers have 32, the sum, the double and the bytes could overflow.
+      uint64_t needed = uint64_t(length) + count, wanted = uint64_t(capacity) * 2;
+      wanted = wanted > needed ? wanted : needed;
+      uint64_t bytes = wanted * sizeof(T);
+      T *grown = bytes <= kMaxObjectBytes ? static_cast<T *>(realloc(items, size_t(bytes))) : nullptr;
       if (!grown)
         return false;
       items = grown;
-      capacity = wanted;
+      capacity = size_t(wanted);
     }
     if (count)
       __builtin_memcpy(items + length, values, count * sizeof(T));

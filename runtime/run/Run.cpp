@@ -71,7 +71,7 @@ Status run(const char *file, const RunArguments &arguments) {
   auto generated = [&]() -> Result<GenerateResult> {
     MLC_ASSIGN(SequenceId sequence, session->createSequence());
     MLC_TRY(checkPrompt(*session, sequence, prompt.span()));
-    MLC_TRY(output.open(prompt.span(), model->bounds().vocab));
+    MLC_TRY(output.open(prompt.span(), size_t(model->bounds().vocab)));
     InterruptScope scope(*session);
     return generate(*session, sequence, prompt.span(), options);
   }();

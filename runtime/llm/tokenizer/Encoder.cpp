@@ -8,6 +8,8 @@
 #include "runtime/llm/tokenizer/Transform.h"
 #include "runtime/llm/tokenizer/Utf8.h"
 
+#include <algorithm>
+
 namespace mlc {
 namespace {
 
@@ -114,7 +116,7 @@ Status Encoder::State::encode(std::string_view text, EncodeOptions chosen) {
   if (valid != text.size())
     return Error(ErrorCode::InvalidArgument, "text: byte 0x%02x at offset %zu is not UTF-8; convert the text first",
                  unsigned(uint8_t(text[valid])), valid);
-  transformer.limit(text.size() * 64 + 65536);
+  transformer.limit(size_t(std::min<uint64_t>(uint64_t(text.size()) * 64 + 65536, kMaxObjectBytes / 2)));
   if (options.addSpecial)
     MLC_TRY(ids.append(view->prefix.data(), view->prefix.size()));
   MLC_TRY(addedTokens<Source::Raw>(text, true));

@@ -9,6 +9,8 @@
 
 #include "runtime/core/Memory.h"
 
+#include <algorithm>
+
 namespace mlc {
 
 /// A growing array of trivial T. Growth failures are returned; contents move by memcpy.
@@ -30,8 +32,8 @@ public:
   Status reserve(size_t count) {
     if (count <= array.size())
       return {};
-    size_t capacity = array.size() + array.size() / 2;
-    MLC_ASSIGN(auto bigger, OwnedArray<T>::create(allocator, capacity < count ? count : capacity, "tokenizer scratch"));
+    uint64_t capacity = uint64_t(array.size()) + array.size() / 2;
+    MLC_ASSIGN(auto bigger, OwnedArray<T>::create(allocator, std::max<uint64_t>(capacity, count), "tokenizer scratch"));
     if (length)
       memcpy(bigger.data(), array.data(), length * sizeof(T));
     array = std::move(bigger);
@@ -44,7 +46,12 @@ public:
     return {};
   }
   /// Room for `extra` more elements.
-  Status more(size_t extra) { return reserve(length + extra); }
+  Status more(size_t extra) {
+    size_t count;
+    if (!checkedAdd(length, extra, count))
+      return Error(ErrorCode::OutOfMemory, "tokenizer scratch: %zu more elements overflow the address space", extra);
+    return reserve(count);
+  }
   Status push(T value) {
     if (length == array.size())
       MLC_TRY(reserve(length + 64));

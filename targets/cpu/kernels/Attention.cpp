@@ -321,8 +321,8 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
   if (call.maxPositions < kSplitChunks * kChunkPositions)
     chunks = ceilDiv(call.maxPositions, kChunkPositions);
   int64_t tokens = call.maxTokens < kSplitTokens ? call.maxTokens : kSplitTokens;
-  return {size_t(tokens * attrs->heads() * chunks * (16 + padded)) * sizeof(float),
-          size_t(AttentionScratch::floats(dim, padded)) * sizeof(float)};
+  return {uint64_t(tokens * attrs->heads() * chunks * (16 + padded)) * sizeof(float),
+          uint64_t(AttentionScratch::floats(dim, padded)) * sizeof(float)};
 }
 
 /// One segment's share of a step.

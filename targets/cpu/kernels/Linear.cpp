@@ -65,7 +65,7 @@ static int64_t rowBytesOf(const fb::LinearAttrs &attrs) {
 static ScratchNeed scratch(const KernelCallInfo &call) {
   // No step's tile is above the largest one.
   int64_t rows = call.inputs[0].dims[0] < 192 ? call.inputs[0].dims[0] : 192;
-  return {0, size_t(linearScratchBytes(rows < 1 ? 1 : rows))};
+  return {0, uint64_t(linearScratchBytes(rows < 1 ? 1 : rows))};
 }
 
 static void unpackColumns(const LinearFloat &linear, int64_t row, int64_t begin, int64_t count, float *out) {

@@ -29,9 +29,6 @@ namespace {
 bool packQuantizedPanel(const fb::WeightDesc &desc, const PanelLayout &layout, const float *rows, unsigned count,
                         const float *importance, uint8_t *out) {
   bool int4 = desc.format() == WeightFormat::panel_int4;
-  const QuantRange range = int4 ? int4Range(desc.asymmetric()) : kInt8Range;
-  memset(out, 0, layout.bytes);
-  memset(out, int4 ? 0x88 : 0x80, layout.scalesOffset);
   for (unsigned r = 0; r < count; ++r)
     for (uint64_t g = 0; g < layout.groups; ++g) {
       uint64_t begin = g * layout.group, left = desc.k() - begin, valid = left < layout.group ? left : layout.group;
@@ -58,7 +55,7 @@ bool packQuantizedPanel(const fb::WeightDesc &desc, const PanelLayout &layout, c
 }
 
 void packFloatPanel(WeightFormat format, uint64_t k, const float *rows, unsigned count, uint64_t bytes, uint8_t *out) {
-  memset(out, 0, bytes);
+  memset(out, 0, size_t(bytes));
   for (unsigned r = 0; r < count; ++r)
     for (uint64_t i = 0; i < k; ++i) {
       float value = rows[r * k + i];
@@ -80,7 +77,7 @@ bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, co
   if (isRows(desc.format())) {
     uint64_t count = (rowEnd - rowBegin) * k;
     if (desc.format() == WeightFormat::rows_f32) {
-      memcpy(out, rows, count * 4);
+      memcpy(out, rows, size_t(count) * 4);
       return true;
     }
     for (uint64_t i = 0; i < count; ++i) {

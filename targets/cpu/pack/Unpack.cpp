@@ -52,7 +52,7 @@ void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, 
   if (isQuantized(format))
     return unpackQuantized(desc, weight, row, 0, k, out);
   if (isBlockFormat(format))
-    return dequantizeBlocks(format, weight + packedOffset(desc, row), k / blockElements(format), out);
+    return dequantizeBlocks(format, weight + packedOffset(desc, row), size_t(k / blockElements(format)), out);
   // A row of a plain format, or row r of a panel: element i lies at base + i * step elements.
   const uint8_t *base;
   uint64_t r = 0, step = 1;
