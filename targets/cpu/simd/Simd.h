@@ -183,9 +183,16 @@ MLC_SIMD VF loadF16(const uint8_t *p) {
   V16 v;
   __builtin_memcpy(&v, p, sizeof v);
   VI bits = __builtin_convertvector(v, VI), rest = bits & 0x7fff, sign = (bits & 0x8000) << 16;
+  VI special = (rest << 13) | 0x7f800000;
+#if defined(__arm__)
+  // NEON of 32 bits takes subnormal f32 for 0, so those of f16 go through their integer.
+  VI finite =
+      (VI)((rest < 0x400) & (VI)(toFloat(rest) * set1(0x1p-24f))) | ((rest >= 0x400) & ((rest << 13) + (112 << 23)));
+#else
   // Exponent and mantissa in f32's place are the value times 2^-112, subnormals included; all ones stay infinite or
   // NaN.
-  VI finite = (VI)((VF)(rest << 13) * set1(0x1p112f)), special = (rest << 13) | 0x7f800000;
+  VI finite = (VI)((VF)(rest << 13) * set1(0x1p112f));
+#endif
   special |= (rest > 0x7c00) & 0x400000;
   return (VF)(sign | ((rest >= 0x7c00) & special) | (~(rest >= 0x7c00) & finite));
 #endif
