@@ -23,15 +23,17 @@ namespace {
 struct Level {
   llvm::StringLiteral isa, triple, cpu, features;
   llvm::CodeModel::Model codeModel;
-  bool hasFma;
+  LevelTraits traits;
 };
 
 // The tiny model reaches constants by the distance alone, where the small one also needs pages to stay in place.
 constexpr Level kLevels[] = {
-    {"x86-64-v2", "x86_64-unknown-linux-gnu", "x86-64-v2", "", llvm::CodeModel::Small, false},
-    {"x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", llvm::CodeModel::Small, true},
-    {"x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "", llvm::CodeModel::Small, true},
-    {"armv8-a", "aarch64-unknown-linux-gnu", "generic", "+neon", llvm::CodeModel::Tiny, true},
+    {"x86-64-v2", "x86_64-unknown-linux-gnu", "x86-64-v2", "", llvm::CodeModel::Small, {false, true}},
+    {"x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", llvm::CodeModel::Small, {true, true}},
+    {"x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "", llvm::CodeModel::Small, {true, true}},
+    {"armv8-a", "aarch64-unknown-linux-gnu", "generic", "+neon", llvm::CodeModel::Tiny, {true, true}},
+    {"armv7-a", "armv7a-unknown-linux-gnueabihf", "generic", "+neon", llvm::CodeModel::Small, {false, false}},
+    {"vfpv4", "armv7a-unknown-linux-gnueabihf", "generic", "+neon,+vfp4", llvm::CodeModel::Small, {true, false}},
 };
 
 void initializeTargets() {
@@ -43,6 +45,10 @@ void initializeTargets() {
   LLVMInitializeAArch64Target();
   LLVMInitializeAArch64TargetMC();
   LLVMInitializeAArch64AsmPrinter();
+  LLVMInitializeARMTargetInfo();
+  LLVMInitializeARMTarget();
+  LLVMInitializeARMTargetMC();
+  LLVMInitializeARMAsmPrinter();
 }
 
 llvm::Expected<const Level *> findLevel(llvm::StringRef triple, llvm::StringRef isa) {
@@ -65,7 +71,7 @@ public:
     mlir::registerLLVMDialectTranslation(registry);
     mlir::MLIRContext mlirContext(registry, mlir::MLIRContext::Threading::DISABLED);
     mlirContext.loadAllAvailableDialects();
-    auto lowered = lowerRegion(source, mlirContext, level.hasFma);
+    auto lowered = lowerRegion(source, mlirContext, level.traits);
     if (!lowered)
       return lowered.takeError();
     llvm::LLVMContext context;

@@ -130,10 +130,39 @@ struct FmaInDouble : OpRewritePattern<math::FmaOp> {
   }
 };
 
+/// floor, ceil, trunc and roundeven by adding and taking off 2^23, which leaves no fraction; what is larger has none.
+template <typename Op> struct RoundByAdding : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    if (!op.getType().isF32())
+      return failure();
+    F32 f(op.getLoc(), rewriter, /*hasFma=*/false);
+    using enum arith::CmpFPredicate;
+    Value x = op.getOperand(), magic = f.real(8388608.f), a = f.b.template create<math::AbsFOp>(x);
+    Value nearest = f.b.template create<math::CopySignOp>(f.sub(f.add(a, magic), magic), x), y = nearest;
+    if constexpr (std::is_same_v<Op, math::FloorOp>)
+      y = f.select(OGT, nearest, x, f.sub(nearest, f.real(1)), nearest);
+    if constexpr (std::is_same_v<Op, math::CeilOp>)
+      y = f.select(OLT, nearest, x, f.add(nearest, f.real(1)), nearest);
+    if constexpr (std::is_same_v<Op, math::TruncOp>) {
+      Value size = f.b.template create<math::AbsFOp>(nearest);
+      y = f.select(OGT, size, a, f.sub(size, f.real(1)), size);
+    }
+    // Also the zero that a negative fraction goes to has its sign.
+    y = f.b.template create<math::CopySignOp>(y, x);
+    rewriter.replaceOp(op, f.select(OLT, a, magic, y, x));
+    return success();
+  }
+};
+
 } // namespace
 
-LogicalResult mlc::expandMath(ModuleOp module, bool hasFma) {
+LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
+  bool hasFma = traits.fma;
   RewritePatternSet patterns(module.getContext());
+  if (!traits.rounding)
+    patterns.add<RoundByAdding<math::FloorOp>, RoundByAdding<math::CeilOp>, RoundByAdding<math::TruncOp>,
+                 RoundByAdding<math::RoundEvenOp>>(module.getContext());
   patterns.add<ExpandExp, ExpandTanh, ExpandLog10>(module.getContext(), hasFma);
   populateExpandTanPattern(patterns);
   populateExpandSinhPattern(patterns);

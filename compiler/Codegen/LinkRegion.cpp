@@ -22,7 +22,7 @@ using llvm::object::ELFObjectFileBase;
 static constexpr llvm::StringLiteral kScript = R"(SECTIONS {
   . = 0;
   .text : { *(.text .text.*) *(.rodata .rodata.*) }
-  /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame) *(.llvm_addrsig) }
+  /DISCARD/ : { *(.comment) *(.note.*) *(.eh_frame) *(.ARM.exidx*) *(.llvm_addrsig) }
 }
 )";
 
@@ -31,8 +31,16 @@ static bool isDistance(unsigned machine, uint64_t type) {
   using namespace llvm::ELF;
   if (machine == EM_X86_64)
     return type == R_X86_64_PC32 || type == R_X86_64_PLT32;
+  if (machine == EM_ARM)
+    return type == R_ARM_REL32 || type == R_ARM_LDR_PC_G0 || type == R_ARM_MOVW_PREL_NC || type == R_ARM_MOVT_PREL ||
+           type == R_ARM_CALL || type == R_ARM_JUMP24;
   return type == R_AARCH64_ADR_PREL_LO21 || type == R_AARCH64_LD_PREL_LO19 || type == R_AARCH64_PREL32 ||
          type == R_AARCH64_CALL26 || type == R_AARCH64_JUMP26 || type == R_AARCH64_CONDBR19;
+}
+
+/// Tables for unwinding, which never happens here.
+static bool isUnwindTable(llvm::StringRef section) {
+  return section == ".eh_frame" || section.starts_with(".ARM.exidx");
 }
 
 /// Refuses an object that would need anything beside its own code and constants, or whose entry is not its first byte.
@@ -56,7 +64,7 @@ static llvm::Error checkObject(const ELFObjectFileBase &object) {
     if (!name)
       return name.takeError();
     bool kept = name->starts_with(".text") || name->starts_with(".rodata");
-    if (!kept && (section.getFlags() & llvm::ELF::SHF_ALLOC) && section.getSize() && *name != ".eh_frame")
+    if (!kept && (section.getFlags() & llvm::ELF::SHF_ALLOC) && section.getSize() && !isUnwindTable(*name))
       return llvm::createStringError("a region's object has a section %s beside code and constants",
                                      name->str().c_str());
     auto relocated = section.getRelocatedSection();
@@ -67,7 +75,7 @@ static llvm::Error checkObject(const ELFObjectFileBase &object) {
     auto target = (*relocated)->getName();
     if (!target)
       return target.takeError();
-    if (*target == ".eh_frame")
+    if (isUnwindTable(*target))
       continue;
     for (const llvm::object::ELFRelocationRef relocation : section.relocations()) {
       llvm::SmallString<32> type;

@@ -143,7 +143,7 @@ private:
 
 } // namespace
 
-llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRContext &context, bool hasFma) {
+llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRContext &context, LevelTraits traits) {
   FirstDiagnostic diagnostic(context);
   OwningOpRef<ModuleOp> text = parseSourceString<ModuleOp>(source, ParserConfig(&context));
   if (!text)
@@ -154,7 +154,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRCon
     return llvm::createStringError("a region without a linalg.generic");
   OwningOpRef<ModuleOp> module = ModuleOp::create(region.getLoc());
   RegionBuilder(region, *module).build();
-  if (failed(expandMath(*module, hasFma)) || failed(convertToLLVM(*module)))
+  if (failed(expandMath(*module, traits)) || failed(convertToLLVM(*module)))
     return diagnostic.error();
   return module;
 }

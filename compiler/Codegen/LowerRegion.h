@@ -24,13 +24,18 @@ inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 /// Dialects that lowerRegion parses and produces.
 void registerRegionDialects(mlir::DialectRegistry &registry);
 
-/// The region of `source` as a module of the LLVM dialect with the function kRegionEntry. hasFma: the machine rounds
-/// a * b + c once; without, math.fma goes through f64.
+/// What a level has instructions for.
+struct LevelTraits {
+  bool fma;      // a * b + c rounded once; without, math.fma goes through f64
+  bool rounding; // to integers: floor, ceil, trunc, roundeven
+};
+
+/// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef source, mlir::MLIRContext &context,
-                                                              bool hasFma);
+                                                              LevelTraits traits);
 
 /// Rewrites math ops, so that none is left which LLVM would turn into a call of libm.
-mlir::LogicalResult expandMath(mlir::ModuleOp module, bool hasFma);
+mlir::LogicalResult expandMath(mlir::ModuleOp module, LevelTraits traits);
 
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);

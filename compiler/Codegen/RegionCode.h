@@ -26,9 +26,8 @@ namespace mlc {
 /// Where a blob may begin in memory: multiples of this.
 inline constexpr uint64_t kCodeBlobAlignment = 64;
 
-/// Position-independent code without imports or relocations, constants included; its entry is byte 0. triple:
-/// x86_64-linux-gnu or aarch64-linux-gnu; isa: x86-64-v2, x86-64-v3, x86-64-v4 or armv8-a. Errors name the op that has
-/// no inline form.
+/// Position-independent code without imports or relocations, constants included; its entry is byte 0. triple and isa: a
+/// level of CpuNames.h. Errors name the op that has no inline form.
 llvm::Expected<std::vector<uint8_t>> compileRegion(llvm::StringRef source, llvm::StringRef triple, llvm::StringRef isa);
 
 /// The same code as assembly.

@@ -109,7 +109,7 @@ llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const Compi
   metadata->target = std::make_unique<fb::TargetT>();
   metadata->target->triple = options.pipeline.triple;
   metadata->target->isa_family = options.isaFamily;
-  metadata->target->cpu = options.pipeline.cpus;
+  metadata->target->cpu = options.cpuNames;
   metadata->provenance = std::make_unique<fb::ProvenanceT>();
   metadata->provenance->version = MLC_VERSION;
   metadata->provenance->options = provenance(options);

@@ -4,12 +4,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/Driver/CompileOptions.h"
+#include "compiler/Codegen/CpuNames.h"
+#include "runtime/artifact/Machine.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSwitch.h"
-#include "llvm/TargetParser/Host.h"
-#include "llvm/TargetParser/Triple.h"
 
 using namespace mlc;
 using namespace mlc::cli;
@@ -35,33 +35,63 @@ Parsed usage(const char *option, const char *value, const char *choices) {
   return {true, 2};
 }
 
+/// "a, b or c" of the names of --cpu.
+std::string cpuChoices(const TargetTriple &target) {
+  std::string text = "native";
+  for (const CpuName &cpu : target.names)
+    text += (", " + cpu.name).str();
+  return text + " (with commas: several)";
+}
+
+/// This machine's level and features.
+std::vector<std::string> nativeNames(const TargetTriple &target) {
+  std::vector<std::string> names;
+  for (const CpuName &cpu : target.names)
+    if (cpu.isLevel() ? cpu.name == machineLevel() : machineHas(cpu.name))
+      names.push_back(cpu.name.str());
+  return names;
+}
+
 Parsed checkTriple(const Raw &raw, CompileOptions &options) {
-  llvm::Triple triple(llvm::Triple::normalize(raw.triple ? raw.triple : llvm::sys::getDefaultTargetTriple()));
-  bool linuxGnu = triple.isOSLinux();
-  if (triple.getArch() == llvm::Triple::x86_64 && linuxGnu) {
-    options.pipeline.triple = "x86_64-linux-gnu";
-    options.isaFamily = "x86-64";
-  } else if (triple.getArch() == llvm::Triple::aarch64 && linuxGnu) {
-    options.pipeline.triple = "aarch64-linux-gnu";
-    options.isaFamily = "aarch64";
-  } else {
-    return usage("triple", raw.triple ? raw.triple : triple.str().c_str(), "x86_64-linux-gnu or aarch64-linux-gnu");
-  }
-  bool x86 = options.isaFamily == "x86-64";
+  std::string text = raw.triple ? raw.triple : kMachineTriple;
+  const TargetTriple *target = findTargetTriple(text);
+  if (!target)
+    return usage("triple", text.c_str(), targetTripleNames().str().c_str());
+  options.pipeline.triple = target->triple.str();
+  options.isaFamily = target->family.str();
   if (!raw.cpu) {
-    options.pipeline.cpus =
-        x86 ? std::vector<std::string>{"x86-64-v2", "x86-64-v3", "x86-64-v4"} : std::vector<std::string>{"armv8-a"};
+    for (const CpuName &cpu : target->names) {
+      options.cpuNames.push_back(cpu.name.str());
+      if (cpu.isLevel())
+        options.pipeline.cpus.push_back(cpu.name.str());
+    }
     return {};
   }
-  llvm::SmallVector<llvm::StringRef> names;
-  llvm::StringRef(raw.cpu).split(names, ',');
-  for (llvm::StringRef name : names) {
-    bool known = x86 ? oneOf(name, {"x86-64-v2", "x86-64-v3", "x86-64-v4"}) : name == "armv8-a";
-    if (!known)
-      return usage("cpu", raw.cpu, x86 ? "among x86-64-v2, x86-64-v3, x86-64-v4 (with commas)" : "armv8-a");
-    options.pipeline.cpus.push_back(name.str());
+  if (llvm::StringRef(raw.cpu) == "native") {
+    if (target->triple != kMachineTriple) {
+      printError("--cpu native: this machine is %s, not %s; name what the device has: %s", kMachineTriple,
+                 target->triple.data(), cpuChoices(*target).c_str());
+      return {true, 2};
+    }
+    options.cpuNames = nativeNames(*target);
+  } else {
+    llvm::SmallVector<llvm::StringRef> names;
+    llvm::StringRef(raw.cpu).split(names, ',');
+    for (llvm::StringRef name : names)
+      options.cpuNames.push_back(name.str());
   }
-  return {};
+  for (const std::string &name : options.cpuNames) {
+    const CpuName *known = llvm::find_if(target->names, [&](const CpuName &cpu) { return cpu.name == name; });
+    if (known == target->names.end())
+      return usage("cpu", raw.cpu, cpuChoices(*target).c_str());
+    if (!llvm::is_contained(options.pipeline.cpus, known->level))
+      options.pipeline.cpus.push_back(known->level.str());
+  }
+  if (!options.pipeline.cpus.empty())
+    return {};
+  printError("--cpu native: this machine is below %s; build what it runs from the runtime alone with --code none",
+             target->names.front().name.data());
+  return {true, 2};
 }
 
 } // namespace
@@ -74,8 +104,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"tokenizer", "DIR", "of graph text: the directory, GGUF or .model file with the tokenizer", OptionKind::text,
        &raw.tokenizer},
       {"target", "cpu", "cpu (cuda comes with a later version)", OptionKind::text, &raw.target},
-      {"triple", "T", "x86_64-linux-gnu or aarch64-linux-gnu (default: this machine's)", OptionKind::text, &raw.triple},
-      {"cpu", "LIST", "levels that compiled code is made for (default: all of the triple)", OptionKind::text, &raw.cpu},
+      {"triple", "T", "x86_64-linux-gnu, aarch64-linux-gnu or arm-linux-gnueabihf (default: this machine's)",
+       OptionKind::text, &raw.triple},
+      {"cpu", "LIST", "levels that compiled code is made for, or native (default: all of the triple)", OptionKind::text,
+       &raw.cpu},
       {"quant", "Q", "keep (default), none, int8 or int4", OptionKind::text, &raw.quant},
       {"group", "N", "columns of one scale: 32, 64 or 128 (default)", OptionKind::count, &raw.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &raw.asymmetric},

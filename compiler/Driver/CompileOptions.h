@@ -19,11 +19,12 @@ struct CompileOptions {
   SourceOptions source;
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
-  std::string isaFamily;          // x86-64 or aarch64
-  std::string math, kv;           // Empty: by what the weights are.
-  std::string dims;               // --dim
-  std::string calibrate;          // --calibrate
-  uint64_t calibrationDigest = 0; // XXH3-64 of that text, once it is read.
+  std::string isaFamily;             // Whose packed layouts the artifact holds.
+  std::vector<std::string> cpuNames; // --cpu; pipeline.cpus are the levels among them.
+  std::string math, kv;              // Empty: by what the weights are.
+  std::string dims;                  // --dim
+  std::string calibrate;             // --calibrate
+  uint64_t calibrationDigest = 0;    // XXH3-64 of that text, once it is read.
   bool strict = false;
   unsigned threads = 0;
 };

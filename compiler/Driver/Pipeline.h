@@ -22,7 +22,7 @@ struct PipelineOptions {
   int64_t context = 0, batch = 512, sequences = 8;
   /// Which elementwise ops are compiled rather than run by kernels.
   bool compileRegions = true;
-  /// Of compiled regions: x86_64-linux-gnu or aarch64-linux-gnu, and the levels that the artifact carries.
+  /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.
   std::string triple;
   std::vector<std::string> cpus;
 };

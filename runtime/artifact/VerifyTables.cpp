@@ -5,6 +5,7 @@
 //
 // The tables of the plan: names, model, extents, slots, states, kernels, code objects, constants, taps.
 //
+#include "runtime/artifact/Machine.h"
 #include "runtime/artifact/ProgramVerifier.h"
 
 #include <algorithm>
@@ -13,12 +14,6 @@
 namespace mlc {
 
 using ull = unsigned long long;
-
-#if defined(__aarch64__)
-static constexpr const char *kArchitecture = "aarch64", *kFamily = "aarch64";
-#else
-static constexpr const char *kArchitecture = "x86_64", *kFamily = "x86-64";
-#endif
 
 Status ProgramVerifier::checkName(const flatbuffers::String *text, const char *what, unsigned index) const {
   bool good = text->size() >= 1 && text->size() <= kMaxNameBytes;
@@ -74,20 +69,40 @@ Status ProgramVerifier::checkNames() {
 }
 
 static bool architectureMatches(const flatbuffers::String *triple) {
-  std::string_view architecture = kArchitecture;
+  std::string_view architecture = kMachineTriple;
+  architecture = architecture.substr(0, architecture.find('-'));
   return triple && triple->string_view().starts_with(architecture) && triple->c_str()[architecture.size()] == '-';
 }
 
+namespace {
+/// Names one after the other, fit for a message.
+struct NameList {
+  char text[96] = "";
+  void add(const flatbuffers::String *name) {
+    size_t length = strlen(text);
+    snprintf(text + length, sizeof text - length, "%s%s", length ? ", " : "", Printable(name->c_str()).c_str());
+  }
+};
+} // namespace
+
 Status ProgramVerifier::checkMachine() const {
+  if (const char *missing = missingFeature())
+    return Error(ErrorCode::Unsupported,
+                 "%s: this program is built for CPUs with %s, which this one lacks; build it for less", name(),
+                 missing);
   const fb::Target *machine = meta.target();
   bool family = machine && (!machine->isa_family() || !machine->isa_family()->size() ||
-                            machine->isa_family()->string_view() == kFamily);
-  if (!machine || !architectureMatches(machine->triple()) || !family)
-    return MLC_REFUSE(TargetMachine, ErrorCode::Unsupported,
-                      "%s: made for '%.60s', this machine is %s; compile it with --triple %s-linux-gnu", name(),
-                      machine && machine->triple() ? Printable(machine->triple()->c_str()).c_str() : "no target",
-                      kArchitecture, kArchitecture);
-  return {};
+                            machine->isa_family()->string_view() == kMachineFamily);
+  if (machine && architectureMatches(machine->triple()) && family)
+    return {};
+  NameList cpus;
+  for (uint32_t i = 0; machine && i < countOf(machine->cpu()); ++i)
+    cpus.add(machine->cpu()->Get(i));
+  return MLC_REFUSE(TargetMachine, ErrorCode::Unsupported,
+                    "%s: made for '%.60s'%s%s%s, this machine is %s (%s); compile it with mlc compile --triple %s",
+                    name(), machine && machine->triple() ? Printable(machine->triple()->c_str()).c_str() : "no target",
+                    *cpus.text ? " (" : "", cpus.text, *cpus.text ? ")" : "", kMachineTriple, machineLevel(),
+                    kMachineTriple);
 }
 
 Status ProgramVerifier::checkModel() {
@@ -272,18 +287,10 @@ Status ProgramVerifier::checkKernels() {
 // The rank of a code form's ISA level when this CPU runs it and `limit` allows it, else -1. Unknown levels are passed
 // over: a later compiler may add one beside those that run here.
 static int isaRank(const flatbuffers::String *level, Isa limit) {
-#if defined(__x86_64__)
-  if (level->string_view() == "x86-64-v4")
-    return limit >= Isa::avx512vnni && __builtin_cpu_supports("x86-64-v4") ? 4 : -1;
-  if (level->string_view() == "x86-64-v3")
-    return limit >= Isa::avx2 && __builtin_cpu_supports("x86-64-v3") ? 3 : -1;
-  if (level->string_view() == "x86-64-v2")
-    return __builtin_cpu_supports("x86-64-v2") ? 2 : -1;
-#elif defined(__aarch64__)
-  if (level->string_view() == "armv8-a")
-    return 8;
-#endif
-  return -1;
+  bool allowed = level->string_view() == "x86-64-v4"   ? limit >= Isa::avx512vnni
+                 : level->string_view() == "x86-64-v3" ? limit >= Isa::avx2
+                                                       : true;
+  return allowed ? levelRank(level->string_view()) : -1;
 }
 
 Status ProgramVerifier::checkCode(unsigned index) {
@@ -291,8 +298,8 @@ Status ProgramVerifier::checkCode(unsigned index) {
   const char *label = code.name()->c_str();
   if (!countOf(code.variants()) || !architectureMatches(code.triple()))
     return MLC_REFUSE(CodeVariants, ErrorCode::Unsupported,
-                      "%s: code '%.60s' has no form for %s; compile it with --triple %s-linux-gnu", name(), label,
-                      kArchitecture, kArchitecture);
+                      "%s: code '%.60s' has no form for %s; compile it with mlc compile --triple %s", name(), label,
+                      kMachineTriple, kMachineTriple);
   int best = -1;
   for (const fb::CodeVariant *variant : *code.variants()) {
     if (variant->segment() >= artifact.segmentCount() ||
@@ -310,10 +317,16 @@ Status ProgramVerifier::checkCode(unsigned index) {
     program.codes[index] =
         reinterpret_cast<CodeFunction>(reinterpret_cast<uintptr_t>(bytes.data()) + uintptr_t(variant->entry()));
   }
-  if (best < 0)
-    return MLC_REFUSE(CodeIsa, ErrorCode::Unsupported,
-                      "%s: code '%.60s' has no form for this CPU; compile it with --cpu or --code none", name(), label);
-  return {};
+  if (best >= 0)
+    return {};
+  NameList levels;
+  for (const fb::CodeVariant *variant : *code.variants())
+    levels.add(variant->isa());
+  bool none = levelRank(machineLevel()) < 0;
+  return MLC_REFUSE(CodeIsa, ErrorCode::Unsupported,
+                    "%s: code '%.60s' is made for %s, this machine is %s; compile it with mlc compile --triple %s %s%s",
+                    name(), label, levels.text, machineLevel(), kMachineTriple, none ? "--code none" : "--cpu ",
+                    none ? "" : machineLevel());
 }
 
 Status ProgramVerifier::checkCodes() {

@@ -29,6 +29,9 @@ namespace {
 bool packQuantizedPanel(const fb::WeightDesc &desc, const PanelLayout &layout, const float *rows, unsigned count,
                         const float *importance, uint8_t *out) {
   bool int4 = desc.format() == WeightFormat::panel_int4;
+  const QuantRange range = int4 ? int4Range(desc.asymmetric()) : kInt8Range;
+  memset(out, 0, size_t(layout.bytes));
+  memset(out, int4 ? 0x88 : 0x80, size_t(layout.scalesOffset));
   for (unsigned r = 0; r < count; ++r)
     for (uint64_t g = 0; g < layout.groups; ++g) {
       uint64_t begin = g * layout.group, left = desc.k() - begin, valid = left < layout.group ? left : layout.group;

@@ -7,6 +7,7 @@
 // missing or is reached too late is noticed. The sources under test are built here with MLC_TRACE_CHECKS.
 //
 #include "runtime/artifact/Checks.h"
+#include "runtime/artifact/Machine.h"
 #include "runtime/artifact/ProgramVerifier.h"
 #include "tests/unit/support/TinyArtifact.h"
 
@@ -134,11 +135,7 @@ void addCode(TinyModel &model) {
   model.metadata.segments.push_back(std::move(segment));
   model.weights.resize(model.weights.size() + 16);
   auto variant = std::make_unique<fb::CodeVariantT>();
-#if defined(__aarch64__)
-  variant->isa = "armv8-a";
-#else
-  variant->isa = "x86-64-v2";
-#endif
+  variant->isa = machineLevel();
   variant->segment = 1;
   variant->size = 16;
   auto code = std::make_unique<fb::CodeT>();

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tests/unit/support/TinyArtifact.h"
+#include "runtime/artifact/Machine.h"
 #include "targets/cpu/pack/Pack.h"
 
 #include <cmath>
@@ -281,11 +282,7 @@ void Assembler::assemble() {
   meta().provenance = std::make_unique<fb::ProvenanceT>();
   meta().provenance->version = "0.1.0";
   meta().target = std::make_unique<fb::TargetT>();
-#if defined(__aarch64__)
-  meta().target->triple = "aarch64-unknown-linux-gnu";
-#else
-  meta().target->triple = "x86_64-unknown-linux-gnu";
-#endif
+  meta().target->triple = kMachineTriple;
 }
 
 // The directory of this process's test files.
