@@ -14,7 +14,7 @@ namespace mlc {
 
 // Worst first.
 #if defined(__x86_64__)
-static constexpr const char *kLevels[] = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
+static constexpr const char *kLevels[] = {kBaseLevel, "x86-64-v3", "x86-64-v4"};
 
 bool machineHas(std::string_view name) {
   bool vnni = __builtin_cpu_supports("avx512vnni");
@@ -37,7 +37,7 @@ const char *missingFeature() {
   return nullptr;
 }
 #elif defined(__aarch64__)
-static constexpr const char *kLevels[] = {"armv8-a"};
+static constexpr const char *kLevels[] = {kBaseLevel};
 // Bits of the kernel's <asm/hwcap.h>.
 static constexpr unsigned long kDotProd = 1ul << 20, kI8mm2 = 1ul << 13, kBf162 = 1ul << 14;
 
@@ -53,7 +53,7 @@ bool machineHas(std::string_view name) {
 
 const char *missingFeature() { return nullptr; }
 #else
-static constexpr const char *kLevels[] = {"armv7-a", "vfpv4"};
+static constexpr const char *kLevels[] = {kBaseLevel, "vfpv4"};
 static constexpr unsigned long kNeon = 1ul << 12, kVfpv4 = 1ul << 16;
 
 bool machineHas(std::string_view name) {

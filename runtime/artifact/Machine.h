@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// What this machine is, in the words of `mlc compile`: its triple, the family whose packed layouts it reads, and the
-// names of --cpu.
+// What this machine is, in the words of `mlc compile`: its triple, the family whose packed layouts it reads, the
+// lowest level of compiled code, and the names of --cpu.
 //
 #pragma once
 
@@ -13,11 +13,11 @@
 namespace mlc {
 
 #if defined(__x86_64__)
-inline constexpr const char *kMachineTriple = "x86_64-linux-gnu", *kMachineFamily = "x86-64";
+inline constexpr const char *kMachineTriple = "x86_64-linux-gnu", *kMachineFamily = "x86-64", *kBaseLevel = "x86-64-v2";
 #elif defined(__aarch64__)
-inline constexpr const char *kMachineTriple = "aarch64-linux-gnu", *kMachineFamily = "aarch64";
+inline constexpr const char *kMachineTriple = "aarch64-linux-gnu", *kMachineFamily = "aarch64", *kBaseLevel = "armv8-a";
 #elif defined(__arm__)
-inline constexpr const char *kMachineTriple = "arm-linux-gnueabihf", *kMachineFamily = "armv7";
+inline constexpr const char *kMachineTriple = "arm-linux-gnueabihf", *kMachineFamily = "armv7", *kBaseLevel = "armv7-a";
 #else
 #error "mlc runs on x86-64, aarch64 and armv7"
 #endif

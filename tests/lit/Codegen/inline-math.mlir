@@ -1,8 +1,9 @@
-// Regions become vector loops without calls, at every level of both architectures; constants are reached by distance.
+// Regions become vector loops without calls, at every level of all architectures (scalar loops on armv7, whose vectors take subnormals for 0); constants are reached by distance.
 // RUN: mlc compile %s --emit asm --cpu x86-64-v2 | FileCheck %s --check-prefixes=X86,V2
 // RUN: mlc compile %s --emit asm --cpu x86-64-v3 | FileCheck %s --check-prefixes=X86,V3
 // RUN: mlc compile %s --emit asm --cpu x86-64-v4 | FileCheck %s --check-prefixes=X86,V4
 // RUN: mlc compile %s --emit asm --triple aarch64-linux-gnu | FileCheck %s --check-prefix=ARM
+// RUN: mlc compile %s --emit asm --triple arm-linux-gnueabihf | FileCheck %s --check-prefix=ARM32
 // RUN: mlc compile %s --emit asm | FileCheck %s --check-prefix=ALL
 // RUN: mlc compile %s --emit exec --triple x86_64-linux-gnu | FileCheck %s --check-prefix=EXEC
 // RUN: not mlc compile %s --emit exec --code none 2>&1 | FileCheck %s --check-prefix=NONE
@@ -23,6 +24,12 @@
 // ARM-NOT: {{[[:space:]]}}bl{{r?}}{{[[:space:]]}}
 // ARM-NOT: adrp
 // ARM: ret
+
+// ARM32: /* region_0 for armv7-a */
+// ARM32-NOT: {{[[:space:]]}}bl{{x?}}{{[[:space:]]}}
+// ARM32: /* region_0 for vfpv4 */
+// ARM32-NOT: {{[[:space:]]}}bl{{x?}}{{[[:space:]]}}
+// ARM32: vfma.f32
 
 // ALL: /* region_0 for x86-64-v2 */
 // ALL: /* region_0 for x86-64-v3 */

@@ -135,7 +135,7 @@ void addCode(TinyModel &model) {
   model.metadata.segments.push_back(std::move(segment));
   model.weights.resize(model.weights.size() + 16);
   auto variant = std::make_unique<fb::CodeVariantT>();
-  variant->isa = machineLevel();
+  variant->isa = kBaseLevel;
   variant->segment = 1;
   variant->size = 16;
   auto code = std::make_unique<fb::CodeT>();

@@ -202,6 +202,8 @@ TEST(RegionCode, SameBytesForEveryLevelOfEveryTriple) {
   for (const char *isa : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
     EXPECT_EQ(compiled(text, isa), compiled(text, isa)) << isa;
   EXPECT_EQ(compiled(text, "armv8-a", "aarch64-linux-gnu"), compiled(text, "armv8-a", "aarch64-linux-gnu"));
+  for (const char *isa : {"armv7-a", "vfpv4"})
+    EXPECT_EQ(compiled(text, isa, "arm-linux-gnueabihf"), compiled(text, isa, "arm-linux-gnueabihf"));
 }
 
 void expectRefused(const std::string &text, const char *triple, const char *isa, const char *message) {
@@ -217,6 +219,7 @@ TEST(RegionCode, RefusesByName) {
   for (const char *isa : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
     expectRefused(remainder, kTriple, isa, "needs fmodf");
   expectRefused(remainder, "aarch64-linux-gnu", "armv8-a", "needs fmodf");
+  expectRefused(remainder, "arm-linux-gnueabihf", "armv7-a", "needs fmodf");
   std::string plain = source("    %r = arith.negf %a : f32");
   expectRefused(plain, kTriple, "armv8-a", "no code is generated for armv8-a");
   expectRefused(plain, "riscv64-linux-gnu", "rv64", "no code is generated for rv64");
