@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # The one list of Debian 12 packages, and their installation where one is missing. Works as root or with sudo, and takes
 # well under a second when nothing is missing.
-#   toolchains/packages.sh [all|runtime] [--list]
-#     all      (default) compiler, runtime and tests
+#   toolchains/packages.sh [all|runtime|device] [--list]
+#     all      (default) compiler, runtime, tests, and what devices need
 #     runtime  what a build with MLC_BUILD_COMPILER=OFF and MLC_BUILD_TESTS=OFF needs, with clang or gcc
+#     device   what the presets device-* need on an x86-64 host
 #     --list   prints the names and installs nothing
 # MLC_NO_PACKAGES=1 leaves the machine as it is (a container image that has everything already).
 set -euo pipefail
@@ -13,22 +14,25 @@ runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffe
 compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev zlib1g-dev libzstd-dev nlohmann-json3-dev
   libcli11-dev libutf8proc-dev ccache)
 tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev
-  python3 python3-numpy git)
+  python3 python3-numpy git qemu-user)
+# Headers and libraries of the devices' C and C++ libraries; clang 19 and lld build for all of them.
+device=(libstdc++-12-dev-arm64-cross libstdc++-12-dev-armhf-cross)
 
 what=all list=
 for argument in "$@"; do
   case $argument in
-    all | runtime) what=$argument ;;
+    all | runtime | device) what=$argument ;;
     --list) list=1 ;;
     *)
-      echo "usage: toolchains/packages.sh [all|runtime] [--list]" >&2
+      echo "usage: toolchains/packages.sh [all|runtime|device] [--list]" >&2
       exit 2
       ;;
   esac
 done
 
 packages=("${runtime[@]}")
-[ "$what" = runtime ] || packages+=("${compiler[@]}" "${tests[@]}")
+[ "$what" = runtime ] || packages+=("${device[@]}")
+[ "$what" != all ] || packages+=("${compiler[@]}" "${tests[@]}")
 if [ -n "$list" ]; then
   printf '%s\n' "${packages[@]}"
   exit
