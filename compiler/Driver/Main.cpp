@@ -29,8 +29,9 @@ constexpr Entry kCommands[] = {
     {"verify", "check an artifact's digests and structure", mlc::cli::verifyCommand},
     {"tokenize", "text to ids and back", mlc::cli::tokenizeSourceCommand},
     {"perplexity", "an artifact's loss on a text", mlc::cli::perplexityCommand},
+    {"eval", "multiple-choice questions", mlc::cli::evalCommand},
 };
-constexpr const char *kLater[] = {"serve", "voice", "compress", "train", "eval"};
+constexpr const char *kLater[] = {"serve", "voice", "compress", "train"};
 
 void help() {
   puts("usage: mlc COMMAND ...\n\nCompiles language models ahead of time and runs them.\n\ncommands:");

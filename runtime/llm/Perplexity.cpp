@@ -5,29 +5,13 @@
 
 #include "runtime/llm/Perplexity.h"
 
+#include "runtime/llm/RowNorm.h"
+
 #include <algorithm>
-#include <cmath>
 
 namespace mlc {
 
 namespace {
-
-/// log of the sum of exp over a row, and its largest entry.
-struct RowNorm {
-  double logSum;
-  size_t best;
-};
-
-RowNorm normOf(std::span<const float> row) {
-  size_t best = 0;
-  for (size_t i = 1; i < row.size(); ++i)
-    if (row[i] > row[best])
-      best = i;
-  double sum = 0;
-  for (float logit : row)
-    sum += std::exp(double(logit) - double(row[best]));
-  return {double(row[best]) + std::log(sum), best};
-}
 
 /// KL(reference || model) of one position, in nats.
 double divergence(std::span<const float> reference, const RowNorm &referenceNorm, std::span<const float> model,

@@ -31,8 +31,9 @@ int verifyCommand(int argc, char **argv);
 /// `source`, where given, reads checkpoints, too.
 int tokenizeCommand(int argc, char **argv, const TokenizerSource *source = nullptr);
 int perplexityCommand(int argc, char **argv);
+int evalCommand(int argc, char **argv);
 
-/// `mlc-run OUT.mlca ...`: runCommand, or what --bench, --verify and --inspect ask for.
+/// `mlc-run OUT.mlca ...`: runCommand, or what --bench, --verify, --inspect and --eval ask for.
 int mlcRunMain(int argc, char **argv);
 
 } // namespace mlc::cli

@@ -18,7 +18,8 @@ int mlcRunMain(int argc, char **argv) {
   };
   static constexpr Mode modes[] = {{"--bench", benchCommand, "mlc-run --bench"},
                                    {"--verify", verifyCommand, "mlc-run --verify"},
-                                   {"--inspect", inspectCommand, "mlc-run --inspect"}};
+                                   {"--inspect", inspectCommand, "mlc-run --inspect"},
+                                   {"--eval", evalCommand, "mlc-run --eval"}};
   const Mode *chosen = nullptr;
   int kept = 1;
   for (int i = 1; i < argc; ++i) {
