@@ -32,9 +32,11 @@ class Row:
     peer_options: list
     prompt: int = 512
     bars: tuple = (None, None)  # Least ratios: prefill, decode.
+    peak: str = "int8_peak_gop_s"
 
 
 INT4 = ["--quant", "int4"]
+FLOAT_PEAK = "bf16_peak_gflop_s"  # f32 where the CPU has no bf16 products.
 ROWS = [
     Row("openvino-int4", "0.5B int4 group 128, head int8; OpenVINO u4 group 128, head and KV u8", "q05", INT4,
         "openvino", "q05-openvino-int4-g128", OPENVINO, bars=(1.15, 1.4)),
@@ -45,9 +47,9 @@ ROWS = [
     Row("openvino-8192", "0.5B int4 group 128, KV int8; OpenVINO u4 group 128, KV u8", "q05",
         [*INT4, "--kv", "int8", "--context", "8448"], "openvino", "q05-openvino-int4-g128", OPENVINO, 8192, (1.2, 1.5)),
     Row("llama-f16", "0.5B f16, --quant none --math fast; llama.cpp f16", "q05-f16.gguf",
-        ["--quant", "none", "--math", "fast"], "llama", "q05-f16.gguf", [], bars=(1.3, 1.1)),
+        ["--quant", "none", "--math", "fast"], "llama", "q05-f16.gguf", [], bars=(1.3, 1.1), peak=FLOAT_PEAK),
     Row("openvino-f16", "0.5B f16, --quant none --math fast; OpenVINO f16", "q05-f16.gguf",
-        ["--quant", "none", "--math", "fast"], "openvino", "q05-openvino-f16", []),
+        ["--quant", "none", "--math", "fast"], "openvino", "q05-openvino-f16", [], peak=FLOAT_PEAK),
     Row("keep-q4_0", "0.5B q4_0, the same file; llama.cpp", "q05-q4_0.gguf", ["--math", "fast"],
         "llama", "q05-q4_0.gguf", [], bars=(2, 1.3)),
     Row("keep-q4_k_m", "1.5B q4_k_m, the same file; llama.cpp", "q15-q4_k_m.gguf", ["--math", "fast"],
@@ -89,6 +91,13 @@ class Worker:
         self.process.wait()
 
 
+def end_on(number, _frame):
+    """Ends this process through its finally clauses: a worker left behind would stay stopped for ever."""
+    if number == signal.SIGALRM:
+        raise RuntimeError("an engine did not answer in time")
+    sys.exit(128 + number)
+
+
 def wait_for_quiet(seconds):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -98,11 +107,12 @@ def wait_for_quiet(seconds):
             return
 
 
-def ceilings(arguments, artifact):
+def ceilings(row, arguments, artifact):
     command = [arguments.mlc, "bench", artifact, "-p", "1", "-n", "0", "-r", "1", "--context", "64",
                "--threads", str(arguments.threads), "--json"]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout)
     kept = {key: value for key, value in report.items() if key.endswith(("_gb_s", "_gop_s", "_gflop_s"))}
+    kept["peak"] = kept.get(row.peak, kept["f32_peak_gflop_s"])
     kept["weight_bytes_per_token"] = report["weight_bytes_per_token"]
     kept["operations_per_prompt_token"] = (report["fraction_of_peak"] * report["int8_peak_gop_s"] * 1e9 /
                                            report["prompt_tokens_per_s"]["median"])
@@ -127,7 +137,7 @@ def measure(row, arguments, models):
                              row.engine, peer_model, *row.peer_options]}
     end = time.monotonic() + arguments.seconds
     # The higher of both is the ceiling: whatever else ran can only lower it.
-    limits, workers, runs = ceilings(arguments, artifact), {}, {side: [] for side in commands}
+    limits, workers, runs = ceilings(row, arguments, artifact), {}, {side: [] for side in commands}
     try:
         for side, command in commands.items():
             command += ["--threads", str(arguments.threads), "--positions", str(positions)]
@@ -145,7 +155,7 @@ def measure(row, arguments, models):
     finally:
         for worker in workers.values():
             worker.close()
-    limits = {key: max(value, limits[key]) for key, value in ceilings(arguments, artifact).items()}
+    limits = {key: max(value, limits[key]) for key, value in ceilings(row, arguments, artifact).items()}
     result = dict(row=row.name, what=row.what, prompt=row.prompt, compile=row.options + arguments.ours,
                   ceilings=limits, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs}, phases={})
     for phase, key, tokens, bar in (("prefill", "prompt", row.prompt, row.bars[0]),
@@ -174,8 +184,8 @@ def markdown(results, machine):
             bar = "" if values["bar"] is None else f"{values['bar']:.2f} " + (
                 "met" if values["ratio"] >= values["bar"] else "**missed**")
             rate = values["mlc"]["median"]
-            share = (f"{rate * limits['operations_per_prompt_token'] / limits['int8_peak_gop_s'] * 1e-9:.2f} of "
-                     f"{limits['int8_peak_gop_s']:.0f} GOP/s" if phase == "prefill" else
+            share = (f"{rate * limits['operations_per_prompt_token'] / limits['peak'] * 1e-9:.2f} of "
+                     f"{limits['peak']:.0f} GOP/s" if phase == "prefill" else
                      f"{rate * limits['weight_bytes_per_token'] / limits['read_bandwidth_gb_s'] * 1e-9:.2f} of "
                      f"{limits['read_bandwidth_gb_s']:.1f} GB/s")
             lines.append(f"| {result['row']} | {phase} {result['prompt']} | {cell(values['mlc'])} | "
@@ -222,6 +232,8 @@ def main():
         models.get(row.peer)
     if arguments.only_models:
         return
+    signal.signal(signal.SIGALRM, end_on)
+    signal.signal(signal.SIGTERM, end_on)
     machine = dict(cpu=cpu_name(), threads=arguments.threads)
     for row in rows:
         try:

@@ -232,6 +232,8 @@ def main():
     print(json.dumps(dict(ready=1, loaded_rss_bytes=loaded)), file=answers)
     for line in sys.stdin:
         prompt, new = map(int, line.split())
+        # The other side had caches and cores meanwhile; what is wanted is the speed of an engine at work.
+        measure(engine, 64, 4)
         print(json.dumps(measure(engine, prompt, new)), file=answers)
 
 
