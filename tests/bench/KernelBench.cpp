@@ -7,14 +7,11 @@
 // is the machine's best unless MLC_ISA names another. One thread is measured in processor time, more in real time.
 // Weights rotate through 256 MiB so that decode reads memory.
 //
-#include "targets/cpu/Isa.h"
-#include "targets/cpu/pack/Pack.h"
+#include "tests/bench/KernelRunner.h"
 
 #include <benchmark/benchmark.h>
 
 #include <cstring>
-#include <random>
-#include <vector>
 
 using namespace mlc;
 using namespace mlc::cpu;
@@ -22,78 +19,18 @@ using fb::WeightFormat;
 
 namespace {
 
-Isa benchIsa() {
-  const char *name = getenv("MLC_ISA");
-  if (!name)
-    return machineIsa();
-  Result<Isa> isa = parseIsa(name);
-  return isa ? limitedIsa(*isa) : machineIsa();
-}
-
-TensorView matrix(void *data, DType dtype, int64_t rows, int64_t columns) {
-  TensorView view;
-  view.data = data;
-  view.dtype = dtype;
-  view.rank = 2;
-  view.dims[0] = rows;
-  view.dims[1] = view.strides[0] = columns;
-  view.strides[1] = 1;
-  return view;
-}
-
-std::vector<float> normals(size_t count) {
-  std::mt19937 random(1);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float &value : values)
-    value = normal(random);
-  return values;
-}
-
-/// Runs one kernel on fixed operands.
-struct Runner {
-  const KernelDef *kernel;
-  KernelCallInfo info;
-  std::vector<TensorView> inputs, outputs;
-  bool follows[8] = {true, false, false, true}, outFollows[8] = {true, true};
-  const void *attrs;
-  WorkerPool *pool;
-  std::vector<uint8_t> shared, workers;
-  KernelContext context;
-
+/// A kernel on a pool of its own, whose refusal skips the benchmark.
+struct Runner : KernelRunner {
   template <typename T>
   Runner(const char *name, const T &attributes, std::vector<TensorView> in, std::vector<TensorView> out,
          unsigned threads)
-      : kernel(findKernel(cpuTarget(), name, 1, benchIsa())), inputs(std::move(in)), outputs(std::move(out)),
-        attrs(&attributes), pool(*WorkerPool::create(threads)) {
-    info.attrsType = fb::KernelAttrsTraits<T>::enum_value;
-    info.attrs = attrs;
-  }
-  ~Runner() { WorkerPool::destroy(pool); }
-  /// False when the kernel refuses the call.
+      : KernelRunner(name, attributes, std::move(in), std::move(out), **WorkerPool::create(threads)) {}
+  ~Runner() { WorkerPool::destroy(&pool); }
   bool prepare(benchmark::State &state) {
-    info.inputs = inputs;
-    info.outputs = outputs;
-    info.inputFollowsTokens = {follows, inputs.size()};
-    info.outputFollowsTokens = {outFollows, outputs.size()};
-    info.maxTokens = 512;
-    info.maxPositions = 16384;
-    info.workers = pool->size();
-    if (Status status = kernel->check(info); !status) {
+    Status status = KernelRunner::prepare();
+    if (!status)
       state.SkipWithError(status.error().message());
-      return false;
-    }
-    ScratchNeed need = kernel->scratch ? kernel->scratch(info) : ScratchNeed{};
-    shared.resize(need.shared + 64);
-    context.workerStride = alignUp<size_t>(need.perWorker, 64);
-    workers.resize(context.workerStride * pool->size() + 64);
-    context.inputs = inputs;
-    context.outputs = outputs;
-    context.attrs = attrs;
-    context.pool = pool;
-    context.sharedScratch = shared.data() + (64 - uintptr_t(shared.data()) % 64) % 64;
-    context.workerScratch = workers.data() + (64 - uintptr_t(workers.data()) % 64) % 64;
-    return true;
+    return bool(status);
   }
 };
 
