@@ -91,11 +91,15 @@ class Worker:
         self.process.wait()
 
 
+class Ended(Exception):
+    """SIGTERM or SIGINT: a table of what there is, and no worker left behind, which would stay stopped for ever."""
+
+
 def end_on(number, _frame):
-    """Ends this process through its finally clauses: a worker left behind would stay stopped for ever."""
     if number == signal.SIGALRM:
         raise RuntimeError("an engine did not answer in time")
-    sys.exit(128 + number)
+    signal.signal(number, signal.SIG_IGN)
+    raise Ended
 
 
 def wait_for_quiet(seconds):
@@ -138,6 +142,7 @@ def measure(row, arguments, models):
     end = time.monotonic() + arguments.seconds
     # The higher of both is the ceiling: whatever else ran can only lower it.
     limits, workers, runs = ceilings(row, arguments, artifact), {}, {side: [] for side in commands}
+    ended = False
     try:
         for side, command in commands.items():
             command += ["--threads", str(arguments.threads), "--positions", str(positions)]
@@ -152,12 +157,18 @@ def measure(row, arguments, models):
                 print(f"{row.name} {round_number + 1}/{arguments.rounds} {side}: prefill "
                       f"{row.prompt / run['prompt_s']:.1f} decode {(arguments.new - 1) / run['new_s']:.1f} tokens/s, "
                       f"others {run['prompt_others']:.2f} {run['new_others']:.2f} cores", file=sys.stderr, flush=True)
+    except Ended:
+        if not all(runs.values()):
+            raise
+        ended = True
     finally:
         for worker in workers.values():
             worker.close()
-    limits = {key: max(value, limits[key]) for key, value in ceilings(row, arguments, artifact).items()}
+    if not ended:
+        limits = {key: max(value, limits[key]) for key, value in ceilings(row, arguments, artifact).items()}
     result = dict(row=row.name, what=row.what, prompt=row.prompt, compile=row.options + arguments.ours,
-                  ceilings=limits, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs}, phases={})
+                  ceilings=limits, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs},
+                  phases={}, ended=ended)
     for phase, key, tokens, bar in (("prefill", "prompt", row.prompt, row.bars[0]),
                                     ("decode", "new", arguments.new - 1, row.bars[1])):
         sides = {side: spread(runs[side], key, tokens) for side in runs}
@@ -234,10 +245,13 @@ def main():
         return
     signal.signal(signal.SIGALRM, end_on)
     signal.signal(signal.SIGTERM, end_on)
+    signal.signal(signal.SIGINT, end_on)
     machine = dict(cpu=cpu_name(), threads=arguments.threads)
     for row in rows:
         try:
             results.append(measure(row, arguments, models))
+        except Ended:
+            results.append(dict(row=row.name, what=row.what, error="ended by a signal", ended=True))
         except (RuntimeError, subprocess.SubprocessError) as error:
             results.append(dict(row=row.name, what=row.what, error=" ".join(str(error).split())))
         # Whatever happens to a later row, the earlier ones are on disk.
@@ -246,6 +260,8 @@ def main():
             file.write(markdown(results, machine))
         with open(arguments.out + ".json", "w", encoding="utf-8") as file:
             json.dump(dict(machine=machine, rows=results), file, indent=1)
+        if results[-1].get("ended"):
+            break
     print(markdown(results, machine), end="")
     if any("error" in result for result in results):
         sys.exit(1)

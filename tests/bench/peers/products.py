@@ -15,6 +15,7 @@ import time
 import numpy as np
 
 K, N = 4096, 14336
+ROWS = {"gemm-g128": (128, 512), "gemm-g32": (32, 512), "decode-g128": (128, 1)}  # Group, rows.
 ROTATION = 256 << 20
 
 
@@ -35,10 +36,10 @@ def openvino_product(group, threads):
         "INFERENCE_NUM_THREADS": threads, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group, "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
 
-    def run(values):
+    def run(values, _alive=(compiled, packed, zeros)):
+        # OpenVINO does not keep the arrays behind its constants.
         request.infer([values], share_inputs=True)
 
-    # The compiled model holds its own copy; the arrays behind the constants must outlive the compilation alone.
     return run
 
 
@@ -89,11 +90,13 @@ def main():
     parser.add_argument("--bench", default="build/bench/linear_bench")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", default=",".join(ROWS))
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--json", metavar="OUT")
     arguments = parser.parse_args()
     results = {}
-    for name, group, rows in (("gemm-g128", 128, 512), ("gemm-g32", 32, 512), ("decode-g128", 128, 1)):
+    for name in arguments.rows.split(","):
+        group, rows = ROWS[name]
         # 4 bits a weight and a scale of 16, as ours; a peer's wider scales are its own loss.
         size = N * K * (4 + 16 / group) / 8
         work = 2e-9 * rows * N * K if rows > 1 else 1e-9 * size
