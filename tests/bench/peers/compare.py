@@ -70,8 +70,12 @@ class Worker:
 
     def answer(self, limit):
         signal.alarm(int(limit) + 1)
-        line = self.process.stdout.readline()
-        signal.alarm(0)
+        try:
+            line = self.process.stdout.readline()
+        except TimeoutError:
+            raise RuntimeError(f"no answer in {limit:.0f} s: {' '.join(self.process.args)}") from None
+        finally:
+            signal.alarm(0)
         if not line:
             with open(self.log, encoding="utf-8", errors="replace") as stream:
                 raise RuntimeError(f"{' '.join(self.process.args)}: {stream.read()[-600:].strip()}")
@@ -97,7 +101,7 @@ class Ended(Exception):
 
 def end_on(number, _frame):
     if number == signal.SIGALRM:
-        raise RuntimeError("an engine did not answer in time")
+        raise TimeoutError
     signal.signal(number, signal.SIG_IGN)
     raise Ended
 
