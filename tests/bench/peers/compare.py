@@ -148,8 +148,7 @@ def measure(row, arguments, models):
                 row.engine: [models.pythons["llama" if row.engine == "llama" else "peers"], f"{HERE}/worker.py",
                              row.engine, peer_model, *row.peer_options]}
     end = time.monotonic() + arguments.seconds
-    # The higher of both is the ceiling: whatever else ran can only lower it.
-    limits, workers, runs = ceilings(row, arguments, artifact), {}, {side: [] for side in commands}
+    measured, workers, runs = [ceilings(row, arguments, artifact)], {}, {side: [] for side in commands}
     ended = False
     try:
         for side, command in commands.items():
@@ -173,9 +172,11 @@ def measure(row, arguments, models):
         for worker in workers.values():
             worker.close()
     if not ended:
-        limits = {key: max(value, limits[key]) for key, value in ceilings(row, arguments, artifact).items()}
+        measured.append(ceilings(row, arguments, artifact))
+    # The memory of a rented machine drifts by a factor of two: the mean of before and after stands for the time between.
+    limits = {key: statistics.mean(one[key] for one in measured) for key in measured[0]}
     result = dict(row=row.name, what=row.what, prompt=row.prompt, compile=row.options + arguments.ours,
-                  ceilings=limits, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs},
+                  ceilings=limits, ceilings_measured=measured, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs},
                   phases={}, ended=ended)
     for phase, key, tokens, bar in (("prefill", "prompt", row.prompt, row.bars[0]),
                                     ("decode", "new", arguments.new - 1, row.bars[1])):
