@@ -176,8 +176,8 @@ def measure(row, arguments, models):
     # The memory of a rented machine drifts by a factor of two: the mean of before and after stands for the time between.
     limits = {key: statistics.mean(one[key] for one in measured) for key in measured[0]}
     result = dict(row=row.name, what=row.what, prompt=row.prompt, compile=row.options + arguments.ours,
-                  ceilings=limits, ceilings_measured=measured, peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs},
-                  phases={}, ended=ended)
+                  ceilings=limits, ceilings_measured=measured, ended=ended, phases={},
+                  peak_rss_bytes={side: runs[side][-1]["peak_rss_bytes"] for side in runs})
     for phase, key, tokens, bar in (("prefill", "prompt", row.prompt, row.bars[0]),
                                     ("decode", "new", arguments.new - 1, row.bars[1])):
         sides = {side: spread(runs[side], key, tokens) for side in runs}

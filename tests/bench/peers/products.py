@@ -35,7 +35,8 @@ def openvino_product(group, threads):
     scales = ops.constant(random.random((N, K // group, 1), np.float32) * 0.01)
     values = ops.multiply(ops.subtract(ops.convert(weights, "f32"), ops.convert(offsets, "f32")), scales)
     x = ops.parameter([-1, K], np.float32)
-    model = openvino.Model([ops.matmul(x, ops.reshape(values, ops.constant(np.array([N, K])), False), False, True)], [x])
+    values = ops.reshape(values, ops.constant(np.array([N, K])), False)
+    model = openvino.Model([ops.matmul(x, values, False, True)], [x])
     compiled = openvino.Core().compile_model(model, "CPU", {
         "INFERENCE_NUM_THREADS": threads, "DYNAMIC_QUANTIZATION_GROUP_SIZE": group, "PERFORMANCE_HINT": "LATENCY"})
     request = compiled.create_infer_request()
