@@ -184,7 +184,7 @@ void f32Portable(int64_t rounds) {
 
 // The loops below are assembly as a whole: no compiler moves, spills or merges anything, and no -m flag is needed.
 // Register 31 (15 with AVX2) holds the operands: not zero, for zeros draw less power than products do.
-constexpr uint32_t kInt8Pattern = 0x05030703, kF32Pattern = 0x3f000000, kBf16Pattern = 0x3f003f00;
+[[maybe_unused]] constexpr uint32_t kInt8Pattern = 0x05030703, kF32Pattern = 0x3f000000, kBf16Pattern = 0x3f003f00;
 
 #define MLC_TIMES_12(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11)
 #define MLC_TIMES_24(M) MLC_TIMES_12(M) M(12) M(13) M(14) M(15) M(16) M(17) M(18) M(19) M(20) M(21) M(22) M(23)
