@@ -32,8 +32,10 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createFuseGate());
   passes.addPass(graph::createFuseResidual());
   passes.addPass(graph::createFuseNorm());
-  if (options.fast)
+  if (options.fast) {
     passes.addPass(graph::createQuantizeActivations());
+    passes.addPass(graph::createRoundAttention());
+  }
   if (options.compileRegions)
     passes.addPass(graph::createOutlineElementwise());
   passes.addPass(graph::createVerifyReady());

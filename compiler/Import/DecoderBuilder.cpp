@@ -273,7 +273,8 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
   }
   auto attention = builder.create<graph::AttentionOp>(
       loc, q.getType(), q, k, v, batch, state(index), builder.getI64IntegerAttr(config.heads),
-      builder.getF32FloatAttr(float(config.attentionScale)), builder.getF32FloatAttr(float(config.attentionSoftcap)));
+      builder.getF32FloatAttr(float(config.attentionScale)), builder.getF32FloatAttr(float(config.attentionSoftcap)),
+      graph::ProductsAttr::get(builder.getContext(), graph::Products::f32));
   tap(attention, layerTap(index, "attn.hook_z"));
   return linear(attention.getResult(), inLayer(index, names.output), qColumns, config.hidden, config.outputBias,
                 config.sandwichNorms ? "" : layerTap(index, "hook_attn_out"));

@@ -13,9 +13,13 @@
 
 namespace mlc::reference {
 
-/// Keys and values of one sequence in one state: [positions, kv_heads * head_dim] each.
+/// Keys or values of one sequence in one state, [positions, kv_heads * head_dim], as they are stored; int8 codes are
+/// multiplied by their scale, [positions, kv_heads], which is 1 otherwise.
+template <typename T> struct StoredRows {
+  std::vector<T> elements, scales;
+};
 template <typename T> struct KvRows {
-  std::vector<T> keys, values;
+  StoredRows<T> keys, values;
 };
 
 /// All states of a module, by state and sequence.

@@ -50,6 +50,10 @@ def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp">
   }];
 }
 
+def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
+  let summary = "Rounds the factors of attention's products to bf16 (--math fast)";
+}
+
 def FuseLinear : Pass<"graph-fuse-linear", "::mlir::ModuleOp"> {
   let summary = "Merges linears of one input into one product over concatenated weights, then splits";
   let description = [{

@@ -109,7 +109,7 @@ MLC_BENCH(shapes, linear, f32, WeightFormat::panel_f32, 0u);
 MLC_BENCH(head, linear, int8_head, WeightFormat::panel_int8, 128u);
 
 /// `queries` tokens at the end of `context` positions, 14 heads over 2 KV heads of 64.
-void attention(benchmark::State &state, DType dtype) {
+void attention(benchmark::State &state, DType dtype, fb::Products products) {
   int64_t queries = state.range(0), context = state.range(1);
   fb::KvSpec spec(2, 64, dtype, 0);
   flatbuffers::FlatBufferBuilder builder;
@@ -125,7 +125,7 @@ void attention(benchmark::State &state, DType dtype) {
   BatchSegment segment{0, 0, int32_t(queries), context - queries, context};
   BatchView batch{{&segment, 1}, queries};
   std::vector<float> q = normals(size_t(queries) * 896), out(q.size());
-  fb::AttentionAttrs attrs(14, 2, 64, 0.125f, 0.0f, 0);
+  fb::AttentionAttrs attrs(14, 2, 64, 0.125f, 0.0f, 0, products);
   Runner runner("attention", attrs, {matrix(q.data(), DType::f32, queries, 896)},
                 {matrix(out.data(), DType::f32, queries, 896)}, unsigned(state.range(2)));
   runner.info.states = {&schema, 1};
@@ -142,13 +142,15 @@ void attention(benchmark::State &state, DType dtype) {
 }
 template <int64_t threads> void contexts(benchmark::internal::Benchmark *bench) {
   bench->ArgNames({"queries", "context", "threads"});
-  for (int64_t context : {512, 4096})
+  for (int64_t context : {512, 4096, 8192})
     for (int64_t queries : {1, 512})
       bench->Args({queries, context, threads});
 }
-MLC_BENCH(contexts, attention, f32, DType::f32);
-MLC_BENCH(contexts, attention, f16, DType::f16);
-MLC_BENCH(contexts, attention, int8, DType::i8);
+MLC_BENCH(contexts, attention, f32, DType::f32, fb::Products::f32);
+MLC_BENCH(contexts, attention, f16, DType::f16, fb::Products::f32);
+MLC_BENCH(contexts, attention, int8, DType::i8, fb::Products::f32);
+MLC_BENCH(contexts, attention, f16_bf16, DType::f16, fb::Products::bf16);
+MLC_BENCH(contexts, attention, int8_bf16, DType::i8, fb::Products::bf16);
 
 } // namespace
 

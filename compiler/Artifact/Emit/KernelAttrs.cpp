@@ -107,7 +107,8 @@ Reader readerOf(StringRef kernel) {
       .Case("attention",
             [](Fields &f) {
               return made(fb::AttentionAttrs(f.integer("heads"), f.integer("kv_heads"), f.integer("head_dim"),
-                                             f.real("scale"), f.real("softcap"), f.integer("window")));
+                                             f.real("scale"), f.real("softcap"), f.integer("window"),
+                                             f.enumerator<fb::Products>("products", fb::EnumNamesProducts())));
             })
       .Case("gated_activation",
             [](Fields &f) {

@@ -81,7 +81,8 @@ static LogicalResult lowerAttentionOp(Lowering &lowering, graph::AttentionOp op)
                   {lowering.field("heads", int64_t(op.getHeads())), lowering.field("kv_heads", kvHeads),
                    lowering.field("head_dim", headDim), lowering.field("scale", op.getScale().convertToFloat()),
                    lowering.field("softcap", op.getSoftcap().convertToFloat()),
-                   lowering.field("window", int64_t(state.getWindow()))},
+                   lowering.field("window", int64_t(state.getWindow())),
+                   lowering.field("products", graph::stringifyProducts(op.getProducts()))},
                   op.getStateAttr());
   return success();
 }

@@ -113,10 +113,11 @@ std::vector<Case> cases() {
                       .input(floats(kTokens, 24), true)
                       .input(floats(kTokens, 24), true)
                       .state(spec)));
-    add(std::move(Case("attention", fb::AttentionAttrs(6, 2, 12, 0.3f, 0.0f, 40))
-                      .input(floats(kTokens, 72), true)
-                      .output(floats(kTokens, 72))
-                      .state(spec)));
+    for (fb::Products products : {fb::Products::f32, fb::Products::bf16})
+      add(std::move(Case("attention", fb::AttentionAttrs(6, 2, 12, 0.3f, 0.0f, 40, products))
+                        .input(floats(kTokens, 72), true)
+                        .output(floats(kTokens, 72))
+                        .state(spec)));
   }
   add(std::move(Case("gated_activation", fb::GatedActivationAttrs(fb::Activation::silu))
                     .input(floats(kTokens, 33), true)
@@ -263,7 +264,7 @@ TEST(Check, StatesMustFit) {
   }
   // A state that drops positions needs a window within what it keeps.
   for (uint32_t window : {0u, 41u, 40u, 1u}) {
-    Case c = std::move(Case("attention", fb::AttentionAttrs(2, 2, 12, 1.0f, 0.0f, window))
+    Case c = std::move(Case("attention", fb::AttentionAttrs(2, 2, 12, 1.0f, 0.0f, window, fb::Products::f32))
                            .input(floats(kTokens, 24), true)
                            .output(floats(kTokens, 24))
                            .state(fb::KvSpec(2, 12, DType::f32, 40)));

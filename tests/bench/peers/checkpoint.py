@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """Checkpoints with random weights at real geometries: the speed of dense models does not depend on their values.
 
     checkpoint.py qwen2.5-0.5b OUT_DIR     bf16 safetensors, config.json and a stand-in tokenizer

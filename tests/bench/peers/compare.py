@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """mlc beside its peers: both sides stay loaded and run in turns; prints and writes a table, losses included.
 
 run.sh sets the environments up and calls this. A repetition counts only while the machine was otherwise quiet.

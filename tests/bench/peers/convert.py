@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """What one peer makes of a model, in the peer's own environment.
 
     convert.py openvino-f16 IN.gguf OUT_DIR            OpenVINO GenAI's reading of a GGUF, saved

@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """The models of a comparison, each made from another by one command, once.
 
 A file is made beside its place and moved there, so an interrupted run leaves no half of one. Artifacts of mlc are made

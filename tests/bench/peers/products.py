@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """Single int4 products of the peers beside linear_bench's, in turns: K 4096, N 14336, 512 rows and one row.
 
     products.py --bench build/bench/linear_bench [--threads 2] [--rounds 3] [--json OUT]     in the peers' environment

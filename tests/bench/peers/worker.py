@@ -1,7 +1,3 @@
-# ===----------------------------------------------------------------------===#
-# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
-# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# ===----------------------------------------------------------------------===#
 """One engine that stays loaded, in its own Python environment.
 
     worker.py mlc|llama|openvino|onnxruntime MODEL --threads N --positions P [KEY=VALUE ...]
@@ -69,9 +65,6 @@ class Mlc:
 
         self.model, self.session = ctypes.c_void_p(), ctypes.c_void_p()
         self.call("mlc_model_open", path.encode(), None, ctypes.byref(self.model))
-        info = Mlc.ModelInfo()
-        self.call("mlc_model_get_info", self.model, ctypes.byref(info))
-        self.ids = min(SAFE_IDS, info.vocab)
         session = Mlc.SessionOptions()
         self.library.mlc_session_options_init(ctypes.byref(session))
         session.context, session.sequences, session.threads = positions, 1, threads
@@ -208,7 +201,7 @@ def memory_bytes():
 
 
 def measure(engine, prompt, new):
-    ids = random.choices(range(getattr(engine, "ids", SAFE_IDS)), k=prompt)
+    ids = random.choices(range(SAFE_IDS), k=prompt)
     moments = [Moment()]
     engine.run(ids, new, lambda: moments.append(Moment()))
     moments.append(Moment())

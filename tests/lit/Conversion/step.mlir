@@ -54,7 +54,7 @@ func.func @step(%batch: !graph.batch, %tokens: tensor<?xi32> {graph.dims = ["tok
   // CHECK: exec.kernel "rope" {{.*}}(%[[K]], %{{.*}}) -> (%[[K]])
   %kr = graph.rope %k, %angles {head_dim = 16 : i64} : tensor<?x32xf32>, tensor<?x16xf32>
   // CHECK: exec.kernel "kv_append" {{.*}} states [@kv](%[[K]], %[[V]]) -> ()
-  // CHECK: exec.kernel "attention" {{.*}} states [@kv](%[[Q]])
+  // CHECK: exec.kernel "attention" {{.*}}products = "f32"{{.*}} states [@kv](%[[Q]])
   %a = graph.attention %qr, %kr, %v, %batch, @kv {heads = 4 : i64, scale = 0.25 : f32} : tensor<?x64xf32>, tensor<?x32xf32>
   // CHECK: %[[MID:.*]] = exec.slot ["tokens", 64] {inner_taps = ["blocks.0.hook_attn_out"], tap = "blocks.0.hook_resid_mid"}
   // CHECK: exec.kernel "linear" {{.*}}has_residual = true{{.*}} -> (%[[MID]])

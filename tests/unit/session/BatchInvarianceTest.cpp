@@ -180,10 +180,11 @@ private:
 
 class BatchInvariance : public testing::TestWithParam<Case> {};
 
-TinyOptions options(fb::DType kv, unsigned window) {
+TinyOptions options(fb::DType kv, unsigned window, fb::Products products = fb::Products::f32) {
   TinyOptions tiny;
   tiny.kv = kv;
   tiny.window = window;
+  tiny.products = products;
   tiny.sequences = 5;
   return tiny;
 }
@@ -204,5 +205,9 @@ INSTANTIATE_TEST_SUITE_P(All, BatchInvariance,
                                          Case{"Int8Threads2", options(fb::DType::i8, 0), 2, 5},
                                          Case{"Window20", options(fb::DType::f32, 20), 2, 6},
                                          Case{"Window64Int8", options(fb::DType::i8, 64), 1, 7},
-                                         Case{"Window1", options(fb::DType::f16, 1), 2, 8}),
+                                         Case{"Window1", options(fb::DType::f16, 1), 2, 8},
+                                         Case{"Bf16ProductsF16", options(fb::DType::f16, 0, fb::Products::bf16), 2, 9},
+                                         Case{"Bf16ProductsInt8", options(fb::DType::i8, 0, fb::Products::bf16), 3, 10},
+                                         Case{"Bf16ProductsWindow20", options(fb::DType::i8, 20, fb::Products::bf16),
+                                              2, 11}),
                          [](const auto &info) { return std::string(info.param.name); });

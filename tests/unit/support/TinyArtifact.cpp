@@ -215,7 +215,7 @@ uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
   uint32_t attended = activation(prefix + "attn", tokens, qWidth);
   call("attention",
        fb::AttentionAttrs(options.heads, options.kvHeads, options.headDim, 1 / sqrtf(float(options.headDim)), 0,
-                          options.window),
+                          options.window, options.products),
        {qr}, {attended}, {kv});
   uint32_t middle = linear(prefix + "o", attended, options.hidden, qWidth, tokens, int(hidden));
 

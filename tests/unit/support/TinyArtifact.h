@@ -22,6 +22,7 @@ struct TinyOptions {
   unsigned window = 0; // sliding window of every layer; 0: none
   float ropeTheta = 10000;
   fb::DType kv = fb::DType::f32;
+  fb::Products products = fb::Products::f32; // Of attention.
   /// Of the linear layers (any rows_* or panel_*; int8 and int4 take quantized rows) and their group.
   fb::WeightFormat format = fb::WeightFormat::rows_f32;
   unsigned group = 0;

@@ -101,6 +101,13 @@ def Graph_RopeScaling : I32EnumAttr<"RopeScaling", "How rotary frequencies are s
 }
 def Graph_RopeScalingAttr : EnumAttr<Graph_Dialect, Graph_RopeScaling, "rope_scaling">;
 
+def Graph_Products : I32EnumAttr<"Products", "What the factors of products are rounded to", [
+  I32EnumAttrCase<"f32", 0>, I32EnumAttrCase<"bf16", 1>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_ProductsAttr : EnumAttr<Graph_Dialect, Graph_Products, "products">;
+
 def Graph_QuantAttr : Graph_Attr<"Quant", "quant"> {
   let summary = "How the artifact stores a weight: `bits` 8 or 4, one scale for every `group` columns of a row.";
   let description = [{

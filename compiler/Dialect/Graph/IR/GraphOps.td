@@ -195,10 +195,13 @@ def Graph_AttentionOp : Graph_Op<"attention", [AllTypesMatch<["query", "result"]
   let description = [{
     query: [T, heads * head_dim]; key, value: [T, kv_heads * head_dim]; heads a multiple of kv_heads (GQA, arXiv
     2305.13245). `softcap` c: s = c * tanh(s / c) before the mask (Gemma 2). With the state's window w the token at
-    position p sees (p - w, p].
+    position p sees (p - w, p]. `products` bf16 (`graph-round-attention`) rounds the factors of both products to bf16:
+    q * (scale * log2 e), k as stored, e = 2^(s - ceil(max s)) and v as stored; an int8 state's codes are exact, its
+    scales multiply s, and e before it is rounded. The normaliser is the sum of the unrounded e.
   }];
   let arguments = (ins Rows:$query, Rows:$key, Rows:$value, Graph_BatchType:$batch, FlatSymbolRefAttr:$state,
-    I64Attr:$heads, F32Attr:$scale, DefaultValuedAttr<F32Attr, "0.0f">:$softcap);
+    I64Attr:$heads, F32Attr:$scale, DefaultValuedAttr<F32Attr, "0.0f">:$softcap,
+    DefaultValuedAttr<Graph_ProductsAttr, "::mlc::graph::Products::f32">:$products);
   let results = (outs Rows:$result);
   let assemblyFormat = [{
     $query `,` $key `,` $value `,` $batch `,` $state attr-dict `:` type($query) `,` type($key)

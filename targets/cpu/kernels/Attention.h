@@ -1,0 +1,55 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What attention's blocks share with the kernel: which rows, which state, where results go. Plain: the forms include
+// it.
+//
+#pragma once
+
+#include <stdint.h>
+
+namespace mlc::cpu {
+
+// Positions of a page, and pages of a chunk: inside a chunk one online softmax, then the chunks are combined in order.
+constexpr int64_t kAttentionPage = 64, kChunkPages = 16, kChunkPositions = kChunkPages * kAttentionPage;
+
+/// One KV head of one segment. Rows are (query, head of the group) pairs, the group's heads fastest.
+struct AttentionArgs {
+  const float *q; // Of the group's first head, first query.
+  float *out;
+  int64_t qStride, outStride; // Between queries.
+  int64_t group, headDim, paddedDim, firstPosition, window;
+  float scale, softcap;
+  // The KV state.
+  uint8_t dtype; // As fb::DType: 0 f32, 1 f16, 2 bf16, 4 i8.
+  const uint8_t *pool;
+  int64_t pageBytes, headOffset, valueOffset, keyScales, valueScales;
+  const uint32_t *pages;
+  // Partial results of chunk c of row r: record r * chunks + c, of 16 + paddedDim floats: max, sum, ..., values.
+  float *partials;
+  int64_t chunks;
+};
+/// Rows [rowBegin, rowEnd), at most a block of them: to `out`, or from `partials` to `out`.
+using AttentionBlockFn = void(const AttentionArgs &args, int64_t rowBegin, int64_t rowEnd, uint8_t *scratch);
+/// One chunk of them to `partials`.
+using AttentionChunkFn = void(const AttentionArgs &args, int64_t rowBegin, int64_t rowEnd, int64_t chunk,
+                              uint8_t *scratch);
+
+/// Most rows of a block with f32 products.
+constexpr int64_t kBlockRows = 48;
+/// Most rows of a block with bf16 products: a block's page tiles are shared by its rows, which lie in L2.
+constexpr int64_t bf16BlockRows(int64_t paddedDim) { return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48; }
+
+/// Floats of a worker's scratch, aligned to 64 bytes.
+constexpr int64_t attentionScratchF32(int64_t headDim, int64_t paddedDim) {
+  return kBlockRows * (headDim + kAttentionPage + 2 * (16 + paddedDim)) + kAttentionPage * (headDim + paddedDim) + 16;
+}
+constexpr int64_t kBf16GroupRows = 8; // Rows of a group, at most; the scores of two groups exist at once.
+constexpr int64_t attentionScratchBf16(int64_t paddedDim) {
+  return bf16BlockRows(paddedDim) * (3 * paddedDim + 2 * 16 + 3) + 2 * kAttentionPage * paddedDim +
+         4 * kBf16GroupRows * kAttentionPage + 16;
+}
+
+} // namespace mlc::cpu
