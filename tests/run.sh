@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets the machine up and passes every test: packages, tree checks, build, unit, lit, end to end, the runtime with gcc,
-# the runtime under ASan and UBSan, and each fuzz target for some seconds. Works as root or with sudo; can be run again
+# the runtime under ASan and UBSan, its threads under TSan, and each fuzz target for some seconds. Works as root or with sudo; can be run again
 # cheaply. The last line is 'N passed, N failed, N skipped'.
 #   tests/run.sh [--quick] [--fuzz-seconds N]
 #     --quick           no gcc, sanitizer or fuzz build
@@ -53,10 +53,10 @@ step() {
   printf '%s\t%s\n' "$1" $state >>"$results/steps.tsv"
   [ $state = passed ]
 }
-# unit_tests NAME BUILD: every CTest program of a build.
+# unit_tests NAME BUILD [OPTION...]: every CTest program of a build, or those that CTest's options choose.
 unit_tests() {
   phase "$1" env GTEST_OUTPUT="json:$results/$1.gtest/" ctest --test-dir "$2" --output-on-failure -j "$jobs" \
-    --timeout 600 --no-tests=error --output-junit "$results/$1.ctest.xml"
+    --timeout 600 --no-tests=error --output-junit "$results/$1.ctest.xml" "${@:3}"
 }
 # shellcheck disable=SC2317 # phase calls it.
 build() { cmake --build "$1" -j "$jobs" -- -k 0 "${@:2}"; }
@@ -82,5 +82,8 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
 
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
 step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan
+# The tests that share a pool between threads; the rest of the runtime has none of its own.
+step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest &&
+  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool)Test$'
 step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
 finish

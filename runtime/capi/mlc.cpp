@@ -5,6 +5,7 @@
 
 #include "runtime/capi/mlc.h"
 
+#include "runtime/core/Cpus.h"
 #include "runtime/llm/Generate.h"
 
 using namespace mlc;
@@ -198,6 +199,22 @@ mlc_status mlc_decoder_flush(mlc_decoder *decoder, mlc_text_sink sink, void *use
   return MLC_OK;
 }
 
+mlc_status mlc_pool_create(uint32_t threads, mlc_pool **pool) {
+  if (!pool)
+    return nullArgument();
+  auto created = WorkerPool::create(threads ? threads : usableCores());
+  if (!created)
+    return report(created.error());
+  *pool = reinterpret_cast<mlc_pool *>(*created);
+  return MLC_OK;
+}
+
+void mlc_pool_destroy(mlc_pool *pool) { WorkerPool::destroy(reinterpret_cast<WorkerPool *>(pool)); }
+
+uint32_t mlc_pool_threads(const mlc_pool *pool) {
+  return pool ? reinterpret_cast<const WorkerPool *>(pool)->size() : 0;
+}
+
 void mlc_session_options_init(mlc_session_options *options) {
   *options = {};
   options->size = sizeof *options;
@@ -221,6 +238,10 @@ mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options 
   options.snapshots = wanted.snapshots;
   options.imports = wanted.imports;
   options.threads = wanted.threads;
+  options.pool = reinterpret_cast<WorkerPool *>(wanted.pool);
+  if (wanted.session_class != MLC_BATCH && wanted.session_class != MLC_REALTIME)
+    return report(ErrorCode::InvalidArgument, "session_class: neither MLC_BATCH nor MLC_REALTIME");
+  options.sessionClass = SessionClass(wanted.session_class);
   auto created = Session::create(modelOf(model), options);
   if (!created)
     return report(created.error());

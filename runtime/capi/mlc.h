@@ -99,15 +99,29 @@ MLC_API mlc_status mlc_decoder_flush(mlc_decoder *decoder, mlc_text_sink sink, v
 
 /* ---- Sessions and sequences ---- */
 
+/* Threads that sessions share. The steps of its batch sessions take turns, in the order of their coming; a step of a
+   realtime session takes the threads from a batch step at the next chunk of its work (a few milliseconds at most), and
+   the batch step goes on afterwards. Results are the same as alone. */
+typedef struct mlc_pool mlc_pool;
+typedef enum mlc_session_class { MLC_BATCH = 0, MLC_REALTIME = 1 } mlc_session_class;
+
+/* `threads` counts the thread that steps; 0: the physical cores that this process may use. */
+MLC_API mlc_status mlc_pool_create(uint32_t threads, mlc_pool **pool);
+/* After the sessions on it. */
+MLC_API void mlc_pool_destroy(mlc_pool *pool);
+MLC_API uint32_t mlc_pool_threads(const mlc_pool *pool);
+
 typedef struct mlc_session_options {
-  uint32_t size;      /* sizeof(mlc_session_options) */
-  uint64_t context;   /* 0: the model's; bounds may be lowered, never raised */
-  uint64_t sequences; /* 0: the model's */
-  uint64_t batch;     /* 0: the model's */
-  uint64_t kv_memory; /* bytes of KV pages; 0: `sequences` times `context` positions */
-  uint32_t snapshots; /* most live snapshots; 8 by default */
-  uint32_t imports;   /* most imports at a time; 1 by default */
-  uint32_t threads;   /* 1 by default */
+  uint32_t size;          /* sizeof(mlc_session_options) */
+  uint64_t context;       /* 0: the model's; bounds may be lowered, never raised */
+  uint64_t sequences;     /* 0: the model's */
+  uint64_t batch;         /* 0: the model's */
+  uint64_t kv_memory;     /* bytes of KV pages; 0: `sequences` times `context` positions */
+  uint32_t snapshots;     /* most live snapshots; 8 by default */
+  uint32_t imports;       /* most imports at a time; 1 by default */
+  uint32_t threads;       /* of a pool of its own: 1 by default; 0: the physical cores that this process may use */
+  mlc_pool *pool;         /* to share with other sessions; `threads` is then the pool's. Null by default: an own one */
+  uint32_t session_class; /* an mlc_session_class; MLC_BATCH by default */
 } mlc_session_options;
 
 MLC_API void mlc_session_options_init(mlc_session_options *options);
@@ -153,7 +167,8 @@ MLC_API mlc_status mlc_session_step(mlc_session *session, const mlc_segment *seg
                                     const int32_t *rows, size_t row_count);
 /* Logits of the i-th row asked for: info.vocab floats, valid until the next step. Null when there is no such row. */
 MLC_API const float *mlc_session_logits(const mlc_session *session, size_t row);
-/* Ends the step or generation in progress, or the next one, with MLC_CANCELLED; any thread. */
+/* Ends the step or generation in progress, or the next one, with MLC_CANCELLED, also inside a long op and while it
+   waits for its turn on a pool; any thread, also a signal handler. */
 MLC_API void mlc_session_cancel(mlc_session *session);
 MLC_API void mlc_session_clear_cancel(mlc_session *session);
 

@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/core/WorkerPool.h"
+#include "runtime/core/EventCount.h"
 
-#include <atomic>
 #include <pthread.h>
 
 #if defined(__x86_64__)
@@ -25,6 +25,9 @@ static inline void relax() {
 // About 50 us of polling covers the gap between two ops of a step; then a worker parks.
 static constexpr unsigned kSpins = 2000;
 
+// A thread, told from every other one alive.
+static uintptr_t self() { return (uintptr_t)pthread_self(); }
+
 struct WorkerPool::State {
   struct Worker {
     State *state;
@@ -32,83 +35,145 @@ struct WorkerPool::State {
     pthread_t thread;
   };
 
-  // The job, written by the caller while no worker can hold it, published by `word`.
-  Body body = nullptr;
-  void *context = nullptr;
-  int64_t count = 0, grain = 1;
+  /// The turns and the job of a class.
+  struct alignas(64) Slot {
+    // The job, written by the caller while no worker can hold it, published by `word`.
+    Body body = nullptr;
+    void *context = nullptr;
+    int64_t count = 0, grain = 1;
+    // Of the turn that is held.
+    const std::atomic<bool> *cancel = nullptr;
+    std::atomic<bool> skipped{false};
+    std::atomic<uintptr_t> owner{0};
+    // The queue of turns; `head` holds the slot. Changed under `mutex`.
+    std::atomic<Turn *> head{nullptr};
 
-  alignas(64) std::atomic<int64_t> next{0};
-  // generation << 32 | open << 31 | workers inside. A worker enters an open job by adding itself; the caller closes the
-  // job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs
-  // nothing.
-  alignas(64) std::atomic<uint64_t> word{0};
+    alignas(64) std::atomic<int64_t> next{0};
+    // generation << 32 | open << 31 | workers inside. A worker enters an open job by adding itself; the caller closes
+    // the job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs
+    // nothing.
+    alignas(64) std::atomic<uint64_t> word{0};
+
+    bool isCancelled(std::memory_order order) const { return cancel && cancel->load(order); }
+  };
   static constexpr uint64_t kOpen = uint64_t(1) << 31, kInside = kOpen - 1;
   static constexpr uint64_t generationOf(uint64_t value) { return value >> 32; }
-  std::atomic<unsigned> parked{0};
+
+  Slot slots[2]; // By SessionClass.
+  // Realtime turns held or waited for; read at every chunk border of a batch job.
+  alignas(64) std::atomic<unsigned> urgent{0};
   std::atomic<bool> stop{false};
+  // Parked workers; callers that wait for their turn, for the end of a realtime one, or for the workers inside.
+  alignas(64) EventCount idle;
+  EventCount callers;
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 
   WorkerPool pool;
   Allocator allocator{};
   unsigned threads = 1;
   size_t bytes = 0;
   Worker *workers() { return reinterpret_cast<Worker *>(this + 1); }
+  Slot &slotOf(SessionClass sessionClass) { return slots[size_t(sessionClass)]; }
 
-  void work(unsigned worker) {
+  /// Runs chunks until none is left; false when a realtime turn has come first.
+  bool work(Slot &slot, unsigned worker) {
     for (;;) {
-      int64_t begin = next.fetch_add(grain, std::memory_order_relaxed);
-      if (begin >= count)
-        return;
-      int64_t end = begin + grain < count ? begin + grain : count;
-      body(context, begin, end, worker);
+      if (slot.isCancelled(std::memory_order_relaxed)) {
+        slot.skipped.store(true, std::memory_order_relaxed);
+        slot.next.store(slot.count, std::memory_order_relaxed);
+        return true;
+      }
+      if (&slot == &slots[0] && urgent.load(std::memory_order_relaxed))
+        return false;
+      int64_t begin = slot.next.fetch_add(slot.grain, std::memory_order_relaxed);
+      if (begin >= slot.count)
+        return true;
+      int64_t end = begin + slot.grain < slot.count ? begin + slot.grain : slot.count;
+      slot.body(slot.context, begin, end, worker);
     }
   }
 
-  /// Whether the worker is inside the job of `generation` now; false once it is closed.
-  bool enter(uint64_t generation) {
-    uint64_t value = word.load(std::memory_order_acquire);
-    while (generationOf(value) == generation && (value & kOpen))
-      if (word.compare_exchange_weak(value, value + 1, std::memory_order_acquire))
-        return true;
-    return false;
+  /// The class whose open job this worker is to enter, or -1; `done` holds the generations it has seen the end of.
+  int choose(const uint64_t (&done)[2]) {
+    int which = urgent.load(std::memory_order_seq_cst) ? 1 : 0;
+    uint64_t value = slots[which].word.load(std::memory_order_seq_cst);
+    return (value & kOpen) && generationOf(value) != done[which] ? which : -1;
+  }
+
+  /// Makes the worker one of those inside the slot's job, and gives its generation; 0 when it is closed.
+  static uint64_t enter(Slot &slot) {
+    uint64_t value = slot.word.load(std::memory_order_relaxed);
+    while (value & kOpen)
+      if (slot.word.compare_exchange_weak(value, value + 1, std::memory_order_acquire))
+        return generationOf(value);
+    return 0;
+  }
+
+  void leave(Slot &slot) {
+    uint64_t value = slot.word.fetch_sub(1, std::memory_order_seq_cst) - 1;
+    if (!(value & (kOpen | kInside)))
+      callers.notify();
   }
 
   void loop(unsigned worker) {
-    uint64_t seen = 0;
-    for (;;) {
-      uint64_t now = generationOf(word.load(std::memory_order_acquire));
-      for (unsigned i = 0; now == seen && i < kSpins; ++i) {
+    uint64_t done[2] = {}, published = 0;
+    unsigned spins = 0;
+    while (!stop.load(std::memory_order_relaxed)) {
+      if (int which = choose(done); which >= 0) {
+        Slot &slot = slots[which];
+        if (uint64_t generation = enter(slot)) {
+          if (work(slot, worker))
+            done[which] = generation;
+          leave(slot);
+        }
+        spins = 0;
+        continue;
+      }
+      // Jobs that came and went without this worker keep it awake too.
+      uint64_t jobs = generationOf(slots[0].word.load(std::memory_order_relaxed)) +
+                      generationOf(slots[1].word.load(std::memory_order_relaxed));
+      spins = jobs == published ? spins + 1 : 0;
+      published = jobs;
+      if (spins < kSpins) {
         relax();
-        now = generationOf(word.load(std::memory_order_acquire));
+        continue;
       }
-      if (now == seen) {
-        pthread_mutex_lock(&mutex);
-        parked.fetch_add(1, std::memory_order_seq_cst);
-        while ((now = generationOf(word.load(std::memory_order_seq_cst))) == seen)
-          pthread_cond_wait(&wake, &mutex);
-        parked.fetch_sub(1, std::memory_order_relaxed);
-        pthread_mutex_unlock(&mutex);
-      }
-      seen = now;
-      if (stop.load(std::memory_order_relaxed))
-        return;
-      if (enter(now)) {
-        work(worker);
-        word.fetch_sub(1, std::memory_order_release);
-      }
+      idle.wait([&] { return stop.load(std::memory_order_seq_cst) || choose(done) >= 0; });
+      spins = 0;
     }
   }
 
-  /// The next generation, open to workers or not. No worker is inside.
-  void publish(uint64_t open) {
-    uint64_t generation = generationOf(word.load(std::memory_order_relaxed)) + 1;
-    word.store(generation << 32 | open, std::memory_order_seq_cst);
-    if (parked.load(std::memory_order_seq_cst)) {
-      pthread_mutex_lock(&mutex);
-      pthread_cond_broadcast(&wake);
-      pthread_mutex_unlock(&mutex);
-    }
+  /// Opens the slot's job to workers. None is inside.
+  void publish(Slot &slot) {
+    uint64_t generation = generationOf(slot.word.load(std::memory_order_relaxed)) + 1;
+    // 0 says "closed" in enter().
+    generation += !(generation & 0xffffffff);
+    slot.word.store(generation << 32 | kOpen, std::memory_order_seq_cst);
+    idle.notify();
+  }
+
+  void close(Slot &slot) {
+    slot.word.fetch_and(~kOpen, std::memory_order_seq_cst);
+    for (unsigned spins = 0; slot.word.load(std::memory_order_acquire) & kInside; ++spins)
+      if (spins < kSpins * 16)
+        relax();
+      else
+        callers.wait([&] { return !(slot.word.load(std::memory_order_seq_cst) & kInside); });
+  }
+
+  /// A batch turn sleeps until no realtime one is left.
+  void pause(Slot &slot) {
+    callers.wait(
+        [&] { return !urgent.load(std::memory_order_seq_cst) || slot.isCancelled(std::memory_order_seq_cst); });
+  }
+
+  /// The slot whose turn the calling thread holds, or null.
+  Slot *mine() {
+    uintptr_t caller = self();
+    for (Slot *slot : {&slots[1], &slots[0]})
+      if (slot->owner.load(std::memory_order_relaxed) == caller)
+        return slot;
+    return nullptr;
   }
 };
 
@@ -146,8 +211,8 @@ void WorkerPool::destroy(WorkerPool *pool) {
   if (!pool)
     return;
   State *state = pool->state;
-  state->stop.store(true, std::memory_order_relaxed);
-  state->publish(0);
+  state->stop.store(true, std::memory_order_seq_cst);
+  state->idle.notify();
   for (unsigned i = 1; i < state->threads; ++i)
     pthread_join(state->workers()[i - 1].thread, nullptr);
   Allocator allocator = state->allocator;
@@ -158,28 +223,86 @@ void WorkerPool::destroy(WorkerPool *pool) {
 
 unsigned WorkerPool::size() const { return state->threads; }
 
+void WorkerPool::wake() { state->callers.notify(); }
+
+WorkerPool::Turn::Turn(WorkerPool &pool, SessionClass sessionClass, const std::atomic<bool> *cancel)
+    : state(pool.state), cancel(cancel), sessionClass(sessionClass) {
+  State::Slot &slot = state->slotOf(sessionClass);
+  if (sessionClass == SessionClass::realtime)
+    state->urgent.fetch_add(1, std::memory_order_seq_cst);
+  pthread_mutex_lock(&state->mutex);
+  if (Turn *last = slot.head.load(std::memory_order_relaxed)) {
+    while (last->next)
+      last = last->next;
+    last->next = this;
+  } else {
+    slot.head.store(this, std::memory_order_relaxed);
+    held = true;
+  }
+  pthread_mutex_unlock(&state->mutex);
+  if (!held) {
+    state->callers.wait([&] {
+      return slot.head.load(std::memory_order_seq_cst) == this || (cancel && cancel->load(std::memory_order_seq_cst));
+    });
+    pthread_mutex_lock(&state->mutex);
+    Turn *before = slot.head.load(std::memory_order_relaxed);
+    held = before == this;
+    if (!held) {
+      while (before->next != this)
+        before = before->next;
+      before->next = next;
+    }
+    pthread_mutex_unlock(&state->mutex);
+  }
+  if (held) {
+    slot.cancel = cancel;
+    slot.skipped.store(false, std::memory_order_relaxed);
+    slot.owner.store(self(), std::memory_order_relaxed);
+  }
+}
+
+WorkerPool::Turn::~Turn() {
+  if (held) {
+    State::Slot &slot = state->slotOf(sessionClass);
+    slot.owner.store(0, std::memory_order_relaxed);
+    slot.cancel = nullptr;
+    pthread_mutex_lock(&state->mutex);
+    slot.head.store(next, std::memory_order_seq_cst);
+    pthread_mutex_unlock(&state->mutex);
+  }
+  if (sessionClass == SessionClass::realtime && state->urgent.fetch_sub(1, std::memory_order_seq_cst) == 1)
+    state->idle.notify();
+  state->callers.notify();
+}
+
+bool WorkerPool::Turn::skipped() const {
+  return !held || state->slotOf(sessionClass).skipped.load(std::memory_order_relaxed);
+}
+
 void WorkerPool::run(int64_t count, int64_t grain, Body body, void *context) {
   if (count <= 0)
     return;
-  if (state->threads == 1 || count <= grain) {
-    // The same chunks as with more threads, one after the other.
-    for (int64_t begin = 0; begin < count; begin += grain)
-      body(context, begin, begin + grain < count ? begin + grain : count, 0);
-    return;
+  State::Slot *slot = state->mine();
+  if (!slot) {
+    Turn turn(*this, SessionClass::batch);
+    return run(count, grain, body, context);
   }
-  state->body = body;
-  state->context = context;
-  state->count = count;
-  state->grain = grain;
-  state->next.store(0, std::memory_order_relaxed);
-  state->publish(State::kOpen);
-  state->work(0);
-  state->word.fetch_and(~State::kOpen, std::memory_order_acq_rel);
-  for (unsigned spins = 0; state->word.load(std::memory_order_acquire) & State::kInside; ++spins)
-    if (spins < kSpins * 16)
-      relax();
-    else
-      sched_yield();
+  // What an op reads may be what a skipped chunk was to write.
+  if (slot->skipped.load(std::memory_order_relaxed))
+    return;
+  slot->body = body;
+  slot->context = context;
+  slot->count = count;
+  slot->grain = grain;
+  slot->next.store(0, std::memory_order_relaxed);
+  // One chunk is not worth waking anyone for.
+  bool shared = state->threads > 1 && count > grain;
+  if (shared)
+    state->publish(*slot);
+  while (!state->work(*slot, 0))
+    state->pause(*slot);
+  if (shared)
+    state->close(*slot);
 }
 
 } // namespace mlc

@@ -9,7 +9,8 @@
 
 namespace mlc {
 
-Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Allocator &allocator) {
+Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Allocator &allocator,
+                                    SessionClass sessionClass) {
   void *memory = allocator.allocate(allocator.context, sizeof(Executor), alignof(Executor));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for an executor");
@@ -17,6 +18,7 @@ Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Al
   executor->allocator = allocator;
   executor->plan = &plan;
   executor->pool = &pool;
+  executor->sessionClass = sessionClass;
   MLC_TRY(executor->build());
   return executor.release();
 }
@@ -128,17 +130,22 @@ TensorView Executor::slot(uint32_t slot) const {
   return view;
 }
 
-Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::atomic<bool> *cancelFlag) {
+static Error cancelledError() { return Error(ErrorCode::Cancelled, "cancelled"); }
+
+Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::atomic<bool> *cancel) {
+  WorkerPool::Turn held(*pool, sessionClass, cancel);
   batch = &stepBatch;
-  cancel = cancelFlag;
-  return runOps(plan->functions()[function]);
+  turn = &held;
+  MLC_TRY(runOps(plan->functions()[function]));
+  // The last op may have been cut short; a flag that is set after its end is for the next run.
+  return held.skipped() ? Status(cancelledError()) : Status();
 }
 
 // Recursion is bounded: the verifier bounds block and call depth.
 Status Executor::runOps(Plan::Range range) {
   for (const Plan::Op &op : plan->ops().subspan(range.first, range.count)) {
-    if (cancel && cancel->load(std::memory_order_relaxed))
-      return Error(ErrorCode::Cancelled, "cancelled");
+    if (turn->cancelled())
+      return cancelledError();
     switch (op.kind) {
     case Plan::OpKind::kernel:
       runKernel(op.index);

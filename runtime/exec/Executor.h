@@ -10,8 +10,6 @@
 
 #include "runtime/exec/Plan.h"
 
-#include <atomic>
-
 namespace mlc {
 
 /// Sees every kernel call of a run just before it runs: what calibration and taps are made of. `call` is its index in
@@ -23,8 +21,10 @@ struct KernelObserver {
 
 class Executor {
 public:
-  /// `pool` and `plan` outlive the executor. One KvStateView per state of the artifact is bound later.
-  static Result<Executor *> create(const Plan &plan, WorkerPool &pool, const Allocator &allocator = systemAllocator());
+  /// `pool` and `plan` outlive the executor; each run is one turn of `sessionClass` on the pool. One KvStateView per
+  /// state of the artifact is bound later.
+  static Result<Executor *> create(const Plan &plan, WorkerPool &pool, const Allocator &allocator = systemAllocator(),
+                                   SessionClass sessionClass = SessionClass::batch);
   static void destroy(Executor *executor);
 
   /// What kernels see as state `state` from now on.
@@ -40,8 +40,9 @@ public:
   /// The slot's memory at the extents set.
   TensorView slot(uint32_t slot) const;
 
-  /// Runs a function of the plan over `batch`. Between ops it looks at `cancel` (may be null): when set the run ends
-  /// with Cancelled, and what it had written to states past the committed positions is to be dropped.
+  /// Runs a function of the plan over `batch`. Between ops, and between the chunks of an op, it looks at `cancel` (may
+  /// be null): when set the run ends with Cancelled, and what it had written to states past the committed positions is
+  /// to be dropped. Who sets it calls WorkerPool::wake() then, for a run that waits for its turn.
   Status run(uint32_t function, const BatchView &batch, const std::atomic<bool> *cancel = nullptr);
 
   WorkerPool &workers() { return *pool; }
@@ -76,7 +77,8 @@ private:
   OwnedArray<void *> codeBuffers;     // One per slot of a code call.
   KernelObserver observer;
   const BatchView *batch = nullptr;
-  const std::atomic<bool> *cancel = nullptr;
+  const WorkerPool::Turn *turn = nullptr; // Of the run in progress.
+  SessionClass sessionClass = SessionClass::batch;
 };
 
 } // namespace mlc

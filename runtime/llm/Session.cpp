@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/llm/Session.h"
+#include "runtime/core/Cpus.h"
 
 #include <algorithm>
 
@@ -46,9 +47,12 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   if (limits.sequences + limits.snapshots > 0xffff)
     return Error(ErrorCode::OutOfRange, "%llu sequences and %u snapshots are more than 65535; lower --sequences",
                  (unsigned long long)limits.sequences, limits.snapshots);
-  MLC_ASSIGN(WorkerPool * madePool, WorkerPool::create(limits.threads ? limits.threads : 1, allocator));
-  pool.reset(madePool);
-  MLC_ASSIGN(Executor * madeExecutor, Executor::create(model.executionPlan(), *pool, allocator));
+  pool = options.pool;
+  if (!pool) {
+    MLC_ASSIGN(pool, WorkerPool::create(limits.threads ? limits.threads : usableCores(), allocator));
+    ownPool.reset(pool);
+  }
+  MLC_ASSIGN(Executor * madeExecutor, Executor::create(model.executionPlan(), *pool, allocator, options.sessionClass));
   executor.reset(madeExecutor);
 
   auto *states = model.metadata().states();

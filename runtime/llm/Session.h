@@ -7,8 +7,9 @@
 // and gives logits of the rows asked for. What a sequence remembers is only in declared states, so every model has the
 // same operations: create, fork, snapshot, rollback, export, import, destroy.
 //
-// Everything is allocated by create(). A session is used by one thread at a time, except cancel(), which any thread may
-// call. Results are bitwise independent of how tokens are split into steps, of the other sequences and of the threads.
+// Everything is allocated by create(). A session is used by one thread at a time, except requestCancel(), which any
+// thread may call. Results are bitwise independent of how tokens are split into steps, of the other sequences and of
+// the threads, and of what else runs on the pool.
 //
 #pragma once
 
@@ -27,7 +28,12 @@ struct SessionOptions {
   uint64_t kvMemory = 0;
   uint32_t snapshots = 8;
   uint32_t imports = 1;
+  /// Of the session's own pool; 0: usableCores().
   unsigned threads = 1;
+  /// A pool to share with other sessions, which outlives this one; null: an own one.
+  WorkerPool *pool = nullptr;
+  /// On a shared pool, batch steps take turns and a realtime step stops them at the next chunk of their work.
+  SessionClass sessionClass = SessionClass::batch;
   const Allocator *allocator = nullptr; // null: systemAllocator()
 };
 
@@ -92,8 +98,12 @@ public:
   /// concatenated tokens. On any error no sequence has changed.
   Result<LogitsView> step(std::span<const StepSegment> segments, std::span<const int32_t> rows);
 
-  /// Ends the step in progress, or the next one, with Cancelled; any thread.
-  void requestCancel() { cancelled.store(true, std::memory_order_relaxed); }
+  /// Ends the step in progress, or the next one, with Cancelled, also while it waits for its turn on a shared pool. Any
+  /// thread, also a signal handler.
+  void requestCancel() {
+    cancelled.store(true, std::memory_order_seq_cst);
+    pool->wake();
+  }
   void clearCancel() { cancelled.store(false, std::memory_order_relaxed); }
   const std::atomic<bool> &cancelFlag() const { return cancelled; }
 
@@ -141,7 +151,8 @@ private:
   const Model *theModel = nullptr;
   Allocator allocator{};
   SessionOptions limits;
-  Owned<WorkerPool> pool;
+  Owned<WorkerPool> ownPool;
+  WorkerPool *pool = nullptr;
   Owned<KvStore> kv;
   Owned<Executor> executor;
   OwnedArray<Slot> slots;     // Sequences (imports among them), then snapshots.

@@ -4,21 +4,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/run/Common.h"
+#include "runtime/core/Cpus.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 
 namespace mlc::cli {
-
-unsigned availableCpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set))
-    return 1;
-  int count = CPU_COUNT(&set);
-  return count > 0 ? unsigned(count) : 1;
-}
 
 Error inFile(const char *file, const Error &error) { return Error(error.code(), "%s: %s", file, error.message()); }
 
@@ -77,7 +69,7 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
   MLC_TRY(refuseCheckpoint(path));
   ModelOptions options;
   options.allowCode = !arguments.noCode;
-  options.threads = arguments.threads ? unsigned(arguments.threads) : availableCpus();
+  options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   MLC_ASSIGN(Model * model, Model::open(path, options));
   return Owned<Model>(model);
 }
@@ -87,7 +79,7 @@ Result<Owned<Session>> openSession(const Model &model, const SessionArguments &a
   options.context = arguments.context;
   options.sequences = arguments.sequences ? arguments.sequences : 1;
   options.kvMemory = arguments.kvMemory;
-  options.threads = arguments.threads ? unsigned(arguments.threads) : availableCpus();
+  options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   auto session = Session::create(model, options);
   if (!session)
     return inFile(model.name(), session.error());

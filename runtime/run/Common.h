@@ -13,9 +13,6 @@
 
 namespace mlc::cli {
 
-/// CPUs this process may use.
-unsigned availableCpus();
-
 /// The value of --threads and the lowered bounds. 0: the default.
 struct SessionArguments {
   uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0;
@@ -43,7 +40,8 @@ constexpr size_t kMaxTextBytes = size_t(1) << 30;
 
 // Rows of option tables that more than one command has.
 #define MLC_THREADS_OPTION(ARGUMENTS)                                                                                  \
-  {"threads", "N", "threads (default: the CPUs this process may use)", OptionKind::count, &(ARGUMENTS).threads, 1, 1024}
+  {"threads", "N", "threads (default: the cores that this process may use)", OptionKind::count, &(ARGUMENTS).threads,  \
+   1,         1024}
 #define MLC_CONTEXT_OPTION(ARGUMENTS)                                                                                  \
   {"context", "N", "most positions of a sequence; lowers the artifact's", OptionKind::count, &(ARGUMENTS).context, 1}
 #define MLC_KV_MEMORY_OPTION(ARGUMENTS)                                                                                \
