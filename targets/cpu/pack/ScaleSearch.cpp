@@ -48,12 +48,12 @@ public:
       refine(1);
       return;
     }
-    // Either sign: -8 reaches one step further than 7, so the largest value decides which side gets it. Steps of a half
-    // up to 12: where a few large values matter little, clipping them pays.
+    // Either sign: -8 reaches one step further than 7, so the largest value decides which side gets it. By 6, 6.25,
+    // ..., 9, 9.5, ..., 12: where a few large values matter little, clipping them pays.
     float bestGain = 0, bestScale = 0;
-    for (int step = 0; step <= 12; ++step)
+    for (int step = 0; step <= 18; ++step)
       for (float sign : {1.0f, -1.0f}) {
-        float divisor = sign * (6.0f + 0.5f * float(step));
+        float divisor = sign * (step < 12 ? 6.0f + 0.25f * float(step) : 3.0f + 0.5f * float(step));
         Sums sums = sumsAt(divisor, range.middle);
         // What the least-squares scale for these integers takes off the error.
         float gain = sums.uq * sums.uq / sums.qq;
@@ -67,8 +67,8 @@ public:
   }
 
   void asymmetric(float low, float high) {
-    for (int step = 0; step <= 6; ++step) {
-      float shrink = 1.02f - 0.06f * float(step), centre = low * 0.5f + high * 0.5f;
+    for (int step = 0; step <= 12; ++step) {
+      float shrink = 1.02f - 0.03f * float(step), centre = low * 0.5f + high * 0.5f;
       float scale = (high * 0.5f - low * 0.5f) * shrink / 7.5f;
       tryZero(scale, 7.5f - centre / scale);
     }
