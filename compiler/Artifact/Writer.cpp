@@ -209,7 +209,7 @@ Status ArtifactWriter::finish() {
   header.fileSize = total;
   header.metadataOffset = kMetadataOffset;
   header.metadataSize = metadataSize;
-  header.metadataDigest = digest64({builder.GetBufferPointer(), metadataSize});
+  header.metadataDigest = digest64({builder.GetBufferPointer(), builder.GetSize()});
   header.headerDigest = headerDigest(header);
   MLC_TRY(writeAt(0, reinterpret_cast<const uint8_t *>(&header), sizeof header));
   MLC_TRY(writeAt(kMetadataOffset, builder.GetBufferPointer(), metadataSize));

@@ -230,6 +230,21 @@ static void textModel(const fb::Model &model, TextWriter &out) {
   }
 }
 
+static void textRam(const RamFigure &figure, bool first, TextWriter &out) {
+  out.format("%s%llu sequence%s: ", first ? "  RAM        " : "             ", ull(figure.sequences),
+             figure.sequences == 1 ? "" : "s");
+  out.size(figure.total());
+  out.put(" = weights ");
+  out.size(figure.weights);
+  out.put(" + states ");
+  out.size(figure.states);
+  out.put(" + arenas ");
+  out.size(figure.arenas);
+  out.put(" (each thread more: ");
+  out.size(figure.scratchPerThread);
+  out.put(")\n");
+}
+
 static void textFunctions(const fb::Artifact &meta, TextWriter &out) {
   for (uint32_t i = 0; i < countOf(meta.functions()); ++i) {
     const fb::Function &function = *meta.functions()->Get(i);
@@ -249,7 +264,7 @@ static void textFunctions(const fb::Artifact &meta, TextWriter &out) {
   }
 }
 
-void inspectText(const Artifact &artifact, const InspectSink &sink) {
+void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink) {
   TextWriter out(sink);
   const fb::Artifact &meta = artifact.metadata();
   ArtifactFacts facts = gatherFacts(artifact);
@@ -292,6 +307,8 @@ void inspectText(const Artifact &artifact, const InspectSink &sink) {
     out.put(" a full sequence");
   }
   out.put("\n");
+  for (const RamFigure &figure : ram)
+    textRam(figure, &figure == ram.data(), out);
   textFunctions(meta, out);
   for (uint32_t i = 0; i < countOf(meta.kernels()); ++i) {
     out.put(i ? "             " : "  kernels    ");

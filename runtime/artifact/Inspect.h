@@ -20,11 +20,22 @@ struct InspectSink {
   void *context;
 };
 
-void inspectText(const Artifact &artifact, const InspectSink &sink);
+/// What a session takes in memory, in bytes, for so many sequences and one thread.
+struct RamFigure {
+  uint64_t sequences;
+  uint64_t weights;
+  uint64_t states;
+  uint64_t arenas;           // Activations, and scratch of one thread.
+  uint64_t scratchPerThread; // For each thread more.
+  uint64_t total() const { return weights + states + arenas; }
+};
+
+/// `ram`: the figures to show, of a verified plan.
+void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink);
 /// One object, one line: file, bytes, format, digest, code, provenance, target, model, sizes, memory, segments,
 /// extents, states, kernels, functions, constants, taps, report.
-void inspectJson(const Artifact &artifact, const InspectSink &sink);
-void inspectHtml(const Artifact &artifact, const InspectSink &sink);
+void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink);
+void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink);
 
 /// Sizes that the three forms show.
 struct ArtifactFacts {

@@ -27,8 +27,8 @@ namespace {
 
 class Page {
 public:
-  Page(const Artifact &artifact, const InspectSink &sink)
-      : artifact(artifact), meta(artifact.metadata()), facts(gatherFacts(artifact)), out(sink) {}
+  Page(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink)
+      : artifact(artifact), meta(artifact.metadata()), facts(gatherFacts(artifact)), ram(ram), out(sink) {}
 
   void write() {
     out.put(kHead);
@@ -119,6 +119,17 @@ private:
     rowSize("activations at run time", meta.arena_size());
     rowSize("KV of a position", facts.kvBytesPerPosition);
     rowSize("KV of a full sequence", facts.kvBytesPerSequence);
+    for (const RamFigure &figure : ram) {
+      out.format("<tr><th>RAM of %llu sequence%s</th><td>", ull(figure.sequences), figure.sequences == 1 ? "" : "s");
+      out.size(figure.total());
+      out.put(": weights ");
+      out.size(figure.weights);
+      out.put(", states ");
+      out.size(figure.states);
+      out.put(", arenas ");
+      out.size(figure.arenas);
+      out.put("</td></tr>");
+    }
     out.put("</table>");
   }
 
@@ -220,11 +231,14 @@ private:
   const Artifact &artifact;
   const fb::Artifact &meta;
   ArtifactFacts facts;
+  std::span<const RamFigure> ram;
   TextWriter out;
 };
 
 } // namespace
 
-void inspectHtml(const Artifact &artifact, const InspectSink &sink) { Page(artifact, sink).write(); }
+void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink) {
+  Page(artifact, ram, sink).write();
+}
 
 } // namespace mlc

@@ -125,7 +125,8 @@ static void jsonModel(JsonEmitter &json, const fb::Model &model) {
   json.close('}');
 }
 
-static void jsonSizes(JsonEmitter &json, const fb::Artifact &meta, const ArtifactFacts &facts) {
+static void jsonSizes(JsonEmitter &json, const fb::Artifact &meta, const ArtifactFacts &facts,
+                      std::span<const RamFigure> ram) {
   json.open("sizes", '{');
   json.number("header", kMetadataOffset);
   json.number("metadata", facts.metadataBytes);
@@ -144,6 +145,18 @@ static void jsonSizes(JsonEmitter &json, const fb::Artifact &meta, const Artifac
   json.number("arena", meta.arena_size());
   json.number("kv_per_position", facts.kvBytesPerPosition);
   json.number("kv_per_sequence", facts.kvBytesPerSequence);
+  json.open("ram", '[');
+  for (const RamFigure &figure : ram) {
+    json.open(nullptr, '{');
+    json.number("sequences", figure.sequences);
+    json.number("weights", figure.weights);
+    json.number("states", figure.states);
+    json.number("arenas", figure.arenas);
+    json.number("scratch_per_thread", figure.scratchPerThread);
+    json.number("total", figure.total());
+    json.close('}');
+  }
+  json.close(']');
   json.close('}');
 }
 
@@ -217,7 +230,7 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
   });
 }
 
-void inspectJson(const Artifact &artifact, const InspectSink &sink) {
+void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink) {
   TextWriter out(sink);
   JsonEmitter json(out);
   const fb::Artifact &meta = artifact.metadata();
@@ -245,7 +258,7 @@ void inspectJson(const Artifact &artifact, const InspectSink &sink) {
     jsonModel(json, *meta.model());
   json.boolean("tokenizer", meta.tokenizer() != nullptr);
   ArtifactFacts facts = gatherFacts(artifact);
-  jsonSizes(json, meta, facts);
+  jsonSizes(json, meta, facts, ram);
   jsonTables(json, meta, facts);
   json.string("report", meta.report());
   json.close('}');

@@ -25,9 +25,9 @@ constexpr unsigned kMaxSlots = 1 << 20, kMaxConstants = 1 << 20, kMaxTaps = 1 <<
 class ProgramVerifier {
 public:
   ProgramVerifier(const Artifact &artifact, const TargetRegistry &target, Isa isa, unsigned workers,
-                  const Allocator &allocator)
-      : artifact(artifact), meta(artifact.metadata()), target(target), isa(isa), workers(workers),
-        allocator(allocator) {}
+                  const Allocator &allocator, bool elsewhere)
+      : artifact(artifact), meta(artifact.metadata()), target(target), isa(isa), workers(workers), allocator(allocator),
+        elsewhere(elsewhere) {}
 
   /// VerifyTables.cpp: everything outside the functions.
   Status verifyTables();
@@ -81,6 +81,7 @@ private:
   Isa isa;
   unsigned workers;
   Allocator allocator;
+  bool elsewhere;
 
   OwnedArray<int64_t> bounds;     // of each extent
   OwnedArray<uint64_t> slotBytes; // of each slot's view at the largest extents

@@ -23,8 +23,8 @@ TensorView slotView(const fb::Slot &slot, std::span<const int64_t> extents) {
 }
 
 Result<Program> verifyProgram(const Artifact &artifact, const TargetRegistry &target, Isa isa, unsigned workers,
-                              const Allocator &allocator) {
-  ProgramVerifier verifier(artifact, target, isa, workers, allocator);
+                              const Allocator &allocator, bool elsewhere) {
+  ProgramVerifier verifier(artifact, target, isa, workers, allocator, elsewhere);
   MLC_TRY(verifier.verifyTables());
   MLC_TRY(verifier.verifyFunctions());
   return std::move(verifier.program);

@@ -43,8 +43,9 @@ struct Program {
 
 /// Verifies the plan for `workers` threads on `isa` of `target`. Errors name the file and the function, op, slot or
 /// state; a kernel that the target lacks is named with its version.
+/// `elsewhere`: the plan is only looked at, so that it may be for another machine; `codes` then stay null.
 Result<Program> verifyProgram(const Artifact &artifact, const TargetRegistry &target, Isa isa, unsigned workers,
-                              const Allocator &allocator = systemAllocator());
+                              const Allocator &allocator = systemAllocator(), bool elsewhere = false);
 
 /// The view of a verified slot where extent i is extents[i] (0 <= extents[i] <= its bound); `data` is left null.
 TensorView slotView(const fb::Slot &slot, std::span<const int64_t> extents);

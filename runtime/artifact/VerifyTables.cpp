@@ -86,6 +86,8 @@ struct NameList {
 } // namespace
 
 Status ProgramVerifier::checkMachine() const {
+  if (elsewhere)
+    return {};
   if (const char *missing = missingFeature())
     return Error(ErrorCode::Unsupported,
                  "%s: this program is built for CPUs with %s, which this one lacks; build it for less", name(),
@@ -296,7 +298,7 @@ static int isaRank(const flatbuffers::String *level, Isa limit) {
 Status ProgramVerifier::checkCode(unsigned index) {
   const fb::Code &code = *meta.codes()->Get(index);
   const char *label = code.name()->c_str();
-  if (!countOf(code.variants()) || !architectureMatches(code.triple()))
+  if (!countOf(code.variants()) || (!elsewhere && !architectureMatches(code.triple())))
     return MLC_REFUSE(CodeVariants, ErrorCode::Unsupported,
                       "%s: code '%.60s' has no form for %s; compile it with mlc compile --triple %s", name(), label,
                       kMachineTriple, kMachineTriple);
@@ -310,14 +312,14 @@ Status ProgramVerifier::checkCode(unsigned index) {
     if (!variant->size() || !extentInside(variant->entry(), variant->size(), bytes.size()))
       return MLC_REFUSE(CodeEntry, ErrorCode::Corrupt, "%s: code '%.60s': %llu bytes at %llu leave segment %u", name(),
                         label, ull(variant->size()), ull(variant->entry()), variant->segment());
-    int rank = isaRank(variant->isa(), isa);
+    int rank = elsewhere ? -1 : isaRank(variant->isa(), isa);
     if (rank <= best)
       continue;
     best = rank;
     program.codes[index] =
         reinterpret_cast<CodeFunction>(reinterpret_cast<uintptr_t>(bytes.data()) + uintptr_t(variant->entry()));
   }
-  if (best >= 0)
+  if (best >= 0 || elsewhere)
     return {};
   NameList levels;
   for (const fb::CodeVariant *variant : *code.variants())

@@ -215,12 +215,18 @@ uint32_t mlc_pool_threads(const mlc_pool *pool) {
   return pool ? reinterpret_cast<const WorkerPool *>(pool)->size() : 0;
 }
 
-void mlc_session_options_init(mlc_session_options *options) {
-  *options = {};
-  options->size = sizeof *options;
-  options->snapshots = 8;
-  options->imports = 1;
-  options->threads = 1;
+void mlc_session_options_init_size(mlc_session_options *options, size_t size) {
+  mlc_session_options defaults = {};
+  size = size < sizeof defaults ? size : sizeof defaults;
+  defaults.size = uint32_t(size);
+  defaults.snapshots = 8;
+  defaults.imports = 1;
+  defaults.threads = 1;
+  memcpy(static_cast<void *>(options), &defaults, size);
+}
+
+void(mlc_session_options_init)(mlc_session_options *options) {
+  mlc_session_options_init_size(options, offsetof(mlc_session_options, pool));
 }
 
 mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options *given, mlc_session **session) {
@@ -242,6 +248,7 @@ mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options 
   if (wanted.session_class != MLC_BATCH && wanted.session_class != MLC_REALTIME)
     return report(ErrorCode::InvalidArgument, "session_class: neither MLC_BATCH nor MLC_REALTIME");
   options.sessionClass = SessionClass(wanted.session_class);
+  options.maxMemory = wanted.max_memory;
   auto created = Session::create(modelOf(model), options);
   if (!created)
     return report(created.error());

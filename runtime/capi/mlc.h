@@ -122,9 +122,15 @@ typedef struct mlc_session_options {
   uint32_t threads;       /* of a pool of its own: 1 by default; 0: the physical cores that this process may use */
   mlc_pool *pool;         /* to share with other sessions; `threads` is then the pool's. Null by default: an own one */
   uint32_t session_class; /* an mlc_session_class; MLC_BATCH by default */
+  /* Most bytes of weights, states, arena and scratch; 0: no limit. mlc_session_create refuses a plan above it with
+     MLC_OUT_OF_MEMORY; mlc_error_text() has the figures. */
+  uint64_t max_memory;
 } mlc_session_options;
 
+/* The function knows the fields of the first release, up to `threads`; the macro sets up the caller's whole struct. */
 MLC_API void mlc_session_options_init(mlc_session_options *options);
+MLC_API void mlc_session_options_init_size(mlc_session_options *options, size_t size);
+#define mlc_session_options_init(options) mlc_session_options_init_size(options, sizeof *(options))
 /* Allocates all that the session will ever use. */
 MLC_API mlc_status mlc_session_create(const mlc_model *model, const mlc_session_options *options,
                                       mlc_session **session);

@@ -47,9 +47,22 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   if (limits.sequences + limits.snapshots > 0xffff)
     return Error(ErrorCode::OutOfRange, "%llu sequences and %u snapshots are more than 65535; lower --sequences",
                  (unsigned long long)limits.sequences, limits.snapshots);
+  limits.threads = options.pool ? options.pool->size() : limits.threads ? limits.threads : usableCores();
+  KvStoreOptions kvOptions;
+  kvOptions.slots = uint32_t(limits.sequences) + limits.snapshots;
+  kvOptions.sequences = uint32_t(limits.sequences);
+  kvOptions.imports = limits.imports;
+  kvOptions.context = int64_t(limits.context);
+  kvOptions.batch = int64_t(limits.batch);
+  kvOptions.memory = limits.kvMemory;
+  const KvLayout &layout = model.executionPlan().target().kvLayout;
+  MLC_ASSIGN(plan, planMemory(model.metadata(), model.fileBytes(), model.executionPlan().scratch(limits.threads),
+                              layout, kvOptions, limits.threads));
+  if (limits.maxMemory)
+    MLC_TRY(checkMemory(plan, limits.maxMemory));
   pool = options.pool;
   if (!pool) {
-    MLC_ASSIGN(pool, WorkerPool::create(limits.threads ? limits.threads : usableCores(), allocator));
+    MLC_ASSIGN(pool, WorkerPool::create(limits.threads, allocator));
     ownPool.reset(pool);
   }
   MLC_ASSIGN(Executor * madeExecutor, Executor::create(model.executionPlan(), *pool, allocator, options.sessionClass));
@@ -60,15 +73,7 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   MLC_ASSIGN(auto stateList, OwnedArray<const fb::State *>::create(allocator, stateCount, "states"));
   for (uint32_t i = 0; i < stateCount; ++i)
     stateList[i] = states->Get(i);
-  KvStoreOptions kvOptions;
-  kvOptions.slots = uint32_t(limits.sequences) + limits.snapshots;
-  kvOptions.sequences = uint32_t(limits.sequences);
-  kvOptions.imports = limits.imports;
-  kvOptions.context = int64_t(limits.context);
-  kvOptions.batch = int64_t(limits.batch);
-  kvOptions.memory = limits.kvMemory;
-  MLC_ASSIGN(KvStore * madeStore,
-             KvStore::create(stateList.span(), model.executionPlan().target().kvLayout, kvOptions, allocator));
+  MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), layout, kvOptions, allocator));
   kv.reset(madeStore);
   stores[0] = madeStore;
   for (uint32_t i = 0; i < stateCount; ++i)

@@ -15,6 +15,7 @@
 
 #include "runtime/exec/Executor.h"
 #include "runtime/exec/states/KvStore.h"
+#include "runtime/llm/MemoryPlan.h"
 #include "runtime/llm/Model.h"
 
 namespace mlc {
@@ -26,6 +27,9 @@ struct SessionOptions {
   uint64_t batch = 0;
   /// Bytes of all KV pages; 0: enough for `sequences` sequences of `context` positions.
   uint64_t kvMemory = 0;
+  /// Most bytes of weights, states, arena and scratch together; 0: no limit. A plan above it is refused with its
+  /// figures.
+  uint64_t maxMemory = 0;
   uint32_t snapshots = 8;
   uint32_t imports = 1;
   /// Of the session's own pool; 0: usableCores().
@@ -120,6 +124,8 @@ public:
   uint64_t kvBytes() const;
   uint64_t kvBytesUsed() const;
   uint64_t arenaBytes() const { return executor->arenaBytes(); }
+  /// What the session was planned to take.
+  const MemoryPlan &memoryPlan() const { return plan; }
 
 private:
   Session() = default;
@@ -151,6 +157,7 @@ private:
   const Model *theModel = nullptr;
   Allocator allocator{};
   SessionOptions limits;
+  MemoryPlan plan;
   Owned<WorkerPool> ownPool;
   WorkerPool *pool = nullptr;
   Owned<KvStore> kv;

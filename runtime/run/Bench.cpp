@@ -71,6 +71,7 @@ int benchCommand(int argc, char **argv) {
       MLC_THREADS_OPTION(session),
       MLC_CONTEXT_OPTION(session),
       MLC_KV_MEMORY_OPTION(session),
+      MLC_MAX_MEMORY_OPTION(session),
       MLC_NO_CODE_OPTION(session),
       {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &json},
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},

@@ -79,6 +79,7 @@ Result<Owned<Session>> openSession(const Model &model, const SessionArguments &a
   options.context = arguments.context;
   options.sequences = arguments.sequences ? arguments.sequences : 1;
   options.kvMemory = arguments.kvMemory;
+  options.maxMemory = arguments.maxMemory;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   auto session = Session::create(model, options);
   if (!session)

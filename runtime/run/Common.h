@@ -15,7 +15,7 @@ namespace mlc::cli {
 
 /// The value of --threads and the lowered bounds. 0: the default.
 struct SessionArguments {
-  uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0;
+  uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0, maxMemory = 0;
   bool noCode = false;
 };
 
@@ -46,6 +46,13 @@ constexpr size_t kMaxTextBytes = size_t(1) << 30;
   {"context", "N", "most positions of a sequence; lowers the artifact's", OptionKind::count, &(ARGUMENTS).context, 1}
 #define MLC_KV_MEMORY_OPTION(ARGUMENTS)                                                                                \
   {"kv-memory", "BYTES", "memory of the KV pages; suffix K, M, G", OptionKind::bytes, &(ARGUMENTS).kvMemory, 1}
+#define MLC_MAX_MEMORY_OPTION(ARGUMENTS)                                                                               \
+  {"max-memory",                                                                                                       \
+   "BYTES",                                                                                                            \
+   "refuse a plan of weights, KV, arena and scratch above it; suffix K, M, G",                                         \
+   OptionKind::bytes,                                                                                                  \
+   &(ARGUMENTS).maxMemory,                                                                                             \
+   1}
 #define MLC_NO_CODE_OPTION(ARGUMENTS)                                                                                  \
   {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &(ARGUMENTS).noCode}
 

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/artifact/Inspect.h"
+#include "runtime/llm/MemoryPlan.h"
 #include "runtime/run/Commands.h"
 #include "runtime/run/Options.h"
 #include "runtime/run/Output.h"
@@ -15,22 +16,40 @@ static InspectSink sinkOf(FILE *file) {
           file};
 }
 
-static Status writeHtml(const Artifact &artifact, const char *path) {
+/// RAM at one sequence and at all that the artifact allows; nothing where the plan does not verify.
+struct Ram {
+  RamFigure figures[2];
+  size_t count = 0;
+  explicit Ram(const Artifact &artifact) {
+    const fb::Model *model = artifact.metadata().model();
+    add(artifact, 1);
+    if (count && model && model->sequences() > 1)
+      add(artifact, model->sequences());
+  }
+  void add(const Artifact &artifact, uint64_t sequences) {
+    if (auto plan = planMemory(artifact, sequences))
+      figures[count++] = {sequences, plan->weights, plan->states, plan->arenas(), plan->scratchPerThread};
+  }
+  std::span<const RamFigure> span() const { return {figures, count}; }
+};
+
+static Status writeHtml(const Artifact &artifact, const Ram &ram, const char *path) {
   PartFile page;
   MLC_TRY(page.create(path));
-  inspectHtml(artifact, sinkOf(page.stream()));
+  inspectHtml(artifact, ram.span(), sinkOf(page.stream()));
   return page.commit();
 }
 
 static Status inspect(const char *file, const char *html, bool json) {
   MLC_TRY(refuseCheckpoint(file));
   MLC_ASSIGN(Artifact artifact, Artifact::open(file));
+  Ram ram(artifact);
   if (html)
-    MLC_TRY(writeHtml(artifact, html));
+    MLC_TRY(writeHtml(artifact, ram, html));
   if (json)
-    inspectJson(artifact, sinkOf(stdout));
+    inspectJson(artifact, ram.span(), sinkOf(stdout));
   else if (!html)
-    inspectText(artifact, sinkOf(stdout));
+    inspectText(artifact, ram.span(), sinkOf(stdout));
   return flushOutput();
 }
 

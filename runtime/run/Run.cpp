@@ -92,6 +92,7 @@ int runCommand(int argc, char **argv) {
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
       MLC_KV_MEMORY_OPTION(arguments.session),
+      MLC_MAX_MEMORY_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"output-dir", nullptr, nullptr, OptionKind::unavailable, nullptr},

@@ -52,9 +52,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     return 0;
   }
   InspectSink sink{[](void *, const char *, size_t) {}, nullptr};
-  inspectText(*artifact, sink);
-  inspectJson(*artifact, sink);
-  inspectHtml(*artifact, sink);
+  inspectText(*artifact, {}, sink);
+  inspectJson(*artifact, {}, sink);
+  inspectHtml(*artifact, {}, sink);
   auto program = verifyProgram(*artifact, cpuTarget(), machineIsa(), 2);
   if (!program && strchr(program.error().message(), '\n'))
     abort();

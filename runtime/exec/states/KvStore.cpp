@@ -9,16 +9,6 @@
 
 namespace mlc {
 
-/// Pages that a sequence needs at most for a state: with a window, what a query sees, what a step adds, the slack of a
-/// rollback and one page for the two ends.
-static uint64_t pagesOfSequence(const fb::KvSpec &spec, const KvStoreOptions &options) {
-  uint64_t all = uint64_t(ceilDiv(options.context, kPagePositions));
-  if (!spec.window())
-    return all;
-  uint64_t held = uint64_t(spec.window()) + uint64_t(options.batch) + kRollbackTokens;
-  return std::min(all, ceilDiv(held, uint64_t(kPagePositions)) + 1);
-}
-
 /// The lowest position that a query of a windowed state at `length` or kRollbackTokens before it can see.
 static int64_t firstVisible(const fb::KvSpec &spec, int64_t length) {
   return std::max<int64_t>(0, length - kRollbackTokens - int64_t(spec.window()) + 1);
@@ -44,48 +34,21 @@ void KvStore::destroy(KvStore *store) {
 }
 
 Status KvStore::build(std::span<const fb::State *const> states) {
-  size_t count = 0;
-  for (const fb::State *state : states)
-    count += state->kind() == fb::StateKind::kv;
-  MLC_ASSIGN(kvs, OwnedArray<Kv>::create(allocator, count, "KV states"));
-  uint64_t pagesWanted[kMaxPageSizes] = {};
-  size_t bytesOfPage[kMaxPageSizes] = {};
-  uint64_t bytesWanted = 0;
+  MLC_ASSIGN(KvPlan plan, planKv(states, layout, options));
+  MLC_ASSIGN(kvs, OwnedArray<Kv>::create(allocator, plan.states, "KV states"));
   size_t next = 0;
-  for (uint32_t i = 0; i < states.size(); ++i) {
-    if (states[i]->kind() != fb::StateKind::kv)
-      continue;
-    const fb::KvSpec &spec = *states[i]->kv();
-    size_t bytes = alignUp(layout.pageBytes(spec), size_t(64));
-    uint32_t pool = 0;
-    while (pool < poolCount && bytesOfPage[pool] != bytes)
-      ++pool;
-    if (pool == kMaxPageSizes)
-      return Error(ErrorCode::Unsupported, "KV states of more than %u page sizes", kMaxPageSizes);
-    if (pool == poolCount)
-      bytesOfPage[poolCount++] = bytes;
-    uint64_t pages, added;
-    if (!checkedMul(pagesOfSequence(spec, options), uint64_t(options.sequences), pages) ||
-        !checkedAdd(pagesWanted[pool], pages, pagesWanted[pool]) || !checkedMul(pages, uint64_t(bytes), added) ||
-        !checkedAdd(bytesWanted, added, bytesWanted))
-      return Error(ErrorCode::OutOfMemory, "KV pool overflows the address space; lower --context or --sequences");
-    kvs[next++] = {i, pool, spec, states[i]->name()->c_str()};
-  }
+  for (uint32_t i = 0; i < states.size(); ++i)
+    if (const fb::State &state = *states[i]; state.kind() == fb::StateKind::kv)
+      kvs[next++] = {i, plan.poolOf(kvPageBytes(layout, *state.kv())), *state.kv(), state.name()->c_str()};
+  poolCount = plan.poolCount;
   for (uint32_t i = 0; i < poolCount; ++i) {
-    uint64_t pages = pagesWanted[i];
-    if (options.memory) // Each size gets its share of the budget.
-      pages = uint64_t(double(options.memory) * (double(pages * bytesOfPage[i]) / double(bytesWanted)) /
-                       double(bytesOfPage[i]));
-    if (pages == 0)
-      return Error(ErrorCode::OutOfMemory, "--kv-memory %llu holds no page of %zu bytes",
-                   (unsigned long long)options.memory, bytesOfPage[i]);
-    if (pages >= KvStateView::kNoPage)
-      return Error(ErrorCode::OutOfMemory, "KV pool of %llu pages; lower --context, --sequences or --kv-memory",
-                   (unsigned long long)pages);
-    MLC_ASSIGN(pools[i], PagePool::create(allocator, bytesOfPage[i], uint32_t(pages)));
+    if (plan.pageBytes[i] > kMaxObjectBytes)
+      return Error(ErrorCode::OutOfMemory, "a KV page of %llu bytes overflows the address space",
+                   (unsigned long long)plan.pageBytes[i]);
+    MLC_ASSIGN(pools[i], PagePool::create(allocator, size_t(plan.pageBytes[i]), plan.pages[i]));
   }
 
-  pagesPerSlot = uint32_t(ceilDiv(options.context, kPagePositions));
+  pagesPerSlot = plan.pagesPerSlot;
   size_t heldCount, tableCount, maskCount, segmentCount;
   if (!checkedMul(size_t(options.slots), kvs.size(), heldCount) ||
       !checkedMul(heldCount, size_t(pagesPerSlot), tableCount) ||
@@ -114,7 +77,7 @@ Status KvStore::reserve(uint32_t slot, int64_t length, int64_t count) {
   auto firstPage = uint32_t(length / kPagePositions);
   auto endPage = uint32_t(ceilDiv(length + count, kPagePositions));
   // Pages needed of each pool are counted first, so that a refusal changes nothing.
-  uint32_t needed[kMaxPageSizes] = {};
+  uint32_t needed[KvPlan::kMaxPageSizes] = {};
   for (uint32_t kv = 0; kv < kvs.size(); ++kv) {
     PagePool &pool = pools[kvs[kv].pool];
     const Held &have = held(slot, kv);

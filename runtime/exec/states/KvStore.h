@@ -10,25 +10,14 @@
 //
 #pragma once
 
+#include "runtime/exec/states/KvPlan.h"
 #include "runtime/exec/states/PagePool.h"
 #include "runtime/exec/states/StateStore.h"
 
 namespace mlc {
 
-struct KvStoreOptions {
-  uint32_t slots = 1;     // Sequences, snapshots and pending imports together.
-  uint32_t sequences = 1; // Slots [0, sequences) take part in steps.
-  uint32_t imports = 0;   // Most slots that are being imported at a time.
-  int64_t context = 0;    // Most positions of a slot.
-  int64_t batch = 1;      // Most positions reserved at once.
-  uint64_t memory = 0;    // Bytes of all pools; 0: `sequences` sequences of `context` positions.
-};
-
 class KvStore final : public StateStore {
 public:
-  /// Distinct page sizes of one artifact.
-  static constexpr unsigned kMaxPageSizes = 16;
-
   /// `states`: the artifact's; those that are not KV are left to other stores.
   static Result<KvStore *> create(std::span<const fb::State *const> states, const KvLayout &layout,
                                   const KvStoreOptions &options, const Allocator &allocator = systemAllocator());
@@ -91,7 +80,7 @@ private:
   KvStoreOptions options;
   uint32_t pagesPerSlot = 0;
   OwnedArray<Kv> kvs;
-  PagePool pools[kMaxPageSizes];
+  PagePool pools[KvPlan::kMaxPageSizes];
   uint32_t poolCount = 0;
   OwnedArray<uint32_t> tables;
   OwnedArray<Held> heldPages;

@@ -94,9 +94,9 @@ private:
   void load(uint64_t i, Lanes &v, Lanes &w) const {
     uint64_t left = count - i;
     v = w = Lanes{};
-    memcpy(&v, values + i, left < 16 ? left * 4 : 64);
+    memcpy(&v, values + i, left < 16 ? size_t(left) * 4 : 64);
     if constexpr (Weighted) {
-      memcpy(&w, importance.values + i, left < 16 ? left * 4 : 64);
+      memcpy(&w, importance.values + i, left < 16 ? size_t(left) * 4 : 64);
       w = w * importance.normalise;
     } else if (left >= 16)
       w = w + 1.0f;

@@ -18,7 +18,8 @@ using namespace mlc::test;
 using testing::HasSubstr;
 using testing::Not;
 
-std::string inspect(const TinyModel &model, void (*form)(const Artifact &, const InspectSink &)) {
+std::string inspect(const TinyModel &model,
+                    void (*form)(const Artifact &, std::span<const RamFigure>, const InspectSink &)) {
   std::string path = temporaryPath("inspect.mlca");
   writeModel(model, path);
   auto artifact = Artifact::open(path.c_str());
@@ -28,7 +29,8 @@ std::string inspect(const TinyModel &model, void (*form)(const Artifact &, const
   InspectSink sink{
       [](void *context, const char *data, size_t size) { static_cast<std::string *>(context)->append(data, size); },
       &text};
-  form(*artifact, sink);
+  const RamFigure ram[] = {{1, 1000, 200, 30, 7}, {4, 1000, 800, 30, 7}};
+  form(*artifact, ram, sink);
   return text;
 }
 
@@ -43,6 +45,9 @@ TEST(Inspect, JsonSaysWhatTheModelHolds) {
   // Two layers of 2 heads of 8 values, K and V in f32; 256 positions.
   EXPECT_EQ(json["memory"]["kv_per_position"], 2 * 2 * 8 * 4 * 2);
   EXPECT_EQ(json["memory"]["kv_per_sequence"], 2 * 2 * 8 * 4 * 2 * 256);
+  EXPECT_EQ(json["memory"]["ram"][0]["total"], 1230);
+  EXPECT_EQ(json["memory"]["ram"][1]["sequences"], 4);
+  EXPECT_EQ(json["memory"]["ram"][1]["states"], 800);
   EXPECT_EQ(json["constants"].size(), model.metadata.constants.size());
   EXPECT_EQ(json["functions"][0]["ops"], model.metadata.functions[0]->body->ops.size());
   EXPECT_EQ(json["functions"][0]["outputs"][0]["shape"], nlohmann::json({"rows", 67}));
@@ -77,7 +82,7 @@ TEST(Inspect, TextAndPageNameEverything) {
   for (auto *form : {inspectText, inspectHtml}) {
     std::string text = inspect(model, form);
     for (const char *word : {"llama", "x86_64", "step", "attention", "l1.down", "rows_f32", "blocks.0.hook_resid_pre",
-                             "f32[rows, 67]", "data only", "0.1.0"})
+                             "f32[rows, 67]", "data only", "0.1.0", "4 sequences"})
       EXPECT_THAT(text, HasSubstr(word));
   }
 }

@@ -166,6 +166,15 @@ int main(int argc, char **argv) {
   options.context = info.context + 1;
   CHECK(mlc_session_create(model, &options, &session) == MLC_OUT_OF_RANGE);
   mlc_session_options_init(&options);
+  CHECK(options.size == sizeof options && options.snapshots == 8 && options.max_memory == 0);
+  options.max_memory = 1000;
+  CHECK(mlc_session_create(model, &options, &session) == MLC_OUT_OF_MEMORY);
+  CHECK(strstr(mlc_error_text(), "weights") && strstr(mlc_error_text(), "arena"));
+  /* What a program of the first release calls writes no further than its struct. */
+  options.max_memory = 77;
+  (mlc_session_options_init)(&options);
+  CHECK(options.size < sizeof options && options.max_memory == 77);
+  mlc_session_options_init(&options);
   CHECK(options.pool == NULL && options.session_class == MLC_BATCH);
   CHECK(mlc_pool_create(2000, &pool) == MLC_INVALID_ARGUMENT);
   CHECK(mlc_pool_create(0, &pool) == MLC_OK && mlc_pool_threads(pool) >= 1);

@@ -99,6 +99,33 @@ TEST(Session, ASequenceComesOnceInAStep) {
   feedAll(*session, sequence, one);
 }
 
+TEST(Session, MaxMemoryHoldsThePlan) {
+  TestModel tiny;
+  SessionOptions options;
+  options.threads = 3;
+  Owned<Session> session = makeSession(*tiny.model, options);
+  const MemoryPlan plan = session->memoryPlan();
+  EXPECT_EQ(plan.weights, tiny.model->fileBytes());
+  EXPECT_GE(plan.states, session->kvBytes());
+  EXPECT_EQ(plan.arena, session->arenaBytes());
+  EXPECT_EQ(plan.threads, 3u);
+  EXPECT_GT(plan.scratchPerThread, 0u);
+  EXPECT_EQ(plan.total(), plan.weights + plan.states + plan.arena + plan.sharedScratch + 3 * plan.scratchPerThread);
+  options.maxMemory = plan.total();
+  Owned<Session> fits = makeSession(*tiny.model, options);
+  --options.maxMemory;
+  std::string message = failure(Session::create(*tiny.model, options), ErrorCode::OutOfMemory);
+  for (const char *word : {"--max-memory", "weights", "KV", "arena", "scratch", "3 threads"})
+    EXPECT_NE(message.find(word), std::string::npos) << message;
+  // A plan of fewer threads, or of fewer positions, fits.
+  options.threads = 2;
+  Owned<Session> fewer = makeSession(*tiny.model, options);
+  options.threads = 3;
+  options.context = 64;
+  Owned<Session> shorter = makeSession(*tiny.model, options);
+  EXPECT_LT(shorter->memoryPlan().states, plan.states);
+}
+
 TEST(Session, ExhaustedPoolChangesNothing) {
   TestModel tiny;
   SessionOptions options;

@@ -1,0 +1,61 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/MemoryPlan.h"
+
+#include "runtime/llm/Session.h"
+
+namespace mlc {
+
+Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, const ScratchNeed &scratch,
+                              const KvLayout &layout, const KvStoreOptions &kv, unsigned threads) {
+  auto *states = metadata.states();
+  uint32_t count = states ? states->size() : 0;
+  MLC_ASSIGN(auto list, OwnedArray<const fb::State *>::create(systemAllocator(), count, "states"));
+  for (uint32_t i = 0; i < count; ++i)
+    list[i] = states->Get(i);
+  MLC_ASSIGN(KvPlan planned, planKv(list.span(), layout, kv));
+  MemoryPlan plan;
+  plan.weights = fileBytes;
+  plan.arena = metadata.arena_size();
+  plan.sharedScratch = scratch.shared;
+  plan.scratchPerThread = alignUp(scratch.perWorker, uint64_t(64));
+  plan.threads = threads;
+  uint64_t total, workers;
+  if (!checkedAdd(planned.poolBytes, planned.tableBytes, plan.states) ||
+      !checkedMul(plan.scratchPerThread, uint64_t(threads), workers) || !checkedAdd(plan.weights, plan.states, total) ||
+      !checkedAdd(total, plan.arena, total) || !checkedAdd(total, plan.sharedScratch, total) ||
+      !checkedAdd(total, workers, total))
+    return Error(ErrorCode::OutOfMemory, "the memory plan overflows 64 bits");
+  return plan;
+}
+
+Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences) {
+  MLC_ASSIGN(Program program, verifyProgram(artifact, cpuTarget(), Isa::portable, 1, systemAllocator(),
+                                            /*elsewhere=*/true));
+  KvStoreOptions kv;
+  if (const fb::Model *model = artifact.metadata().model()) {
+    kv.context = int64_t(model->context());
+    kv.batch = int64_t(model->batch());
+  }
+  SessionOptions defaults;
+  kv.sequences = uint32_t(sequences);
+  kv.slots = kv.sequences + defaults.snapshots;
+  kv.imports = defaults.imports;
+  return planMemory(artifact.metadata(), artifact.fileSize(), program.scratch, cpuTarget().kvLayout, kv, 1);
+}
+
+Status checkMemory(const MemoryPlan &plan, uint64_t most) {
+  if (plan.total() <= most)
+    return {};
+  auto mib = [](uint64_t bytes) { return double(bytes) / (1 << 20); };
+  return Error(ErrorCode::OutOfMemory,
+               "needs %.1f MiB, more than --max-memory %.1f MiB: weights %.1f, KV %.1f, arena %.1f, scratch %.1f (%u "
+               "threads of %.1f each); lower --context, --sequences or --threads, or compile it smaller",
+               mib(plan.total()), mib(most), mib(plan.weights), mib(plan.states), mib(plan.arena), mib(plan.scratch()),
+               plan.threads, mib(plan.scratchPerThread));
+}
+
+} // namespace mlc

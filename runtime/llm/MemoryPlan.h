@@ -1,0 +1,40 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What a session takes in memory, known before anything is allocated: everything of size is in the artifact's plan.
+//
+#pragma once
+
+#include "runtime/artifact/Verifier.h"
+#include "runtime/exec/states/KvPlan.h"
+
+namespace mlc {
+
+/// Bytes at most; pages of KV and of weights count once they are touched.
+struct MemoryPlan {
+  uint64_t weights = 0;          // The mapped file, shared by every session and process.
+  uint64_t states = 0;           // KV pools and their tables.
+  uint64_t arena = 0;            // Activations.
+  uint64_t sharedScratch = 0;    // Of the hungriest kernel.
+  uint64_t scratchPerThread = 0; // The same, for each thread.
+  unsigned threads = 1;
+
+  uint64_t scratch() const { return sharedScratch + scratchPerThread * threads; }
+  uint64_t arenas() const { return arena + scratch(); }
+  uint64_t total() const { return weights + states + arenas(); }
+};
+
+/// `scratch` is of any number of workers, per worker.
+Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, const ScratchNeed &scratch,
+                              const KvLayout &layout, const KvStoreOptions &kv, unsigned threads);
+
+/// What a session of `sequences` sequences at the artifact's bounds takes on one thread. Needs no machine that runs the
+/// artifact, only one that has its kernels.
+Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences);
+
+/// Ok, or one line with the figures when the plan is above `most` bytes.
+Status checkMemory(const MemoryPlan &plan, uint64_t most);
+
+} // namespace mlc
