@@ -130,9 +130,10 @@ struct FmaInDouble : OpRewritePattern<math::FmaOp> {
   }
 };
 
-/// floor, ceil, trunc and roundeven by adding and taking off 2^23, which leaves no fraction; what is larger has none.
+/// floor, ceil, trunc, round and roundeven by adding and taking off 2^23, which leaves no fraction; what is larger has
+/// none.
 template <typename Op> struct RoundByAdding : OpRewritePattern<Op> {
-  using OpRewritePattern<Op>::OpRewritePattern;
+  explicit RoundByAdding(MLIRContext *context) : OpRewritePattern<Op>(context, /*benefit=*/10) {}
   LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
     if (!op.getType().isF32())
       return failure();
@@ -148,6 +149,10 @@ template <typename Op> struct RoundByAdding : OpRewritePattern<Op> {
       Value size = f.b.template create<math::AbsFOp>(nearest);
       y = f.select(OGT, size, a, f.sub(size, f.real(1)), size);
     }
+    if constexpr (std::is_same_v<Op, math::RoundOp>) { // A tie that went down to an even number goes up.
+      Value size = f.b.template create<math::AbsFOp>(nearest);
+      y = f.select(OEQ, f.sub(a, size), f.real(0.5f), f.add(size, f.real(1)), size);
+    }
     // Also the zero that a negative fraction goes to has its sign.
     y = f.b.template create<math::CopySignOp>(y, x);
     rewriter.replaceOp(op, f.select(OLT, a, magic, y, x));
@@ -162,7 +167,7 @@ LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
   RewritePatternSet patterns(module.getContext());
   if (!traits.rounding)
     patterns.add<RoundByAdding<math::FloorOp>, RoundByAdding<math::CeilOp>, RoundByAdding<math::TruncOp>,
-                 RoundByAdding<math::RoundEvenOp>>(module.getContext());
+                 RoundByAdding<math::RoundOp>, RoundByAdding<math::RoundEvenOp>>(module.getContext());
   patterns.add<ExpandExp, ExpandTanh, ExpandLog10>(module.getContext(), hasFma);
   populateExpandTanPattern(patterns);
   populateExpandSinhPattern(patterns);

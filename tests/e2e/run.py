@@ -5,9 +5,10 @@
 # ===----------------------------------------------------------------------===#
 """Runs the end-to-end tests (test_*.py beside this file).
 
-    python3 tests/e2e/run.py [--build DIR] [--results FILE.json] [NAME ...]
+    python3 tests/e2e/run.py [--build DIR] [--results FILE.json] [--devices] [NAME ...]
 
-NAME picks tests whose id holds it. The tests find the programs in
+--devices runs devices.py instead: artifacts under emulation, with what the
+presets device-* have built. NAME picks tests whose id holds it. The tests find the programs in
 $MLC_BUILD_DIR/bin and the data of ../shared in $MLC_SHARED_DATA.
 """
 import argparse
@@ -46,6 +47,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.environ.get("MLC_BUILD_DIR", os.path.join(HERE, "..", "..", "build")))
     parser.add_argument("--results", help="where to write the counts, as JSON")
+    parser.add_argument("--devices", action="store_true", help="the tests of devices.py instead")
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
 
@@ -54,7 +56,7 @@ def main():
     if "MLC_SHARED_DATA" not in os.environ and os.path.isdir(shared):
         os.environ["MLC_SHARED_DATA"] = os.path.realpath(shared)
 
-    suite = unittest.defaultTestLoader.discover(HERE, pattern="test_*.py", top_level_dir=HERE)
+    suite = unittest.defaultTestLoader.discover(HERE, pattern="devices.py" if options.devices else "test_*.py", top_level_dir=HERE)
     if options.names:
         suite = unittest.TestSuite(c for c in cases(suite) if any(n in c.id() for n in options.names))
     runner = unittest.TextTestRunner(stream=sys.stdout, verbosity=2, resultclass=Result)

@@ -30,7 +30,7 @@ Status wantLinear(const KernelCallInfo &info) {
     return Error(ErrorCode::Corrupt, "attributes of another kernel");
   return {};
 }
-ScratchNeed hugeScratch(const KernelCallInfo &) { return {size_t(1) << 20, size_t(1) << 62}; }
+ScratchNeed hugeScratch(const KernelCallInfo &) { return {1u << 20, uint64_t(1) << 62}; }
 
 // Every kernel of the tiny model, accepting any call but a linear without its attributes; `huge` wants too much
 // scratch.

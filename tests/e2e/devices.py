@@ -1,0 +1,227 @@
+# ===----------------------------------------------------------------------===#
+# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ===----------------------------------------------------------------------===#
+"""Compiled here, run there: the shipped model and compiled regions on every device that the presets build for, under
+emulation, against this machine. Runs with `run.py --devices`; a device whose mlc-run is not built is skipped."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import test_code
+try:
+    import numpy as np
+except ImportError as error:
+    raise unittest.SkipTest(f"{error}; install python3-numpy")
+
+ROOT = test_code.ROOT
+MLC = test_code.MLC
+MODEL = os.path.join(ROOT, "models", "shakespeare")
+PROMPT = "ROMEO:\nWhat light through yonder window"
+NEW_TOKENS = 24
+FLOAT_BOUND = 1e-4  # of the largest logit
+KL_BOUND = 1e-4
+# Rounding has no instruction on armv7.
+ROUNDING = """
+  %r0 = math.floor %g : tensor<?x96xf32>
+  %r1 = math.ceil %g : tensor<?x96xf32>
+  %r2 = math.trunc %g : tensor<?x96xf32>
+  %big = arith.mulf %g, %log2e : tensor<?x96xf32>
+  %r3 = math.roundeven %big : tensor<?x96xf32>
+  %r4 = math.round %big : tensor<?x96xf32>
+  %s0 = arith.addf %r0, %r1 : tensor<?x96xf32>
+  %s1 = arith.subf %s0, %r2 : tensor<?x96xf32>
+  %s2 = arith.addf %s1, %r3 : tensor<?x96xf32>
+  %s3 = arith.subf %s2, %r4 : tensor<?x96xf32>
+  %ga = math.tanh %s3 : tensor<?x96xf32>"""
+
+
+def one_line(test, done):
+    test.assertEqual(done.returncode, 1, done.stderr)
+    test.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+    test.assertTrue(done.stderr.startswith("mlc: error: "), done.stderr)
+    return done.stderr
+
+
+def mean_kl(reference, other):
+    def log_softmax(rows):
+        rows = rows.astype(np.float64) - rows.max(-1, keepdims=True)
+        return rows - np.log(np.exp(rows).sum(-1, keepdims=True))
+    p, q = log_softmax(reference), log_softmax(other)
+    return float((np.exp(p) * (p - q)).sum(-1).mean())
+
+
+class Device:
+    """The tests of one device; `emulator` runs its programs."""
+    triple = preset = emulator = cpu = None
+    options = ()  # of the emulator
+    levels = ()  # of compiled code, worst first; the last needs `lesser` beside it
+    lesser = None  # a CPU of the emulator that lacks the best level
+    foreign = "x86_64-linux-gnu"
+
+    @classmethod
+    def setUpClass(cls):
+        if not os.access(MLC, os.X_OK):
+            raise unittest.SkipTest(f"{MLC} is not built")
+        qemu = shutil.which(cls.emulator)
+        if not qemu:
+            raise unittest.SkipTest(f"{cls.emulator} is missing; toolchains/packages.sh installs it")
+        programs = [os.path.join(ROOT, f"build-{cls.preset}{form}", "bin", "mlc-run") for form in ("", "-static")]
+        cls.programs = [program for program in programs if os.access(program, os.X_OK)]
+        if not cls.programs:
+            raise unittest.SkipTest(f"{programs[0]} is not built; cmake --preset {cls.preset} and build it")
+        root = f"/usr/{cls.triple}"
+        cls.emulate = [qemu, *(["-L", root] if os.path.isdir(root) else [])]
+        temporary = tempfile.TemporaryDirectory(prefix="mlc-device-")
+        cls.addClassCleanup(temporary.cleanup)
+        cls.directory = temporary.name
+        test_code.write_weights(cls.at("weights.safetensors"))
+
+    @classmethod
+    def at(cls, name):
+        return os.path.join(cls.directory, name)
+
+    def compile(self, source, name, *options):
+        subprocess.run([MLC, "compile", source, "-o", self.at(name), *options], check=True, timeout=120,
+                       stderr=subprocess.PIPE)
+        return self.at(name)
+
+    def there(self, *arguments, program=None, cpu=None):
+        options = ["-cpu", cpu] if cpu else list(self.options)
+        return subprocess.run([*self.emulate, *options, program or self.programs[0], *arguments], capture_output=True,
+                              text=True, timeout=120)
+
+    def run_both(self, here, there, *arguments, cpu=None, program=None):
+        """(tokens, logits) of this machine and of the device."""
+        answers = []
+        for side, artifact in (("here", here), ("there", there)):
+            logits = self.at(side + ".npy")
+            command = [artifact, "--json", "--logits", logits, "--threads", "2", *arguments]
+            done = (subprocess.run([MLC, "run", *command], capture_output=True, text=True, timeout=120)
+                    if side == "here" else self.there(*command, cpu=cpu, program=program))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            answers.append((json.loads(done.stdout)["tokens"], np.load(logits)))
+        return answers
+
+    def test_the_shipped_model_as_here(self):
+        for program in self.programs:
+            for quant in ("none", "int8", "int4"):
+                with self.subTest(program=program, quant=quant):
+                    here = self.compile(MODEL, f"{quant}-here.mlca", "--quant", quant)
+                    there = self.compile(MODEL, f"{quant}-there.mlca", "--quant", quant, "--triple", self.triple)
+                    # What this machine writes, and then the same text through both.
+                    prompt = json.loads(subprocess.run([MLC, "tokenize", here, "--text", PROMPT, "--json"], check=True,
+                                                       capture_output=True, text=True, timeout=60).stdout)["tokens"]
+                    written = json.loads(subprocess.run(
+                        [MLC, "run", here, "--prompt", PROMPT, "--max-tokens", str(NEW_TOKENS), "--json"], check=True,
+                        capture_output=True, text=True, timeout=60).stdout)["tokens"]
+                    (_, expected), (_, logits) = self.run_both(
+                        here, there, "--tokens", ",".join(map(str, prompt + written)), "--max-tokens", "1",
+                        program=program)
+                    self.assertEqual(logits.shape, expected.shape)
+                    largest = np.abs(expected).max()
+                    apart, kl = float(np.abs(logits - expected).max() / largest), mean_kl(expected, logits)
+                    print(f"{self.preset} {quant}: {apart:.1e} of the largest logit, KL {kl:.1e}", file=sys.stderr)
+                    if quant == "none":
+                        self.assertLessEqual(apart, FLOAT_BOUND)
+                    else:
+                        self.assertLessEqual(kl, KL_BOUND)
+                    # The best token is the same wherever the second best is further away than the two machines are.
+                    top = np.sort(expected, -1)
+                    clear = top[:, -1] - top[:, -2] > 2 * apart * largest
+                    self.assertGreater(clear.mean(), 0.5)
+                    self.assertTrue((logits.argmax(-1) == expected.argmax(-1))[clear].all())
+                    if quant != "none":
+                        continue
+                    done = self.there(there, "--prompt", PROMPT, "--max-tokens", str(NEW_TOKENS), "--json",
+                                      program=program)
+                    self.assertEqual(json.loads(done.stdout)["tokens"], written)
+
+    def test_the_same_bits_on_any_number_of_threads(self):
+        artifact = self.compile(MODEL, "threads.mlca", "--quant", "int4", "--triple", self.triple)
+        seen = set()
+        for threads in ("1", "3"):
+            done = self.there(artifact, "--prompt", PROMPT, "--max-tokens", "4", "--threads", threads, "--logits",
+                              self.at("threads.npy"))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            with open(self.at("threads.npy"), "rb") as file:
+                seen.add(file.read())
+        self.assertEqual(len(seen), 1)
+
+    def test_compiled_regions(self):
+        tokens = ",".join(map(str, test_code.TOKENS))
+        for name, activation in (("exp", test_code.EXPONENTIAL), ("rounding", ROUNDING)):
+            with open(self.at(name + ".mlir"), "w") as file:
+                file.write(test_code.graph(activation))
+            graph = (self.at(name + ".mlir"), "--weights", self.at("weights.safetensors"))
+            here = self.compile(graph[0], name + "-here.mlca", *graph[1:])
+            for level in self.levels:
+                with self.subTest(name=name, level=level):
+                    there = self.compile(graph[0], name + ".mlca", *graph[1:], "--triple", self.triple, "--cpu", level)
+                    (_, expected), (_, logits) = self.run_both(here, there, "--tokens", tokens, "--max-tokens", "3")
+                    self.assertGreater(np.abs(expected).max(), 0.1)
+                    self.assertLess(np.abs(logits - expected).max(), 1e-5)
+
+    def test_what_another_machine_was_meant_for(self):
+        artifact = self.compile(MODEL, "foreign.mlca", "--quant", "int4", "--triple", self.foreign)
+        line = one_line(self, self.there(artifact, "--prompt", "x"))
+        for part in (f"made for '{self.foreign}'", f"this machine is {self.triple}", f"--triple {self.triple}"):
+            self.assertIn(part, line)
+
+    def test_a_level_that_the_cpu_lacks(self):
+        if not self.lesser:
+            self.skipTest(f"{self.triple} has one level of code")
+        with open(self.at("level.mlir"), "w") as file:
+            file.write(test_code.graph(test_code.EXPONENTIAL))
+        artifact = self.compile(self.at("level.mlir"), "level.mlca", "--weights", self.at("weights.safetensors"),
+                                "--triple", self.triple, "--cpu", self.best)
+        line = one_line(self, self.there(artifact, "--tokens", "1", cpu=self.lesser))
+        self.assertIn(f"made for {self.best}, this machine is {self.levels[0]};", line)
+        self.assertIn(f"--cpu {self.levels[0]}", line)
+        # All levels together run there.
+        artifact = self.compile(self.at("level.mlir"), "level.mlca", "--weights", self.at("weights.safetensors"),
+                                "--triple", self.triple)
+        done = self.there(artifact, "--tokens", "1", "--max-tokens", "2", cpu=self.lesser)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_max_memory(self):
+        artifact = self.compile(MODEL, "memory.mlca", "--quant", "int8", "--triple", self.triple)
+        line = one_line(self, self.there(artifact, "--prompt", "x", "--max-memory", "4M"))
+        for part in ("weights 3.1", "KV ", "arena ", "--max-memory 4.0 MiB"):
+            self.assertIn(part, line)
+        done = self.there(artifact, "--prompt", "x", "--max-tokens", "2", "--max-memory", "40M")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+class Aarch64(Device, unittest.TestCase):
+    triple, preset, emulator = "aarch64-linux-gnu", "device-aarch64", "qemu-aarch64"
+    levels = ("armv8-a",)
+
+
+class Armv7(Device, unittest.TestCase):
+    triple, preset, emulator = "arm-linux-gnueabihf", "device-armv7", "qemu-arm"
+    levels, best, lesser = ("armv7-a", "vfpv4"), "vfpv4", "cortex-a9"
+
+    def test_files_above_the_address_space(self):
+        with open(self.at("large.mlca"), "wb") as file:
+            file.write(b"MLCA")
+            file.truncate(3 << 30)
+        line = one_line(self, self.there(self.at("large.mlca"), "--tokens", "1"))
+        self.assertIn("3221225472 bytes", line)
+        self.assertIn("32-bit", line)
+
+
+class X86V2(Device, unittest.TestCase):
+    triple, preset, emulator = "x86_64-linux-gnu", "device-x86-64-v2", "qemu-x86_64"
+    options = ("-cpu", "Nehalem")
+    levels, best, lesser = ("x86-64-v2",), "x86-64-v3", "Nehalem"
+    foreign = "aarch64-linux-gnu"
+
+
+if __name__ == "__main__":
+    unittest.main()
