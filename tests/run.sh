@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Sets the machine up and passes every test: packages, tree checks, build, unit, lit, end to end, the runtime with gcc,
-# the runtime under ASan and UBSan, its threads under TSan, and each fuzz target for some seconds. Works as root or with sudo; can be run again
-# cheaply. The last line is 'N passed, N failed, N skipped'.
+# the runtime under ASan and UBSan, its threads under TSan, each fuzz target for some seconds, and what the presets of
+# devices build, under emulation. Works as root or with sudo; can be run again cheaply. The last line is 'N passed, N failed, N skipped'.
 #   tests/run.sh [--quick] [--fuzz-seconds N]
-#     --quick           no gcc, sanitizer or fuzz build
+#     --quick           no gcc, sanitizer, fuzz or device build
 #     --fuzz-seconds N  for each fuzz target (default 5)
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     *)
-      sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac
@@ -86,4 +86,20 @@ step configure-asan cmake --preset asan && step build-asan build build-asan && u
 step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest &&
   unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool)Test$'
 step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
+
+# Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
+# built for the device. One of them dynamic, the others static.
+kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_pack_test WorkerPoolTest
+  artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
+picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
+step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
+  step build-aarch64 build build-device-aarch64 mlc-run mlc_shared "${kernel_tests[@]}" &&
+  unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
+step configure-armv7 cmake --preset device-armv7-static -DMLC_BUILD_TESTS=ON &&
+  step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&
+  unit_tests unit-armv7 build-device-armv7-static -R "$picked"
+step configure-x86-64-v2 cmake --preset device-x86-64-v2-static &&
+  step build-x86-64-v2 build build-device-x86-64-v2-static mlc-run mlc_static_library
+phase devices $python tests/e2e/run.py --devices --build build --results "$results/devices.counts.json" ||
+  [ -e "$results/devices.counts.json" ] || printf 'devices\tfailed\n' >>"$results/steps.tsv"
 finish

@@ -16,7 +16,7 @@ Result<ChoiceScorer> ChoiceScorer::create(Session &session) {
   const Allocator &from = systemAllocator();
   MLC_ASSIGN(scorer.held, OwnedArray<int32_t>::create(from, session.context(), "choices"));
   MLC_ASSIGN(scorer.rows, OwnedArray<int32_t>::create(from, session.maxRows(), "choices"));
-  size_t lanes = std::max<size_t>(session.sequences() - 1, 1);
+  size_t lanes = std::max(size_t(session.sequences() - 1), size_t(1));
   MLC_ASSIGN(scorer.lanes, OwnedArray<Lane>::create(from, lanes, "choices"));
   for (Lane &lane : scorer.lanes)
     lane.sequence = SequenceId::none;
@@ -110,7 +110,7 @@ Status ChoiceScorer::advance(std::span<const int32_t> prefix, int64_t formLength
   heldCount = kept;
   while (heldCount < prefix.size()) {
     std::span<const int32_t> tokens =
-        prefix.subspan(heldCount, std::min<size_t>(session->batch(), prefix.size() - heldCount));
+        prefix.subspan(heldCount, std::min(size_t(session->batch()), prefix.size() - heldCount));
     bool wanted = heldCount + tokens.size() == prefix.size();
     rows[0] = int32_t(tokens.size() - 1);
     StepSegment segment{sequence, tokens};
@@ -164,7 +164,7 @@ Status ChoiceScorer::branch(std::span<const Choice> choices, size_t shared, int6
 
 /// One step of as many tokens of the live lanes as its bounds allow; every one gives a row of logits.
 Status ChoiceScorer::stepLanes(std::span<const Choice> choices, std::span<double> logLikelihoods) {
-  size_t left = std::min<size_t>(session->batch(), rows.size()), count = 0, total = 0;
+  size_t left = std::min(size_t(session->batch()), rows.size()), count = 0, total = 0;
   for (uint32_t i = 0; i < lanes.size() && left; ++i) {
     if (!lanes[i].live)
       continue;
