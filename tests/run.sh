@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Sets the machine up and passes every test: packages, tree checks, build, unit, lit, end to end, the runtime with gcc,
 # the runtime under ASan and UBSan, its threads under TSan, each fuzz target for some seconds, and what the presets of
-# devices build, under emulation. Works as root or with sudo; can be run again cheaply. The last line is 'N passed, N failed, N skipped'.
+# devices build, under emulation. Works as root or with sudo; can be run again cheaply. The last line is
+# 'N passed, N failed, N skipped'.
 #   tests/run.sh [--quick] [--fuzz-seconds N]
 #     --quick           no gcc, sanitizer, fuzz or device build
 #     --fuzz-seconds N  for each fuzz target (default 5)
@@ -18,7 +19,7 @@ while [ $# -gt 0 ]; do
       shift
       ;;
     *)
-      sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+      sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
       exit 2
       ;;
   esac

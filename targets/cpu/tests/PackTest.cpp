@@ -85,7 +85,12 @@ TEST(Pack, QuantizationErrorIsSmall) {
 }
 
 TEST(Pack, ExtremeWeights) {
-  for (float size : {1e-38f, 1e-34f, 1e-20f, 1e20f, 3e38f})
+#if defined(__arm__)
+  constexpr float kLargest = 1e37f; // The compiler packs, on 64 bits; NEON of 32 takes 1 / 3e38 for 0.
+#else
+  constexpr float kLargest = 3e38f;
+#endif
+  for (float size : {1e-38f, 1e-34f, 1e-20f, 1e20f, kLargest})
     for (WeightFormat format : {WeightFormat::panel_int8, WeightFormat::panel_int4}) {
       Random random(71);
       fb::WeightDesc desc(3, 64, 32, format, false);
