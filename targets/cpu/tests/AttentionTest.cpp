@@ -69,8 +69,7 @@ struct Model {
   std::vector<float> attend(const std::vector<BatchSegment> &segments, Isa isa, unsigned threads) {
     int64_t columns = shape.heads * shape.dim;
     fb::AttentionAttrs attrs(uint32_t(shape.heads), uint32_t(shape.kvHeads), uint32_t(shape.dim),
-                             1.0f / std::sqrt(float(shape.dim)), shape.softcap, shape.window,
-                             shape.products);
+                             1.0f / std::sqrt(float(shape.dim)), shape.softcap, shape.window, shape.products);
     Tensor rows = rowsOf(q, segments, columns), out(DType::f32, {rows.view.dims[0], columns}, 1);
     Call call("attention", attrs);
     call.inputs = {&rows};

@@ -197,17 +197,14 @@ TEST_P(BatchInvariance, RandomSteps) {
   EXPECT_GT(scenario.comparedRows(), 300u);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, BatchInvariance,
-                         testing::Values(Case{"F32", options(fb::DType::f32, 0), 1, 1},
-                                         Case{"F32Threads2", options(fb::DType::f32, 0), 2, 2},
-                                         Case{"F32Threads4", options(fb::DType::f32, 0), 4, 3},
-                                         Case{"F16Threads3", options(fb::DType::f16, 0), 3, 4},
-                                         Case{"Int8Threads2", options(fb::DType::i8, 0), 2, 5},
-                                         Case{"Window20", options(fb::DType::f32, 20), 2, 6},
-                                         Case{"Window64Int8", options(fb::DType::i8, 64), 1, 7},
-                                         Case{"Window1", options(fb::DType::f16, 1), 2, 8},
-                                         Case{"Bf16ProductsF16", options(fb::DType::f16, 0, fb::Products::bf16), 2, 9},
-                                         Case{"Bf16ProductsInt8", options(fb::DType::i8, 0, fb::Products::bf16), 3, 10},
-                                         Case{"Bf16ProductsWindow20", options(fb::DType::i8, 20, fb::Products::bf16),
-                                              2, 11}),
-                         [](const auto &info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(
+    All, BatchInvariance,
+    testing::Values(
+        Case{"F32", options(fb::DType::f32, 0), 1, 1}, Case{"F32Threads2", options(fb::DType::f32, 0), 2, 2},
+        Case{"F32Threads4", options(fb::DType::f32, 0), 4, 3}, Case{"F16Threads3", options(fb::DType::f16, 0), 3, 4},
+        Case{"Int8Threads2", options(fb::DType::i8, 0), 2, 5}, Case{"Window20", options(fb::DType::f32, 20), 2, 6},
+        Case{"Window64Int8", options(fb::DType::i8, 64), 1, 7}, Case{"Window1", options(fb::DType::f16, 1), 2, 8},
+        Case{"Bf16ProductsF16", options(fb::DType::f16, 0, fb::Products::bf16), 2, 9},
+        Case{"Bf16ProductsInt8", options(fb::DType::i8, 0, fb::Products::bf16), 3, 10},
+        Case{"Bf16ProductsWindow20", options(fb::DType::i8, 20, fb::Products::bf16), 2, 11}),
+    [](const auto &info) { return std::string(info.param.name); });
