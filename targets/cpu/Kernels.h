@@ -19,10 +19,9 @@ constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kBf16Forms = M
 #undef MLC_COUNT_FORM
 
 extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kBf16Forms], binaryKernels[kBasicForms],
-    gatedActivationKernels[kBasicForms], linearKernels[kAllForms], quantizeRowsKernels[kBasicForms],
-    rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], unaryKernels[kBasicForms];
-extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], kvAppendKernels[1],
-    ropeAnglesKernels[1];
+    gatedActivationKernels[kBasicForms], kvAppendKernels[kBasicForms], linearKernels[kAllForms],
+    quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], unaryKernels[kBasicForms];
+extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], ropeAnglesKernels[1];
 
 /// A function's compiled forms, by rising Isa.
 template <typename Function> struct Form {

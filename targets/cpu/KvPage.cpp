@@ -5,9 +5,6 @@
 
 #include "targets/cpu/KvPage.h"
 
-#include "runtime/core/Float16.h"
-
-#include <cmath>
 #include <cstring>
 
 namespace mlc {
@@ -39,37 +36,6 @@ bool kvSpecValid(const fb::KvSpec &spec) {
 
 size_t kvPageBytes(const fb::KvSpec &spec) {
   return kvSpecValid(spec) ? kvHeadLayout(spec).bytes * spec.kv_heads() : 0;
-}
-
-void kvStore(DType dtype, const float *source, size_t count, size_t stride, uint8_t *out, uint8_t *scale) {
-  switch (dtype) {
-  case DType::f32:
-    for (size_t i = 0; i < count; ++i)
-      memcpy(out + i * stride * 4, source + i, 4);
-    return;
-  case DType::f16:
-  case DType::bf16:
-    for (size_t i = 0; i < count; ++i) {
-      uint16_t bits = dtype == DType::f16 ? f32ToF16(source[i]) : f32ToBf16(source[i]);
-      memcpy(out + i * stride * 2, &bits, 2);
-    }
-    return;
-  default:
-    break;
-  }
-  // As quantize_rows does: what is not finite makes the scale NaN.
-  uint32_t largest = 0;
-  for (size_t i = 0; i < count; ++i) {
-    uint32_t bits = std::bit_cast<uint32_t>(source[i]) & 0x7fffffff;
-    largest = bits > largest ? bits : largest;
-  }
-  float amax = std::bit_cast<float>(largest), s = amax / 127.0f, inverse = 127.0f / amax;
-  bool usable = largest < 0x7f800000 && inverse <= 3.4028234e38f;
-  if (!usable)
-    s = largest < 0x7f800000 ? 0.0f : NAN;
-  memcpy(scale, &s, 4);
-  for (size_t i = 0; i < count; ++i)
-    out[i * stride] = uint8_t(usable ? int8_t(__builtin_rintf(source[i] * inverse)) : 0);
 }
 
 // Elements and scales of positions [begin, end) between a page and canonical form, in the direction of `ToCanonical`.

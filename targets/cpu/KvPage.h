@@ -21,9 +21,6 @@ struct KvHeadLayout {
 };
 KvHeadLayout kvHeadLayout(const fb::KvSpec &spec);
 
-/// One position's K or V of a head into the KV type at element stride `stride`: int8 takes scale = max|x| / 127.
-void kvStore(DType dtype, const float *source, size_t count, size_t stride, uint8_t *out, uint8_t *scale);
-
 /// 0 when the spec is not valid.
 size_t kvPageBytes(const fb::KvSpec &spec);
 void kvToCanonical(const fb::KvSpec &spec, const uint8_t *page, unsigned begin, unsigned end, uint8_t *canonical);

@@ -54,7 +54,7 @@ struct Model {
     return Tensor::matrix(rows, count, columns, 3);
   }
 
-  void append(const std::vector<BatchSegment> &segments, unsigned threads = 1) {
+  void append(const std::vector<BatchSegment> &segments, unsigned threads = 1, Isa isa = machineIsa()) {
     fb::KvAppendAttrs attrs(uint32_t(shape.kvHeads), uint32_t(shape.dim));
     Tensor keys = rowsOf(k, segments, shape.kvHeads * shape.dim),
            values = rowsOf(v, segments, shape.kvHeads * shape.dim);
@@ -63,7 +63,7 @@ struct Model {
     call.tokens = {true, true};
     call.kv = &kv;
     call.segments = segments;
-    call.run(Isa::portable, threads);
+    call.run(isa, threads);
   }
 
   std::vector<float> attend(const std::vector<BatchSegment> &segments, Isa isa, unsigned threads) {
@@ -289,6 +289,41 @@ TEST(Attention, DroppedPages) {
   for (size_t page = 0; page < 4; ++page)
     model.kv.pages[0][page] = KvStateView::kNoPage;
   EXPECT_TRUE(sameBits(model.attend({segment(0, 0, 20, 380)}, machineIsa(), 2), before));
+}
+
+// Every form stores the same bytes: those of the scalar roundings, NaN, infinities, subnormals and ties included.
+TEST(KvPage, FormsStoreTheSameBytes) {
+  Random random(33);
+  const float special[] = {NAN,      -NAN,     INFINITY, -INFINITY, 0.0f,        -0.0f,       1e-8f,   -6e-8f, 3e-6f,
+                           65519.0f, 65520.0f, 1e38f,    1e-40f,    1.00390625f, 1.01171875f, 2049.0f, 2051.0f};
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16, DType::i8})
+    for (int64_t dim : {1, 15, 16, 37})
+      for (bool withSpecial : {false, true}) {
+        Model model(random, {2, 2, dim, 0, 0, dtype}, {70});
+        if (withSpecial)
+          for (auto *rows : {&model.k[0], &model.v[0]})
+            for (float &x : *rows)
+              if (random() % 3 == 0)
+                x = special[random() % std::size(special)];
+        std::vector<uint8_t> first;
+        for (Isa isa : forms()) {
+          std::fill(model.kv.storage.begin(), model.kv.storage.end(), uint8_t(0x55));
+          model.append({segment(0, 0, 70, 0)}, 2, isa);
+          if (first.empty())
+            first = model.kv.storage;
+          EXPECT_EQ(first, model.kv.storage) << isaName(isa) << " type " << int(dtype) << " dim " << dim;
+        }
+        for (int64_t p = 0; p < 70; ++p)
+          for (int64_t i = 0; i < dim; ++i) {
+            float x = model.k[0][size_t((p * 2 + 1) * dim + i)], got = model.stored(0, p, 1, false).first[size_t(i)];
+            if (dtype == DType::i8)
+              continue;
+            float expected = dtype == DType::f32   ? x
+                             : dtype == DType::f16 ? f16ToF32(f32ToF16(x))
+                                                   : bf16ToF32(f32ToBf16(x));
+            ASSERT_EQ(std::bit_cast<uint32_t>(got), std::bit_cast<uint32_t>(expected)) << x;
+          }
+      }
 }
 
 TEST(KvPage, CanonicalFormRoundTrips) {
