@@ -83,9 +83,9 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
 
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
 step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan
-# The tests that share a pool between threads; the rest of the runtime has none of its own.
-step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest &&
-  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool)Test$'
+# What runs on several threads.
+step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest SessionTest &&
+  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool|Session)Test$'
 step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
 
 # Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
