@@ -22,6 +22,7 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createSetStateTypes({options.kv}));
   passes.addPass(mlir::createInlinerPass());
   passes.addPass(mlir::createCSEPass());
+  passes.addPass(graph::createGatherEarly());
   graph::QuantizeOptions quantize;
   quantize.mode = options.quant;
   quantize.group = options.group;
@@ -34,6 +35,8 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createFuseNorm());
   if (options.fast) {
     passes.addPass(graph::createQuantizeActivations());
+    passes.addPass(graph::createFuseLinearGate());
+    passes.addPass(graph::createRoundProducts());
     passes.addPass(graph::createRoundAttention());
   }
   if (options.compileRegions)

@@ -18,8 +18,8 @@ static std::string slowReason(exec::KernelOp kernel) {
   if (!weight || kernel.getName() != "linear")
     return "";
   std::string format = exec::stringifyWeightFormat(weight.getFormat()).str();
-  if (weight.getFormat() >= exec::WeightFormat::block_q4_0)
-    return format + " rows are dequantized to f32 tiles; --quant int4 or int8 runs integer products";
+  if (weight.getFormat() >= exec::WeightFormat::block_q4_0 && weight.getFormat() <= exec::WeightFormat::block_q6_k)
+    return format + " rows are dequantized to f32 tiles; --math fast runs integer products";
   auto quantized = kernel.getFields().getAs<BoolAttr>("quantized_input");
   bool panels =
       weight.getFormat() == exec::WeightFormat::panel_int8 || weight.getFormat() == exec::WeightFormat::panel_int4;

@@ -200,7 +200,8 @@ Value DecoderBuilder::linear(Value x, const std::string &name, int64_t columns, 
   ArrayAttr weights = builder.getArrayAttr({weight(name + ".weight", {rows, columns})}), biases;
   if (bias)
     biases = builder.getArrayAttr({weight(name + ".bias", {rows})});
-  auto op = builder.create<graph::LinearOp>(builder.getUnknownLoc(), rowsType(rows, x), x, Value(), weights, biases);
+  auto op = builder.create<graph::LinearOp>(builder.getUnknownLoc(), rowsType(rows, x), x, Value(), weights, biases,
+                                            graph::ActivationAttr(), UnitAttr());
   tap(op, tapName);
   return op.getResult();
 }

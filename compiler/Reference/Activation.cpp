@@ -5,38 +5,14 @@
 //
 // activation, gated_activation and softcap; gather_rows and split, which only move values.
 //
+#include "compiler/Reference/Activate.h"
 #include "compiler/Reference/Frame.h"
 
 #include <cmath>
-#include <numbers>
 
 using namespace mlir;
 
 namespace mlc::reference {
-
-template <typename T> static T activate(graph::Activation function, T x) {
-  using graph::Activation;
-  switch (function) {
-  case Activation::silu:
-    return x / (T(1) + std::exp(-x));
-  case Activation::gelu_tanh:
-    return T(0.5) * x *
-           (T(1) + std::tanh(T(std::numbers::sqrt2 / std::sqrt(std::numbers::pi)) * (x + T(0.044715) * x * x * x)));
-  case Activation::gelu_erf:
-    return T(0.5) * x * (T(1) + std::erf(x / T(std::numbers::sqrt2)));
-  case Activation::relu:
-    return x > T(0) || std::isnan(x) ? x : T(0);
-  case Activation::relu2: {
-    T positive = x > T(0) || std::isnan(x) ? x : T(0);
-    return positive * positive;
-  }
-  case Activation::tanh:
-    return std::tanh(x);
-  case Activation::sigmoid:
-    return T(1) / (T(1) + std::exp(-x));
-  }
-  llvm_unreachable("covered switch");
-}
 
 template <typename T> static llvm::Error evaluateActivation(graph::ActivationOp op, Frame<T> &frame) {
   Floats<T> result = frame.floats(op.getInput());

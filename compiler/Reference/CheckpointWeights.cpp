@@ -7,7 +7,7 @@
 
 namespace mlc::reference {
 
-llvm::Expected<std::vector<float>> CheckpointWeights::load(graph::WeightOp weight) {
+llvm::Expected<const TensorInfo *> CheckpointWeights::find(graph::WeightOp weight) const {
   std::string file = checkpoint.source().str(), name = weight.getSymName().str();
   const TensorInfo *tensor = checkpoint.find(name);
   if (!tensor)
@@ -21,10 +21,26 @@ llvm::Expected<std::vector<float>> CheckpointWeights::load(graph::WeightOp weigh
     return llvm::createStringError("%s: tensor \"%s\" is stored as %s, the graph says %s", file.c_str(), name.c_str(),
                                    storageName(tensor->storage).str().c_str(),
                                    graph::stringifyStorage(weight.getStorage()).str().c_str());
-  std::vector<float> values(tensor->elements());
-  Checkpoint::readRows(*tensor, 0, tensor->rows(), values.data());
-  checkpoint.discardRows(*tensor, 0, tensor->rows());
+  return tensor;
+}
+
+llvm::Expected<std::vector<float>> CheckpointWeights::load(graph::WeightOp weight) {
+  llvm::Expected<const TensorInfo *> tensor = find(weight);
+  if (!tensor)
+    return tensor.takeError();
+  std::vector<float> values((*tensor)->elements());
+  Checkpoint::readRows(**tensor, 0, (*tensor)->rows(), values.data());
+  checkpoint.discardRows(**tensor, 0, (*tensor)->rows());
   return values;
+}
+
+llvm::Expected<std::vector<uint8_t>> CheckpointWeights::loadStored(graph::WeightOp weight) {
+  llvm::Expected<const TensorInfo *> tensor = find(weight);
+  if (!tensor)
+    return tensor.takeError();
+  std::vector<uint8_t> bytes((*tensor)->data, (*tensor)->data + (*tensor)->bytes);
+  checkpoint.discardRows(**tensor, 0, (*tensor)->rows());
+  return bytes;
 }
 
 } // namespace mlc::reference

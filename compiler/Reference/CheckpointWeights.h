@@ -17,8 +17,11 @@ public:
   /// `checkpoint` outlives the source.
   explicit CheckpointWeights(const Checkpoint &checkpoint) : checkpoint(checkpoint) {}
   llvm::Expected<std::vector<float>> load(graph::WeightOp weight) override;
+  llvm::Expected<std::vector<uint8_t>> loadStored(graph::WeightOp weight) override;
 
 private:
+  /// The tensor, when it is what the graph says.
+  llvm::Expected<const TensorInfo *> find(graph::WeightOp weight) const;
   const Checkpoint &checkpoint;
 };
 

@@ -5,8 +5,10 @@
 //
 // Products and look-ups: linear, embedding, quantize_rows.
 //
+#include "compiler/Reference/Activate.h"
 #include "compiler/Reference/Frame.h"
 #include "compiler/Reference/Rounding.h"
+#include "runtime/core/Float16.h"
 
 #include <bit>
 #include <cmath>
@@ -52,16 +54,11 @@ float quantizeGroup(ArrayRef<float> values, int8_t *codes) {
   return amax / 127.0f;
 }
 
-template <typename T> static llvm::Error evaluateQuantizeRows(graph::QuantizeRowsOp op, Frame<T> &frame) {
-  const Floats<T> &input = frame.floats(op.getInput());
+template <typename T> static QuantizedRows quantizeRows(const Floats<T> &input, int64_t group) {
   QuantizedRows result;
   result.rows = input.rows();
   result.columns = input.columns();
-  result.group = op.getResult().getType().getGroup();
-  if (result.group < 1)
-    return failAt(op, "needs a positive group");
-  if (llvm::Error error = frame.admit(op, input.shape))
-    return error;
+  result.group = group;
   result.codes.resize(input.data.size());
   result.scales.resize(result.rows * result.groups());
   std::vector<float> values;
@@ -72,8 +69,29 @@ template <typename T> static llvm::Error evaluateQuantizeRows(graph::QuantizeRow
       result.scales[row * result.groups() + g] =
           quantizeGroup(values, result.codes.data() + row * result.columns + begin);
     }
-  frame.set(op.getResult(), std::move(result));
+  return result;
+}
+
+template <typename T> static llvm::Error evaluateQuantizeRows(graph::QuantizeRowsOp op, Frame<T> &frame) {
+  const Floats<T> &input = frame.floats(op.getInput());
+  int64_t group = op.getResult().getType().getGroup();
+  if (group < 1)
+    return failAt(op, "needs a positive group");
+  if (llvm::Error error = frame.admit(op, input.shape))
+    return error;
+  frame.set(op.getResult(), quantizeRows(input, group));
   return llvm::Error::success();
+}
+
+/// gate(a) * b of the halves of the columns.
+template <typename T> static Floats<T> gateHalves(graph::Activation gate, const Floats<T> &product) {
+  Shape shape = product.shape;
+  int64_t columns = shape.back() /= 2;
+  auto result = Floats<T>::filled(shape);
+  for (int64_t t = 0; t < product.rows(); ++t)
+    for (int64_t n = 0; n < columns; ++n)
+      result.row(t)[n] = activate(gate, product.row(t)[n]) * product.row(t)[columns + n];
+  return result;
 }
 
 /// y[:, offset + n] = sum over k of x[:, k] w[n, k].
@@ -103,19 +121,37 @@ static void multiply(const Floats<T> &input, ArrayRef<float> weight, int64_t out
   }
 }
 
-/// y[:, offset + n] = fma(sum of a group's integer products, scale_x * scale_w, y) over the groups in order, from 0.
+/// y[:, offset + n] = fma(sum of a group's integer products, scale_x * scale_w, y) over the groups in order, from 0;
+/// with offsets, fma(offset_w, -sum of the group's x * scale_x, y) after each.
 template <typename T>
 static void multiplyQuantized(const QuantizedRows &input, const QuantizedWeight &weight, int64_t offset,
                               Floats<T> &result) {
   for (int64_t t = 0; t < input.rows; ++t)
     for (int64_t n = 0; n < weight.rows; ++n) {
-      T sum = 0;
+      // Groups that share a scale of x are summed before it multiplies.
+      T sum = 0, part = 0;
+      int64_t together = std::max<int64_t>(1, input.group / weight.group);
       for (int64_t g = 0; g < weight.groups; ++g) {
-        int64_t end = std::min(weight.columns, (g + 1) * weight.group), product = 0;
-        for (int64_t k = g * weight.group; k < end; ++k)
+        int64_t end = std::min(weight.columns, (g + 1) * weight.group), product = 0, codes = 0;
+        for (int64_t k = g * weight.group; k < end; ++k) {
           product += int64_t(input.codes[t * input.columns + k]) * weight.codes[n * weight.columns + k];
-        T scale = T(input.scales[t * weight.groups + g]) * T(weight.scales[n * weight.groups + g]);
-        sum = std::fma(T(product), scale, sum);
+          codes += input.codes[t * input.columns + k];
+        }
+        T scaleX = T(input.scales[t * input.groups() + g * weight.group / input.group]);
+        T scale = T(weight.scales[n * weight.groups + g]), offset = T(weight.offsets[n * weight.groups + g]);
+        if (together == 1) {
+          sum = std::fma(T(product), scaleX * scale, sum);
+          if (offset != 0)
+            sum = std::fma(offset, T(-codes) * scaleX, sum);
+          continue;
+        }
+        part = std::fma(T(product), scale, part);
+        if (offset != 0)
+          part = std::fma(offset, T(-codes), part);
+        if ((g + 1) % together == 0) {
+          sum = std::fma(part, scaleX, sum);
+          part = 0;
+        }
       }
       result.row(t)[offset + n] = sum;
     }
@@ -128,10 +164,16 @@ template <typename T> static llvm::Error evaluateLinear(graph::LinearOp op, Fram
     shape = {frame.quantized(op.getInput()).rows};
   else
     shape.assign(frame.shape(op.getInput()).begin(), std::prev(frame.shape(op.getInput()).end()));
-  shape.push_back(graph::getColumns(op.getResult().getType()));
+  shape.push_back(graph::getColumns(op.getResult().getType()) * (op.getGate() ? 2 : 1));
   if (llvm::Error error = frame.admit(op, shape))
     return error;
   auto result = Floats<T>::filled(shape);
+  Floats<T> rounded;
+  if (op.getBf16()) {
+    rounded = frame.floats(op.getInput());
+    for (T &value : rounded.data)
+      value = T(bf16ToF32(f32ToBf16(float(value))));
+  }
   int64_t offset = 0;
   for (auto [i, name] : llvm::enumerate(op.getWeights())) {
     graph::WeightOp weight = graph::lookupWeight(op, cast<FlatSymbolRefAttr>(name));
@@ -147,7 +189,7 @@ template <typename T> static llvm::Error evaluateLinear(graph::LinearOp op, Fram
       llvm::Expected<ArrayRef<float>> values = frame.weights().floats(weight);
       if (!values)
         return values.takeError();
-      multiply(frame.floats(op.getInput()), *values, outputs, offset, result);
+      multiply(op.getBf16() ? rounded : frame.floats(op.getInput()), *values, outputs, offset, result);
     }
     if (op.getBiases()) {
       graph::WeightOp bias = graph::lookupWeight(op, cast<FlatSymbolRefAttr>((*op.getBiases())[i]));
@@ -166,6 +208,14 @@ template <typename T> static llvm::Error evaluateLinear(graph::LinearOp op, Fram
       return failAt(op, "the residual does not have the result's shape");
     for (auto [y, r] : llvm::zip_equal(result.data, residual.data))
       y += r;
+  }
+  if (op.getGate())
+    result = gateHalves(*op.getGate(), result);
+  if (auto quantized = dyn_cast<graph::QuantizedType>(op.getResult().getType())) {
+    if (quantized.getGroup() < 1)
+      return failAt(op, "needs a positive group");
+    frame.set(op.getResult(), quantizeRows(result, quantized.getGroup()));
+    return llvm::Error::success();
   }
   frame.set(op.getResult(), std::move(result));
   return llvm::Error::success();

@@ -17,6 +17,11 @@ namespace mlc::reference {
 
 WeightSource::~WeightSource() = default;
 
+llvm::Expected<std::vector<uint8_t>> WeightSource::loadStored(graph::WeightOp weight) {
+  return llvm::createStringError("weight @%s: this source has values, no stored blocks",
+                                 weight.getSymName().str().c_str());
+}
+
 llvm::Expected<std::vector<float>> MapWeightSource::load(graph::WeightOp weight) {
   auto found = values.find(weight.getSymName());
   if (found == values.end())
@@ -34,42 +39,53 @@ static llvm::Expected<std::vector<float>> loadWhole(WeightSource &source, graph:
 
 /// The descriptor that GraphToExec gives `rows` rows of the packed weight on the CPU target.
 static fb::WeightDesc descriptorOf(graph::WeightOp weight, int64_t rows) {
+  int64_t columns = weight.getTensorType().getDimSize(1);
   graph::QuantAttr quant = weight.getQuantAttr();
-  return fb::WeightDesc(rows, weight.getTensorType().getDimSize(1), uint32_t(quant.getGroup()),
+  if (!quant)
+    return fb::WeightDesc(rows, columns, 0, cpu::panelOfBlock(fb::WeightFormat(uint32_t(weight.getStorage()))), false);
+  return fb::WeightDesc(rows, columns, uint32_t(quant.getGroup()),
                         quant.getBits() == 8 ? fb::WeightFormat::panel_int8 : fb::WeightFormat::panel_int4,
                         quant.getAsymmetric());
 }
 
-/// Visits rows of the packed weight: `visit(row, values, scales)` with scales[group].
+/// Packs the weight panel by panel, since it is never needed whole: `visit(row, layout, panel, row of the panel)`.
 template <typename Visit> static llvm::Error packAndVisit(WeightSource &source, graph::WeightOp weight, Visit &&visit) {
-  llvm::Expected<std::vector<float>> values = loadWhole(source, weight);
-  if (!values)
-    return values.takeError();
   fb::WeightDesc desc = descriptorOf(weight, weight.getTensorType().getDimSize(0));
   if (Status status = cpu::checkWeightDesc(desc); !status)
     return llvm::createStringError("weight @%s: %s", weight.getSymName().str().c_str(), status.error().message());
-  // Panel by panel: the packed matrix is never needed whole.
   fb::WeightDesc panel = descriptorOf(weight, cpu::kPanel);
   cpu::PanelLayout layout = cpu::panelLayout(panel);
+  bool blocks = cpu::isBlockPanel(desc.format());
+  std::vector<float> values;
+  std::vector<uint8_t> stored;
+  if (blocks) {
+    llvm::Expected<std::vector<uint8_t>> loaded = source.loadStored(weight);
+    if (!loaded)
+      return loaded.takeError();
+    stored = std::move(*loaded);
+  } else {
+    llvm::Expected<std::vector<float>> loaded = loadWhole(source, weight);
+    if (!loaded)
+      return loaded.takeError();
+    values = std::move(*loaded);
+  }
+  uint64_t rowBytes = stored.size() / desc.n();
   std::vector<uint8_t> bytes(layout.bytes);
-  std::vector<float> row(desc.k()), scales(layout.groups), rows(cpu::kPanel * desc.k());
+  std::vector<float> rows(cpu::kPanel * desc.k());
   for (uint64_t begin = 0; begin < desc.n(); begin += cpu::kPanel) {
     uint64_t count = std::min<uint64_t>(cpu::kPanel, desc.n() - begin);
-    std::fill(rows.begin(), rows.end(), 0.0f);
-    std::copy_n(values->begin() + begin * desc.k(), count * desc.k(), rows.begin());
-    if (!cpu::packRows(panel, 0, cpu::kPanel, rows.data(), bytes.data(),
-                       weight.getImportance() ? weight.getImportance()->data() : nullptr))
-      return llvm::createStringError("weight @%s holds a value that is not finite and cannot be quantized",
-                                     weight.getSymName().str().c_str());
-    for (uint64_t r = 0; r < count; ++r) {
-      cpu::unpackRow(panel, bytes.data(), r, row.data());
-      for (uint64_t g = 0; g < layout.groups; ++g) {
-        uint16_t bits;
-        memcpy(&bits, bytes.data() + layout.scalesOffset + (g * cpu::kPanel + r) * 2, 2);
-        scales[g] = bf16ToF32(bits);
-      }
-      visit(begin + r, llvm::ArrayRef<float>(row), llvm::ArrayRef<float>(scales));
+    if (blocks) {
+      cpu::packBlocks(panel, 0, count, stored.data() + begin * rowBytes, bytes.data());
+    } else {
+      std::fill(rows.begin(), rows.end(), 0.0f);
+      std::copy_n(values.begin() + begin * desc.k(), count * desc.k(), rows.begin());
+      if (!cpu::packRows(panel, 0, cpu::kPanel, rows.data(), bytes.data(),
+                         weight.getImportance() ? weight.getImportance()->data() : nullptr))
+        return llvm::createStringError("weight @%s holds a value that is not finite and cannot be quantized",
+                                       weight.getSymName().str().c_str());
     }
+    for (uint64_t r = 0; r < count; ++r)
+      visit(begin + r, panel, layout, bytes.data(), r);
   }
   return llvm::Error::success();
 }
@@ -82,8 +98,8 @@ llvm::Expected<llvm::ArrayRef<float>> WeightStore::floats(graph::WeightOp weight
   if (weight.getQuant()) {
     values.resize(weight.getTensorType().getNumElements());
     int64_t columns = weight.getTensorType().getDimSize(1);
-    llvm::Error error = packAndVisit(source, weight, [&](uint64_t row, llvm::ArrayRef<float> unpacked, auto) {
-      std::copy(unpacked.begin(), unpacked.end(), values.begin() + row * columns);
+    llvm::Error error = packAndVisit(source, weight, [&](uint64_t row, auto &desc, auto &, auto *panel, uint64_t r) {
+      cpu::unpackRow(desc, panel, r, values.data() + row * columns);
     });
     if (error)
       return error;
@@ -92,6 +108,9 @@ llvm::Expected<llvm::ArrayRef<float>> WeightStore::floats(graph::WeightOp weight
     if (!loaded)
       return loaded.takeError();
     values = std::move(*loaded);
+    if (weight.getBf16())
+      for (float &value : values)
+        value = bf16ToF32(f32ToBf16(value));
   }
   return llvm::ArrayRef<float>(plain[weight] = std::move(values));
 }
@@ -103,16 +122,19 @@ llvm::Expected<const QuantizedWeight *> WeightStore::quantized(graph::WeightOp w
   auto result = std::make_unique<QuantizedWeight>();
   result->rows = weight.getTensorType().getDimSize(0);
   result->columns = weight.getTensorType().getDimSize(1);
-  result->group = weight.getQuantAttr().getGroup();
-  result->groups = llvm::divideCeil(result->columns, result->group);
+  cpu::PanelLayout sizes = cpu::panelLayout(descriptorOf(weight, cpu::kPanel));
+  result->group = sizes.group;
+  result->groups = sizes.groups;
   result->codes.resize(result->rows * result->columns);
   result->scales.resize(result->rows * result->groups);
-  auto visit = [&](uint64_t row, llvm::ArrayRef<float> values, llvm::ArrayRef<float> scales) {
-    std::copy(scales.begin(), scales.end(), result->scales.begin() + row * result->groups);
-    for (int64_t k = 0; k < result->columns; ++k) {
-      float scale = scales[k / result->group];
-      // value = (q - zero) * scale, rounded: the quotient lies next to the integer.
-      result->codes[row * result->columns + k] = scale == 0 ? 0 : int16_t(std::lrint(values[k] / scale));
+  result->offsets.resize(result->rows * result->groups);
+  auto visit = [&](uint64_t row, auto &desc, auto &layout, auto *panel, uint64_t r) {
+    for (int64_t g = 0; g < result->groups; ++g) {
+      cpu::GroupFactors factors = cpu::groupFactors(desc, layout, panel, g, r);
+      result->scales[row * result->groups + g] = factors.scale;
+      result->offsets[row * result->groups + g] = factors.offset;
+      for (int64_t k = g * result->group; k < std::min((g + 1) * result->group, result->columns); ++k)
+        result->codes[row * result->columns + k] = int16_t(int(cpu::panelCode(layout, panel, k, r)) - factors.zero);
     }
   };
   if (llvm::Error error = packAndVisit(source, weight, visit))

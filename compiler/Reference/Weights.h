@@ -24,6 +24,8 @@ public:
   virtual ~WeightSource();
   /// The values of `weight`, as many as its type has; an error that names the file and the tensor.
   virtual llvm::Expected<std::vector<float>> load(graph::WeightOp weight) = 0;
+  /// The bytes of `weight` as they are stored, row after row.
+  virtual llvm::Expected<std::vector<uint8_t>> loadStored(graph::WeightOp weight);
 };
 
 /// Weights from memory; a test's source.
@@ -33,11 +35,11 @@ public:
   llvm::Expected<std::vector<float>> load(graph::WeightOp weight) override;
 };
 
-/// A matrix with `quant`, taken apart from the packed bytes that the artifact holds.
+/// A matrix of small integers, taken apart from the packed bytes that the artifact holds.
 struct QuantizedWeight {
   int64_t rows = 0, columns = 0, group = 0, groups = 0;
-  std::vector<int16_t> codes; // [rows, columns], the zero point already subtracted.
-  std::vector<float> scales;  // [rows, groups].
+  std::vector<int16_t> codes;         // [rows, columns], the zero point already subtracted.
+  std::vector<float> scales, offsets; // [rows, groups]: value = scale * code - offset.
 };
 
 /// Loads each weight once and keeps it.
@@ -47,7 +49,7 @@ public:
 
   /// As the artifact's kernels read it: a quantized weight is scale * (q - zero), rounded to f32.
   llvm::Expected<llvm::ArrayRef<float>> floats(graph::WeightOp weight);
-  /// Of a weight with `quant`.
+  /// Of a weight with `quant`, or stored in blocks.
   llvm::Expected<const QuantizedWeight *> quantized(graph::WeightOp weight);
 
 private:

@@ -82,7 +82,8 @@ private:
     Location location = builder.getFusedLoc(locations);
     auto merged = builder.create<LinearOp>(location, RankedTensorType::get(shape, first.getElementType()),
                                            leader.getInput(), Value(), builder.getArrayAttr(weights),
-                                           biases.empty() ? ArrayAttr() : builder.getArrayAttr(biases));
+                                           biases.empty() ? ArrayAttr() : builder.getArrayAttr(biases),
+                                           ActivationAttr(), UnitAttr());
     auto split = builder.create<SplitOp>(location, pieces, merged.getResult());
     for (auto [i, member] : llvm::enumerate(group)) {
       LinearOp linear = member;

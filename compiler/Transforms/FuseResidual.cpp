@@ -24,9 +24,9 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
           continue;
         // The product moves down to the addition, where the residual is sure to exist.
         OpBuilder builder(add);
-        auto fusedOp =
-            builder.create<LinearOp>(builder.getFusedLoc({linear.getLoc(), add.getLoc()}), add.getType(),
-                                     linear.getInput(), residual, linear.getWeightsAttr(), linear.getBiasesAttr());
+        auto fusedOp = builder.create<LinearOp>(builder.getFusedLoc({linear.getLoc(), add.getLoc()}), add.getType(),
+                                                linear.getInput(), residual, linear.getWeightsAttr(),
+                                                linear.getBiasesAttr(), ActivationAttr(), UnitAttr());
         takeTaps(add, fusedOp);
         swallowTaps(linear, fusedOp);
         add.replaceAllUsesWith(fusedOp.getResult());

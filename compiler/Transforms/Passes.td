@@ -42,16 +42,33 @@ def Quantize : Pass<"graph-quantize", "::mlir::ModuleOp"> {
     Option<"head", "head", "std::string", "\"\"", "int4, int8 or keep">];
 }
 
-def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp"> {
-  let summary = "Inserts quantize_rows before products with int8 and int4 weights (--math fast)";
+def GatherEarly : Pass<"graph-gather-early", "::mlir::ModuleOp"> {
+  let summary = "Takes the wanted rows before the ops that work on each row alone";
   let description = [{
-    One quantize_rows serves every linear with the same input and group. Without this pass (--math exact) such products
+    What follows the last attention is computed for the rows whose logits are wanted, not for the whole prompt. A tap on
+    a value that has fewer rows afterwards is recorded as inside its op.
+  }];
+  let statistics = [Statistic<"moved", "moved", "Ops that a gather moved before">];
+}
+
+def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp"> {
+  let summary = "Inserts quantize_rows before products with int8, int4 and block weights (--math fast)";
+  let description = [{
+    One quantize_rows serves every linear with the same input and groups. Without this pass (--math exact) such products
     take f32 rows and dequantized weights.
   }];
 }
 
 def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
   let summary = "Rounds the factors of attention's products to bf16 (--math fast)";
+}
+
+def RoundProducts : Pass<"graph-round-products", "::mlir::ModuleOp"> {
+  let summary = "Products with weights of floats become bf16 products with f32 sums (--math fast)";
+  let description = [{
+    The weights are stored rounded to bf16, and each linear rounds its input. A weight that an embedding reads too is
+    rounded for both.
+  }];
 }
 
 def FuseLinear : Pass<"graph-fuse-linear", "::mlir::ModuleOp"> {
@@ -70,6 +87,15 @@ def FuseResidual : Pass<"graph-fuse-residual", "::mlir::ModuleOp"> {
 
 def FuseGate : Pass<"graph-fuse-gate", "::mlir::ModuleOp"> {
   let summary = "activation(gate) * up becomes gated_activation";
+  let statistics = [Statistic<"fused", "fused", "Gates fused">];
+}
+
+def FuseLinearGate : Pass<"graph-fuse-linear-gate", "::mlir::ModuleOp"> {
+  let summary = "gated_activation of the two halves of a quantized product moves into the linear";
+  let description = [{
+    The halves must be whole panels of 16 columns. Where quantize_rows alone reads the result, the linear gives quantized
+    rows at once: what lies between never reaches memory.
+  }];
   let statistics = [Statistic<"fused", "fused", "Gates fused">];
 }
 

@@ -16,18 +16,17 @@ namespace mlc::graph {
 namespace {
 struct QuantizeActivations : impl::QuantizeActivationsBase<QuantizeActivations> {
   void runOnOperation() override {
-    DenseMap<std::pair<Value, int64_t>, QuantizeRowsOp> made;
+    DenseMap<std::pair<Value, Type>, QuantizeRowsOp> made;
     getOperation().walk([&](LinearOp linear) {
-      QuantAttr quant = lookupWeight(linear, cast<FlatSymbolRefAttr>(linear.getWeights()[0])).getQuantAttr();
-      if (!quant || isa<QuantizedType>(linear.getInput().getType()))
+      QuantizedType type = lookupWeight(linear, cast<FlatSymbolRefAttr>(linear.getWeights()[0])).getQuantizedRows();
+      if (!type || isa<QuantizedType>(linear.getInput().getType()))
         return;
       Value input = linear.getInput();
-      QuantizeRowsOp &quantize = made[{input, quant.getGroup()}];
+      QuantizeRowsOp &quantize = made[{input, type}];
       if (!quantize) {
         // Right behind the value, so that it dominates every linear that reads it.
         OpBuilder builder(&getContext());
         builder.setInsertionPointAfterValue(input);
-        auto type = QuantizedType::get(&getContext(), getColumns(input.getType()), quant.getGroup());
         quantize = builder.create<QuantizeRowsOp>(linear.getLoc(), type, input);
       }
       linear.getInputMutable().assign(quantize.getResult());

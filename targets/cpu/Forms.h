@@ -22,9 +22,8 @@
 /// With byte products of 256 bits.
 #define MLC_DOT_FORMS(X, ...)                                                                                          \
   X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avxvnni, __VA_ARGS__) X(avx512vnni, __VA_ARGS__)
-/// With bf16 products.
-#define MLC_BF16_FORMS(X, ...)                                                                                         \
-  X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avx512vnni, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)
+/// With bf16 products; AVX-512 without them takes the form before.
+#define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)
 #define MLC_ALL_FORMS(X, ...)                                                                                          \
   X(portable, __VA_ARGS__)                                                                                             \
   X(avx2, __VA_ARGS__) X(avxvnni, __VA_ARGS__) X(avx512vnni, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)

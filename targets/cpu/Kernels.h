@@ -14,11 +14,10 @@
 namespace mlc::cpu {
 
 #define MLC_COUNT_FORM(...) +1
-constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kBf16Forms = MLC_BF16_FORMS(MLC_COUNT_FORM),
-                   kAllForms = MLC_ALL_FORMS(MLC_COUNT_FORM);
+constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kAllForms = MLC_ALL_FORMS(MLC_COUNT_FORM);
 #undef MLC_COUNT_FORM
 
-extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kBf16Forms], binaryKernels[kBasicForms],
+extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kAllForms], binaryKernels[kBasicForms],
     gatedActivationKernels[kBasicForms], kvAppendKernels[kBasicForms], linearKernels[kAllForms],
     quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], unaryKernels[kBasicForms];
 extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], ropeAnglesKernels[1];

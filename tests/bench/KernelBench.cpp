@@ -52,12 +52,12 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
     memcpy(weights + at, packed.data(), panel);
   bool quantized = isQuantized(format);
   std::vector<float> x = normals(size_t(rows) * k), out(size_t(rows) * n);
-  std::vector<uint8_t> xq(size_t(rows) * (quantized ? quantizedRowBytes(k, group) : 0) + 64);
+  std::vector<uint8_t> xq(size_t(rows) * (quantized ? quantizedRow(desc).bytes : 0) + 64);
   uint8_t *xqAligned = xq.data() + (64 - uintptr_t(xq.data()) % 64) % 64;
   TensorView xView = matrix(x.data(), DType::f32, rows, int64_t(k)), input = xView;
   if (quantized) {
-    fb::QuantizeRowsAttrs attrs(k, group);
-    input = matrix(xqAligned, DType::u8, rows, int64_t(quantizedRowBytes(k, group)));
+    fb::QuantizeRowsAttrs attrs(k, rowGroups(desc).group, rowGroups(desc).sumGroup);
+    input = matrix(xqAligned, DType::u8, rows, int64_t(quantizedRow(desc).bytes));
     Runner runner("quantize_rows", attrs, {xView}, {input}, 1);
     if (!runner.prepare(state))
       return;
@@ -69,7 +69,7 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
   weight.rank = 1;
   weight.dims[0] = int64_t(bytes);
   weight.strides[0] = 1;
-  fb::LinearAttrs attrs(desc, quantized, false, false);
+  fb::LinearAttrs attrs(desc, quantized, false, false, false, fb::Activation::none, 0, 0, false);
   Runner runner("linear", attrs, {input, weight}, {matrix(out.data(), DType::f32, rows, int64_t(n))},
                 unsigned(state.range(3)));
   if (!runner.prepare(state))

@@ -46,11 +46,11 @@ struct Bytes {
 struct Product {
   fb::WeightDesc desc;
   uint64_t bytes = *packedBytes(desc), copies;
-  uint64_t rowBytes = quantizedRowBytes(kColumns, desc.group());
+  uint64_t rowBytes = quantizedRow(desc).bytes;
   std::vector<float> x, out;
   Bytes weights, quantized;
-  fb::QuantizeRowsAttrs quantizeAttrs{kColumns, desc.group()};
-  fb::LinearAttrs linearAttrs{desc, true, false, false};
+  fb::QuantizeRowsAttrs quantizeAttrs{kColumns, rowGroups(desc).group, rowGroups(desc).sumGroup};
+  fb::LinearAttrs linearAttrs{desc, true, false, false, false, fb::Activation::none, 0, 0, false};
   KernelRunner quantize, linear;
 
   Product(const Row &row, WorkerPool &pool)

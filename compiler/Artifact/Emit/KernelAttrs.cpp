@@ -83,11 +83,16 @@ using Reader = fb::KernelAttrsUnion (*)(Fields &);
 Reader readerOf(StringRef kernel) {
   return llvm::StringSwitch<Reader>(kernel)
       .Case("embedding", [](Fields &f) { return made(fb::EmbeddingAttrs(f.weight("weight"), f.real("scale"))); })
-      .Case("quantize_rows", [](Fields &f) { return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"))); })
+      .Case("quantize_rows",
+            [](Fields &f) {
+              return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"), f.integer("sum_group")));
+            })
       .Case("linear",
             [](Fields &f) {
               return made(fb::LinearAttrs(f.weight("weight"), f.boolean("quantized_input"), f.boolean("has_bias"),
-                                          f.boolean("has_residual")));
+                                          f.boolean("has_residual"), f.boolean("gated"),
+                                          f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                          f.integer("out_group"), f.integer("out_sum_group"), f.boolean("bf16")));
             })
       .Cases("rms_norm", "add_rms_norm",
              [](Fields &f) { return made(fb::RmsNormAttrs(f.integer("width"), f.real("eps"), f.real("offset"))); })

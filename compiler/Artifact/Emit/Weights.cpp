@@ -44,8 +44,16 @@ public:
     exec::WeightAttr weight = *constant.getWeight();
     fb::WeightDesc desc(weight.getN(), weight.getK(), weight.getGroup(), fb::WeightFormat(weight.getFormat()),
                         weight.getAsymmetric());
-    bool asStored = llvm::all_of(sources, [&](const TensorInfo *tensor) { return tensor->storage == desc.format(); });
-    return asStored ? copy(sources) : pack(desc, sources, constant.getImportance().value_or(ArrayRef<float>()));
+    auto allStored = [&](fb::WeightFormat format) {
+      return llvm::all_of(sources, [&](const TensorInfo *tensor) { return tensor->storage == format; });
+    };
+    if (allStored(desc.format()))
+      return copy(sources);
+    blocks = cpu::isBlockPanel(desc.format());
+    if (blocks && !allStored(cpu::blockOfPanel(desc.format())))
+      return llvm::createStringError("%s: tensor \"%s\" is not stored as the graph says",
+                                     checkpoint->source().str().c_str(), sources[0]->name.c_str());
+    return pack(desc, sources, constant.getImportance().value_or(ArrayRef<float>()));
   }
 
   /// Zeros up to `offset`.
@@ -86,7 +94,9 @@ private:
     // A multiple of the panel for every worker.
     uint64_t slice = std::max<uint64_t>(cpu::kPanel, kTileBytes / 4 / columns / threads / cpu::kPanel * cpu::kPanel);
     uint64_t step = slice * threads;
-    std::vector<float> tile(std::min(step, llvm::alignTo(rows, cpu::kPanel)) * columns);
+    // Blocks are packed as they are, everything else from f32.
+    uint64_t rowBytes = blocks ? sources[0]->bytes / sources[0]->rows() : columns * sizeof(float);
+    std::vector<uint8_t> tile(std::min(step, llvm::alignTo(rows, cpu::kPanel)) * rowBytes);
     std::vector<uint8_t> packed;
     for (uint64_t begin = 0; begin < rows; begin += step) {
       uint64_t end = std::min(rows, begin + step), base = cpu::packedOffset(desc, begin);
@@ -95,7 +105,12 @@ private:
       for (uint64_t first = begin; first < end; first += slice)
         pool.async([&, first] {
           uint64_t last = std::min(end, first + slice);
-          float *values = tile.data() + (first - begin) * columns;
+          uint8_t *at = tile.data() + (first - begin) * rowBytes;
+          if (blocks) {
+            readBlocks(sources, first, last, rowBytes, at);
+            return cpu::packBlocks(desc, first, last, at, packed.data() + (cpu::packedOffset(desc, first) - base));
+          }
+          auto *values = reinterpret_cast<float *>(at);
           if (vector)
             readVectors(sources, values);
           else
@@ -137,6 +152,12 @@ private:
       Checkpoint::readRows(tensor, from, to, out + at * tensor.columns());
     });
   }
+  static void readBlocks(llvm::ArrayRef<const TensorInfo *> sources, uint64_t begin, uint64_t end, uint64_t rowBytes,
+                         uint8_t *out) {
+    overlaps(sources, begin, end, [&](const TensorInfo &tensor, uint64_t from, uint64_t to, uint64_t at) {
+      std::copy_n(tensor.data + from * rowBytes, (to - from) * rowBytes, out + at * rowBytes);
+    });
+  }
   void discard(llvm::ArrayRef<const TensorInfo *> sources, uint64_t begin, uint64_t end) {
     overlaps(sources, begin, end, [&](const TensorInfo &tensor, uint64_t from, uint64_t to, uint64_t) {
       checkpoint->discardRows(tensor, from, to);
@@ -153,6 +174,7 @@ private:
   llvm::DefaultThreadPool pool;
   unsigned threads;
   Write write;
+  bool blocks = false; // Of the constant being packed.
   uint64_t position = 0;
 };
 

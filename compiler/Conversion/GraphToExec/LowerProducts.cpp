@@ -12,34 +12,52 @@
 using namespace mlir;
 using namespace mlc;
 
+/// A slot of quantized rows, as many as `rows` has.
+static Value newQuantizedRows(Lowering &lowering, Value rows, graph::QuantizedType type) {
+  Value like = graph::unquantized(rows);
+  if (!like)
+    return {};
+  return lowering.newRows(like, cpu::QuantizedRow(type.getColumns(), type.getGroup(), type.getSums()).bytes,
+                          lowering.builder.getIntegerType(8, /*isSigned=*/false));
+}
+
 static LogicalResult lowerQuantizeRows(Lowering &lowering, graph::QuantizeRowsOp op) {
   graph::QuantizedType type = op.getResult().getType();
-  int64_t columns = type.getColumns(), group = type.getGroup();
-  Value result = lowering.newRows(op.getInput(), cpu::quantizedRowBytes(columns, group),
-                                  lowering.builder.getIntegerType(8, /*isSigned=*/false));
+  Value result = newQuantizedRows(lowering, op.getInput(), type);
   if (!result)
     return failure();
   lowering.bind(op.getResult(), result);
   lowering.kernel("quantize_rows", lowering.buffer(op.getInput()), result,
-                  {lowering.field("k", columns), lowering.field("group", group)});
+                  {lowering.field("k", type.getColumns()), lowering.field("group", type.getGroup()),
+                   lowering.field("sum_group", type.getSums())});
   return success();
 }
 
 static LogicalResult lowerLinear(Lowering &lowering, graph::LinearOp op) {
   auto [weight, desc] = lowering.productWeight(op.getWeights());
-  Value result = weight ? lowering.newSlot(op.getResult()) : Value();
+  if (!weight)
+    return failure();
+  auto quantized = dyn_cast<graph::QuantizedType>(op.getResult().getType());
+  Value result = quantized ? newQuantizedRows(lowering, op.getInput(), quantized) : lowering.newSlot(op.getResult());
   if (!result)
     return failure();
+  if (quantized)
+    lowering.bind(op.getResult(), result);
+  // The schema's enumerators are the dialect's.
+  StringRef gate = op.getGate() ? graph::stringifyActivation(*op.getGate()) : "none";
   SmallVector<Value> inputs{lowering.buffer(op.getInput()), weight};
   if (op.getBiases())
     inputs.push_back(lowering.vectors(op.getBiases()->getValue()));
   if (op.getResidual())
     inputs.push_back(lowering.buffer(op.getResidual()));
-  lowering.kernel("linear", inputs, result,
-                  {lowering.field("weight", desc),
-                   lowering.field("quantized_input", isa<graph::QuantizedType>(op.getInput().getType())),
-                   lowering.field("has_bias", bool(op.getBiases())),
-                   lowering.field("has_residual", bool(op.getResidual()))});
+  lowering.kernel(
+      "linear", inputs, result,
+      {lowering.field("weight", desc),
+       lowering.field("quantized_input", isa<graph::QuantizedType>(op.getInput().getType())),
+       lowering.field("has_bias", bool(op.getBiases())), lowering.field("has_residual", bool(op.getResidual())),
+       lowering.field("gated", op.getGate().has_value()), lowering.field("activation", gate),
+       lowering.field("out_group", quantized ? quantized.getGroup() : 0),
+       lowering.field("out_sum_group", quantized ? quantized.getSums() : 0), lowering.field("bf16", op.getBf16())});
   return success();
 }
 

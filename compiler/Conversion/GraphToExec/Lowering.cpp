@@ -135,22 +135,23 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
   }
 }
 
-/// The format in which products read a weight.
-static WeightFormat productFormat(graph::WeightOp weight) {
+WeightFormat Lowering::productFormat(graph::WeightOp weight) {
   if (graph::QuantAttr quant = weight.getQuantAttr())
     return quant.getBits() == 8 ? WeightFormat::panel_int8 : WeightFormat::panel_int4;
+  if (weight.getBf16())
+    return WeightFormat::panel_bf16;
   if (weight.getExpand() || weight.getStorage() == graph::Storage::F32)
     return WeightFormat::panel_f32;
   if (weight.getStorage() == graph::Storage::F16)
     return WeightFormat::panel_f16;
   if (weight.getStorage() == graph::Storage::BF16)
     return WeightFormat::panel_bf16;
-  // Block formats carry the same numbers in both enums.
-  return WeightFormat(uint32_t(weight.getStorage()));
+  // Block formats carry the same numbers in all enums.
+  auto block = fb::WeightFormat(uint32_t(weight.getStorage()));
+  return WeightFormat(readsOf(weight.getSymName()).quantized ? cpu::panelOfBlock(block) : block);
 }
 
-/// The format of a matrix that only the embedding reads.
-static WeightFormat rowsFormat(graph::WeightOp weight) {
+WeightFormat Lowering::rowsFormat(graph::WeightOp weight) {
   WeightFormat format = productFormat(weight);
   switch (format) {
   case WeightFormat::panel_f32:
@@ -221,19 +222,22 @@ std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
           desc};
 }
 
-bool Lowering::readByProduct(StringRef weight) {
+Lowering::Reads Lowering::readsOf(StringRef weight) {
   if (!productReads) {
     productReads.emplace();
     graph.walk([&](graph::LinearOp linear) {
-      for (Attribute name : linear.getWeights())
-        (*productReads)[cast<FlatSymbolRefAttr>(name).getValue()] = true;
+      for (Attribute name : linear.getWeights()) {
+        Reads &reads = (*productReads)[cast<FlatSymbolRefAttr>(name).getValue()];
+        reads.any = true;
+        reads.quantized |= isa<graph::QuantizedType>(linear.getInput().getType());
+      }
     });
   }
   return productReads->lookup(weight);
 }
 
 std::pair<Value, exec::WeightAttr> Lowering::rowsWeight(FlatSymbolRefAttr name) {
-  if (readByProduct(name.getValue()))
+  if (readsOf(name.getValue()).any)
     return productWeight(builder.getArrayAttr(name));
   graph::WeightOp weight = graph::lookupWeight(current, name);
   exec::WeightAttr desc = describe(weight, rowsFormat(weight), weight.getTensorType().getDimSize(0));

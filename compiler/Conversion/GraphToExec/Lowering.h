@@ -78,14 +78,20 @@ private:
                        mlir::DenseF32ArrayAttr importance = {});
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
   void overwriteTaps(mlir::Value buffer);
-  /// Whether a product reads `weight`.
-  bool readByProduct(llvm::StringRef weight);
+  /// Whether products read `weight`, and whether any with quantized rows.
+  struct Reads {
+    bool any = false, quantized = false;
+  };
+  Reads readsOf(llvm::StringRef weight);
+  /// The format in which products read a weight; that of a matrix which only the embedding reads.
+  exec::WeightFormat productFormat(graph::WeightOp weight);
+  exec::WeightFormat rowsFormat(graph::WeightOp weight);
 
   llvm::DenseMap<mlir::Value, mlir::Value> buffers;
   CodeTarget codeTarget;
   llvm::StringMap<exec::ConstantOp> constants;
   llvm::StringMap<exec::CodeOp> codes;
-  std::optional<llvm::StringMap<bool>> productReads;
+  std::optional<llvm::StringMap<Reads>> productReads;
 };
 
 // One function per op family; each lowers `op` at lowering.builder.

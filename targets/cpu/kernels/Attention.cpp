@@ -185,6 +185,6 @@ template <Isa isa> static void run(const KernelContext &context) {
                     formFor(attentionCombineBf16Forms, isa), bf16BlockRows(padded)});
 }
 
-MLC_KERNEL_FORMS(MLC_BF16_FORMS, attentionKernels, "attention", check, scratch, run)
+MLC_KERNEL_FORMS(MLC_ALL_FORMS, attentionKernels, "attention", check, scratch, run)
 
 } // namespace mlc::cpu

@@ -18,18 +18,42 @@
 
 namespace mlc::cpu {
 
-MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearFloat, LinearFloatFn)
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, linearFloat, LinearFloatFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, roundRow, RoundRowFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearBf16, LinearBf16Fn)
+MLC_DECLARE_FORMS(MLC_DOT_FORMS, prepareSums, PrepareSumsFn)
 MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
 
-// Rows of a tile are read again for every panel: they stay in most of a common L2.
-static int64_t rowTileOf(int64_t rows, int64_t rowBytes) {
-  int64_t most = 655360 / rowBytes;
-  most = most < 24 ? 24 : most > 192 ? 192 : most;
-  if (rows <= most)
-    return rows < 1 ? 1 : rows;
-  int64_t tiles = ceilDiv(rows, most);
-  int64_t tile = ceilDiv<int64_t>(ceilDiv(rows, tiles), 24) * 24;
-  return tile < most ? tile : most;
+// Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
+constexpr int64_t kMostRows = 512;
+static int64_t rowTileOf(int64_t rows) {
+  int64_t tiles = ceilDiv(rows, kMostRows);
+  return tiles <= 1 ? rows : alignUp<int64_t>(ceilDiv(rows, tiles), 24);
+}
+
+static int64_t rowBytesOf(const fb::LinearAttrs &attrs) {
+  const fb::WeightDesc &weight = attrs.weight();
+  return attrs.quantized_input() ? int64_t(quantizedRow(weight).bytes) : int64_t(weight.k()) * 4;
+}
+
+/// Columns of the output: a gate joins two halves.
+static uint64_t outputColumns(const fb::LinearAttrs &attrs) { return attrs.weight().n() / (attrs.gated() ? 2 : 1); }
+
+static Status checkGate(const fb::LinearAttrs &attrs) {
+  if (!attrs.gated()) {
+    if (attrs.activation() != fb::Activation::none || attrs.out_group() || attrs.out_sum_group())
+      return Error(ErrorCode::Corrupt, "linear: an activation or quantized output without a gate");
+    return {};
+  }
+  if (!attrs.quantized_input() || attrs.has_residual() || attrs.weight().n() % (2 * kPanel))
+    return Error(ErrorCode::Corrupt, "linear: a gate takes quantized rows, no residual and halves of whole panels");
+  if (attrs.activation() > fb::Activation::MAX)
+    return Error(ErrorCode::Unsupported, "linear: activation %u is unknown", unsigned(attrs.activation()));
+  if (attrs.out_group() &&
+      (!QuantizedRow::valid(outputColumns(attrs), attrs.out_group(), attrs.out_sum_group()) || attrs.out_group() > 256))
+    return Error(ErrorCode::Corrupt, "linear: output quantized in groups of %u, sums of %u", attrs.out_group(),
+                 attrs.out_sum_group());
+  return {};
 }
 
 static Status check(const KernelCallInfo &call) {
@@ -39,11 +63,19 @@ static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkWeight(call.inputs[1], weight));
   if (attrs->quantized_input() && !isQuantized(weight.format()))
     return Error(ErrorCode::Corrupt, "linear: weight format %u takes f32 rows", unsigned(weight.format()));
+  MLC_TRY(checkGate(*attrs));
+  if (attrs->bf16() && (attrs->quantized_input() || weight.format() != fb::WeightFormat::panel_bf16))
+    return Error(ErrorCode::Corrupt, "linear: bf16 products with weight format %u", unsigned(weight.format()));
   if (attrs->quantized_input())
-    MLC_TRY(checkMatrix(call.inputs[0], "x", DType::u8, quantizedRowBytes(weight.k(), weight.group())));
+    MLC_TRY(checkMatrix(call.inputs[0], "x", DType::u8, quantizedRow(weight).bytes));
   else
     MLC_TRY(checkMatrix(call.inputs[0], "x", DType::f32, weight.k()));
-  MLC_TRY(checkMatrix(call.outputs[0], "the output", DType::f32, weight.n()));
+  uint64_t columns = outputColumns(*attrs);
+  if (attrs->out_group())
+    MLC_TRY(checkMatrix(call.outputs[0], "the output", DType::u8,
+                        QuantizedRow(columns, attrs->out_group(), attrs->out_sum_group()).bytes));
+  else
+    MLC_TRY(checkMatrix(call.outputs[0], "the output", DType::f32, columns));
   MLC_TRY(checkSameRows(call, 1));
   if (attrs->has_bias())
     MLC_TRY(checkVector(call.inputs[2], "bias", DType::f32, weight.n()));
@@ -57,15 +89,17 @@ static Status check(const KernelCallInfo &call) {
   return {};
 }
 
-static int64_t rowBytesOf(const fb::LinearAttrs &attrs) {
-  const fb::WeightDesc &weight = attrs.weight();
-  return attrs.quantized_input() ? int64_t(quantizedRowBytes(weight.k(), weight.group())) : int64_t(weight.k()) * 4;
-}
-
 static ScratchNeed scratch(const KernelCallInfo &call) {
   // No step's tile is above the largest one.
-  int64_t rows = call.inputs[0].dims[0] < 192 ? call.inputs[0].dims[0] : 192;
-  return {0, uint64_t(linearScratchBytes(rows < 1 ? 1 : rows))};
+  int64_t rows = call.inputs[0].dims[0] < kMostRows ? call.inputs[0].dims[0] : kMostRows;
+  const auto *attrs = call.attrsAs<fb::LinearAttrs>();
+  // All of x rounded to bf16, or what its integer sums begin with: once for all panels.
+  uint64_t shared = 0, all = uint64_t(call.inputs[0].dims[0]);
+  if (attrs->bf16())
+    shared = all * uint64_t(pairRowBytes(int64_t(attrs->weight().k())));
+  else if (attrs->quantized_input())
+    shared = all * panelLayout(attrs->weight()).groups * 4;
+  return {shared, uint64_t(linearScratchBytes(alignUp<int64_t>(rows < 1 ? 1 : rows, 24), attrs->out_group()))};
 }
 
 static void unpackColumns(const LinearFloat &linear, int64_t row, int64_t begin, int64_t count, float *out) {
@@ -103,15 +137,17 @@ static LinearFloat::Source sourceOf(fb::WeightFormat format) {
   }
 }
 
-/// Runs fn(rowBegin, rowEnd, panelBegin, panelEnd, worker) over the whole output.
+/// Runs fn(rowBegin, rowEnd, panelBegin, panelEnd, worker) over the output's panels, in runs of a multiple of
+/// `together`.
 template <typename F>
-static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t n, int64_t panelBytes, const F &fn) {
-  int64_t panels = ceilDiv(n, kPanelColumns), tiles = ceilDiv(rows, rowTile);
-  // Enough items to balance the workers, each worth handing out: 32 KiB of weights, or 2^20 products.
-  int64_t run = ceilDiv<int64_t>(panels * tiles, int64_t(pool->size()) * 8);
-  int64_t least = rowTile > 8 ? 4 : ceilDiv<int64_t>(32768, panelBytes);
+static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t panels, int64_t together,
+                        int64_t panelBytes, const F &fn) {
+  int64_t tiles = ceilDiv(rows, rowTile);
+  // Enough items to balance the workers, each worth handing out: 32 KiB of weights, or two panels for many rows.
+  int64_t run = ceilDiv<int64_t>(panels * tiles, int64_t(pool->size()) * (rowTile > 8 ? 16 : 8));
+  int64_t least = rowTile > 8 ? 2 : ceilDiv<int64_t>(32768, panelBytes);
   run = run < least ? least : run;
-  run = alignUp<int64_t>(rowTile > 8 && run > 32 ? 32 : run, kPanelsTogether);
+  run = alignUp<int64_t>(rowTile > 8 && run > 32 ? 32 : run, together);
   int64_t runs = ceilDiv(panels, run);
   pool->parallelFor(tiles * runs, 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item) {
@@ -121,68 +157,128 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   });
 }
 
+static IntFormat intFormatOf(const fb::WeightDesc &weight) {
+  if (isBlockPanel(weight.format()))
+    return IntFormat(unsigned(IntFormat::q4_0) + unsigned(weight.format()) - unsigned(fb::WeightFormat::panel_q4_0));
+  if (weight.format() == fb::WeightFormat::panel_int8)
+    return IntFormat::int8;
+  return weight.asymmetric() ? IntFormat::int4Asymmetric : IntFormat::int4;
+}
+
+static bool formatHasOffsets(const fb::WeightDesc &weight) {
+  return isBlockPanel(weight.format()) ? blockShape(blockOfPanel(weight.format())).offsets : weight.asymmetric();
+}
+
+static LinearInt linearIntOf(const fb::WeightDesc &weight) {
+  PanelLayout layout = panelLayout(weight);
+  QuantizedRow row = quantizedRow(weight);
+  LinearInt linear{};
+  linear.xScales = int64_t(row.scalesOffset);
+  linear.xSums = int64_t(row.sumsOffset);
+  linear.panelBytes = int64_t(layout.bytes);
+  linear.highOffset = int64_t(layout.highOffset);
+  linear.scalesOffset = int64_t(layout.scalesOffset);
+  linear.subScalesOffset = int64_t(layout.subScalesOffset);
+  linear.offsetsOffset = int64_t(layout.offsetsOffset);
+  linear.subOffsetsOffset = int64_t(layout.subOffsetsOffset);
+  linear.group = int64_t(layout.group);
+  linear.groups = int64_t(layout.groups);
+  linear.format = intFormatOf(weight);
+  unsigned zero =
+      isBlockPanel(weight.format()) ? blockShape(blockOfPanel(weight.format())).zero : 1u << (layout.bits - 1);
+  linear.zeroShift = uint8_t(zero ? __builtin_ctz(zero) : 0);
+  linear.scaleShift = uint8_t(__builtin_ctzll(row.group / layout.group));
+  linear.superShift = layout.group == 16 ? 4 : 3;
+  return linear;
+}
+
 template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
   const fb::WeightDesc &weight = attrs.weight();
   const TensorView &x = context.inputs[0], &out = context.outputs[0];
   const TensorView *residual = attrs.has_residual() ? &context.inputs[attrs.has_bias() ? 3 : 2] : nullptr;
-  const float *bias = attrs.has_bias() ? context.inputs[2].as<float>() : nullptr;
-  int64_t n = int64_t(weight.n()), rowBytes = rowBytesOf(attrs);
+  int64_t rowBytes = rowBytesOf(attrs), columns = int64_t(outputColumns(attrs));
   uint64_t xColumns = attrs.quantized_input() ? uint64_t(rowBytes) : weight.k();
-  int64_t rows = commonRows({{&x, xColumns}, {&out, weight.n()}, {residual ? residual : &out, weight.n()}});
+  LinearOutput output{};
+  output.columns = columns;
+  output.stride = out.strides[0];
+  output.bias = attrs.has_bias() ? context.inputs[2].as<float>() : nullptr;
+  output.residual = residual ? residual->as<float>() : nullptr;
+  output.residualStride = residual ? residual->strides[0] : 0;
+  output.gatePanels = attrs.gated() ? columns / int64_t(kPanel) : 0;
+  output.activation = uint8_t(attrs.activation());
+  uint64_t outColumns = uint64_t(columns);
+  int64_t together = kPanelsTogether;
+  if (attrs.out_group()) {
+    QuantizedRow row(outColumns, attrs.out_group(), attrs.out_sum_group());
+    outColumns = row.bytes;
+    output.quantized = out.as<uint8_t>();
+    output.group = int64_t(row.group);
+    output.sumGroup = int64_t(row.sumGroup);
+    output.scalesOffset = int64_t(row.scalesOffset);
+    output.sumsOffset = int64_t(row.sumsOffset);
+    // A worker has whole groups.
+    together = output.group / kPanelColumns;
+  } else {
+    output.out = out.as<float>();
+  }
+  int64_t rows = commonRows({{&x, xColumns}, {&out, outColumns}, {residual ? residual : &out, outColumns}});
   if (rows < 1)
     return;
-  int64_t rowTile = rowTileOf(rows, rowBytes);
-  const float *residualData = residual ? residual->as<float>() : nullptr;
-  int64_t residualStride = residual ? residual->strides[0] : 0;
-  PanelLayout layout{};
-  if (isPanel(weight.format()))
-    layout = panelLayout(weight);
-  int64_t panelBytes =
-      isPanel(weight.format()) ? int64_t(layout.bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
+  int64_t rowTile = rowTileOf(rows), panels = ceilDiv<int64_t>(columns, kPanelColumns);
+  if (attrs.bf16()) {
+    int64_t k = int64_t(weight.k()), stride = pairRowBytes(k);
+    context.pool->parallelFor(rows, 1 + 16384 / k, [&](int64_t begin, int64_t end, unsigned) {
+      for (int64_t r = begin; r < end; ++r)
+        formFor(roundRowForms, isa)(x.row<float>(r), k, context.sharedScratch + r * stride);
+    });
+    LinearBf16 linear{context.sharedScratch,
+                      stride,
+                      context.inputs[1].as<uint8_t>(),
+                      (k + 1) / 2,
+                      int64_t(panelLayout(weight).bytes),
+                      rowTile,
+                      output};
+    forEachTile(context.pool, rows, rowTile, panels, together, linear.panelBytes,
+                [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
+                  formFor(linearBf16Forms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                });
+    return;
+  }
   if (!attrs.quantized_input()) {
+    int64_t panelBytes =
+        isPanel(weight.format()) ? int64_t(panelLayout(weight).bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
     LinearFloat linear{x.as<float>(),
-                       bias,
-                       residualData,
-                       out.as<float>(),
                        x.strides[0],
-                       out.strides[0],
-                       residualStride,
                        context.inputs[1].as<uint8_t>(),
-                       n,
+                       columns,
                        int64_t(weight.k()),
                        panelBytes,
                        sourceOf(weight.format()),
                        unpackColumns,
                        &weight,
-                       rowTile};
-    forEachTile(context.pool, rows, rowTile, n, panelBytes,
+                       rowTile,
+                       output};
+    forEachTile(context.pool, rows, rowTile, panels, together, panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   formFor(linearFloatForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
     return;
   }
-  LinearInt linear{};
+  LinearInt linear = linearIntOf(weight);
   linear.x = x.as<uint8_t>();
-  linear.bias = bias;
-  linear.residual = residualData;
-  linear.out = out.as<float>();
   linear.xStride = x.strides[0];
-  linear.outStride = out.strides[0];
-  linear.residualStride = residualStride;
-  linear.xScales = int64_t(quantizedScalesOffset(weight.k(), weight.group()));
-  linear.xSums = int64_t(quantizedSumsOffset(weight.k(), weight.group()));
   linear.weight = context.inputs[1].as<uint8_t>();
-  linear.n = n;
-  linear.panelBytes = panelBytes;
-  linear.scalesOffset = int64_t(layout.scalesOffset);
-  linear.zerosOffset = int64_t(layout.zerosOffset);
-  linear.group = int64_t(layout.group);
-  linear.groups = int64_t(layout.groups);
-  linear.int4 = weight.format() == fb::WeightFormat::panel_int4;
-  linear.asymmetric = weight.asymmetric();
   linear.rowTile = rowTile;
-  forEachTile(context.pool, rows, rowTile, n, panelBytes,
+  linear.output = output;
+  linear.sums = context.sharedScratch;
+  int shift = formatHasOffsets(weight) ? -1 : linear.zeroShift;
+  context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {
+    for (int64_t r = begin; r < end; ++r)
+      formFor(prepareSumsForms, isa)(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,
+                                     context.sharedScratch + r * linear.groups * 4);
+  });
+  forEachTile(context.pool, rows, rowTile, panels, together, linear.panelBytes * (attrs.gated() ? 2 : 1),
               [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                 formFor(linearIntForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
               });

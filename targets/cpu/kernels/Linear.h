@@ -12,11 +12,24 @@
 
 namespace mlc::cpu {
 
+/// What becomes of the sums: bias, then residual are added. With a gate, the columns of panel p meet those of panel
+/// p + gatePanels: activation(p's) * the other's, in f32 or quantized as quantize_rows does.
+struct LinearOutput {
+  float *out;                   // Null with `quantized`.
+  uint8_t *quantized;           // Null without.
+  const float *bias, *residual; // Null when absent.
+  int64_t columns;              // Of the output.
+  int64_t stride;               // Between its rows: elements of `out`, bytes of `quantized`.
+  int64_t residualStride;
+  int64_t gatePanels;                                // 0: no gate.
+  uint8_t activation;                                // As fb::Activation.
+  int64_t group, sumGroup, scalesOffset, sumsOffset; // Of `quantized`.
+};
+
 /// Rows of x against a weight with float products: stored floats, or blocks dequantized tile by tile.
 struct LinearFloat {
-  const float *x, *bias, *residual; // bias, residual: null when absent.
-  float *out;
-  int64_t xStride, outStride, residualStride;
+  const float *x;
+  int64_t xStride;
   const uint8_t *weight;
   int64_t n, k, panelBytes;
   enum Source : uint8_t { panelF32, panelF16, panelBf16, rows } source;
@@ -24,40 +37,87 @@ struct LinearFloat {
   void (*unpack)(const LinearFloat &, int64_t row, int64_t begin, int64_t count, float *out);
   const void *desc; // Of `unpack`.
   int64_t rowTile;  // Rows that one call may cover.
+  LinearOutput output;
 };
 
-/// Quantized rows against int8 or int4 panels.
+/// A format of integer panels: bits, kind of scale, kind of offset (IntPanel.h).
+enum class IntFormat : uint8_t {
+  int8,
+  int4,
+  int4Asymmetric,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k
+};
+enum class IntScale : uint8_t { bf16, f16, super, superSigned }; // super: f16 of 256 columns times 8 bits of the group.
+enum class IntOffset : uint8_t { none, zeroPoint, f16, super };
+
+/// Quantized rows against integer panels.
 struct LinearInt {
   const uint8_t *x;
-  const float *bias, *residual;
-  float *out;
-  int64_t xStride, outStride, residualStride; // xStride in bytes.
-  int64_t xScales, xSums;                     // Byte offsets in a quantized row.
+  int64_t xStride, xScales, xSums; // In bytes; scales and sums: offsets in a quantized row.
   const uint8_t *weight;
-  int64_t n, panelBytes, scalesOffset, zerosOffset;
-  int64_t group, groups;
-  bool int4, asymmetric;
+  int64_t panelBytes;
+  // Of a panel: its second plane of bits, scales, offsets, and the groups' factors of both.
+  int64_t highOffset, scalesOffset, subScalesOffset, offsetsOffset, subOffsetsOffset;
+  int64_t group, groups; // Columns of a group of weights; groups of a row.
+  IntFormat format;
+  /// For several rows: for each row and group the negated sum of x, as i32 times the zero or, where the format has
+  /// offsets, as f32.
+  const uint8_t *sums;
+  uint8_t zeroShift;  // w = scale * (q - 2^zeroShift) where the format has no offset.
+  uint8_t scaleShift; // 2^scaleShift groups of weights share one scale of x: all of a row, then.
+  uint8_t superShift; // 2^superShift groups share one f16 scale.
   int64_t rowTile;
+  LinearOutput output;
 };
+
+/// Rows of bf16 pairs against bf16 panels.
+struct LinearBf16 {
+  const uint8_t *x;
+  int64_t xStride; // In bytes.
+  const uint8_t *weight;
+  int64_t pairs, panelBytes;
+  int64_t rowTile;
+  LinearOutput output;
+};
+/// Bytes of a row of k values as bf16 pairs, with what roundRow writes beyond.
+constexpr int64_t pairRowBytes(int64_t k) { return (k + 63) / 64 * 128; }
+using RoundRowFn = void(const float *x, int64_t k, uint8_t *out);
 
 /// Rows [rowBegin, rowEnd) (at most rowTile) by panels [panelBegin, panelEnd).
 using LinearFloatFn = void(const LinearFloat &, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                            uint8_t *scratch);
+/// LinearInt::sums of a row: shifted left by `shift`, or as f32 where it is negative. Any alignment.
+using PrepareSumsFn = void(const uint8_t *sums, int64_t count, int shift, uint8_t *out);
 using LinearIntFn = void(const LinearInt &, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                          uint8_t *scratch);
 
+using LinearBf16Fn = void(const LinearBf16 &, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
+                          uint8_t *scratch);
+
 constexpr int64_t kPanelColumns = 16;
-/// Columns of k that lie unpacked in a worker's scratch: a multiple of every block and int4 group.
+/// Columns of k that lie unpacked in a worker's scratch: a multiple of every block and group of fewer than 8 bits.
 constexpr int64_t kFloatColumns = 256, kIntColumns = 512;
 /// Panels a call walks together.
 constexpr int64_t kPanelsTogether = 2;
 
-/// Bytes of a worker's scratch for calls of up to `rowTile` rows.
-constexpr int64_t linearScratchBytes(int64_t rowTile) {
-  int64_t accumulators = rowTile * kPanelsTogether * kPanelColumns * 4;
-  int64_t tile = kPanelsTogether * kPanelColumns * kFloatColumns * 4;
-  return accumulators + tile + kFloatColumns * 4;
+/// Of a worker's scratch: unpacked weights (f32, and a row of them), and scales and offsets of groups of 16 columns.
+constexpr int64_t kLinearTileBytes = (kPanelsTogether * kPanelColumns + 1) * kFloatColumns * 4;
+constexpr int64_t kLinearFactors = kPanelsTogether * 2 * kPanelColumns * (kIntColumns / 16);
+static_assert(kPanelsTogether * kPanelColumns * kIntColumns <= kLinearTileBytes);
+
+/// Bytes of a worker's scratch for calls of up to `rowTile` rows whose output is quantized in groups of `group` (0:
+/// not).
+constexpr int64_t linearScratchBytes(int64_t rowTile, int64_t group) {
+  return rowTile * (kPanelsTogether * kPanelColumns + group) * 4 + kLinearTileBytes + kLinearFactors * 4;
 }
-static_assert(kIntColumns <= kFloatColumns * 4);
 
 } // namespace mlc::cpu

@@ -9,6 +9,7 @@
 #include "targets/cpu/kernels/Linear.h"
 #include "targets/cpu/kernels/LinearOutput.h"
 #include "targets/cpu/simd/Gemm.h"
+#include "targets/cpu/simd/Pairs.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
@@ -25,8 +26,12 @@ const float *panelTile(const LinearFloat &a, int64_t panel, int64_t begin, int64
       store(tile + i * kLanes, loadF16(w + (begin + i) * 32));
     return tile;
   case LinearFloat::panelBf16:
-    for (int64_t i = 0; i < count; ++i)
-      store(tile + i * kLanes, loadBf16(w + (begin + i) * 32));
+    // An odd k's last pair ends with a zero, for which the tile has room.
+    for (int64_t i = 0; i < count; i += 2) {
+      VU pair = (VU)loadBytes(w + (begin + i) * 32);
+      store(tile + i * kLanes, (VF)(pair << 16));
+      store(tile + (i + 1) * kLanes, (VF)(pair & 0xffff0000));
+    }
     return tile;
   case LinearFloat::rows:
     break;
@@ -49,16 +54,22 @@ template <int R, int C, bool Half> void halfBlock(const LinearFloat &a, int64_t 
       sums[r][c] = zero();
   const uint8_t *w = a.weight + panel * a.panelBytes;
   const float *x = a.x + row * a.xStride;
-  for (int64_t i = 0; i < a.k; ++i, w += 32) {
+  for (int64_t i = 0; i < a.k; i += 2, w += 64) {
     __builtin_prefetch(w + 2048);
-    VF values[C];
-    for (int c = 0; c < C; ++c)
-      values[c] = Half ? loadF16(w + c * a.panelBytes) : loadBf16(w + c * a.panelBytes);
-    for (int r = 0; r < R; ++r) {
-      VF xv = set1(x[r * a.xStride + i]);
-      for (int c = 0; c < C; ++c)
-        sums[r][c] = fma(xv, values[c], sums[r][c]);
+    // Two columns at a time, as bf16 pairs lie.
+    VF values[2][C];
+    for (int c = 0; c < C; ++c) {
+      const uint8_t *at = w + c * a.panelBytes;
+      VU pair = (VU)loadBytes(at);
+      values[0][c] = Half ? loadF16(at) : (VF)(pair << 16);
+      values[1][c] = Half ? loadF16(at + 32) : (VF)(pair & 0xffff0000);
     }
+    for (int j = 0; j < 2 && i + j < a.k; ++j)
+      for (int r = 0; r < R; ++r) {
+        VF xv = set1(x[r * a.xStride + i + j]);
+        for (int c = 0; c < C; ++c)
+          sums[r][c] = fma(xv, values[j][c], sums[r][c]);
+      }
   }
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c)
@@ -82,8 +93,8 @@ LinearFloatFn linearFloat;
 void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                  uint8_t *scratch) {
   constexpr int64_t kStride = kPanelsTogether * kPanelColumns, kTile = kPanelColumns * kFloatColumns;
-  float *acc = reinterpret_cast<float *>(scratch), *tile = acc + a.rowTile * kStride;
-  float *row = tile + kPanelsTogether * kTile;
+  LinearScratch s(scratch, a.rowTile);
+  float *acc = s.acc, *tile = reinterpret_cast<float *>(s.tile), *row = tile + kPanelsTogether * kTile;
   for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {
     int64_t panels = panelEnd - panel < kPanelsTogether ? panelEnd - panel : kPanelsTogether;
     bool direct =
@@ -102,8 +113,7 @@ void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t
       gemm({a.x + rowBegin * a.xStride + begin, a.xStride, w, kLanes, between, count, acc, kStride, begin == 0},
            rowEnd - rowBegin, panels);
     }
-    for (int64_t r = rowBegin; r < rowEnd; ++r)
-      writeOutput(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
+    writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
   }
 }
 

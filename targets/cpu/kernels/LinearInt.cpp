@@ -3,197 +3,324 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// linear on quantized rows: for each group in order, acc = fma(float(isum), scale_w * scale_x, acc), where isum is the
-// exact integer sum of (w - zero) * x over the group; then bias, then residual are added. The same bits in every form.
+// linear on quantized rows: isum of a group of weights is the exact integer sum of (q - zero) * x. Where x has a scale
+// for each group, acc = fma(float(isum), scale_w * scale_x, acc) in the order of groups; where several groups share
+// one, part = fma(float(isum), scale_w, part) over them, then acc = fma(part, scale_x, acc). A format with offsets adds
+// their product with the negated sum of x in the same way. The same bits in every form and blocking.
 //
-#include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/kernels/IntPanel.h"
 #include "targets/cpu/kernels/LinearOutput.h"
-#include "targets/cpu/simd/Simd.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-// Rows and panels that the form's registers hold.
+// Rows that the form's registers hold beside two panels.
 #if defined(__AVX512F__)
-constexpr int kDotRows = 6, kDotPanels = 2;
+constexpr int kDotRows = 6;
+#elif defined(__AVXVNNI__) || defined(__aarch64__)
+constexpr int kDotRows = 3;
 #elif defined(__AVX2__)
-constexpr int kDotRows = 2, kDotPanels = 1;
+constexpr int kDotRows = 2;
 #else
-constexpr int kDotRows = 2, kDotPanels = 1;
+constexpr int kDotRows = 1;
 #endif
-
-/// Groups [begin, end) of some rows and adjacent panels into acc [rows][kStride].
-struct DotBlock {
-  const LinearInt *a;
-  const uint8_t *x;     // First row, at group `begin`.
-  const uint8_t *xMeta; // First row.
-  const uint8_t *w;     // First panel's values, at group `begin`.
-  int64_t wPanel;       // Bytes between two panels' values.
-  const uint8_t *panel; // First panel, for scales and zeros.
-  int64_t begin, end;
-  float *acc;
-};
+// Where one row is worth code of its own for every format: elsewhere it goes through unpacked weights as several do.
+#if defined(__AVX2__) || defined(__aarch64__)
+constexpr bool kRowKernels = true;
+#else
+constexpr bool kRowKernels = false;
+#endif
 // Bytes by which a stream of weights is fetched ahead.
 constexpr int64_t kAhead = 4096;
 constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
 
-enum class Values { bytes, nibbles, nibbleBytes }; // u8 quads; packed pairs of quads; unpacked nibbles.
+/// Groups of some rows against two panels, all of those that share a scale of x.
+struct DotBlock {
+  const uint8_t *x;      // First row's bytes at the first group.
+  const uint8_t *next;   // The same of the rows that come next, or of these.
+  const uint8_t *scales; // First row's, of the first group's x.
+  const uint8_t *sums;   // First row's LinearInt::sums of the first group.
+  int64_t xStride, sumStride;
+  const uint8_t *w;      // Quads of bytes of the first panel.
+  int64_t wPanel;        // Bytes between two panels' quads.
+  const float *factors;  // For each group and panel: 16 scales, then 16 offsets where the format has some.
+  int64_t units, groups; // Of 16 columns in a group; groups.
+  int64_t together;      // Groups that share a scale of x; divides `groups` where it is not 1.
+  float *acc;            // [rows][kStride]
+};
 
-template <int R, int C, Values V, bool Asymmetric> void dotBlock(const DotBlock &b) {
-  constexpr bool nibble = V != Values::bytes, kStream = R == 1 && C == 1;
-  const LinearInt &a = *b.a;
-  VF acc[R][C];
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c)
-      acc[r][c] = b.begin ? load(b.acc + r * kStride + c * kLanes) : zero();
-  const uint8_t *w = b.w, *x = b.x;
-  for (int64_t g = b.begin; g < b.end; ++g) {
-    // A single chain of sums would wait for each product's latency.
-    DotSum<nibble> sums[R][C], odd;
+template <int Bits, int R, int C, bool Offset, bool Shared> void dotBlock(const DotBlock &b) {
+  constexpr int64_t kFactors = kLanes * (Offset ? 2 : 1);
+  const uint8_t *w = b.w, *x = b.x, *scales = b.scales;
+  const float *factors = b.factors;
+  for (int64_t g = 0; g < b.groups; scales += 4) {
+    VF parts[R][C];
     for (int r = 0; r < R; ++r)
       for (int c = 0; c < C; ++c)
-        sums[r][c] = dotZero<nibble>();
-    odd = dotZero<nibble>();
-    for (int64_t column = 0; column < a.group; column += 32) {
-      if constexpr (V == Values::nibbles) {
-        for (int i = 0; i < 32; i += 8, w += 64, x += 8) {
-          VB low[C], high[C];
-          for (int c = 0; c < C; ++c) {
-            VB packed = loadBytes(w + c * b.wPanel);
-            if constexpr (kStream)
-              __builtin_prefetch(w + kAhead);
-            low[c] = packed & 15;
-            high[c] = packed >> 4;
-          }
+        parts[r][c] = zero();
+    for (int64_t last = Shared ? g + b.together : g + 1; g < last; ++g, factors += C * kFactors) {
+      DotSum<Bits> sums[R][C];
+      VI init[R];
+      for (int r = 0; r < R; ++r) {
+        init[r] = Offset ? VI{} : set1(loadInt(b.sums + r * b.sumStride + 4 * g));
+        for (int c = 0; c < C; ++c)
+          sums[r][c] = sums[r][c].start(init[r]);
+      }
+      for (int64_t u = 0; u < b.units; ++u, w += 256, x += 16) {
+        if (u % 4 == 0)
+          for (int r = 0; r < R; ++r)
+            __builtin_prefetch(b.next + (x - b.x) + r * b.xStride);
+        for (int q = 0; q < 4; ++q) {
+          VB values[C];
+          for (int c = 0; c < C; ++c)
+            values[c] = loadBytes(w + q * 64 + c * b.wPanel);
           for (int r = 0; r < R; ++r) {
-            int32_t first = loadInt(x + r * a.xStride), second = loadInt(x + r * a.xStride + 4);
+            int32_t quad = loadInt(x + q * 4 + r * b.xStride);
             for (int c = 0; c < C; ++c) {
-              dotQuad(sums[r][c], low[c], first);
-              dotQuad(kStream ? odd : sums[r][c], high[c], second);
+              dotQuad(sums[r][c], values[c], quad);
+              dotFlush(sums[r][c], int(u % 2) * 4 + q + 1);
             }
           }
         }
-      } else if constexpr (kStream) {
-        for (int i = 0; i < 32; i += 8, w += 128, x += 8) {
-          __builtin_prefetch(w + kAhead);
-          __builtin_prefetch(w + kAhead + 64);
-          dotQuad(sums[0][0], loadBytes(w), loadInt(x));
-          dotQuad(odd, loadBytes(w + 64), loadInt(x + 4));
-        }
-      } else {
-        for (int i = 0; i < 32; i += 4, w += 64, x += 4) {
-          VB values[C];
-          for (int c = 0; c < C; ++c)
-            values[c] = loadBytes(w + c * b.wPanel);
-          for (int r = 0; r < R; ++r) {
-            int32_t quad = loadInt(x + r * a.xStride);
-            for (int c = 0; c < C; ++c)
-              dotQuad(sums[r][c], values[c], quad);
-          }
-        }
       }
+      if constexpr (Bits < 5)
+        for (int r = 0; r < R; ++r)
+          for (int c = 0; c < C; ++c)
+            if (b.units % 2)
+              dotFlush(sums[r][c], 8);
       for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c)
-          dotFlush(sums[r][c]);
-      if constexpr (kStream)
-        dotFlush(odd);
+        for (int c = 0; c < C; ++c) {
+          VF sum = toFloat(dotTotal(sums[r][c], init[r])), scale = load(factors + c * kFactors);
+          if constexpr (Shared)
+            parts[r][c] = fmaExact(sum, scale, parts[r][c]);
+          else
+            parts[r][c] = sum;
+          if constexpr (Shared && Offset)
+            parts[r][c] = fmaExact(load(factors + c * kFactors + kLanes),
+                                   set1(loadFloat(b.sums + r * b.sumStride + 4 * g)), parts[r][c]);
+        }
     }
-    for (int c = 0; c < C; ++c) {
-      const uint8_t *panel = b.panel + c * a.panelBytes;
-      VF scale = loadBf16(panel + a.scalesOffset + g * 32);
-      VI zeros = set1(nibble ? 8 : 128);
-      if constexpr (Asymmetric)
-        zeros = loadI8(panel + a.zerosOffset + g * 16);
-      for (int r = 0; r < R; ++r) {
-        const uint8_t *meta = b.xMeta + r * a.xStride;
-        VI sum = dotTotal(sums[r][c]);
-        if constexpr (kStream)
-          sum = sum + dotTotal(odd);
-        sum = sum - zeros * set1(loadInt(meta + a.xSums + 4 * g));
-        acc[r][c] = fmaExact(toFloat(sum), scale * set1(loadFloat(meta + a.xScales + 4 * g)), acc[r][c]);
+    for (int r = 0; r < R; ++r) {
+      float xScale = loadFloat(scales + r * b.xStride);
+      for (int c = 0; c < C; ++c) {
+        // The float sums stay in the first cache: the registers are for the integer ones.
+        float *acc = b.acc + r * kStride + c * kLanes;
+        const float *factor = factors + (c - C) * kFactors;
+        VF sum;
+        if constexpr (Shared)
+          sum = fmaExact(parts[r][c], set1(xScale), load(acc));
+        else
+          sum = fmaExact(parts[r][c], load(factor) * set1(xScale), load(acc));
+        if constexpr (Offset && !Shared)
+          sum = fmaExact(load(factor + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * (g - 1)) * xScale), sum);
+        store(acc, sum);
       }
     }
   }
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < C; ++c)
-      store(b.acc + r * kStride + c * kLanes, acc[r][c]);
 }
 
 using DotFn = void (*)(const DotBlock &);
-template <Values V, bool Asymmetric, int C> DotFn dotOf(int64_t rows) {
+template <int Bits, bool Offset, bool Shared> DotFn dotOf(int64_t rows) {
 #if defined(__AVX512F__)
-  static constexpr DotFn fn[] = {dotBlock<1, C, V, Asymmetric>, dotBlock<2, C, V, Asymmetric>,
-                                 dotBlock<3, C, V, Asymmetric>, dotBlock<4, C, V, Asymmetric>,
-                                 dotBlock<5, C, V, Asymmetric>, dotBlock<6, C, V, Asymmetric>};
+  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>,
+                                 dotBlock<Bits, 3, 2, Offset, Shared>, dotBlock<Bits, 4, 2, Offset, Shared>,
+                                 dotBlock<Bits, 5, 2, Offset, Shared>, dotBlock<Bits, 6, 2, Offset, Shared>};
+#elif defined(__AVXVNNI__) || defined(__aarch64__)
+  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>,
+                                 dotBlock<Bits, 3, 2, Offset, Shared>};
+#elif defined(__AVX2__)
+  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>};
 #else
-  static constexpr DotFn fn[] = {dotBlock<1, C, V, Asymmetric>, dotBlock<2, C, V, Asymmetric>};
+  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>};
 #endif
+  static_assert(sizeof fn / sizeof *fn == kDotRows);
   return fn[rows - 1];
 }
-
-template <int C> DotFn dotFor(const LinearInt &a, bool unpacked, int64_t rows) {
-  if (!a.int4)
-    return dotOf<Values::bytes, false, C>(rows);
-  if (unpacked)
-    return a.asymmetric ? dotOf<Values::nibbleBytes, true, C>(rows) : dotOf<Values::nibbleBytes, false, C>(rows);
-  return a.asymmetric ? dotOf<Values::nibbles, true, C>(rows) : dotOf<Values::nibbles, false, C>(rows);
+template <int Bits, bool Offset> DotFn dotFor(int64_t rows, bool shared) {
+  return shared ? dotOf<Bits, Offset, true>(rows) : dotOf<Bits, Offset, false>(rows);
 }
 
-/// Unpacks `bytes` of w, and fetches as many from `next`, which comes after.
-void unpackNibbles(const uint8_t *w, const uint8_t *next, int64_t bytes, uint8_t *out) {
-  for (int64_t i = 0; i < bytes; i += 64, out += 128) {
-    __builtin_prefetch(next + i);
-    VB packed = loadBytes(w + i), low = packed & 15, high = packed >> 4;
-    __builtin_memcpy(out, &low, 64);
-    __builtin_memcpy(out + 64, &high, 64);
+/// Groups [begin, end) of a panel: their quads as bytes to `quads`, and their factors, of two panels interleaved.
+template <int Bits, IntScale S, IntOffset M>
+void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, int64_t begin, int64_t end,
+                 uint8_t *quads, float *factors) {
+  constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
+  for (int64_t g = begin; g < end; ++g, factors += kPanelsTogether * kFactors) {
+    VF scales = groupScales<S>(a, panel, g);
+    store(factors, scales);
+    if constexpr (M != IntOffset::none)
+      store(factors + kLanes, groupOffsets<M>(a, panel, g, scales));
+  }
+  if constexpr (Bits < 8)
+    for (int64_t column = begin * a.group; column < end * a.group; column += kUnit, quads += 512) {
+      VB unit[8];
+      Planes planes = planesAt<Bits>(a, panel, column);
+      for (int i = 0; i < lowBits(Bits); ++i)
+        __builtin_prefetch(next + (planes.low - panel) + i * 64);
+      loadUnit<Bits>(planes, unit);
+      __builtin_memcpy(quads, unit, sizeof unit);
+    }
+}
+
+/// One row against one panel, from memory: decode reads each weight once.
+template <int Bits, IntScale S, IntOffset M>
+void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
+  constexpr int kDot = dotBits(Bits);
+  constexpr bool kHalves = Bits == 2 || Bits == 3 || Bits == 6; // Groups of 16 columns.
+  VF acc = zero(), part = zero();
+  const int64_t together = int64_t(1) << a.scaleShift;
+  int64_t column = 0;
+  for (int64_t g = 0; g < a.groups;) {
+    // Two chains of sums: one would wait for each product's latency.
+    DotSum<kDot> even, odd;
+    VI init[2] = {};
+    if constexpr (M == IntOffset::none) {
+      init[0] = set1(loadInt(x + a.xSums + 4 * g)) << int(a.zeroShift);
+      if constexpr (kHalves)
+        init[1] = set1(loadInt(x + a.xSums + 4 * g + 4)) << int(a.zeroShift);
+    }
+    even = even.start(init[0]);
+    odd = odd.start(init[1]);
+    for (int64_t end = column + (kHalves ? kUnit : a.group); column < end; column += kUnit) {
+      Planes planes = planesAt<Bits>(a, panel, column);
+      for (int i = 0; i < lowBits(Bits); ++i)
+        __builtin_prefetch(planes.low + kAhead + i * 64);
+      if constexpr (Bits != lowBits(Bits))
+        __builtin_prefetch(planes.high + kAhead);
+      VB unit[8];
+      loadUnit<Bits>(planes, unit);
+      for (int q = 0; q < 8; ++q) {
+        bool second = kHalves ? q >= 4 : q % 2;
+        dotQuad(second ? odd : even, unit[q], loadInt(x + column + 4 * q));
+        dotFlush(second ? odd : even, kHalves ? q % 4 + 1 : q / 2 + 1);
+      }
+      if constexpr (kDot == 4) {
+        dotFlush(even, 8);
+        dotFlush(odd, 8);
+      }
+    }
+    auto group = [&](VI isum) __attribute__((always_inline)) {
+      VF scales = groupScales<S>(a, panel, g);
+      float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
+      if constexpr (M != IntOffset::none)
+        negated = float(loadInt(x + a.xSums + 4 * g));
+      if (together == 1) {
+        acc = fmaExact(toFloat(isum), scales * set1(xScale), acc);
+        if constexpr (M != IntOffset::none)
+          acc = fmaExact(groupOffsets<M>(a, panel, g, scales), set1(negated * xScale), acc);
+        ++g;
+        return;
+      }
+      part = fmaExact(toFloat(isum), scales, part);
+      if constexpr (M != IntOffset::none)
+        part = fmaExact(groupOffsets<M>(a, panel, g, scales), set1(negated), part);
+      if ((++g & (together - 1)) == 0) {
+        acc = fmaExact(part, set1(xScale), acc);
+        part = zero();
+      }
+    };
+    VI first = dotTotal(even, init[0]), second = dotTotal(odd, init[1]);
+    if constexpr (kHalves) {
+      group(first);
+      group(second);
+    } else {
+      group(first + second);
+    }
+  }
+  store(sums, acc);
+}
+
+/// A format's code.
+struct FormatCode {
+  void (*unpack)(const LinearInt &, const uint8_t *panel, const uint8_t *next, int64_t begin, int64_t end,
+                 uint8_t *quads, float *factors);
+  void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
+  DotFn (*dot)(int64_t rows, bool shared);
+  int64_t lowBits, factors; // Of a value in the first plane; f32 vectors of factors, in lanes.
+};
+template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
+  constexpr bool kOffset = M != IntOffset::none;
+  FormatCode code{unpackPanel<Bits, S, M>, nullptr, dotFor<dotBits(Bits), kOffset>, lowBits(Bits),
+                  kLanes * (kOffset ? 2 : 1)};
+  if constexpr (kRowKernels)
+    code.row = dotRow<Bits, S, M>;
+  return code;
+}
+
+/// Rows [rowBegin, rowEnd) against the panels at `first` and `second`, which are unpacked a tile at a time.
+void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64_t rowEnd, const uint8_t *first,
+             const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
+  __builtin_memset(s.acc, 0, size_t(rowEnd - rowBegin) * kStride * sizeof(float));
+  bool bytes = code.lowBits == 8;
+  int64_t block = a.group < kIntColumns ? kIntColumns / a.group : 1, columnBytes = 2 * code.lowBits;
+  for (int64_t begin = 0; begin < a.groups; begin += block) {
+    int64_t end = begin + block < a.groups ? begin + block : a.groups;
+    const uint8_t *panels[] = {first, second};
+    for (int64_t p = 0; p < (first == second ? 1 : kPanelsTogether); ++p) {
+      // What is unpacked next: the following groups, or the next panels' first.
+      const uint8_t *next = panels[p] + (end < a.groups ? columnBytes * (end - begin) * a.group
+                                                        : a.panelBytes * nextPanels - columnBytes * begin * a.group);
+      code.unpack(a, panels[p], next, begin, end, s.tile + p * kIntColumns * kPanelColumns,
+                  s.factors + p * code.factors);
+    }
+    DotBlock b{};
+    b.xStride = a.xStride;
+    b.sumStride = a.groups * 4;
+    b.w = bytes ? first + begin * a.group * kPanelColumns : s.tile;
+    // A single panel stands in for its missing neighbour, whose sums nobody reads.
+    b.wPanel = first == second ? 0 : bytes ? second - first : kIntColumns * kPanelColumns;
+    b.factors = s.factors;
+    b.units = a.group / 16;
+    b.groups = end - begin;
+    b.together = int64_t(1) << a.scaleShift;
+    for (int64_t r = rowBegin; r < rowEnd; r += kDotRows) {
+      const uint8_t *x = a.x + r * a.xStride;
+      b.x = x + begin * a.group;
+      b.scales = x + a.xScales + 4 * (begin >> a.scaleShift);
+      b.sums = a.sums + r * b.sumStride + 4 * begin;
+      b.acc = s.acc + (r - rowBegin) * kStride;
+      int64_t rows = rowEnd - r < kDotRows ? rowEnd - r : kDotRows;
+      b.next = r + 2 * kDotRows <= rowEnd ? b.x + kDotRows * a.xStride : b.x;
+      code.dot(rows, a.scaleShift)(b);
+    }
   }
 }
 
 } // namespace
 
+PrepareSumsFn prepareSums;
+void prepareSums(const uint8_t *sums, int64_t count, int shift, uint8_t *out) {
+  for (int64_t i = 0; i < count; ++i, sums += 4, out += 4) {
+    int32_t value = loadInt(sums), shifted = int32_t(uint32_t(value) << (shift & 31));
+    float converted = float(value);
+    __builtin_memcpy(out, shift < 0 ? static_cast<void *>(&converted) : &shifted, 4);
+  }
+}
+
 LinearIntFn linearInt;
 void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                uint8_t *scratch) {
-  float *acc = reinterpret_cast<float *>(scratch);
-  uint8_t *tile = scratch + a.rowTile * kStride * 4;
-  bool unpack = a.int4 && rowEnd - rowBegin > kDotRows;
-  int64_t block = unpack ? kIntColumns / a.group : a.groups;
+  LinearScratch s(scratch, a.rowTile);
+  FormatCode code = withFormat(a.format, []<int Bits, IntScale S, IntOffset M>()
+                                             __attribute__((always_inline)) { return formatCode<Bits, S, M>(); });
+  // A gate's panels pair with those of what it multiplies.
+  bool gated = a.output.gatePanels != 0;
+  int64_t between = gated ? a.output.gatePanels : 1;
   for (int64_t panel = panelBegin; panel < panelEnd;) {
-    // One row reads memory, not registers: one panel after the other is one stream.
-    int64_t panels = panelEnd - panel >= kDotPanels && rowEnd - rowBegin > 1 ? kDotPanels : 1;
+    int64_t panels = gated || panelEnd - panel >= kPanelsTogether ? kPanelsTogether : 1, step = gated ? 1 : panels;
     const uint8_t *first = a.weight + panel * a.panelBytes;
-    for (int64_t begin = 0; begin < a.groups; begin += block) {
-      DotBlock b{};
-      b.a = &a;
-      b.panel = first;
-      b.begin = begin;
-      b.end = begin + block < a.groups ? begin + block : a.groups;
-      int64_t column = begin * a.group;
-      if (unpack) {
-        int64_t bytes = (b.end - begin) * a.group * 8;
-        for (int64_t p = 0; p < panels; ++p) {
-          const uint8_t *w = first + p * a.panelBytes + column * 8;
-          const uint8_t *next = b.end < a.groups ? w + bytes : first + (p + panels) * a.panelBytes;
-          unpackNibbles(w, next, bytes, tile + p * kIntColumns * 16);
-        }
-        b.w = tile;
-        b.wPanel = kIntColumns * 16;
-      } else {
-        b.w = first + column * (a.int4 ? 8 : 16);
-        b.wPanel = a.panelBytes;
-      }
-      for (int64_t r = rowBegin; r < rowEnd; r += kDotRows) {
-        int64_t rows = rowEnd - r < kDotRows ? rowEnd - r : kDotRows;
-        b.xMeta = a.x + r * a.xStride;
-        b.x = b.xMeta + column;
-        b.acc = acc + (r - rowBegin) * kStride;
-        (panels == 1 ? dotFor<1>(a, unpack, rows) : dotFor<kDotPanels>(a, unpack, rows))(b);
-      }
+    const uint8_t *second = panels == 1 ? first : first + between * a.panelBytes;
+    if (code.row && rowEnd - rowBegin == 1) {
+      const uint8_t *x = a.x + rowBegin * a.xStride;
+      code.row(a, x, first, s.acc);
+      if (panels > 1)
+        code.row(a, x, second, s.acc + kLanes);
+    } else {
+      dotTile(a, code, rowBegin, rowEnd, first, second, step, s);
     }
-    for (int64_t r = rowBegin; r < rowEnd; ++r)
-      writeOutput(a, r, panel * kPanelColumns, panels * kPanelColumns, acc + (r - rowBegin) * kStride);
-    panel += panels;
+    writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
+    panel += step;
   }
 }
 

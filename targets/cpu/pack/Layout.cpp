@@ -24,15 +24,16 @@ Status checkWeightDesc(const fb::WeightDesc &desc) {
                  (unsigned long long)desc.k(), (unsigned long long)kMaxExtent);
   if (desc.asymmetric() && format != WeightFormat::panel_int4)
     return Error(ErrorCode::Unsupported, "weight format %u has no asymmetric form", unsigned(format));
-  if (isBlockFormat(format) && desc.k() % blockElements(format))
+  if (WeightFormat block = isBlockPanel(format) ? blockOfPanel(format) : format;
+      isBlockFormat(block) && desc.k() % blockElements(block))
     return Error(ErrorCode::Corrupt, "weight with k = %llu: its block format needs a multiple of %u",
-                 (unsigned long long)desc.k(), blockElements(format));
-  if (!isQuantized(format)) {
+                 (unsigned long long)desc.k(), blockElements(block));
+  if (!isQuantized(format) || isBlockPanel(format)) {
     if (desc.group())
       return Error(ErrorCode::Corrupt, "weight format %u takes no group, found %u", unsigned(format), desc.group());
     return {};
   }
-  if (!quantizedRowValid(desc.k(), desc.group()))
+  if (!QuantizedRow::valid(desc.k(), desc.group(), 0))
     return Error(ErrorCode::Corrupt, "weight group %u with k = %llu: the group must be a multiple of 32, at most %llu",
                  desc.group(), (unsigned long long)desc.k(), (unsigned long long)kMaxGroup);
   if (format == WeightFormat::panel_int4 && desc.group() != 32 && desc.group() != 64 && desc.group() != 128)
@@ -40,20 +41,55 @@ Status checkWeightDesc(const fb::WeightDesc &desc) {
   return {};
 }
 
+RowGroups rowGroups(const fb::WeightDesc &desc) {
+  bool block = isBlockPanel(desc.format());
+  uint32_t group = block ? blockShape(blockOfPanel(desc.format())).group : desc.group();
+  if (group && group < 128 && 128 % group == 0 && desc.k() % 128 == 0)
+    return {128, group};
+  return {block ? 32 : group, group};
+}
+
+QuantizedRow quantizedRow(const fb::WeightDesc &desc) {
+  RowGroups groups = rowGroups(desc);
+  return {desc.k(), groups.group, groups.sumGroup};
+}
+
 PanelLayout panelLayout(const fb::WeightDesc &desc) {
   PanelLayout layout{};
-  if (!isQuantized(desc.format())) {
-    layout.columns = desc.k();
-    layout.bytes = alignUp<uint64_t>(desc.k() * kPanel * elementBytes(desc.format()), 64);
+  WeightFormat format = desc.format();
+  if (!isQuantized(format)) {
+    // Halves come two columns at a time.
+    layout.columns = elementBytes(format) == 2 ? alignUp<uint64_t>(desc.k(), 2) : desc.k();
+    layout.bytes = alignUp<uint64_t>(layout.columns * kPanel * elementBytes(format), 64);
     return layout;
   }
-  bool int4 = desc.format() == WeightFormat::panel_int4;
-  layout.group = effectiveGroup(desc.k(), desc.group());
-  layout.groups = groupCount(desc.k(), desc.group());
+  bool block = isBlockPanel(format), super = false, offsets;
+  if (block) {
+    const BlockShape &shape = blockShape(blockOfPanel(format));
+    layout.group = shape.group;
+    layout.bits = shape.bits;
+    super = shape.super;
+    offsets = shape.offsets;
+  } else {
+    layout.group = effectiveGroup(desc.k(), desc.group());
+    layout.bits = format == WeightFormat::panel_int4 ? 4 : 8;
+    offsets = desc.asymmetric();
+  }
+  layout.groups = ceilDiv(desc.k(), layout.group);
   layout.columns = layout.group * layout.groups;
-  layout.scalesOffset = layout.columns * kPanel / (int4 ? 2 : 1);
-  layout.zerosOffset = layout.scalesOffset + alignUp<uint64_t>(layout.groups * kPanel * 2, 64);
-  layout.bytes = layout.zerosOffset + (desc.asymmetric() ? alignUp<uint64_t>(layout.groups * kPanel, 64) : 0);
+  uint64_t low = layout.bits == 8 ? 8 : layout.bits >= 4 ? 4 : 2, at = layout.columns * kPanel / 8 * low;
+  auto part = [&](uint64_t bytes) {
+    uint64_t begin = at;
+    at += alignUp<uint64_t>(bytes, 64);
+    return begin;
+  };
+  uint64_t factors = super ? layout.columns / 256 : layout.groups;
+  layout.highOffset = part(layout.columns * kPanel / 8 * (layout.bits - low));
+  layout.scalesOffset = part(factors * kPanel * 2);
+  layout.offsetsOffset = part(offsets ? factors * kPanel * (block ? 2 : 1) : 0);
+  layout.subScalesOffset = part(super ? layout.groups * kPanel : 0);
+  layout.subOffsetsOffset = part(super && offsets ? layout.groups * kPanel : 0);
+  layout.bytes = at;
   return layout;
 }
 

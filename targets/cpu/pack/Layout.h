@@ -21,46 +21,75 @@ constexpr uint64_t kMaxExtent = uint64_t(1) << 28;
 /// Largest group (or k when group is 0) whose integer sums fit 32 bits: 255 * 128 * 65536 < 2^31.
 constexpr uint64_t kMaxGroup = 65536;
 
-/// Whether rows of f32 are quantized to meet this weight (int8 and int4 panels), or may be.
+/// Whether the weight is one of GGUF's blocks as a panel, without loss.
+constexpr bool isBlockPanel(fb::WeightFormat format) {
+  return format >= fb::WeightFormat::panel_q4_0 && format <= fb::WeightFormat::panel_q6_k;
+}
+/// The blocks that a block panel holds, and the panel that holds a block format.
+constexpr fb::WeightFormat blockOfPanel(fb::WeightFormat format) { return fb::WeightFormat(uint8_t(format) - 16); }
+constexpr fb::WeightFormat panelOfBlock(fb::WeightFormat format) { return fb::WeightFormat(uint8_t(format) + 16); }
+/// Whether rows of f32 are quantized to meet this weight (panels of integers), or may be.
 constexpr bool isQuantized(fb::WeightFormat format) {
-  return format == fb::WeightFormat::panel_int8 || format == fb::WeightFormat::panel_int4;
+  return format == fb::WeightFormat::panel_int8 || format == fb::WeightFormat::panel_int4 || isBlockPanel(format);
 }
 constexpr bool isPanel(fb::WeightFormat format) {
-  return format >= fb::WeightFormat::panel_f32 && format <= fb::WeightFormat::panel_int4;
+  return (format >= fb::WeightFormat::panel_f32 && format <= fb::WeightFormat::panel_int4) || isBlockPanel(format);
 }
 constexpr bool isRows(fb::WeightFormat format) { return format <= fb::WeightFormat::rows_bf16; }
 
 /// Columns that share one scale: `group`, or all of k rounded up to 32 when group is 0.
 constexpr uint64_t effectiveGroup(uint64_t k, uint64_t group) { return group ? group : alignUp<uint64_t>(k, 32); }
-/// Groups of a row; the last one is padded with zeros.
-constexpr uint64_t groupCount(uint64_t k, uint64_t group) { return ceilDiv(k, effectiveGroup(k, group)); }
-/// k with the last group's padding.
-constexpr uint64_t paddedColumns(uint64_t k, uint64_t group) { return groupCount(k, group) * effectiveGroup(k, group); }
 
-/// Whether rows of k columns can be quantized in groups of `group` (0: one scale a row; else a multiple of 32).
-constexpr bool quantizedRowValid(uint64_t k, uint64_t group) {
-  return k >= 1 && k <= kMaxExtent && group % 32 == 0 && effectiveGroup(k, group) <= kMaxGroup;
-}
-/// Offsets in a quantized row: int8[paddedColumns] at 0, f32 scale[groups], i32 sum[groups].
-constexpr uint64_t quantizedScalesOffset(uint64_t k, uint64_t group) {
-  return alignUp<uint64_t>(paddedColumns(k, group), 64);
-}
-constexpr uint64_t quantizedSumsOffset(uint64_t k, uint64_t group) {
-  return quantizedScalesOffset(k, group) + 4 * groupCount(k, group);
-}
-/// Bytes of one row that quantize_rows writes: a multiple of 64. Needs quantizedRowValid(k, group).
-constexpr uint64_t quantizedRowBytes(uint64_t k, uint64_t group) {
-  return alignUp<uint64_t>(quantizedSumsOffset(k, group) + 4 * groupCount(k, group), 64);
-}
+/// A row of f32[k] quantized to int8: where its parts lie. The last group is padded with zeros.
+struct QuantizedRow {
+  uint64_t group = 0, groups = 0, columns = 0; // Columns that share a scale; groups; k with padding.
+  uint64_t sumGroup = 0;                       // Columns that share a sum; divides the group.
+  uint64_t scalesOffset = 0, sumsOffset = 0;   // f32[groups], i32[columns / sumGroup]: the negated sums.
+  uint64_t bytes = 0;                          // A multiple of 64.
 
-/// Where things lie in one panel of 16 outputs of a panel_* weight.
+  /// Whether rows of k columns can be quantized in groups of `group` (0: one scale a row; else a multiple of 32) with
+  /// sums of `sumGroup` (0: the group; else a multiple of 16 that divides it).
+  static constexpr bool valid(uint64_t k, uint64_t group, uint64_t sumGroup) {
+    return k >= 1 && k <= kMaxExtent && group % 32 == 0 && effectiveGroup(k, group) <= kMaxGroup &&
+           (!sumGroup || (sumGroup % 16 == 0 && effectiveGroup(k, group) % sumGroup == 0));
+  }
+  /// Of valid sizes.
+  constexpr QuantizedRow(uint64_t k, uint64_t wantedGroup, uint64_t wantedSums) {
+    group = effectiveGroup(k, wantedGroup);
+    groups = ceilDiv(k, group);
+    columns = groups * group;
+    sumGroup = wantedSums ? wantedSums : group;
+    scalesOffset = alignUp<uint64_t>(columns, 64);
+    sumsOffset = scalesOffset + 4 * groups;
+    bytes = alignUp<uint64_t>(sumsOffset + 4 * (columns / sumGroup), 64);
+  }
+};
+
+/// How rows are quantized to meet a weight: groups of 128 columns with sums of the weight's own groups where 128
+/// divides k and those divide 128, else groups of 32 (blocks) or the weight's.
+struct RowGroups {
+  uint32_t group, sumGroup;
+};
+/// Of a descriptor that is valid and isQuantized().
+RowGroups rowGroups(const fb::WeightDesc &desc);
+/// The rows that meet `desc`, which is valid and isQuantized().
+QuantizedRow quantizedRow(const fb::WeightDesc &desc);
+
+/// Where things lie in one panel of 16 outputs of a panel_* weight. The offsets after `groups` are of integer formats.
 struct PanelLayout {
-  uint64_t columns;      // k with padding.
-  uint64_t group;        // Columns per scale (quantized formats).
-  uint64_t groups;       // Groups of a row (quantized formats).
-  uint64_t scalesOffset; // bf16[groups][16] (quantized formats).
-  uint64_t zerosOffset;  // i8[groups][16] (asymmetric int4).
-  uint64_t bytes;        // Of the whole panel; a multiple of 64.
+  uint64_t columns; // k with padding: bf16 lies in pairs.
+  uint64_t group;   // Columns per scale.
+  uint64_t groups;  // Groups of a row.
+  unsigned bits;    // Of a value.
+  /// The plane of the values' upper bits, where they have 3, 5 or 6.
+  uint64_t highOffset;
+  /// 2 bytes for each output, of every group or of every 256 columns: bf16 (int8, int4) or f16.
+  uint64_t scalesOffset;
+  /// i8 zero points [groups][16] (asymmetric int4); f16 offsets, as the scales lie (q4_1, q5_1, q2_k, q4_k, q5_k).
+  uint64_t offsetsOffset;
+  /// 8 bits for each group and output, factors of the scale and of the offset of 256 columns (q2_k ... q6_k).
+  uint64_t subScalesOffset, subOffsetsOffset;
+  uint64_t bytes; // Of the whole panel; a multiple of 64.
 };
 /// Of a valid panel_* descriptor.
 PanelLayout panelLayout(const fb::WeightDesc &desc);

@@ -41,7 +41,7 @@ bool packQuantizedPanel(const fb::WeightDesc &desc, const PanelLayout &layout, c
         return false;
       memcpy(out + layout.scalesOffset + (g * kPanel + r) * 2, &group.scale, 2);
       if (desc.asymmetric())
-        out[layout.zerosOffset + g * kPanel + r] = uint8_t(group.zero);
+        out[layout.offsetsOffset + g * kPanel + r] = uint8_t(group.zero);
       float scale = bf16ToF32(group.scale), inverse = scale != 0 ? 1.0f / scale : 0.0f;
       for (uint64_t i = 0; i < valid; ++i) {
         uint64_t column = begin + i;
@@ -62,7 +62,8 @@ void packFloatPanel(WeightFormat format, uint64_t k, const float *rows, unsigned
   for (unsigned r = 0; r < count; ++r)
     for (uint64_t i = 0; i < k; ++i) {
       float value = rows[r * k + i];
-      uint64_t at = i * kPanel + r;
+      // bf16: pairs of columns side by side.
+      uint64_t at = format == WeightFormat::panel_bf16 ? (i / 2 * kPanel + r) * 2 + i % 2 : i * kPanel + r;
       if (format == WeightFormat::panel_f32) {
         memcpy(out + at * 4, &value, 4);
       } else {

@@ -25,7 +25,22 @@ uint32_t chooseGroup(uint64_t k, uint32_t wanted);
 [[nodiscard]] bool packRows(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const float *rows,
                             uint8_t *out, const float *importance = nullptr);
 
-/// Columns [begin, begin + count) of a row of a panel_int8 or panel_int4 weight: (q - zero) * scale, rounded to f32.
+/// Packs rows [rowBegin, rowEnd), as packRows() takes them, of a block panel from their blocks, row after row: the same
+/// integers and scales in another order.
+void packBlocks(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const uint8_t *blocks, uint8_t *out);
+
+/// What a panel of integers holds for group g of one of its 16 rows: value = (q - zero) * scale - offset.
+struct GroupFactors {
+  float scale, offset;
+  int zero;
+};
+GroupFactors groupFactors(const fb::WeightDesc &desc, const PanelLayout &layout, const uint8_t *panel, uint64_t g,
+                          uint64_t row);
+/// The integer q of one column and row of a panel.
+unsigned panelCode(const PanelLayout &layout, const uint8_t *panel, uint64_t column, uint64_t row);
+
+/// Columns [begin, begin + count) of a row of a panel of integers as f32: (q - zero) * scale; of a block panel the same
+/// bits as dequantizeBlocks() gives.
 void unpackQuantized(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, uint64_t begin, uint64_t count,
                      float *out);
 

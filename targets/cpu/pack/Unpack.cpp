@@ -27,21 +27,51 @@ float half(const uint8_t *p) { return f16ToF32(load16(p)); }
 
 } // namespace
 
+static unsigned bitsAt(const uint8_t *plane, unsigned width, uint64_t column, uint64_t row) {
+  uint64_t quad = column / 4, quadsPerByte = 8 / width;
+  return plane[quad / quadsPerByte * 64 + row * 4 + column % 4] >> (quad % quadsPerByte * width) & ((1u << width) - 1);
+}
+
+unsigned panelCode(const PanelLayout &layout, const uint8_t *panel, uint64_t column, uint64_t row) {
+  unsigned low = layout.bits == 8 ? 8 : layout.bits >= 4 ? 4 : 2, high = layout.bits - low;
+  unsigned code = bitsAt(panel, low, column, row);
+  return high ? code | bitsAt(panel + layout.highOffset, high, column, row) << low : code;
+}
+
+GroupFactors groupFactors(const fb::WeightDesc &desc, const PanelLayout &layout, const uint8_t *panel, uint64_t g,
+                          uint64_t row) {
+  if (!isBlockPanel(desc.format())) {
+    int zero = 1 << (layout.bits - 1);
+    if (desc.asymmetric())
+      zero = int8_t(panel[layout.offsetsOffset + g * kPanel + row]);
+    return {bf16ToF32(load16(panel + layout.scalesOffset + (g * kPanel + row) * 2)), 0, zero};
+  }
+  const BlockShape &shape = blockShape(blockOfPanel(desc.format()));
+  uint64_t super = shape.super ? g * layout.group / 256 : g;
+  GroupFactors factors{half(panel + layout.scalesOffset + (super * kPanel + row) * 2), 0, shape.zero};
+  if (shape.offsets)
+    factors.offset = half(panel + layout.offsetsOffset + (super * kPanel + row) * 2);
+  if (shape.super) {
+    uint8_t scale = panel[layout.subScalesOffset + g * kPanel + row];
+    factors.scale *= shape.signedScales ? float(int8_t(scale)) : float(scale);
+    if (shape.offsets)
+      factors.offset *= float(panel[layout.subOffsetsOffset + g * kPanel + row]);
+  }
+  return factors;
+}
+
 void unpackQuantized(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, uint64_t begin, uint64_t count,
                      float *out) {
   PanelLayout layout = panelLayout(desc);
-  const uint8_t *base = weight + row / kPanel * layout.bytes;
+  const uint8_t *panel = weight + row / kPanel * layout.bytes;
   uint64_t r = row % kPanel, end = begin + count;
-  bool int4 = desc.format() == WeightFormat::panel_int4;
+  bool offsets = isBlockPanel(desc.format()) && blockShape(blockOfPanel(desc.format())).offsets;
   for (uint64_t i = begin; i < end;) {
     uint64_t g = i / layout.group, last = (g + 1) * layout.group < end ? (g + 1) * layout.group : end;
-    float scale = bf16ToF32(load16(base + layout.scalesOffset + (g * kPanel + r) * 2));
-    int zero = int4 ? 8 : 128;
-    if (desc.asymmetric())
-      zero = int8_t(base[layout.zerosOffset + g * kPanel + r]);
+    GroupFactors factors = groupFactors(desc, layout, panel, g, r);
     for (; i < last; ++i) {
-      int q = int4 ? base[i / 8 * 64 + r * 4 + i % 4] >> (i & 4) & 15 : base[i / 4 * 64 + r * 4 + i % 4];
-      out[i - begin] = float(q - zero) * scale;
+      float value = float(int(panelCode(layout, panel, i, r)) - factors.zero) * factors.scale;
+      out[i - begin] = offsets ? value - factors.offset : value;
     }
   }
 }
@@ -75,9 +105,12 @@ void unpackRow(const fb::WeightDesc &desc, const uint8_t *weight, uint64_t row, 
       out[i] = half(base + (i * step + r) * 2);
     return;
   case WeightFormat::rows_bf16:
+    for (uint64_t i = 0; i < k; ++i)
+      out[i] = bf16ToF32(load16(base + i * 2));
+    return;
   case WeightFormat::panel_bf16:
     for (uint64_t i = 0; i < k; ++i)
-      out[i] = bf16ToF32(load16(base + (i * step + r) * 2));
+      out[i] = bf16ToF32(load16(base + ((i / 2 * kPanel + r) * 2 + i % 2) * 2));
     return;
   default:
     break;

@@ -31,8 +31,10 @@ struct GemmBlock {
 constexpr int kGemmRows = 8, kGemmColumns = 2;
 #elif defined(__AVX2__)
 constexpr int kGemmRows = 6, kGemmColumns = 1;
-#else
+#elif defined(__ARM_NEON)
 constexpr int kGemmRows = 4, kGemmColumns = 1;
+#else
+constexpr int kGemmRows = 2, kGemmColumns = 1;
 #endif
 
 template <int R, int C> static void gemmBlock(const GemmBlock &b) {
@@ -64,8 +66,10 @@ template <int C, int... Rows> struct GemmTable {
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6, 7, 8>;
 #elif defined(__AVX2__)
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6>;
-#else
+#elif defined(__ARM_NEON)
 template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4>;
+#else
+template <int C> using GemmRows = GemmTable<C, 1, 2>;
 #endif
 
 /// `rows` <= any, `columns` vectors <= any: cut into blocks.

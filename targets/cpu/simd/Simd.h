@@ -31,8 +31,8 @@ typedef uint8_t VB __attribute__((vector_size(64)));
 constexpr int kLanes = 16;
 
 MLC_SIMD VF zero() { return VF{}; }
-MLC_SIMD VF set1(float x) { return VF{} + x; }
-MLC_SIMD VI set1(int32_t x) { return VI{} + x; }
+MLC_SIMD VF set1(float x) { return VF{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+MLC_SIMD VI set1(int32_t x) { return VI{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 /// Of any alignment: packed weights may lie anywhere.
 MLC_SIMD VF load(const void *p) {
   VF v;
@@ -124,7 +124,7 @@ MLC_SIMD VF fmaExact(VF a, VF b, VF c) {
 #endif
 }
 
-MLC_SIMD VF select(VI mask, VF a, VF b) { return (VF)((mask & (VI)a) | (~mask & (VI)b)); }
+MLC_SIMD VF select(VI mask, VF a, VF b) { return mask ? a : b; }
 MLC_SIMD VF maximum(VF a, VF b) { return select(a > b, a, b); }
 MLC_SIMD VF minimum(VF a, VF b) { return select(a < b, a, b); }
 MLC_SIMD VF toFloat(VI v) { return __builtin_convertvector(v, VF); }
@@ -197,104 +197,18 @@ MLC_SIMD VF loadF16(const uint8_t *p) {
   return (VF)(sign | ((rest >= 0x7c00) & special) | (~(rest >= 0x7c00) & finite));
 #endif
 }
+MLC_SIMD VI loadU8(const uint8_t *p) {
+  typedef uint8_t V8 __attribute__((vector_size(16)));
+  V8 v;
+  __builtin_memcpy(&v, p, sizeof v);
+  return __builtin_convertvector(v, VI);
+}
 MLC_SIMD VI loadI8(const uint8_t *p) {
   typedef int8_t V8 __attribute__((vector_size(16)));
   V8 v;
   __builtin_memcpy(&v, p, sizeof v);
   return __builtin_convertvector(v, VI);
 }
-
-// ---- Integer products: 16 columns of 4 unsigned weights each, against 4 signed activations ----
-
-/// Sums over many quads; `Nibble`: no weight is above 15, and at most 8 quads lie between two dotFlush.
-#if defined(__AVX512F__)
-template <bool Nibble> struct DotSum {
-  VI sum;
-};
-template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
-template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
-  s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, _mm512_set1_epi32(x));
-}
-template <bool Nibble> MLC_SIMD void dotFlush(DotSum<Nibble> &) {}
-template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
-#elif defined(__AVX2__)
-template <bool Nibble> struct DotSum;
-// Nibbles: 8 products of 2 * 15 * 128 fit 16 bits before they are widened.
-template <> struct DotSum<true> {
-  __m256i part[4]; // 32-bit sums, then 16-bit sums.
-};
-// 16-bit products of the full range would saturate, so int8 widens first and keeps two sums for a column.
-template <> struct DotSum<false> {
-  __m256i part[4];
-};
-template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() {
-  DotSum<Nibble> s;
-  for (auto &p : s.part)
-    p = _mm256_setzero_si256();
-  return s;
-}
-MLC_SIMD __m256i byteHalf(VB w, int half) {
-  __m256i h[2];
-  __builtin_memcpy(h, &w, sizeof h);
-  return h[half];
-}
-MLC_SIMD void dotQuad(DotSum<true> &s, VB w, int32_t x) {
-  for (int i = 0; i < 2; ++i)
-    s.part[2 + i] = _mm256_add_epi16(s.part[2 + i], _mm256_maddubs_epi16(byteHalf(w, i), _mm256_set1_epi32(x)));
-}
-MLC_SIMD void dotFlush(DotSum<true> &s) {
-  for (int i = 0; i < 2; ++i) {
-    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(s.part[2 + i], _mm256_set1_epi16(1)));
-    s.part[2 + i] = _mm256_setzero_si256();
-  }
-}
-MLC_SIMD void dotFlush(DotSum<false> &) {}
-MLC_SIMD void dotQuad(DotSum<false> &s, VB w, int32_t x) {
-  __m256i xw = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
-  for (int i = 0; i < 4; ++i) {
-    __m256i h = byteHalf(w, i / 2);
-    __m128i quarter = i % 2 ? _mm256_extracti128_si256(h, 1) : _mm256_castsi256_si128(h);
-    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(_mm256_cvtepu8_epi16(quarter), xw));
-  }
-}
-MLC_SIMD VI dotTotal(const DotSum<true> &s) { return joinInt(s.part[0], s.part[1]); }
-MLC_SIMD VI dotTotal(const DotSum<false> &s) {
-  __m256i a = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[0], s.part[1]), 0xd8);
-  __m256i b = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[2], s.part[3]), 0xd8);
-  return joinInt(a, b);
-}
-#else
-template <bool Nibble> struct DotSum {
-  VI sum;
-};
-template <bool Nibble> MLC_SIMD DotSum<Nibble> dotZero() { return {VI{}}; }
-template <bool Nibble> MLC_SIMD void dotQuad(DotSum<Nibble> &s, VB w, int32_t x) {
-  typedef uint16_t VU16 __attribute__((vector_size(64)));
-  typedef int16_t VI16 __attribute__((vector_size(64)));
-  // Bytes 0 and 2 of each quad, and 1 and 3, as 16-bit lanes; a product of 255 and -128 fits them.
-  VI16 even = (VI16)((VU16)w & 255), odd = (VI16)((VU16)w >> 8);
-  int32_t x0 = int8_t(x), x1 = int8_t(x >> 8), x2 = int8_t(x >> 16), x3 = int8_t(x >> 24);
-  VI xEven = set1(int32_t((uint32_t(x2) << 16) | (x0 & 0xffff)));
-  VI xOdd = set1(int32_t((uint32_t(x3) << 16) | (x1 & 0xffff)));
-#if defined(__x86_64__)
-  __m128i e[4], o[4], total[4];
-  __builtin_memcpy(e, &even, sizeof e);
-  __builtin_memcpy(o, &odd, sizeof o);
-  __builtin_memcpy(total, &s.sum, sizeof total);
-  for (int i = 0; i < 4; ++i) {
-    __m128i products =
-        _mm_add_epi32(_mm_madd_epi16(e[i], _mm_set1_epi32(xEven[0])), _mm_madd_epi16(o[i], _mm_set1_epi32(xOdd[0])));
-    total[i] = _mm_add_epi32(total[i], products);
-  }
-  __builtin_memcpy(&s.sum, total, sizeof total);
-#else
-  VI evens = (VI)(even * (VI16)xEven), odds = (VI)(odd * (VI16)xOdd);
-  s.sum += (evens << 16 >> 16) + (evens >> 16) + (odds << 16 >> 16) + (odds >> 16);
-#endif
-}
-template <bool Nibble> MLC_SIMD void dotFlush(DotSum<Nibble> &) {}
-template <bool Nibble> MLC_SIMD VI dotTotal(const DotSum<Nibble> &s) { return s.sum; }
-#endif
 
 } // namespace
 } // namespace MLC_ISA_NS

@@ -61,15 +61,17 @@ std::vector<Case> cases() {
                                            {WeightFormat::panel_int8, 32u, false},
                                            {WeightFormat::panel_int8, 0u, false},
                                            {WeightFormat::panel_int4, 64u, true},
+                                           {WeightFormat::panel_q4_k, 0u, false},
+                                           {WeightFormat::panel_q6_k, 0u, false},
                                            {WeightFormat::block_q4_k, 0u, false},
                                            {WeightFormat::block_q8_0, 0u, false}}) {
-    uint64_t n = 37, k = isBlockFormat(format) ? 256 : 75;
+    uint64_t n = 37, k = isBlockFormat(format) || isBlockPanel(format) ? 256 : 75;
     fb::WeightDesc desc(n, k, group, format, asymmetric);
     std::vector<uint8_t> bytes(*packedBytes(desc), 0x33);
     bool quantized = isQuantized(format);
     Tensor x =
-        quantized ? Tensor(DType::u8, {kTokens, int64_t(quantizedRowBytes(k, group))}) : floats(kTokens, int64_t(k));
-    add(std::move(Case("linear", fb::LinearAttrs(desc, quantized, true, true))
+        quantized ? Tensor(DType::u8, {kTokens, int64_t(quantizedRow(desc).bytes)}) : floats(kTokens, int64_t(k));
+    add(std::move(Case("linear", fb::LinearAttrs(desc, quantized, true, true, false, fb::Activation::none, 0, 0, false))
                       .input(std::move(x), true)
                       .input(Tensor::bytes(bytes), false)
                       .input(Tensor::vector(std::vector<float>(n)), false)
@@ -80,14 +82,20 @@ std::vector<Case> cases() {
                       .input(Tensor::bytes(bytes), false)
                       .output(floats(kTokens, int64_t(k)))));
   }
+  fb::WeightDesc gate(64, 75, 32, WeightFormat::panel_int4, false);
+  add(std::move(Case("linear", fb::LinearAttrs(gate, true, true, false, true, fb::Activation::silu, 32, 16, false))
+                    .input(Tensor(DType::u8, {kTokens, int64_t(quantizedRow(gate).bytes)}), true)
+                    .input(Tensor::bytes(std::vector<uint8_t>(*packedBytes(gate), 0x33)), false)
+                    .input(Tensor::vector(std::vector<float>(64)), false)
+                    .output(Tensor(DType::u8, {kTokens, int64_t(QuantizedRow(32, 32, 16).bytes)}))));
   fb::WeightDesc rows(9, 11, 0, WeightFormat::rows_f16, false);
-  add(std::move(Case("linear", fb::LinearAttrs(rows, false, false, false))
+  add(std::move(Case("linear", fb::LinearAttrs(rows, false, false, false, false, fb::Activation::none, 0, 0, false))
                     .input(floats(kTokens, 11), true)
                     .input(Tensor(DType::f16, {9, 11}), false)
                     .output(floats(kTokens, 9))));
-  add(std::move(Case("quantize_rows", fb::QuantizeRowsAttrs(75, 32))
+  add(std::move(Case("quantize_rows", fb::QuantizeRowsAttrs(75, 32, 16))
                     .input(floats(kTokens, 75), true)
-                    .output(Tensor(DType::u8, {kTokens, int64_t(quantizedRowBytes(75, 32))}))));
+                    .output(Tensor(DType::u8, {kTokens, int64_t(QuantizedRow(75, 32, 16).bytes)}))));
   add(std::move(Case("rms_norm", fb::RmsNormAttrs(10, 1e-5f, 0))
                     .input(floats(kTokens, 30), true)
                     .input(Tensor::vector(std::vector<float>(10)), false)
@@ -292,8 +300,9 @@ TEST(Check, SmallerExtentsAtRunTime) {
         for (const Tensor *t : c.call->outputs)
           outputs.push_back(t->view);
         tensor->view.dims[a] = extent;
-        std::vector<float> scratch(need.perWorker / 4 + 1);
+        std::vector<float> scratch(need.perWorker / 4 + 1), shared(need.shared / 4 + 1);
         KernelContext context;
+        context.sharedScratch = reinterpret_cast<uint8_t *>(shared.data());
         context.inputs = inputs;
         context.outputs = outputs;
         context.attrs = c.call->attrs;

@@ -40,7 +40,23 @@ const Format kFormats[] = {
     {WeightFormat::panel_int4, 128},
     {WeightFormat::panel_int4, 32, true},
     {WeightFormat::panel_int4, 128, true},
+    {WeightFormat::panel_q4_0},
+    {WeightFormat::panel_q4_1},
+    {WeightFormat::panel_q5_0},
+    {WeightFormat::panel_q5_1},
+    {WeightFormat::panel_q8_0},
+    {WeightFormat::panel_q2_k},
+    {WeightFormat::panel_q3_k},
+    {WeightFormat::panel_q4_k},
+    {WeightFormat::panel_q5_k},
+    {WeightFormat::panel_q6_k},
 };
+
+/// A k that the format takes, near `k`.
+uint64_t columnsFor(const Format &format, uint64_t k) {
+  WeightFormat block = isBlockPanel(format.format) ? blockOfPanel(format.format) : format.format;
+  return isBlockFormat(block) ? alignUp<uint64_t>(k, blockElements(block)) : k;
+}
 
 /// A weight, packed, and what it stands for.
 struct Weight {
@@ -53,15 +69,21 @@ struct Weight {
     uint64_t bytes = *packedBytes(desc);
     std::vector<float> source = normals(random, n * k, 1.0f / std::sqrt(float(k)));
     std::vector<uint8_t> out(bytes);
-    if (isBlockFormat(format.format)) {
-      for (uint8_t &byte : out)
+    bool panel = isBlockPanel(format.format);
+    if (WeightFormat block = panel ? blockOfPanel(format.format) : format.format; isBlockFormat(block)) {
+      std::vector<uint8_t> blocks(n * k / blockElements(block) * blockBytes(block));
+      for (uint8_t &byte : blocks)
         byte = uint8_t(random());
       // Any bytes are a block; only the f16 scales must not be huge, infinite or NaN.
-      for (size_t b = 0; b < bytes; b += blockBytes(format.format))
-        for (size_t at : scaleOffsets(format.format)) {
-          out[b + at] = uint8_t(random());
-          out[b + at + 1] = uint8_t((random() & 0x83) | 0x18);
+      for (size_t b = 0; b < blocks.size(); b += blockBytes(block))
+        for (size_t at : scaleOffsets(block)) {
+          blocks[b + at] = uint8_t(random());
+          blocks[b + at + 1] = uint8_t((random() & 0x83) | 0x18);
         }
+      if (panel)
+        packBlocks(desc, 0, n, blocks.data(), out.data());
+      else
+        out = blocks;
     } else {
       EXPECT_TRUE(packRows(desc, 0, n, source.data(), out.data()));
     }
@@ -96,21 +118,23 @@ struct Weight {
 };
 
 /// Quantized rows of x by the kernel.
-Tensor quantize(const Tensor &x, uint64_t k, uint32_t group, Isa isa, unsigned threads = 1) {
-  fb::QuantizeRowsAttrs attrs(k, group);
-  Tensor rows(DType::u8, {x.view.dims[0], int64_t(quantizedRowBytes(k, group))});
+Tensor quantize(const Tensor &x, uint64_t k, RowGroups groups, Isa isa, unsigned threads = 1) {
+  fb::QuantizeRowsAttrs attrs(k, groups.group, groups.sumGroup);
+  Tensor rows(DType::u8, {x.view.dims[0], int64_t(QuantizedRow(k, groups.group, groups.sumGroup).bytes)});
   Call call("quantize_rows", attrs);
   call.inputs = {&x};
   call.outputs = {&rows};
   call.run(isa, threads);
   return rows;
 }
+RowGroups groupsOf(const fb::WeightDesc &desc) { return rowGroups(desc); }
 
 struct LinearCase {
   const Weight &weight;
   const std::vector<float> &x; // [rows][k]
   const std::vector<float> *bias = nullptr, *residual = nullptr;
   int64_t padding = 0;
+  bool bf16 = false;
 
   std::vector<float> run(int64_t begin, int64_t end, Isa isa, unsigned threads) const {
     int64_t k = int64_t(weight.desc.k()), n = int64_t(weight.desc.n());
@@ -118,8 +142,9 @@ struct LinearCase {
     Tensor input = Tensor::matrix(part, end - begin, k, padding, padding);
     bool quantized = isQuantized(weight.desc.format());
     if (quantized)
-      input = quantize(input, weight.desc.k(), weight.desc.group(), isa, threads);
-    fb::LinearAttrs attrs(weight.desc, quantized, bias != nullptr, residual != nullptr);
+      input = quantize(input, weight.desc.k(), groupsOf(weight.desc), isa, threads);
+    fb::LinearAttrs attrs(weight.desc, quantized, bias != nullptr, residual != nullptr, false, fb::Activation::none, 0,
+                          0, bf16);
     Tensor out(DType::f32, {end - begin, n}, padding, 1), biasTensor, residualTensor;
     Call call("linear", attrs);
     call.inputs = {&input, &weight.packed};
@@ -148,7 +173,7 @@ std::vector<float> dequantized(const Tensor &rows, uint64_t k, uint32_t group) {
     const uint8_t *row = rows.view.row<uint8_t>(r);
     for (uint64_t i = 0; i < k; ++i) {
       float scale;
-      memcpy(&scale, row + quantizedScalesOffset(k, group) + 4 * (i / effectiveGroup(k, group)), 4);
+      memcpy(&scale, row + QuantizedRow(k, group, 0).scalesOffset + 4 * (i / effectiveGroup(k, group)), 4);
       values.push_back(float(int8_t(row[i])) * scale);
     }
   }
@@ -158,6 +183,8 @@ std::vector<float> dequantized(const Tensor &rows, uint64_t k, uint32_t group) {
 void expectNear(const std::vector<float> &got, const Weight &weight, const std::vector<float> &x, int64_t rows,
                 const std::vector<float> *bias, const std::vector<float> *residual, const char *what) {
   uint64_t n = weight.desc.n(), k = weight.desc.k();
+  // Scale and offset of a group cancel.
+  double cancelled = isBlockPanel(weight.desc.format()) ? 16 : weight.desc.asymmetric() ? 8 : 1;
   for (int64_t r = 0; r < rows; ++r)
     for (uint64_t c = 0; c < n; ++c) {
       double sum = 0, size = 0;
@@ -171,7 +198,7 @@ void expectNear(const std::vector<float> &got, const Weight &weight, const std::
       if (residual)
         sum += double((*residual)[size_t(r) * n + c]);
       size += std::fabs(sum);
-      ASSERT_NEAR(got[size_t(r) * n + c], sum, 1e-7 * (4 + std::sqrt(double(k))) * size + 1e-30)
+      ASSERT_NEAR(got[size_t(r) * n + c], sum, cancelled * 1e-7 * (4 + std::sqrt(double(k))) * size + 1e-30)
           << what << " row " << r << " column " << c << " n " << n << " k " << k;
     }
 }
@@ -185,21 +212,27 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
     formats.push_back({WeightFormat(f)});
   for (const Format &format : formats)
     for (int trial = 0; trial < 3; ++trial) {
-      bool block = isBlockFormat(format.format);
       uint64_t n = uint64_t(uniform(random, 1, 70)), k = uint64_t(uniform(random, 1, 600)),
                rows = uint64_t(uniform(random, 1, 20));
-      if (block)
-        k = 256 * uint64_t(uniform(random, 1, 3));
+      k = columnsFor(format, k);
       Weight weight(random, format, n, k);
       std::vector<float> x = normals(random, rows * k), bias = normals(random, n), residual = normals(random, rows * n);
       LinearCase linear{weight, x, trial & 1 ? &bias : nullptr, trial ? &residual : nullptr, uniform(random, 0, 3)};
       for (Isa isa : forms()) {
         std::vector<float> got = linear.run(0, int64_t(rows), isa, 1), source = x;
         if (isQuantized(format.format))
-          source = dequantized(quantize(Tensor::matrix(x, int64_t(rows), int64_t(k)), k, format.group, isa), k,
-                               format.group);
+          source = dequantized(quantize(Tensor::matrix(x, int64_t(rows), int64_t(k)), k, groupsOf(weight.desc), isa), k,
+                               groupsOf(weight.desc).group);
         expectNear(got, weight, source, int64_t(rows), linear.bias, linear.residual,
                    (std::string(isaName(isa)) + " " + fb::EnumNameWeightFormat(format.format)).c_str());
+        if (format.format == WeightFormat::panel_bf16) {
+          LinearCase rounded = linear;
+          rounded.bf16 = true;
+          for (float &value : source)
+            value = bf16ToF32(f32ToBf16(value));
+          expectNear(rounded.run(0, int64_t(rows), isa, 2), weight, source, int64_t(rows), linear.bias, linear.residual,
+                     (std::string(isaName(isa)) + " bf16 products").c_str());
+        }
         if (HasFatalFailure())
           return;
       }
@@ -209,12 +242,15 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
 // A row alone, in any batch, on any number of threads: the same bits.
 TEST(Linear, BatchInvariance) {
   Random random(11);
-  for (const Format &format : kFormats) {
-    uint64_t n = uint64_t(uniform(random, 20, 90)), k = uint64_t(uniform(random, 30, 1100));
+  for (int index = 0; index <= int(std::size(kFormats)); ++index) {
+    bool bf16 = index == int(std::size(kFormats));
+    const Format format = bf16 ? Format{WeightFormat::panel_bf16} : kFormats[index];
+    uint64_t n = uint64_t(uniform(random, 20, 90)), k = columnsFor(format, uint64_t(uniform(random, 30, 1100)));
     int64_t rows = 64;
     Weight weight(random, format, n, k);
     std::vector<float> x = normals(random, size_t(rows) * k), bias = normals(random, n);
     LinearCase linear{weight, x, &bias};
+    linear.bf16 = bf16;
     for (Isa isa : forms()) {
       std::vector<float> all = linear.run(0, rows, isa, 1);
       for (int trial = 0; trial < 4; ++trial) {
@@ -254,35 +290,44 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
     if (!isQuantized(format.format))
       continue;
     for (int trial = 0; trial < 4; ++trial) {
-      uint64_t n = uint64_t(uniform(random, 1, 60)), k = uint64_t(uniform(random, 1, 700));
+      uint64_t n = uint64_t(uniform(random, 1, 60)), k = columnsFor(format, uint64_t(uniform(random, 1, 700)));
       int64_t rows = uniform(random, 1, 15);
       fb::WeightDesc desc(n, k, format.group, format.format, format.asymmetric);
+      QuantizedRow layoutOfX = quantizedRow(desc);
       // Every byte of weight and activation, extremes included; finite scales.
       std::vector<uint8_t> packed(*packedBytes(desc));
       for (uint8_t &byte : packed)
         byte = trial == 0 ? 0xff : trial == 1 ? 0 : uint8_t(random());
       PanelLayout layout = panelLayout(desc);
+      uint64_t halves =
+          isBlockPanel(format.format) ? layout.columns / blockElements(blockOfPanel(format.format)) : layout.groups;
       for (uint64_t p = 0; p < ceilDiv(n, kPanel); ++p)
-        for (uint64_t i = 0; i < layout.groups * kPanel; ++i) {
-          uint16_t scale = uint16_t(0x3c00 + random() % 256);
-          memcpy(packed.data() + p * layout.bytes + layout.scalesOffset + 2 * i, &scale, 2);
+        for (uint64_t i = 0; i < halves * kPanel; ++i) {
+          // Of bf16 and of f16 finite and not subnormal.
+          uint8_t *panel = packed.data() + p * layout.bytes;
+          uint16_t scale = uint16_t(0x3c00 + random() % 256), offset = uint16_t(0xbc00 + random() % 256);
+          memcpy(panel + layout.scalesOffset + 2 * i, &scale, 2);
+          if (isBlockPanel(format.format) && blockShape(blockOfPanel(format.format)).offsets)
+            memcpy(panel + layout.offsetsOffset + 2 * i, &offset, 2);
         }
       Tensor weight = Tensor::bytes(packed);
-      Tensor x(DType::u8, {rows, int64_t(quantizedRowBytes(k, format.group))});
+      Tensor x(DType::u8, {rows, int64_t(layoutOfX.bytes)});
       for (int64_t r = 0; r < rows; ++r) {
         uint8_t *row = x.view.row<uint8_t>(r);
-        for (uint64_t g = 0; g < layout.groups; ++g) {
+        for (uint64_t i = 0; i < layoutOfX.columns; ++i)
+          row[i] = i >= k ? 0 : trial < 2 ? 0x80 : trial == 2 ? 0x7f : uint8_t(random());
+        for (uint64_t s = 0; s < layoutOfX.columns / layoutOfX.sumGroup; ++s) {
           int32_t sum = 0;
-          for (uint64_t i = g * layout.group; i < (g + 1) * layout.group; ++i) {
-            row[i] = i >= k ? 0 : trial < 2 ? 0x80 : trial == 2 ? 0x7f : uint8_t(random());
-            sum += int8_t(row[i]);
-          }
+          for (uint64_t i = s * layoutOfX.sumGroup; i < (s + 1) * layoutOfX.sumGroup; ++i)
+            sum -= int8_t(row[i]);
+          memcpy(row + layoutOfX.sumsOffset + 4 * s, &sum, 4);
+        }
+        for (uint64_t g = 0; g < layoutOfX.groups; ++g) {
           float scale = 0.01f + float(random() % 100);
-          memcpy(row + quantizedScalesOffset(k, format.group) + 4 * g, &scale, 4);
-          memcpy(row + quantizedSumsOffset(k, format.group) + 4 * g, &sum, 4);
+          memcpy(row + layoutOfX.scalesOffset + 4 * g, &scale, 4);
         }
       }
-      fb::LinearAttrs attrs(desc, true, false, false);
+      fb::LinearAttrs attrs(desc, true, false, false, false, fb::Activation::none, 0, 0, false);
       std::vector<float> first;
       for (Isa isa : forms()) {
         Tensor out(DType::f32, {rows, int64_t(n)});
@@ -295,29 +340,37 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
         ASSERT_TRUE(sameBits(out.values(), first)) << isaName(isa) << " " << fb::EnumNameWeightFormat(format.format);
       }
       // The formula of docs/kernels.md, written out.
+      bool offsets =
+          format.asymmetric || (isBlockPanel(format.format) && blockShape(blockOfPanel(format.format)).offsets);
       for (int64_t r = 0; r < rows; ++r)
         for (uint64_t c = 0; c < n; ++c) {
           const uint8_t *panel = packed.data() + c / kPanel * layout.bytes, *row = x.view.row<uint8_t>(r);
-          float acc = 0;
+          float acc = 0, part = 0;
           for (uint64_t g = 0; g < layout.groups; ++g) {
+            GroupFactors factors = groupFactors(desc, layout, panel, g, c % kPanel);
             int64_t sum = 0;
-            int zero = format.format == WeightFormat::panel_int8 ? 128 : 8;
-            if (format.asymmetric)
-              zero = int8_t(panel[layout.zerosOffset + g * kPanel + c % kPanel]);
-            for (uint64_t i = g * layout.group; i < (g + 1) * layout.group; ++i) {
-              int q = format.format == WeightFormat::panel_int8
-                          ? panel[i / 4 * 64 + c % kPanel * 4 + i % 4]
-                          : panel[i / 8 * 64 + c % kPanel * 4 + i % 4] >> (i / 4 % 2 * 4) & 15;
-              sum += int64_t(q - zero) * int8_t(row[i]);
+            for (uint64_t i = g * layout.group; i < (g + 1) * layout.group; ++i)
+              sum += (int64_t(panelCode(layout, panel, i, c % kPanel)) - (offsets ? 0 : factors.zero)) * int8_t(row[i]);
+            float scale;
+            int32_t negated;
+            memcpy(&scale, row + layoutOfX.scalesOffset + 4 * (g * layout.group / layoutOfX.group), 4);
+            memcpy(&negated, row + layoutOfX.sumsOffset + 4 * g, 4);
+            float offset = format.asymmetric ? factors.scale * float(factors.zero) : factors.offset;
+            if (layoutOfX.group == layout.group) {
+              acc = std::fma(float(int32_t(sum)), factors.scale * scale, acc);
+              if (offsets)
+                acc = std::fma(offset, float(negated) * scale, acc);
+              continue;
             }
-            uint16_t bits;
-            float scale, weightScale;
-            memcpy(&bits, panel + layout.scalesOffset + (g * kPanel + c % kPanel) * 2, 2);
-            weightScale = std::bit_cast<float>(uint32_t(bits) << 16);
-            memcpy(&scale, row + quantizedScalesOffset(k, format.group) + 4 * g, 4);
-            acc = std::fma(float(int32_t(sum)), weightScale * scale, acc);
+            part = std::fma(float(int32_t(sum)), factors.scale, part);
+            if (offsets)
+              part = std::fma(offset, float(negated), part);
+            if ((g + 1) * layout.group % layoutOfX.group == 0) {
+              acc = std::fma(part, scale, acc);
+              part = 0;
+            }
           }
-          ASSERT_EQ(acc, first[size_t(r) * n + c]);
+          ASSERT_EQ(acc, first[size_t(r) * n + c]) << fb::EnumNameWeightFormat(format.format);
         }
     }
   }
@@ -335,23 +388,23 @@ TEST(QuantizeRows, FormsAreEqualAndRoundToNearest) {
     if (trial % 10 == 9)
       x[0] = trial == 9 ? NAN : -INFINITY;
     Tensor input = Tensor::matrix(x, rows, int64_t(k), trial % 4);
-    size_t bytes = quantizedRowBytes(k, group);
+    RowGroups wanted{group, trial % 2 ? 16u : 0u};
+    QuantizedRow layout(k, group, wanted.sumGroup);
+    size_t bytes = layout.bytes;
     std::vector<uint8_t> first;
     for (Isa isa : forms()) {
-      Tensor out = quantize(input, k, group, isa, unsigned(trial % 4 + 1));
+      Tensor out = quantize(input, k, wanted, isa, unsigned(trial % 4 + 1));
       std::vector<uint8_t> all(out.view.as<uint8_t>(), out.view.as<uint8_t>() + size_t(rows) * bytes);
       if (first.empty())
         first = all;
       ASSERT_EQ(all, first) << isaName(isa);
     }
     for (int64_t r = 0; r < rows; ++r)
-      for (uint64_t g = 0; g < groupCount(k, group); ++g) {
+      for (uint64_t g = 0; g < layout.groups; ++g) {
         const uint8_t *row = first.data() + size_t(r) * bytes;
         float scale, amax = 0;
-        int32_t sum, expected = 0;
-        memcpy(&scale, row + quantizedScalesOffset(k, group) + 4 * g, 4);
-        memcpy(&sum, row + quantizedSumsOffset(k, group) + 4 * g, 4);
-        uint64_t begin = g * effectiveGroup(k, group), end = begin + effectiveGroup(k, group);
+        memcpy(&scale, row + layout.scalesOffset + 4 * g, 4);
+        uint64_t begin = g * layout.group, end = begin + layout.group;
         bool finiteGroup = true;
         for (uint64_t i = begin; i < end && i < k; ++i) {
           finiteGroup &= std::isfinite(x[size_t(r) * k + i]);
@@ -359,16 +412,83 @@ TEST(QuantizeRows, FormsAreEqualAndRoundToNearest) {
         }
         for (uint64_t i = begin; i < end; ++i) {
           int q = int8_t(row[i]);
-          expected += q;
           if (i < k && finiteGroup && amax > 1e-36f)
             ASSERT_NEAR(double(q), double(x[size_t(r) * k + i]) / (amax / 127.0), 0.5001);
           else
             ASSERT_EQ(q, 0);
         }
-        ASSERT_EQ(sum, expected);
+        for (uint64_t s = begin / layout.sumGroup; s < end / layout.sumGroup; ++s) {
+          int32_t sum, expected = 0;
+          memcpy(&sum, row + layout.sumsOffset + 4 * s, 4);
+          for (uint64_t i = s * layout.sumGroup; i < (s + 1) * layout.sumGroup; ++i)
+            expected -= int8_t(row[i]);
+          ASSERT_EQ(sum, expected);
+        }
         ASSERT_EQ(std::isnan(scale), !finiteGroup);
         if (finiteGroup && amax > 1e-36f)
           ASSERT_EQ(scale, amax / 127.0f);
       }
   }
+}
+
+// activation(a) * b inside the product, in f32 or quantized: the bits of the kernels one after the other.
+TEST(Linear, GateEqualsItsParts) {
+  Random random(23);
+  for (const Format &format : {Format{WeightFormat::panel_int4, 128}, Format{WeightFormat::panel_int4, 32, true},
+                               Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_q6_k}})
+    for (int trial = 0; trial < 6; ++trial) {
+      uint64_t half = 16 * uint64_t(uniform(random, 1, 30)), k = columnsFor(format, uint64_t(uniform(random, 30, 700)));
+      int64_t rows = uniform(random, 1, trial < 3 ? 9 : 400);
+      Weight weight(random, format, 2 * half, k);
+      std::vector<float> x = normals(random, size_t(rows) * k), bias = normals(random, 2 * half);
+      RowGroups groups = trial % 2 ? RowGroups{32, 16} : RowGroups{128, 0};
+      fb::Activation activation = trial % 3 ? fb::Activation::silu : fb::Activation::gelu_tanh;
+      for (Isa isa : forms()) {
+        std::vector<float> both = LinearCase{weight, x, trial & 1 ? &bias : nullptr}.run(0, rows, isa, 2);
+        Tensor product = Tensor::matrix(both, rows, int64_t(2 * half)), gate = Tensor(), up = Tensor();
+        std::vector<float> a, b;
+        for (int64_t r = 0; r < rows; ++r) {
+          a.insert(a.end(), both.begin() + r * int64_t(2 * half), both.begin() + r * int64_t(2 * half) + int64_t(half));
+          b.insert(b.end(), both.begin() + r * int64_t(2 * half) + int64_t(half),
+                   both.begin() + (r + 1) * int64_t(2 * half));
+        }
+        gate = Tensor::matrix(a, rows, int64_t(half));
+        up = Tensor::matrix(b, rows, int64_t(half));
+        Tensor expected(DType::f32, {rows, int64_t(half)});
+        fb::GatedActivationAttrs gatedAttrs(activation);
+        Call gated("gated_activation", gatedAttrs);
+        gated.inputs = {&gate, &up};
+        gated.outputs = {&expected};
+        gated.run(isa);
+        Tensor rowsOfX = quantize(Tensor::matrix(x, rows, int64_t(k)), k, groupsOf(weight.desc), isa);
+        Tensor biasTensor = Tensor::vector(bias);
+        for (bool quantized : {false, true}) {
+          fb::LinearAttrs attrs(weight.desc, true, trial & 1, false, true, activation, quantized ? groups.group : 0,
+                                quantized ? groups.sumGroup : 0, false);
+          QuantizedRow layout(half, groups.group, groups.sumGroup);
+          Tensor out(quantized ? DType::u8 : DType::f32, {rows, int64_t(quantized ? layout.bytes : half)});
+          Call call("linear", attrs);
+          call.inputs = {&rowsOfX, &weight.packed};
+          call.tokens = {true, false};
+          if (trial & 1) {
+            call.inputs.push_back(&biasTensor);
+            call.tokens.push_back(false);
+          }
+          call.outputs = {&out};
+          call.run(isa, 3);
+          if (!quantized) {
+            ASSERT_TRUE(sameBits(out.values(), expected.values())) << isaName(isa);
+            continue;
+          }
+          Tensor wanted = quantize(expected, half, groups, isa);
+          for (int64_t r = 0; r < rows; ++r) {
+            ASSERT_EQ(memcmp(out.view.row<uint8_t>(r), wanted.view.row<uint8_t>(r), layout.columns), 0) << isaName(isa);
+            uint64_t end = layout.sumsOffset + 4 * (layout.columns / layout.sumGroup);
+            ASSERT_EQ(memcmp(out.view.row<uint8_t>(r) + layout.scalesOffset,
+                             wanted.view.row<uint8_t>(r) + layout.scalesOffset, end - layout.scalesOffset),
+                      0);
+          }
+        }
+      }
+    }
 }

@@ -252,8 +252,8 @@ TEST(Pack, Groups) {
   EXPECT_EQ(chooseGroup(4896, 128), 32u);
   EXPECT_EQ(chooseGroup(4896, 64), 32u);
   EXPECT_EQ(chooseGroup(37, 128), 128u);
-  EXPECT_EQ(quantizedRowBytes(896, 128), 896u + 64);
-  EXPECT_EQ(quantizedRowBytes(37, 32), 64u + 64);
+  EXPECT_EQ(QuantizedRow(896, 128, 0).bytes, 896u + 64);
+  EXPECT_EQ(QuantizedRow(37, 32, 0).bytes, 64u + 64);
 }
 
 TEST(Isa, DispatchTakesTheNearestBelow) {

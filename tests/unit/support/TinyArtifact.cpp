@@ -158,9 +158,11 @@ private:
   uint32_t quantized(uint32_t x, uint64_t k, int extent) {
     auto [place, fresh] = quantizedRows.try_emplace(x, 0);
     if (fresh) {
-      uint64_t bytes = cpu::quantizedRowBytes(k, options.group);
+      fb::WeightDesc desc = linearDesc(16, k);
+      cpu::RowGroups groups = cpu::rowGroups(desc);
+      uint64_t bytes = cpu::quantizedRow(desc).bytes;
       place->second = activation(meta().slots[x]->name + ".q", extent, bytes, DType::u8);
-      call("quantize_rows", fb::QuantizeRowsAttrs(k, options.group), {x}, {place->second});
+      call("quantize_rows", fb::QuantizeRowsAttrs(k, groups.group, groups.sumGroup), {x}, {place->second});
     }
     return place->second;
   }
@@ -173,7 +175,8 @@ private:
     std::vector<uint32_t> inputs{integer ? quantized(x, k, extent) : x, weight};
     if (residual >= 0)
       inputs.push_back(uint32_t(residual));
-    call("linear", fb::LinearAttrs(desc, integer, false, residual >= 0), inputs, {out});
+    call("linear", fb::LinearAttrs(desc, integer, false, residual >= 0, false, fb::Activation::none, 0, 0, false),
+         inputs, {out});
     return out;
   }
 

@@ -48,7 +48,11 @@ def Exec_WeightFormat : I32EnumAttr<"WeightFormat", "How a constant lies in the 
   I32EnumAttrCase<"block_q4_0", 32>, I32EnumAttrCase<"block_q4_1", 33>, I32EnumAttrCase<"block_q5_0", 34>,
   I32EnumAttrCase<"block_q5_1", 35>, I32EnumAttrCase<"block_q8_0", 36>, I32EnumAttrCase<"block_q2_k", 37>,
   I32EnumAttrCase<"block_q3_k", 38>, I32EnumAttrCase<"block_q4_k", 39>, I32EnumAttrCase<"block_q5_k", 40>,
-  I32EnumAttrCase<"block_q6_k", 41>]> {
+  I32EnumAttrCase<"block_q6_k", 41>,
+  I32EnumAttrCase<"panel_q4_0", 48>, I32EnumAttrCase<"panel_q4_1", 49>, I32EnumAttrCase<"panel_q5_0", 50>,
+  I32EnumAttrCase<"panel_q5_1", 51>, I32EnumAttrCase<"panel_q8_0", 52>, I32EnumAttrCase<"panel_q2_k", 53>,
+  I32EnumAttrCase<"panel_q3_k", 54>, I32EnumAttrCase<"panel_q4_k", 55>, I32EnumAttrCase<"panel_q5_k", 56>,
+  I32EnumAttrCase<"panel_q6_k", 57>]> {
   let cppNamespace = "::mlc::exec";
   let genSpecializedAttr = 0;
 }

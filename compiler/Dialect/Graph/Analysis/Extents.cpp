@@ -16,6 +16,16 @@
 using namespace mlir;
 using namespace mlc::graph;
 
+Value mlc::graph::unquantized(Value value) {
+  while (value && isa<QuantizedType>(value.getType())) {
+    if (auto quantize = value.getDefiningOp<QuantizeRowsOp>())
+      return quantize.getInput();
+    auto linear = value.getDefiningOp<LinearOp>();
+    value = linear ? linear.getInput() : Value();
+  }
+  return value;
+}
+
 FailureOr<ArrayRef<Attribute>> ExtentAnalysis::dims(Value value) {
   auto found = known.find(value);
   if (found != known.end())
@@ -56,10 +66,8 @@ Attribute ExtentAnalysis::dynamicDim(Value value, unsigned axis) {
       .Case<EmbeddingOp>([&](EmbeddingOp embedding) { return follow(embedding.getIds(), axis); })
       .Case<GatherRowsOp>([&](GatherRowsOp gather) { return follow(gather.getRows(), axis); })
       .Case<LinearOp>([&](LinearOp linear) -> Attribute {
-        Value input = linear.getInput();
-        if (auto quantize = input.getDefiningOp<QuantizeRowsOp>())
-          input = quantize.getInput();
-        return isa<RankedTensorType>(input.getType()) ? follow(input, axis) : Attribute();
+        Value input = unquantized(linear.getInput());
+        return input ? follow(input, axis) : Attribute();
       })
       .Case<scf::IfOp>([&](scf::IfOp branch) {
         return follow(branch.thenYield().getOperand(cast<OpResult>(value).getResultNumber()), axis);

@@ -18,6 +18,10 @@ inline constexpr llvm::StringLiteral kTokensExtent = "tokens";
 /// The extent of the rows whose logits are wanted.
 inline constexpr llvm::StringLiteral kRowsExtent = "rows";
 
+/// A value of f32 rows that a quantized value shares its rows with: what was quantized, or what a product took; null
+/// when it comes from elsewhere. Other values as they are.
+mlir::Value unquantized(mlir::Value value);
+
 /// Answers, for each axis of a tensor, its static size (IntegerAttr) or the extent it follows (StringAttr).
 class ExtentAnalysis {
 public:

@@ -53,8 +53,9 @@ def Graph_BatchType : Graph_Type<"Batch", "batch"> {
 
 def Graph_QuantizedType : Graph_Type<"Quantized", "quantized"> {
   let summary = "Rows of int8 with one f32 scale for every `group` columns: what quantize_rows gives.";
-  let parameters = (ins "int64_t":$columns, "int64_t":$group);
-  let assemblyFormat = "`<` `?` `,` $columns `,` `group` `=` $group `>`";
+  let description = "`sums`: columns of the sums that integer products need beside them; 0: the group.";
+  let parameters = (ins "int64_t":$columns, "int64_t":$group, DefaultValuedParameter<"int64_t", "0">:$sums);
+  let assemblyFormat = "`<` `?` `,` $columns `,` `group` `=` $group (`,` `sums` `=` $sums^)? `>`";
 }
 
 def Graph_Storage : I32EnumAttr<"Storage", "How a checkpoint stores a tensor", [

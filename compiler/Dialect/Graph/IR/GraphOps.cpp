@@ -37,6 +37,20 @@ LogicalResult ExtentOp::verify() {
   return success();
 }
 
+QuantizedType WeightOp::getQuantizedRows() {
+  int64_t columns = getTensorType().getShape().back();
+  int64_t group = 32, least = 32;
+  if (QuantAttr quant = getQuantAttr())
+    group = least = quant.getGroup();
+  else if (getExpand() || getStorage() < Storage::Q4_0)
+    return {};
+  else if (getStorage() == Storage::Q2_K || getStorage() == Storage::Q3_K || getStorage() == Storage::Q6_K)
+    group = 16;
+  // A scale of x for 128 columns is one less to multiply with.
+  int64_t rows = columns % 128 == 0 && 128 % group == 0 ? 128 : least;
+  return QuantizedType::get(getContext(), columns, rows, rows == group ? 0 : group);
+}
+
 RankedTensorType WeightOp::getTensorType() { return cast<RankedTensorType>(getType()); }
 
 /// Elements in one block of a storage type along the fastest axis.
@@ -58,6 +72,8 @@ LogicalResult WeightOp::verify() {
     return emitOpError("stored ") << stringifyStorage(getStorage()) << ", whose blocks of "
                                   << blockElements(getStorage()) << " do not divide " << type.getShape().back()
                                   << " columns";
+  if (getBf16() && (getQuant() || getQuantizedRows()))
+    return emitOpError("only a weight of floats is rounded to bf16");
   if (getQuant() && type.getRank() != 2)
     return emitOpError("only a matrix can be quantized");
   if (std::optional<ArrayRef<float>> importance = getImportance()) {
@@ -126,9 +142,10 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     int64_t rows = weight.getTensorType().getDimSize(0);
     outputs += rows;
     auto quantized = dyn_cast<QuantizedType>(getInput().getType());
-    if (quantized && (!weight.getQuant() || weight.getQuantAttr().getGroup() != quantized.getGroup()))
-      return emitOpError("has a quantized input of group ")
-             << quantized.getGroup() << ", which weight " << attribute << " is not quantized with";
+    if (quantized && quantized != weight.getQuantizedRows())
+      return emitOpError("has an input of type ") << quantized << ", which does not meet weight " << attribute;
+    if (getBf16() && !weight.getBf16())
+      return emitOpError("with bf16 products reads weight ") << attribute << ", which is not rounded";
     if (!getBiases())
       continue;
     auto name = cast<FlatSymbolRefAttr>((*getBiases())[i]);
@@ -139,7 +156,13 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
       return emitOpError("bias ") << name << " has " << bias.getTensorType().getDimSize(0) << " values, its weight "
                                   << rows << " rows";
   }
-  if (outputs != getColumns(getResult().getType()))
+  if (getGate() && (outputs % 2 || getResidual() || !isa<QuantizedType>(getInput().getType())))
+    return emitOpError("with a gate takes quantized rows, an even number of weight rows and no residual");
+  if (getBf16() && isa<QuantizedType>(getInput().getType()))
+    return emitOpError("with bf16 products takes f32 rows");
+  if (!getGate() && isa<QuantizedType>(getResult().getType()))
+    return emitOpError("without a gate gives f32");
+  if (outputs / (getGate() ? 2 : 1) != getColumns(getResult().getType()))
     return emitOpError("result has ") << getColumns(getResult().getType()) << " columns, the weights " << outputs
                                       << " rows";
   if (getResidual() && getResidual().getType() != getResult().getType())

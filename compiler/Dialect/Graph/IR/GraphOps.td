@@ -53,15 +53,19 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let description = [{
     `type` is the logical shape with f32 values, row-major, slowest axis first (GGUF's dimensions reversed); `storage`
     how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
-    a block format's values as f32. `importance`, one for each column, is what a squared error there costs (--calibrate:
-    the mean square of what the products read); quantization minimises their sum.
+    a block format's values as f32; from `graph-round-products`: `rounded` that it rounds floats to bf16. `importance`,
+    one for each column, is what a squared error there costs (--calibrate: the mean square of what the products read);
+    quantization minimises their sum.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
-    OptionalAttr<Graph_QuantAttr>:$quant,
-    OptionalAttr<DenseF32ArrayAttr>:$importance, UnitAttr:$expand);
-  let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? attr-dict";
+    OptionalAttr<Graph_QuantAttr>:$quant, OptionalAttr<DenseF32ArrayAttr>:$importance, UnitAttr:$expand, UnitAttr:$bf16);
+  let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? (`rounded` $bf16^)? attr-dict";
   let hasVerifier = 1;
-  let extraClassDeclaration = [{ ::mlir::RankedTensorType getTensorType(); }];
+  let extraClassDeclaration = [{
+    ::mlir::RankedTensorType getTensorType();
+    /// The quantized rows that meet this weight in integer products; null for float weights.
+    QuantizedType getQuantizedRows();
+  }];
 }
 
 def Graph_StateOp : Graph_Op<"state", [Symbol]> {
@@ -118,12 +122,15 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
   let description = [{
     x: [T, K]; each weight [N_i, K]; y: [T, sum N_i]. `biases`, where given, names one [N_i] for each weight. With a quantized input the product is
     y = sum over groups g, in order, of fma(float(sum_k q_x q_w), scale_x[g] * scale_w[g], y); docs/kernels.md.
+    `bf16`: x is rounded to bf16 and every weight is `rounded` (what `graph-round-products` does); sums are f32.
+    With a `gate` (what `graph-fuse-linear-gate` makes) the product's halves a, b of the columns give gate(a) * b, in f32 or quantized as
+    quantize_rows does.
   }];
   let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Optional<Rows>:$residual,
-    WeightRefs:$weights, OptionalAttr<WeightRefs>:$biases);
-  let results = (outs Rows:$result);
+    WeightRefs:$weights, OptionalAttr<WeightRefs>:$biases, OptionalAttr<Graph_ActivationAttr>:$gate, UnitAttr:$bf16);
+  let results = (outs AnyTypeOf<[Rows, Graph_QuantizedType]>:$result);
   let assemblyFormat = [{
-    $input `,` $weights (`bias` $biases^)? (`residual` $residual^ `:` type($residual))? attr-dict
+    $input `,` $weights (`bias` $biases^)? (`gate` $gate^)? (`bf16` $bf16^)? (`residual` $residual^ `:` type($residual))? attr-dict
     `:` type($input) `->` type($result)
   }];
 }

@@ -92,7 +92,7 @@ func.func @f(%x: tensor<?x64xf32>, %r: tensor<4x16xf32>) {
 
 graph.weight @w : tensor<16x64xf32> stored f32
 func.func @f(%x: !graph.quantized<?, 64, group = 32>) {
-  // expected-error @+1 {{has a quantized input of group 32, which weight @w is not quantized with}}
+  // expected-error @+1 {{which does not meet weight @w}}
   %0 = graph.linear %x, [@w] : !graph.quantized<?, 64, group = 32> -> tensor<?x16xf32>
   return
 }
@@ -101,7 +101,7 @@ func.func @f(%x: !graph.quantized<?, 64, group = 32>) {
 
 graph.weight @w : tensor<16x64xf32> stored f32 as <bits = 8, group = 64>
 func.func @f(%x: !graph.quantized<?, 64, group = 32>) {
-  // expected-error @+1 {{has a quantized input of group 32, which weight @w is not quantized with}}
+  // expected-error @+1 {{which does not meet weight @w}}
   %0 = graph.linear %x, [@w] : !graph.quantized<?, 64, group = 32> -> tensor<?x16xf32>
   return
 }

@@ -1,0 +1,42 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Products of bf16 pairs: each 32-bit lane holds two values along the sum, the first in its low half.
+//
+#pragma once
+
+#include "targets/cpu/simd/Simd.h"
+
+namespace mlc::cpu {
+namespace MLC_ISA_NS {
+namespace {
+
+typedef uint32_t VU __attribute__((vector_size(64)));
+
+/// f32 rounded to the nearest bf16, ties to even, in the upper half of each lane; NaN stays NaN.
+MLC_SIMD VU roundBf16(VF v) {
+  VU bits = (VU)v, odd = (bits >> 16) & 1;
+  VU rounded = bits + 0x7fff + odd, nan = bits | 0x400000;
+  VU isNan = (VU)(v != v);
+  return ((isNan & nan) | (~isNan & rounded)) & 0xffff0000;
+}
+
+/// acc + x.first * w.first + x.second * w.second for every lane, in f32; bf16 values below 2^-126 may count as 0.
+MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
+#if defined(__AVX512BF16__)
+  return (VF)_mm512_dpbf16_ps((__m512)acc, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int32_t(x)));
+#else
+  union {
+    uint32_t bits;
+    float value;
+  } first{x << 16}, second{x & 0xffff0000};
+  acc = fma(set1(first.value), (VF)(w << 16), acc);
+  return fma(set1(second.value), (VF)(w & 0xffff0000), acc);
+#endif
+}
+
+} // namespace
+} // namespace MLC_ISA_NS
+} // namespace mlc::cpu
