@@ -141,6 +141,10 @@ enum class Isa : uint8_t {
   avxvnni = 2,
   avx512vnni = 3,
   avx512bf16 = 4,
+  // aarch64: sdot; usdot of unsigned and signed bytes; bfdot.
+  dotprod = 16,
+  i8mm = 17,
+  bf16 = 18,
 };
 
 struct KernelDef {

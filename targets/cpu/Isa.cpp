@@ -7,7 +7,9 @@
 
 #include <cstring>
 
-#if defined(__x86_64__)
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#elif defined(__x86_64__)
 #include <cpuid.h>
 #endif
 
@@ -17,8 +19,14 @@ static constexpr struct {
   Isa isa;
   const char *name;
 } kForms[] = {
-    {Isa::portable, "portable"},     {Isa::avx2, "avx2"}, {Isa::avxvnni, "avxvnni"}, {Isa::avx512vnni, "avx512vnni"},
+    {Isa::portable, "portable"},
+    {Isa::avx2, "avx2"},
+    {Isa::avxvnni, "avxvnni"},
+    {Isa::avx512vnni, "avx512vnni"},
     {Isa::avx512bf16, "avx512bf16"},
+    {Isa::dotprod, "dotprod"},
+    {Isa::i8mm, "i8mm"},
+    {Isa::bf16, "bf16"},
 };
 
 const char *isaName(Isa isa) {
@@ -32,14 +40,16 @@ Result<Isa> parseIsa(const char *name) {
   for (const auto &form : kForms)
     if (!strcmp(name, form.name))
       return form.isa;
-  return Error(ErrorCode::InvalidArgument, "ISA form '%s': choose portable, avx2, avxvnni, avx512vnni or avx512bf16",
-               name);
+  return Error(ErrorCode::InvalidArgument,
+               "ISA form '%s': choose portable, avx2, avxvnni, avx512vnni, avx512bf16, dotprod, i8mm or bf16", name);
 }
 
 bool machineRuns(Isa isa) {
   if (isa == Isa::portable)
     return true;
 #if defined(__x86_64__)
+  if (isa > Isa::avx512bf16)
+    return false;
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d))
     return false;
@@ -66,6 +76,12 @@ bool machineRuns(Isa isa) {
   default:
     return true;
   }
+#elif defined(__aarch64__)
+  // What the system says the instructions are: FEAT_DotProd, FEAT_I8MM, FEAT_BF16.
+  bool dotprod = getauxval(AT_HWCAP) & (1ul << 20);
+  unsigned long more = getauxval(AT_HWCAP2);
+  bool i8mm = dotprod && (more & (1ul << 13));
+  return isa == Isa::dotprod ? dotprod : isa == Isa::i8mm ? i8mm : isa == Isa::bf16 && i8mm && (more & (1ul << 14));
 #else
   return false;
 #endif

@@ -19,6 +19,8 @@ namespace {
 /// The width whose DotSum serves weights of `bits`: one for all where no form gains from fewer bits.
 #if defined(__AVX2__) && !defined(__AVXVNNI__) && !defined(__AVX512F__)
 constexpr int dotBits(int bits) { return bits < 4 ? 4 : bits == 5 ? 6 : bits; }
+#elif defined(__ARM_FEATURE_DOTPROD) && !defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr int dotBits(int bits) { return bits < 8 ? 7 : 8; }
 #else
 constexpr int dotBits(int) { return 8; }
 #endif
@@ -96,6 +98,43 @@ MLC_SIMD VI dotTotal(const DotSum<8> &s, VI init) {
   return joinInt(a, b) + init;
 }
 #endif
+
+#elif defined(__ARM_FEATURE_DOTPROD)
+template <int Bits> struct DotSum {
+  int32x4_t part[4];
+  MLC_SIMD DotSum start(VI init) {
+    DotSum s;
+#if !defined(__ARM_FEATURE_MATMUL_INT8)
+    // sdot takes signed weights: those of 8 bits lose their zero of 128 on the way, and so what the sums begin with.
+    if constexpr (Bits == 8)
+      init = VI{};
+#endif
+    __builtin_memcpy(s.part, &init, sizeof s.part);
+    return s;
+  }
+};
+template <int Bits> MLC_SIMD void dotQuad(DotSum<Bits> &s, VB w, int32_t x) {
+  int8x16_t xs = vreinterpretq_s8_s32(vdupq_n_s32(x));
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  uint8x16_t quads[4];
+  __builtin_memcpy(quads, &w, sizeof quads);
+  for (int i = 0; i < 4; ++i)
+    s.part[i] = vusdotq_s32(s.part[i], quads[i], xs);
+#else
+  if constexpr (Bits == 8)
+    w ^= 0x80;
+  int8x16_t quads[4];
+  __builtin_memcpy(quads, &w, sizeof quads);
+  for (int i = 0; i < 4; ++i)
+    s.part[i] = vdotq_s32(s.part[i], quads[i], xs);
+#endif
+}
+template <int Bits> MLC_SIMD void dotFlush(DotSum<Bits> &, int) {}
+template <int Bits> MLC_SIMD VI dotTotal(const DotSum<Bits> &s, VI) {
+  VI total;
+  __builtin_memcpy(&total, s.part, sizeof total);
+  return total;
+}
 
 #else
 template <int Bits> struct DotSum {

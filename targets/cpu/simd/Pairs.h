@@ -27,6 +27,15 @@ MLC_SIMD VU roundBf16(VF v) {
 MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
 #if defined(__AVX512BF16__)
   return (VF)_mm512_dpbf16_ps((__m512)acc, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int32_t(x)));
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  bfloat16x8_t pair = vreinterpretq_bf16_u32(vdupq_n_u32(x)), pairs[4];
+  float32x4_t sums[4];
+  __builtin_memcpy(pairs, &w, sizeof pairs);
+  __builtin_memcpy(sums, &acc, sizeof sums);
+  for (int i = 0; i < 4; ++i)
+    sums[i] = vbfdotq_f32(sums[i], pairs[i], pair);
+  __builtin_memcpy(&acc, sums, sizeof acc);
+  return acc;
 #else
   union {
     uint32_t bits;

@@ -17,6 +17,8 @@
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define MLC_SIMD static inline __attribute__((always_inline, unused))
