@@ -9,7 +9,7 @@
 // their product with the negated sum of x in the same way. The same bits in every form and blocking.
 //
 #include "targets/cpu/kernels/IntPanel.h"
-#include "targets/cpu/kernels/LinearOutput.h"
+#include "targets/cpu/kernels/LinearGate.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
@@ -319,7 +319,10 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
     } else {
       dotTile(a, code, rowBegin, rowEnd, first, second, step, s);
     }
-    writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
+    if (gated)
+      writeGated(a.output, rowBegin, rowEnd, panel, s);
+    else
+      writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
     panel += step;
   }
 }

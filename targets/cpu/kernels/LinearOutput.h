@@ -8,8 +8,7 @@
 #pragma once
 
 #include "targets/cpu/kernels/Linear.h"
-#include "targets/cpu/simd/Activation.h"
-#include "targets/cpu/simd/Quantize.h"
+#include "targets/cpu/simd/Simd.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
@@ -29,48 +28,20 @@ struct LinearScratch {
   }
 };
 
-/// Rows [rowBegin, rowEnd) of the columns of `panels` panels from `panel` on, from their sums.
-[[gnu::noinline]] void writeOutput(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel,
-                                   int64_t panels, const LinearScratch &s) {
+/// Rows [rowBegin, rowEnd) of the columns of `panels` panels from `panel` on, from their sums; without a gate.
+static void writeOutput(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel, int64_t panels,
+                        const LinearScratch &s) {
   constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
-  if (!o.gatePanels) {
-    for (int64_t row = rowBegin; row < rowEnd; ++row)
-      for (int64_t p = 0; p < panels; ++p) {
-        int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;
-        VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
-        if (o.bias)
-          v = v + loadPart(o.bias + n, left);
-        if (o.residual)
-          v = v + loadPart(o.residual + row * o.residualStride + n, left);
-        storePart(o.out + row * o.stride + n, v, left);
-      }
-    return;
-  }
-  int64_t column = panel * kPanelColumns, left = o.columns - column;
-  int64_t at = o.quantized ? column % o.group : 0;
-  withActivation(Act(o.activation), [&]<Act A>() __attribute__((always_inline)) {
-    for (int64_t row = rowBegin; row < rowEnd; ++row) {
-      const float *sums = s.acc + (row - rowBegin) * kStride;
-      VF gate = load(sums), up = load(sums + kLanes);
-      if (o.bias) {
-        gate = gate + loadPart(o.bias + column, left);
-        up = up + loadPart(o.bias + o.columns + column, left);
-      }
-      VF v = activate<A>(gate) * up;
-      if (o.quantized)
-        store(s.gated + (row - rowBegin) * o.group + at, v);
-      else
-        storePart(o.out + row * o.stride + column, v, left);
+  for (int64_t row = rowBegin; row < rowEnd; ++row)
+    for (int64_t p = 0; p < panels; ++p) {
+      int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;
+      VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
+      if (o.bias)
+        v = v + loadPart(o.bias + n, left);
+      if (o.residual)
+        v = v + loadPart(o.residual + row * o.residualStride + n, left);
+      storePart(o.out + row * o.stride + n, v, left);
     }
-  });
-  if (!o.quantized || (at + kPanelColumns < o.group && panel + 1 < o.gatePanels))
-    return;
-  int64_t begin = column - at, group = begin / o.group, valid = at + (left < kPanelColumns ? left : kPanelColumns);
-  for (int64_t row = rowBegin; row < rowEnd; ++row) {
-    uint8_t *out = o.quantized + row * o.stride;
-    quantizeGroup(s.gated + (row - rowBegin) * o.group, valid, o.group, o.sumGroup, out + begin,
-                  out + o.scalesOffset + 4 * group, out + o.sumsOffset + 4 * group * (o.group / o.sumGroup));
-  }
 }
 
 } // namespace
