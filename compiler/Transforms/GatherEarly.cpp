@@ -21,13 +21,25 @@ bool isRowwise(Operation *op) {
          (OpTrait::hasElementwiseMappableTraits(op) && op->getNumRegions() == 0);
 }
 
-/// Whether rows can be taken from the value: a constant spread over a shape would only become another one.
+/// Whether rows can be taken from the value: what elementwise ops make of constants spread over a shape would only
+/// become another constant.
 bool hasRows(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
   if (!type || type.getRank() != 2 || !type.isDynamicDim(0) || !type.getElementType().isF32())
     return false;
-  Operation *op = value.getDefiningOp();
-  return !op || isa<GraphDialect>(op->getDialect()) || isRowwise(op);
+  // Chains of elementwise ops down to values of other kinds, each seen once.
+  SmallVector<Value> work{value};
+  DenseSet<Value> seen;
+  while (!work.empty()) {
+    Value next = work.pop_back_val();
+    Operation *op = next.getDefiningOp();
+    if (!seen.insert(next).second || !op || isa<GraphDialect>(op->getDialect()))
+      continue;
+    if (!isRowwise(op) || op->getNumOperands() == 0)
+      return false;
+    llvm::append_range(work, op->getOperands());
+  }
+  return true;
 }
 
 struct GatherEarly : impl::GatherEarlyBase<GatherEarly> {

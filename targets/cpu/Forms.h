@@ -31,8 +31,7 @@
 #define MLC_BASIC_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_DOT_FORMS(X, ...) X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__)
 #define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__) X(bf16, __VA_ARGS__)
-#define MLC_ALL_FORMS(X, ...)                                                                                          \
-  X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__) X(bf16, __VA_ARGS__)
+#define MLC_ALL_FORMS(X, ...) X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__) X(bf16, __VA_ARGS__)
 #else
 #define MLC_BASIC_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_DOT_FORMS(X, ...) X(portable, __VA_ARGS__)
