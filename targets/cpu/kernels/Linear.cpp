@@ -140,14 +140,17 @@ static LinearFloat::Source sourceOf(fb::WeightFormat format) {
 /// Runs fn(rowBegin, rowEnd, panelBegin, panelEnd, worker) over the output's panels, in runs of a multiple of
 /// `together`.
 template <typename F>
-static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t panels, int64_t together,
+static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t panels, int64_t together, int64_t k,
                         int64_t panelBytes, const F &fn) {
   int64_t tiles = ceilDiv(rows, rowTile);
   // Enough items to balance the workers, each worth handing out: 32 KiB of weights, or two panels for many rows.
   int64_t run = ceilDiv<int64_t>(panels * tiles, int64_t(pool->size()) * (rowTile > 8 ? 16 : 8));
   int64_t least = rowTile > 8 ? 2 : ceilDiv<int64_t>(32768, panelBytes);
   run = run < least ? least : run;
-  run = alignUp<int64_t>(rowTile > 8 && run > 32 ? 32 : run, together);
+  // An item ends within milliseconds, for steps that wait and for cancellation: at most 2^27 products, or the least.
+  int64_t most = (int64_t(1) << 27) / (rowTile * kPanelColumns * k);
+  most = most < 2 ? 2 : most > 32 ? 32 : most;
+  run = alignUp<int64_t>(rowTile > 8 && run > most ? most : run, together);
   int64_t runs = ceilDiv(panels, run);
   pool->parallelFor(tiles * runs, 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item) {
@@ -239,7 +242,7 @@ template <Isa isa> static void run(const KernelContext &context) {
                       int64_t(panelLayout(weight).bytes),
                       rowTile,
                       output};
-    forEachTile(context.pool, rows, rowTile, panels, together, linear.panelBytes,
+    forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   formFor(linearBf16Forms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
@@ -259,7 +262,7 @@ template <Isa isa> static void run(const KernelContext &context) {
                        &weight,
                        rowTile,
                        output};
-    forEachTile(context.pool, rows, rowTile, panels, together, panelBytes,
+    forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   formFor(linearFloatForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
@@ -278,7 +281,8 @@ template <Isa isa> static void run(const KernelContext &context) {
       formFor(prepareSumsForms, isa)(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,
                                      context.sharedScratch + r * linear.groups * 4);
   });
-  forEachTile(context.pool, rows, rowTile, panels, together, linear.panelBytes * (attrs.gated() ? 2 : 1),
+  forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()),
+              linear.panelBytes * (attrs.gated() ? 2 : 1),
               [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                 formFor(linearIntForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
               });
