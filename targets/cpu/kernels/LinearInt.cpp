@@ -170,6 +170,11 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
   constexpr bool kHalves = Bits == 2 || Bits == 3 || Bits == 6; // Groups of 16 columns.
   VF acc = zero(), part = zero();
   const int64_t together = int64_t(1) << a.scaleShift;
+  // The next panel follows this one: its values are fetched when this one's end, its factors one by one meanwhile.
+  const uint8_t *lowEnd = panel + a.highOffset, *highEnd = panel + a.scalesOffset;
+  const int64_t lowGap = a.panelBytes - a.highOffset, highGap = a.panelBytes - (a.scalesOffset - a.highOffset);
+  const uint8_t *factors = highEnd + a.panelBytes;
+  const int64_t factorStep = (a.panelBytes - a.scalesOffset + a.groups - 1) / a.groups;
   int64_t column = 0;
   for (int64_t g = 0; g < a.groups;) {
     // Two chains of sums: one would wait for each product's latency.
@@ -184,10 +189,15 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
     odd = odd.start(init[1]);
     for (int64_t end = column + (kHalves ? kUnit : a.group); column < end; column += kUnit) {
       Planes planes = planesAt<Bits>(a, panel, column);
+      const uint8_t *low = planes.low + kAhead, *high = planes.high + kAhead / 2;
+      low += low >= lowEnd ? lowGap : 0;
       for (int i = 0; i < lowBits(Bits); ++i)
-        __builtin_prefetch(planes.low + kAhead + i * 64);
-      if constexpr (Bits != lowBits(Bits))
-        __builtin_prefetch(planes.high + kAhead);
+        __builtin_prefetch(low + i * 64);
+      if constexpr (Bits != lowBits(Bits)) {
+        high += high >= highEnd ? highGap : 0;
+        for (int i = 0; i < Bits - lowBits(Bits); ++i)
+          __builtin_prefetch(high + i * 64);
+      }
       VB unit[8];
       loadUnit<Bits>(planes, unit);
       for (int q = 0; q < 8; ++q) {
@@ -201,6 +211,8 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       }
     }
     auto group = [&](VI isum) __attribute__((always_inline)) {
+      __builtin_prefetch(factors);
+      factors += factorStep;
       VF scales = groupScales<S>(a, panel, g);
       float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
       if constexpr (M != IntOffset::none)
