@@ -5,9 +5,16 @@
 
 #include "runtime/core/Memory.h"
 
+#include <sys/mman.h>
+
 namespace mlc {
 
+// Large buffers lie on large pages where the system has them: rows far apart then need few entries of its page tables.
+static constexpr size_t kLargePage = size_t(2) << 20;
+
 static void *systemAllocate(void *, size_t size, size_t alignment) {
+  bool large = size >= 2 * kLargePage;
+  alignment = large && alignment < kLargePage ? kLargePage : alignment;
   size_t rounded;
   // calloc leaves fresh pages untouched; over-allocation keeps the original pointer before the aligned block.
   if (!checkedAdd(size, alignment + sizeof(void *), rounded))
@@ -17,6 +24,8 @@ static void *systemAllocate(void *, size_t size, size_t alignment) {
     return nullptr;
   auto aligned = alignUp(reinterpret_cast<uintptr_t>(base) + sizeof(void *), uintptr_t(alignment));
   reinterpret_cast<void **>(aligned)[-1] = base;
+  if (large)
+    (void)madvise(reinterpret_cast<void *>(aligned), size / kLargePage * kLargePage, MADV_HUGEPAGE);
   return reinterpret_cast<void *>(aligned);
 }
 

@@ -37,9 +37,9 @@ constexpr Row kRows[] = {{"gemm-g128", 128, 512, 0.80},
 
 /// Storage whose data starts at a multiple of 64 bytes.
 struct Bytes {
-  explicit Bytes(size_t size) : storage(size + 64) {}
-  uint8_t *data() { return storage.data() + (64 - uintptr_t(storage.data()) % 64) % 64; }
-  std::vector<uint8_t> storage;
+  explicit Bytes(size_t size) : storage(std::move(*OwnedArray<uint8_t>::create(systemAllocator(), size, "bench"))) {}
+  uint8_t *data() { return storage.data(); }
+  OwnedArray<uint8_t> storage;
 };
 
 /// x f32[rows, kColumns] and packed weights of `copies` matrices, quantize_rows and linear over them.
@@ -47,8 +47,8 @@ struct Product {
   fb::WeightDesc desc;
   uint64_t bytes = *packedBytes(desc), copies;
   uint64_t rowBytes = quantizedRow(desc).bytes;
-  std::vector<float> x, out;
-  Bytes weights, quantized;
+  std::vector<float> x;
+  Bytes out, weights, quantized;
   fb::QuantizeRowsAttrs quantizeAttrs{kColumns, rowGroups(desc).group, rowGroups(desc).sumGroup};
   fb::LinearAttrs linearAttrs{desc, true, false, false, false, fb::Activation::none, 0, 0, false};
   KernelRunner quantize, linear;
@@ -56,7 +56,8 @@ struct Product {
   Product(const Row &row, WorkerPool &pool)
       : desc(kOutputs, kColumns, row.group, fb::WeightFormat::panel_int4, false),
         copies(row.rows == 1 ? ceilDiv(kRotation, bytes) : 1), x(normals(size_t(row.rows) * kColumns)),
-        out(size_t(row.rows) * kOutputs), weights(bytes * copies), quantized(size_t(row.rows) * rowBytes),
+        out(size_t(row.rows) * kOutputs * sizeof(float)), weights(bytes * copies),
+        quantized(size_t(row.rows) * rowBytes),
         quantize("quantize_rows", quantizeAttrs, {matrix(x.data(), DType::f32, row.rows, kColumns)},
                  {matrix(quantized.data(), DType::u8, row.rows, int64_t(rowBytes))}, pool),
         linear("linear", linearAttrs, {matrix(quantized.data(), DType::u8, row.rows, int64_t(rowBytes)), weightView()},
