@@ -12,7 +12,12 @@ namespace mlc::graph {
 namespace {
 struct RoundAttention : impl::RoundAttentionBase<RoundAttention> {
   void runOnOperation() override {
-    getOperation().walk([](AttentionOp attention) { attention.setProducts(Products::bf16); });
+    getOperation().walk([](AttentionOp attention) {
+      auto state = mlir::SymbolTable::lookupNearestSymbolFrom<StateOp>(attention, attention.getStateAttr());
+      std::optional<mlir::Type> stored = state ? state.getDtype() : std::nullopt;
+      if (stored && (stored->isBF16() || stored->isInteger(8)))
+        attention.setProducts(Products::bf16);
+    });
   }
 };
 } // namespace

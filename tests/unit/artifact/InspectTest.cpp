@@ -30,7 +30,7 @@ std::string inspect(const TinyModel &model,
       [](void *context, const char *data, size_t size) { static_cast<std::string *>(context)->append(data, size); },
       &text};
   const RamFigure ram[] = {{1, 1000, 200, 30, 7}, {4, 1000, 800, 30, 7}};
-  form(*artifact, ram, sink);
+  form(*artifact, std::span<const RamFigure>(ram), sink);
   return text;
 }
 
