@@ -7,6 +7,7 @@
 //
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/KvPage.h"
+#include "targets/cpu/RecurrentBase.h"
 
 namespace mlc {
 
@@ -31,7 +32,9 @@ static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binary
                                      quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
-  static constexpr TargetRegistry target{kKernels.kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}};
+  static constexpr TargetRegistry target{kKernels.kernels,
+                                         {kvPageBytes, kvToCanonical, kvFromCanonical},
+                                         {recurrentBaseBytes, recurrentToCanonical, recurrentFromCanonical}};
   return target;
 }
 
