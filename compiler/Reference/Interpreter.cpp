@@ -78,6 +78,7 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
   registerNorm<T>(table);
   registerRope<T>(table);
   registerAttention<T>(table);
+  registerRecurrent<T>(table);
   registerActivation<T>(table);
   registerArith<T>(table);
   registerMath<T>(table);

@@ -34,7 +34,7 @@ bool isHead(LinearOp linear) {
     Operation *user = *value.user_begin();
     if (isa<func::ReturnOp>(user))
       return true;
-    bool elementwise = OpTrait::hasElementwiseMappableTraits(user) || isa<SoftcapOp, ActivationOp>(user);
+    bool elementwise = OpTrait::hasElementwiseMappableTraits(user) || isa<SoftcapOp, ScaleOp, ActivationOp>(user);
     if (!elementwise || user->getNumResults() != 1)
       return false;
     value = user->getResult(0);

@@ -128,6 +128,24 @@ Reader readerOf(StringRef kernel) {
       .Case("binary",
             [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
       .Case("gather_rows", [](Fields &f) { return made(fb::GatherRowsAttrs(f.integer("columns"))); })
+      .Case("conv1d_causal",
+            [](Fields &f) {
+              return made(fb::Conv1dAttrs(f.integer("channels"), f.integer("kernel"),
+                                          f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                          f.boolean("has_bias")));
+            })
+      .Case("ssd",
+            [](Fields &f) {
+              return made(fb::SsdAttrs(f.integer("heads"), f.integer("head_dim"), f.integer("groups"),
+                                       f.integer("state"), f.real("dt_min"), f.real("dt_max"), f.boolean("log_a"),
+                                       f.enumerator<fb::Products>("products", fb::EnumNamesProducts())));
+            })
+      .Case("gated_rms_norm",
+            [](Fields &f) {
+              return made(fb::GatedRmsNormAttrs(f.integer("group"), f.real("eps"),
+                                                f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                                f.boolean("norm_before_gate")));
+            })
       .Case("copy", [](Fields &) { return made(fb::NoAttrs()); })
       .Default(nullptr);
 }

@@ -83,6 +83,7 @@ private:
       table->sequences = model.getMaxSequences();
       table->rows = model.getMaxRows();
       table->trained_context = model.getTrainedContext();
+      table->checkpoint_every = model.getCheckpointEvery().value_or(0);
       table->prompt_form = model.getPromptForm();
       table->license = model.getLicense().value_or("");
       for (int32_t token : model.getEndTokens().value_or(ArrayRef<int32_t>()))
@@ -169,7 +170,16 @@ private:
       return failure();
     auto table = std::make_unique<fb::StateT>();
     table->name = state.getSymName();
-    table->kv = std::make_unique<fb::KvSpec>(state.getKvHeads(), state.getHeadDim(), *dtype, state.getWindow());
+    table->kind = fb::StateKind(state.getKind());
+    if (state.getKind() == exec::StateKind::kv) {
+      table->kv = std::make_unique<fb::KvSpec>(*state.getKvHeads(), *state.getHeadDim(), *dtype, *state.getWindow());
+    } else {
+      table->recurrent = std::make_unique<fb::RecurrentSpecT>();
+      table->recurrent->dtype = *dtype;
+      llvm::append_range(table->recurrent->dims, *state.getDims());
+      table->recurrent->log_columns = *state.getLogColumns();
+      table->recurrent->groups = state.getGroups().value_or(0);
+    }
     states[state.getSymName()] = artifact.states.size();
     artifact.states.push_back(std::move(table));
     return success();

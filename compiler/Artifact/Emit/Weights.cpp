@@ -89,7 +89,7 @@ private:
   /// Vectors behind one another are one row of the descriptor; matrices lie one under the other.
   llvm::Error pack(const fb::WeightDesc &desc, llvm::ArrayRef<const TensorInfo *> sources,
                    llvm::ArrayRef<float> importance) {
-    bool vector = desc.n() == 1 && sources[0]->shape.size() == 1;
+    bool vector = desc.n() == 1;
     uint64_t columns = desc.k(), rows = desc.n();
     // A multiple of the panel for every worker.
     uint64_t slice = std::max<uint64_t>(cpu::kPanel, kTileBytes / 4 / columns / threads / cpu::kPanel * cpu::kPanel);

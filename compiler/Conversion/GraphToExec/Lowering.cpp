@@ -26,6 +26,8 @@ LogicalResult Lowering::lower(Operation *op) {
     return lowerProducts(*this, op);
   if (isa<graph::RmsNormOp, graph::AddRmsNormOp, graph::RopeAnglesOp, graph::RopeOp, graph::AttentionOp>(op))
     return lowerAttention(*this, op);
+  if (isa<graph::Conv1dCausalOp, graph::SsdOp, graph::GatedRmsNormOp>(op))
+    return lowerRecurrent(*this, op);
   if (isa<func::ReturnOp, scf::IfOp, scf::ForOp, scf::YieldOp, tensor::ExtractOp, arith::IndexCastOp>(op) ||
       (isa<arith::ConstantOp>(op) && !isa<TensorType>(op->getResult(0).getType())))
     return lowerControlFlow(*this, op);
@@ -66,6 +68,18 @@ Value Lowering::newRows(Value like, int64_t columns, Type element) {
   shape.back() = columns;
   return builder.create<exec::SlotOp>(location, bufferType(shape, element), builder.getArrayAttr(axes), IntegerAttr(),
                                       IntegerAttr(), StringAttr(), ArrayAttr());
+}
+
+Value Lowering::columns(Value buffer, int64_t first, int64_t count) {
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<int64_t> strides, shape(type.getShape());
+  int64_t offset;
+  LogicalResult strided = getStridesAndOffset(type, strides, offset);
+  assert(succeeded(strided) && "slots and their views are strided");
+  (void)strided;
+  shape.back() = count;
+  auto layout = StridedLayoutAttr::get(builder.getContext(), offset + first, strides);
+  return builder.create<exec::ViewOp>(location, MemRefType::get(shape, type.getElementType(), layout), buffer, first);
 }
 
 Value Lowering::inPlaceOrNew(Value operand, Value result) {
@@ -253,6 +267,13 @@ Value Lowering::vectors(ArrayRef<Attribute> weights) {
     count += graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name)).getTensorType().getNumElements();
   auto desc = exec::WeightAttr::get(builder.getContext(), 1, count, 0, WeightFormat::rows_f32, false);
   return constant(location, joinNames(weights), bufferType({count}, builder.getF32Type()), desc, weights, {});
+}
+
+Value Lowering::matrix(FlatSymbolRefAttr name) {
+  graph::WeightOp weight = graph::lookupWeight(current, name);
+  int64_t columns = weight.getTensorType().getShape().back(), rows = weight.getTensorType().getNumElements() / columns;
+  auto desc = exec::WeightAttr::get(builder.getContext(), rows, columns, 0, WeightFormat::rows_f32, false);
+  return constant(location, name.getValue().str(), bufferType({rows, columns}, builder.getF32Type()), desc, {name}, {});
 }
 
 Value Lowering::values(StringRef name, ArrayRef<float> values, int64_t rows, int64_t columns) {

@@ -42,12 +42,17 @@ public:
   /// new slot.
   mlir::Value inPlaceOrNew(mlir::Value operand, mlir::Value result);
 
+  /// Columns [first, first + count) of a buffer of rows.
+  mlir::Value columns(mlir::Value buffer, int64_t first, int64_t count);
+
   /// The matrix `weights`, one under the other, in the format products read; and its descriptor.
   std::pair<mlir::Value, exec::WeightAttr> productWeight(mlir::ArrayAttr weights);
   /// The matrix `weight` in the format the embedding reads.
   std::pair<mlir::Value, exec::WeightAttr> rowsWeight(mlir::FlatSymbolRefAttr weight);
   /// Vectors, one behind the other, as f32.
   mlir::Value vectors(mlir::ArrayRef<mlir::Attribute> weights);
+  /// A small matrix as f32, [rows, columns], whatever axes of one it has between them.
+  mlir::Value matrix(mlir::FlatSymbolRefAttr weight);
   /// f32 values that the compiler computed, [rows, columns].
   mlir::Value values(llvm::StringRef name, llvm::ArrayRef<float> values, int64_t rows, int64_t columns);
 
@@ -94,10 +99,14 @@ private:
   std::optional<llvm::StringMap<Reads>> productReads;
 };
 
+/// The exec state of a graph state, with what the schema says of its kind.
+void declareState(graph::StateOp state, mlir::OpBuilder &builder);
+
 // One function per op family; each lowers `op` at lowering.builder.
 mlir::LogicalResult lowerTokens(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerProducts(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerAttention(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerRecurrent(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerElementwise(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerRegion(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerControlFlow(Lowering &lowering, mlir::Operation *op);

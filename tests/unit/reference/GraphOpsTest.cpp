@@ -43,6 +43,7 @@ TEST_F(GraphOps, Activations) {
   EXPECT_THAT(unary("graph.gated_activation relu %x, %x"), near({0, 0, 0, 0.5625f, 2.25f, 9, 0, 0.01f}));
   EXPECT_THAT(unary("graph.softcap %x {cap = 1.5 : f32}"),
               near({-1.3050926f, -0.48226914f, 0, 0.69317573f, 1.1423912f, 1.4460413f, -1.0233927f, 0.099852115f}));
+  EXPECT_THAT(unary("graph.scale %x {factor = -2.0 : f32}"), near({4, 1, 0, -1.5f, -3, -6, 2.5f, -0.2f}));
 }
 
 TEST_F(GraphOps, Norms) {

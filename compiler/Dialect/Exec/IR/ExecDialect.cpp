@@ -74,6 +74,15 @@ LogicalResult ConstantOp::verify() {
   return success();
 }
 
+LogicalResult StateOp::verify() {
+  bool kv = getKind() == StateKind::kv;
+  if (bool(getKvHeads()) != kv || bool(getHeadDim()) != kv || bool(getWindow()) != kv)
+    return emitOpError("needs kv_heads, head_dim and window when it is of kind kv, and only then");
+  if (bool(getDims()) == kv || bool(getLogColumns()) == kv || bool(getGroups()) != (getKind() == StateKind::ssm))
+    return emitOpError("needs dims and log_columns when it is recurrent, groups when it is of kind ssm, and only then");
+  return success();
+}
+
 LogicalResult CodeOp::verify() {
   if (getIsas().empty() || getIsas().size() != getObjects().size())
     return emitOpError("needs one object for each isa");

@@ -4,8 +4,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Dialect/Graph/IR/Verify.h"
 
 #include "mlir/IR/Builders.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace mlc::graph;
@@ -28,6 +31,8 @@ LogicalResult ModelOp::verify() {
   for (std::optional<uint64_t> bound : {getMaxContext(), getMaxBatch(), getMaxSequences(), getMaxRows()})
     if (bound && int64_t(*bound) < 1)
       return emitOpError("max_context, max_batch, max_sequences and max_rows must be positive");
+  if (getCheckpointEvery() && (int64_t(*getCheckpointEvery()) < 1 || *getCheckpointEvery() % kStatePage))
+    return emitOpError("checkpoint_every must be a positive multiple of ") << kStatePage;
   return success();
 }
 
@@ -85,27 +90,12 @@ LogicalResult WeightOp::verify() {
   return success();
 }
 
-LogicalResult StateOp::verify() {
-  if (getKind() != StateKind::kv)
-    return emitOpError("kind ") << stringifyStateKind(getKind()) << " is not available yet; only kv is";
-  if (getScope() != StateScope::sequence)
-    return emitOpError("a kv state belongs to a sequence");
-  if (int64_t(getKvHeads()) < 1 || int64_t(getHeadDim()) < 1 || int64_t(getWindow()) < 0)
-    return emitOpError("kv_heads and head_dim must be positive, window not negative");
-  if (getDtype()) {
-    Type type = *getDtype();
-    if (!type.isF32() && !type.isF16() && !type.isBF16() && !type.isInteger(8))
-      return emitOpError("dtype must be f32, f16, bf16 or i8");
-  }
-  return success();
-}
-
 //===----------------------------------------------------------------------===//
 // Weights of ops
 //===----------------------------------------------------------------------===//
 
-/// The weight `name`, of `rank` axes; null after a diagnostic.
-static WeightOp resolveWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name, int64_t rank) {
+WeightOp mlc::graph::resolveWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                   int64_t rank) {
   auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
   if (!weight)
     op->emitOpError("names ") << name << ", which is no graph.weight";
@@ -272,5 +262,23 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult SoftcapOp::verify() {
   if (!(getCap().convertToFloat() > 0))
     return emitOpError("cap must be positive");
+  return success();
+}
+
+LogicalResult ScaleOp::verify() {
+  if (!getFactor().isFinite())
+    return emitOpError("factor must be finite");
+  return success();
+}
+
+LogicalResult ScaleColumnsOp::verify() {
+  int64_t columns = 0;
+  for (int64_t piece : getColumns())
+    if (piece < 1 || __builtin_add_overflow(columns, piece, &columns))
+      return emitOpError("columns must be positive");
+  if (getFactors().size() != getColumns().size() || columns != graph::getColumns(getInput().getType()))
+    return emitOpError("needs a factor for each piece of columns, and pieces that fill the input's");
+  if (!llvm::all_of(getFactors(), [](float factor) { return std::isfinite(factor); }))
+    return emitOpError("factors must be finite");
   return success();
 }
