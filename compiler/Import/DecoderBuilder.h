@@ -32,7 +32,9 @@ private:
   void declareModel();
   void buildStep();
   mlir::Value layer(int64_t index, mlir::Value residual, mlir::Value angles, mlir::Value batch);
+  mlir::Value mixerBlock(int64_t index, mlir::Value x, mlir::Value angles, mlir::Value batch);
   mlir::Value attentionBlock(int64_t index, mlir::Value x, mlir::Value angles, mlir::Value batch);
+  mlir::Value mambaBlock(int64_t index, mlir::Value x, mlir::Value batch);
   mlir::Value mlpBlock(int64_t index, mlir::Value x);
   mlir::Value ropeAngles(mlir::Value batch);
 
@@ -41,16 +43,22 @@ private:
                      const std::string &tap);
   llvm::SmallVector<mlir::Value> split(mlir::Value x, llvm::ArrayRef<int64_t> columns);
   mlir::Value add(mlir::Value a, mlir::Value b, const std::string &tap);
+  /// x itself by a factor of 1.
+  mlir::Value scale(mlir::Value x, double factor, const std::string &tap = "");
   mlir::RankedTensorType rowsType(int64_t columns, mlir::Value like) const;
 
   /// Declares the tensor on its first use.
   mlir::FlatSymbolRefAttr weight(const std::string &name, llvm::ArrayRef<int64_t> shape);
-  mlir::FlatSymbolRefAttr state(int64_t index);
+  mlir::FlatSymbolRefAttr kvState(int64_t index);
+  /// Declares the state "lINDEX.KIND".
+  mlir::FlatSymbolRefAttr state(int64_t index, graph::StateKind kind,
+                                llvm::ArrayRef<std::pair<const char *, int64_t>> sizes);
   void tap(mlir::Operation *op, const std::string &name);
   void refuse(const llvm::Twine &what);
   void refuseUnused();
 
   std::string inLayer(int64_t index, const char *name) const;
+  static std::string layerTap(int64_t index, const char *name);
 
   mlir::MLIRContext &context;
   const ModelConfig &config;

@@ -31,6 +31,13 @@ const WeightNames kHuggingFaceNames = {
     .gateUp = "mlp.gate_up_proj",
     .down = "mlp.down_proj",
     .mlpPostNorm = "post_feedforward_layernorm",
+    .mambaIn = "mamba.in_proj",
+    .mambaConv = "mamba.conv1d",
+    .mambaA = "mamba.A_log",
+    .mambaD = "mamba.D",
+    .mambaDtBias = "mamba.dt_bias",
+    .mambaNorm = "mamba.norm",
+    .mambaOut = "mamba.out_proj",
 };
 
 const WeightNames kGgufNames = {
@@ -53,15 +60,31 @@ const WeightNames kGgufNames = {
     .gateUp = "ffn_gate_up",
     .down = "ffn_down",
     .mlpPostNorm = "post_ffw_norm",
+    .mambaIn = "ssm_in",
+    .mambaConv = "ssm_conv1d",
+    .mambaA = "ssm_a",
+    .mambaD = "ssm_d",
+    .mambaDtBias = "ssm_dt.bias",
+    .mambaNorm = "ssm_norm",
+    .mambaOut = "ssm_out",
 };
 
 llvm::ArrayRef<const Architecture *> architectures() {
-  static const Architecture *const all[] = {&kLlama, &kMistral, &kQwen2, &kQwen3, &kGemma2, &kSmolLM3, &kPhi3};
+  static const Architecture *const all[] = {&kLlama,   &kMistral,  &kQwen2,    &kQwen3,  &kGemma2,
+                                            &kSmolLM3, &kPhi3,     &kGranite,  &kMamba2, &kGraniteMoeHybrid,
+                                            &kBamba,   &kFalconH1, &kNemotronH};
   return all;
 }
 
 const Architecture *findArchitecture(llvm::StringRef name) {
   auto found = llvm::find_if(architectures(), [&](const Architecture *entry) { return name == entry->name; });
+  return found == architectures().end() ? nullptr : *found;
+}
+
+const Architecture *findGgufArchitecture(llvm::StringRef name) {
+  auto found = llvm::find_if(architectures(), [&](const Architecture *entry) {
+    return entry->readKeys && name == (entry->ggufName ? entry->ggufName : entry->name);
+  });
   return found == architectures().end() ? nullptr : *found;
 }
 

@@ -13,6 +13,7 @@
 namespace mlc::hf {
 
 /// Fills config.rope; architecture, sizes and maxPositions must be set. Problems go to `fields`.
-void parseRope(Fields &fields, double defaultTheta, ModelConfig &config);
+/// The defaults are the family's rope_theta and partial_rotary_factor.
+void parseRope(Fields &fields, double defaultTheta, double defaultPartial, ModelConfig &config);
 
 } // namespace mlc::hf
