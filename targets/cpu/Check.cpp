@@ -87,6 +87,20 @@ Status checkKvState(const KernelCallInfo &call, uint64_t kvHeads, uint64_t headD
   return {};
 }
 
+Status checkRecurrentState(const KernelCallInfo &call, fb::StateKind kind, std::initializer_list<uint64_t> dims,
+                           uint64_t groups) {
+  const fb::State *state = call.states[0];
+  const fb::RecurrentSpec *spec = state ? state->recurrent() : nullptr;
+  if (!spec || state->kind() != kind || !spec->dims() || spec->dims()->size() != dims.size())
+    return Error(ErrorCode::Corrupt, "state 0 is not of kind %s", fb::EnumNameStateKind(kind));
+  bool same = spec->groups() == groups;
+  for (uint32_t i = 0; i < dims.size(); ++i)
+    same = same && spec->dims()->Get(i) == dims.begin()[i];
+  // The verifier has compared log_columns with these.
+  return same ? Status() : Error(ErrorCode::Corrupt, "the shape of the %s state is not that of the call",
+                                 fb::EnumNameStateKind(kind));
+}
+
 Status checkSameShape(const TensorView &a, const TensorView &b, const char *what) {
   MLC_TRY(checkDtype(b, what, a.dtype));
   if (a.rank != b.rank || a.rank < 1 || a.rank > kMaxRank)

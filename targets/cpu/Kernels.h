@@ -18,8 +18,9 @@ constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kAllForms = ML
 #undef MLC_COUNT_FORM
 
 extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kAllForms], binaryKernels[kBasicForms],
-    gatedActivationKernels[kBasicForms], kvAppendKernels[kBasicForms], linearKernels[kAllForms],
-    quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], unaryKernels[kBasicForms];
+    conv1dKernels[kBasicForms], gatedActivationKernels[kBasicForms], gatedRmsNormKernels[kBasicForms],
+    kvAppendKernels[kBasicForms], linearKernels[kAllForms], quantizeRowsKernels[kBasicForms],
+    rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], ssdKernels[kAllForms], unaryKernels[kBasicForms];
 extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], ropeAnglesKernels[1];
 
 /// A function's compiled forms, by rising Isa.
@@ -65,6 +66,9 @@ Status checkSameRows(const KernelCallInfo &call, size_t inputs);
 Status checkTokenRows(const KernelCallInfo &call, size_t inputs);
 /// The state `call.states[0]` is a KV state of that shape.
 Status checkKvState(const KernelCallInfo &call, uint64_t kvHeads, uint64_t headDim);
+/// The state `call.states[0]` is a recurrent state of that kind and shape.
+Status checkRecurrentState(const KernelCallInfo &call, fb::StateKind kind, std::initializer_list<uint64_t> dims,
+                           uint64_t groups);
 /// The same rank and dims; rows of the last axis contiguous; dtypes equal.
 Status checkSameShape(const TensorView &a, const TensorView &b, const char *what);
 /// The attributes as a T, or an error naming the kernel.

@@ -27,9 +27,10 @@ template <size_t... counts> struct KernelList {
   }
 };
 
-static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, copyKernels, embeddingKernels,
-                                     gatedActivationKernels, gatherRowsKernels, kvAppendKernels, linearKernels,
-                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels, unaryKernels);
+static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, conv1dKernels, copyKernels,
+                                     embeddingKernels, gatedActivationKernels, gatedRmsNormKernels, gatherRowsKernels,
+                                     kvAppendKernels, linearKernels, quantizeRowsKernels, rmsNormKernels,
+                                     ropeAnglesKernels, ropeKernels, ssdKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
   static constexpr TargetRegistry target{kKernels.kernels,
