@@ -30,3 +30,11 @@ func.func @f(%x: tensor<?x16xf32>, %y: tensor<?x8xf32>) {
   %0 = "graph.gated_activation"(%x, %y) {function = #graph<activation silu>} : (tensor<?x16xf32>, tensor<?x8xf32>) -> tensor<?x16xf32>
   return
 }
+
+// -----
+
+func.func @f(%x: tensor<?x16xf32>) {
+  // expected-error @+1 {{factor must be finite}}
+  %0 = graph.scale %x {factor = 0x7FC00000 : f32} : tensor<?x16xf32>
+  return
+}

@@ -33,3 +33,10 @@ func.func @softcap(%x: tensor<?x16xf32>) {
   %0 = graph.softcap %x {cap = 30.0 : f32} : tensor<?x16xf32>
   return
 }
+
+// CHECK-LABEL: func.func @scale
+func.func @scale(%x: tensor<?x16xf32>) {
+  // CHECK: graph.scale %{{.*}} {factor = 2.500000e-01 : f32} : tensor<?x16xf32>
+  %0 = graph.scale %x {factor = 0.25 : f32} : tensor<?x16xf32>
+  return
+}
