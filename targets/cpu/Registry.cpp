@@ -28,7 +28,8 @@ template <size_t... counts> struct KernelList {
 
 static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, copyKernels, embeddingKernels,
                                      gatedActivationKernels, gatherRowsKernels, kvAppendKernels, linearKernels,
-                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels, unaryKernels);
+                                     moeDownKernels, moeRouteKernels, moeUpKernels, quantizeRowsKernels, rmsNormKernels,
+                                     ropeAnglesKernels, ropeKernels, scaleRowsKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
   static constexpr TargetRegistry target{kKernels.kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}};

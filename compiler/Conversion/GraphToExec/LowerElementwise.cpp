@@ -62,6 +62,7 @@ LogicalResult mlc::lowerElementwise(Lowering &lowering, Operation *op) {
         float cap = op.getCap().convertToFloat();
         return lowerUnary(lowering, op, "tanh", 1 / cap, cap);
       })
+      .Case([&](graph::ScaleOp op) { return lowerUnary(lowering, op, "none", 1, op.getFactor().convertToFloat()); })
       .Case([&](graph::GatedActivationOp op) { return lowerGated(lowering, op); })
       .Case([&](arith::AddFOp op) { return lowerBinary(lowering, op, "add"); })
       .Case([&](arith::SubFOp op) { return lowerBinary(lowering, op, "sub"); })
