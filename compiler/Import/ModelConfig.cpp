@@ -94,6 +94,22 @@ Error checkConfig(const ModelConfig &config) {
       return fail(Twine(size.name) + " is " + Twine(size.value) + "; 1 to " + Twine(size.limit) + " is expected");
   if (config.heads % config.kvHeads)
     return fail(Twine(config.heads) + " heads are no multiple of " + Twine(config.kvHeads) + " KV heads");
+  if (const MoeConfig &moe = config.moe; moe.experts != 0) {
+    if (moe.experts < 1 || moe.experts > 65536)
+      return fail("the number of experts is " + Twine(moe.experts) + "; 1 to 65536 is expected");
+    if (moe.chosen < 1 || moe.chosen > moe.experts)
+      return fail(Twine(moe.chosen) + " of " + Twine(moe.experts) + " experts for a token; 1 to all are expected");
+    if (moe.intermediate < 1 || moe.intermediate > 1 << 24 || moe.sharedIntermediate < 0 ||
+        moe.sharedIntermediate > 1 << 24)
+      return fail("the experts' intermediate size is " + Twine(moe.intermediate) + ", the shared one's " +
+                  Twine(moe.sharedIntermediate) + "; 1 to 16777216 is expected");
+    if (moe.groups < 1 || moe.experts % moe.groups || (moe.groups > 1 && moe.experts / moe.groups < 2) ||
+        moe.topGroups < 1 || moe.topGroups > moe.groups || moe.chosen > moe.experts / moe.groups * moe.topGroups)
+      return fail(Twine(moe.topGroups) + " of " + Twine(moe.groups) + " groups of " + Twine(moe.experts) +
+                  " experts cannot give " + Twine(moe.chosen) + " for a token");
+    if (!(moe.scale >= 1e-9 && moe.scale <= 1e9))
+      return fail("the scale of the experts' weights is " + std::to_string(moe.scale) + ", out of range");
+  }
   const RopeConfig &rope = config.rope;
   if (rope.rotaryDim < 2 || rope.rotaryDim % 2 || rope.rotaryDim > config.headDim)
     return fail("RoPE rotates " + Twine(rope.rotaryDim) + " values of a head of " + Twine(config.headDim) +
@@ -106,7 +122,10 @@ Error checkConfig(const ModelConfig &config) {
        {Number{"the norm's epsilon", config.normEps, 0, 1},
         Number{"the attention scale", config.attentionScale, 1e-12, 1e6},
         Number{"the attention soft cap", config.attentionSoftcap, 0, 1e9},
-        Number{"the final soft cap", config.finalSoftcap, 0, 1e9}, Number{"rope_theta", rope.theta, 1, 1e15},
+        Number{"the final soft cap", config.finalSoftcap, 0, 1e9},
+        Number{"the embedding multiplier", config.embeddingScale, 1e-12, 1e9},
+        Number{"the residual multiplier", config.residualScale, 1e-12, 1e9},
+        Number{"the scale of the logits", config.logitScale, 1e-12, 1e9}, Number{"rope_theta", rope.theta, 1, 1e15},
         Number{"the RoPE factor", rope.factor, 1e-3, 65536},
         Number{"the RoPE attention factor", rope.attentionFactor, 1e-6, 1e6},
         Number{"beta_fast", rope.betaFast, 1e-6, 1e9}, Number{"beta_slow", rope.betaSlow, 1e-6, 1e9},

@@ -27,6 +27,14 @@ struct WeightNames {
   const char *embedding, *finalNorm, *head, *layerPrefix;
   const char *attentionNorm, *q, *k, *v, *output, *qkv, *qNorm, *kNorm, *attentionPostNorm;
   const char *mlpNorm, *gate, *up, *gateUp, *down, *mlpPostNorm;
+  // Of a mixture. The experts' weights lie in one tensor each: expertGateUp (gate's rows before up's in every expert)
+  // or expertGate and expertUp, and expertDown, full names; or expert i's in `experts` i "." ownGate, ownUp and
+  // ownDown.
+  const char *router = nullptr, *selectionBias = nullptr; // The bias: a full name.
+  const char *expertGateUp = nullptr, *expertGate = nullptr, *expertUp = nullptr, *expertDown = nullptr;
+  const char *experts = nullptr, *ownGate = nullptr, *ownUp = nullptr, *ownDown = nullptr;
+  const char *sharedGate = nullptr, *sharedUp = nullptr, *sharedGateUp = nullptr, *sharedDown = nullptr;
+  const char *sharedScale = nullptr;
 };
 /// What most models of transformers use, and what GGUF uses.
 extern const WeightNames kHuggingFaceNames, kGgufNames;
@@ -50,13 +58,19 @@ struct Architecture {
   /// The same for GGUF metadata; null: no GGUF of this architecture is read.
   void (*readKeys)(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) = nullptr;
   const WeightNames *ggufNames = nullptr;
+  const char *ggufName = nullptr; // general.architecture, where it is not `name`.
 };
 
-extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3;
+extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3, kGranite, kMixtral, kQwen2Moe,
+    kQwen3Moe, kGraniteMoe, kGraniteMoeShared, kOlmoe, kGlm4Moe;
 
 /// All of them, in the order above.
 llvm::ArrayRef<const Architecture *> architectures();
 /// The one of that name, or null.
 const Architecture *findArchitecture(llvm::StringRef name);
+/// The one whose GGUF files say `name`, or null.
+const Architecture *findGgufArchitecture(llvm::StringRef name);
+/// What a known architecture needs that is not there yet; null of any other.
+const char *missingFeature(llvm::StringRef name);
 
 } // namespace mlc

@@ -120,12 +120,14 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
     return kind.takeError();
   if (StringRef text = kind->value_or("model"); text != "model")
     return fail("general.type is \"" + printable(text) + "\"; only models can be compiled");
-  const Architecture *architecture = findArchitecture(name->value_or(""));
-  if (!architecture || !architecture->readKeys) {
+  const Architecture *architecture = findGgufArchitecture(name->value_or(""));
+  if (const char *missing = missingFeature(name->value_or("")))
+    return fail("general.architecture \"" + printable(**name) + "\" is not supported: " + missing);
+  if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())
       if (entry->readKeys)
-        names += (names.empty() ? "" : ", ") + std::string(entry->name);
+        names += (names.empty() ? "" : ", ") + std::string(entry->ggufName ? entry->ggufName : entry->name);
     return fail("general.architecture \"" + printable(name->value_or("")) + "\" is not supported; supported are " +
                 names);
   }
@@ -133,7 +135,7 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   ModelConfig config;
   config.source = metadata.file().str();
   config.architecture = architecture->name;
-  Keys keys(metadata, architecture->name);
+  Keys keys(metadata, architecture->ggufName ? architecture->ggufName : architecture->name);
   auto text = [&](const char *key) {
     std::string value = keys.take(metadata.string(key)).value_or("").str();
     if (!json::isUTF8(value))
@@ -156,15 +158,15 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
     config.windows.assign(size_t(config.layers), window);
     if (!keys.boolean("attention.causal").value_or(true))
       keys.refuseKey("attention.causal", "is false, which is not supported");
-    keys.refuseUnlessOff({"expert_count", "expert_used_count", "attention.max_alibi_bias", "attention.clamp_kqv",
-                          "attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "embedding_scale",
-                          "residual_scale", "leading_dense_block_count", "nextn_predict_layers",
-                          "use_parallel_residual"});
     keys.ignore({"tensor_data_layout"});
     config.tied = !checkpoint.find("output.weight");
     parseRope(keys, checkpoint, config);
     parseEndTokens(keys, metadata, config);
     architecture->readKeys(keys, checkpoint, config);
+    keys.refuseUnlessOff({"expert_count", "expert_used_count", "attention.max_alibi_bias", "attention.clamp_kqv",
+                          "attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "embedding_scale",
+                          "residual_scale", "leading_dense_block_count", "nextn_predict_layers",
+                          "use_parallel_residual"});
   }
   if (Error error = keys.finish())
     return error;

@@ -67,6 +67,8 @@ void Keys::ignore(std::initializer_list<const char *> names) {
 
 void Keys::refuseUnlessOff(std::initializer_list<const char *> names) {
   for (const char *name : names) {
+    if (known.contains(prefix + name))
+      continue;
     const Value *value = metadata.find(full(name));
     bool off = !value || (value->type == ValueType::boolean ? value->payload[0] == 0 : number(name).value_or(0) == 0);
     if (!off)
@@ -83,6 +85,33 @@ Error Keys::finish() {
   if (!unknown.empty())
     refuse("metadata key \"" + printable(unknown.front()) + "\" is not known and may change the result");
   return failed() ? createStringError(inconvertibleErrorCode(), problem) : Error::success();
+}
+
+void readExperts(Keys &keys, ModelConfig &config) {
+  MoeConfig &moe = config.moe;
+  moe.experts = keys.requiredInteger("expert_count");
+  moe.chosen = keys.requiredInteger("expert_used_count");
+  moe.intermediate = keys.integer("expert_feed_forward_length").value_or(config.intermediate);
+  if (moe.experts < 1)
+    keys.refuseKey("expert_count", "is " + Twine(moe.experts) + "; at least 1 is expected");
+  moe.scale = keys.number("expert_weights_scale").value_or(1);
+  if (moe.scale == 0)
+    moe.scale = 1;
+  int64_t gating = keys.integer("expert_gating_func").value_or(1);
+  if (gating != 1)
+    keys.refuseKey("expert_gating_func", "is " + Twine(gating) + "; only 1 (softmax) is supported here");
+}
+
+void readMultipliers(Keys &keys, ModelConfig &config) {
+  auto multiplier = [&](const char *name) {
+    double value = keys.number(name).value_or(1);
+    if (value < 0)
+      keys.refuseKey(name, "is negative");
+    return value == 0 ? 1 : value;
+  };
+  config.embeddingScale = multiplier("embedding_scale");
+  config.residualScale = multiplier("residual_scale");
+  config.logitScale = 1 / multiplier("logit_scale");
 }
 
 bool firstLayerHas(const Checkpoint &checkpoint, const char *name) {

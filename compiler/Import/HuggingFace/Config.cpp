@@ -64,9 +64,14 @@ void ignoreCommon(Fields &fields) {
                  "repetition_penalty", "length_penalty", "num_return_sequences", "early_stopping",
                  "no_repeat_ngram_size", "num_beam_groups", "diversity_penalty", "output_scores",
                  "return_dict_in_generate", "remove_invalid_values"});
+}
+
+/// What no family but the one that reads it has.
+void refuseForeign(Fields &fields) {
   fields.refuseUnlessOff({"is_encoder_decoder", "is_decoder", "add_cross_attention", "cross_attention_hidden_size",
                           "tie_encoder_decoder", "pruned_heads", "use_bidirectional_attention", "use_mrope",
                           "rope_interleaved", "layer_norm_eps", "num_experts", "num_local_experts"});
+  fields.ignore({"output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "aux_loss_alpha", "seq_aux"});
 }
 
 /// An integer whose absence and null mean different things.
@@ -124,6 +129,7 @@ void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &
   config.windows.assign(size_t(config.layers), 0);
   config.rotates.assign(size_t(config.layers), 1);
   architecture.readFields(fields, config);
+  refuseForeign(fields);
   parseRope(fields, architecture.theta, config);
 
   bool bosPresent = fields.present("bos_token_id"), eosPresent = fields.present("eos_token_id");
@@ -155,6 +161,8 @@ Expected<ModelConfig> parseConfig(StringRef file, StringRef text) {
   if (type == document->end() || !type->is_string())
     return fail("model_type is missing; is it the config.json of a language model?");
   const Architecture *architecture = findArchitecture(type->get_ref<const std::string &>());
+  if (const char *missing = missingFeature(type->get_ref<const std::string &>()))
+    return fail("model_type \"" + printable(type->get_ref<const std::string &>()) + "\" is not supported: " + missing);
   if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())

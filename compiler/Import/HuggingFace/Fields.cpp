@@ -193,7 +193,7 @@ void Fields::ignore(std::initializer_list<const char *> names) { known.insert(na
 
 void Fields::refuseUnlessOff(std::initializer_list<const char *> names) {
   for (const char *name : names) {
-    const json *value = take(name);
+    const json *value = known.count(name) ? nullptr : take(name);
     if (!value)
       continue;
     bool off = (value->is_boolean() && !value->get<bool>()) || (value->is_number() && value->get<double>() == 0) ||

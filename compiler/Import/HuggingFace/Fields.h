@@ -42,7 +42,7 @@ public:
 
   /// Fields that never change what the model computes.
   void ignore(std::initializer_list<const char *> names);
-  /// Fields that must be absent, null, false, 0 or empty: any other value is not supported.
+  /// Fields that must be absent, null, false, 0 or empty unless they were looked at: any other value is not supported.
   void refuseUnlessOff(std::initializer_list<const char *> names);
   /// Records a problem with the field: its name and value go before `what`.
   void refuse(llvm::StringRef name, const llvm::Twine &what);
