@@ -28,6 +28,7 @@ static_assert(unsigned(graph::Storage::Q4_0) == unsigned(StorageType::block_q4_0
 static_assert(unsigned(graph::Storage::Q6_K) == unsigned(StorageType::block_q6_k));
 static_assert(unsigned(graph::Activation::silu) == unsigned(fb::Activation::silu));
 static_assert(unsigned(graph::Activation::relu2) == unsigned(fb::Activation::relu2));
+static_assert(unsigned(graph::RouterForm::sigmoid) == unsigned(fb::RouterForm::sigmoid));
 static_assert(unsigned(graph::RopeScaling::llama3) == unsigned(fb::RopeScaling::llama3));
 
 /// Whether two tensors hold the same bytes; their pages are given back on the way.
@@ -49,6 +50,10 @@ bool sameContents(const Checkpoint &checkpoint, const TensorInfo &a, const Tenso
 }
 
 } // namespace
+
+std::string DecoderBuilder::layerTap(int64_t index, const char *name) {
+  return "blocks." + std::to_string(index) + "." + name;
+}
 
 DecoderBuilder::DecoderBuilder(MLIRContext &context, const ModelConfig &config, const WeightNames &names,
                                const Checkpoint &checkpoint)
@@ -115,7 +120,9 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
            " is missing; is the checkpoint complete?");
     return symbol;
   }
-  if (ArrayRef<int64_t>(tensor->shape) != shape) {
+  // One row may be stored as a vector.
+  bool row = shape.size() == 2 && shape[0] == 1 && ArrayRef<int64_t>(tensor->shape) == shape.drop_front();
+  if (ArrayRef<int64_t>(tensor->shape) != shape && !row) {
     refuse(checkpoint.fileOf(*tensor) + ": tensor \"" + printable(name) + "\" at byte " + llvm::Twine(tensor->offset) +
            " has shape " + shapeText(tensor->shape) + ", expected is " + shapeText(shape) + " by " + config.source);
     return symbol;
@@ -168,6 +175,12 @@ std::string DecoderBuilder::layerTap(int64_t index, const char *name) {
   return "blocks." + std::to_string(index) + "." + name;
 }
 
+bool DecoderBuilder::isUnusedLayer(StringRef name) const {
+  int64_t index = 0;
+  return name.consume_front(names.layerPrefix) && !name.consumeInteger(10, index) && name.starts_with(".") &&
+         index >= config.layers && index < config.layers + config.unusedLayers;
+}
+
 void DecoderBuilder::refuseUnused() {
   const std::string head = std::string(names.head) + ".weight", embedding = std::string(names.embedding) + ".weight";
   for (const TensorInfo &tensor : checkpoint.tensors()) {
@@ -176,7 +189,7 @@ void DecoderBuilder::refuseUnused() {
     StringRef name = tensor.name;
     // Buffers that older versions stored follow from the configuration; rope_freqs is part of it.
     if (used.contains(name) || name.ends_with("rotary_emb.inv_freq") || name.ends_with(".attn_rot_embd.weight") ||
-        name == "rope_freqs.weight" || (names.unused && name.starts_with(names.unused)))
+        name == "rope_freqs.weight" || isUnusedLayer(name) || (names.unused && name.starts_with(names.unused)))
       continue;
     if (config.tied && name == head) {
       const TensorInfo *table = checkpoint.find(embedding);
@@ -282,6 +295,9 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
   if (config.qkNorm) {
     q = norm(q, inLayer(index, names.qNorm), config.headDim);
     k = norm(k, inLayer(index, names.kNorm), config.headDim);
+  } else if (config.qkNormWhole) {
+    q = norm(q, inLayer(index, names.qNorm), qColumns);
+    k = norm(k, inLayer(index, names.kNorm), kvColumns);
   }
   if (config.rotates[size_t(index)]) {
     auto rotate = [&](Value value, const char *tapName) -> Value {
@@ -306,34 +322,38 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
   return scale(x, config.attentionOutputScale, outTap);
 }
 
-Value DecoderBuilder::mlpBlock(int64_t index, Value x) {
+Value DecoderBuilder::gatedMlp(int64_t index, Value x, const MlpNames &matrices, int64_t intermediate, bool bias,
+                               const std::string &outTap) {
   Location loc = builder.getUnknownLoc();
   auto function = graph::ActivationAttr::get(&context, graph::Activation(unsigned(config.activation)));
+  // Of the layer's own MLP alone do the values have names, and multipliers.
+  bool own = matrices.down == names.down;
+  auto named = [&](const char *name) { return own ? layerTap(index, name) : std::string(); };
   Value gate, up;
   if (!config.gatedMlp) {
-    gate = linear(x, inLayer(index, names.up), config.hidden, config.intermediate, config.mlpBias,
-                  layerTap(index, "mlp.hook_pre"));
-  } else if (config.fusedGateUp) {
-    Value both = linear(x, inLayer(index, names.gateUp), config.hidden, 2 * config.intermediate, config.mlpBias, "");
-    SmallVector<Value> pieces = split(both, {config.intermediate, config.intermediate});
+    gate = linear(x, inLayer(index, matrices.up), config.hidden, intermediate, bias, named("mlp.hook_pre"));
+  } else if (matrices.gateUp) {
+    Value both = linear(x, inLayer(index, matrices.gateUp), config.hidden, 2 * intermediate, bias, "");
+    SmallVector<Value> pieces = split(both, {intermediate, intermediate});
     gate = pieces[0], up = pieces[1];
-    tap(gate.getDefiningOp(), layerTap(index, "mlp.hook_pre"));
+    tap(gate.getDefiningOp(), named("mlp.hook_pre"));
   } else {
-    gate = linear(x, inLayer(index, names.gate), config.hidden, config.intermediate, config.mlpBias,
-                  layerTap(index, "mlp.hook_pre"));
-    up = linear(x, inLayer(index, names.up), config.hidden, config.intermediate, config.mlpBias,
-                layerTap(index, "mlp.hook_pre_linear"));
+    gate = linear(x, inLayer(index, matrices.gate), config.hidden, intermediate, bias, named("mlp.hook_pre"));
+    up = linear(x, inLayer(index, matrices.up), config.hidden, intermediate, bias, named("mlp.hook_pre_linear"));
   }
-  gate = scale(gate, config.gateScale);
+  gate = own ? scale(gate, config.gateScale) : gate;
   Value product = builder.create<graph::ActivationOp>(loc, gate.getType(), gate, function);
   if (up)
     product = builder.create<arith::MulFOp>(loc, product, up);
-  tap(product.getDefiningOp(), layerTap(index, "mlp.hook_post"));
-  std::string outTap = config.sandwichNorms ? "" : layerTap(index, "hook_mlp_out");
-  bool scaled = config.downScale != 1;
-  x = linear(product, inLayer(index, names.down), config.intermediate, config.hidden, config.mlpBias,
-             scaled ? "" : outTap);
-  return scale(x, config.downScale, outTap);
+  tap(product.getDefiningOp(), named("mlp.hook_post"));
+  bool scaled = own && config.downScale != 1;
+  x = linear(product, inLayer(index, matrices.down), intermediate, config.hidden, bias, scaled ? "" : outTap);
+  return scaled ? scale(x, config.downScale, outTap) : x;
+}
+
+Value DecoderBuilder::mlpBlock(int64_t index, Value x) {
+  return gatedMlp(index, x, {names.gate, names.up, config.fusedGateUp ? names.gateUp : nullptr, names.down},
+                  config.intermediate, config.mlpBias, config.sandwichNorms ? "" : layerTap(index, "hook_mlp_out"));
 }
 
 Value DecoderBuilder::mixerBlock(int64_t index, Value x, Value angles, Value batch) {
@@ -362,7 +382,7 @@ Value DecoderBuilder::layer(int64_t index, Value residual, Value angles, Value b
   }
   if (feedsForward) {
     Value x = norm(residual, inLayer(index, names.mlpNorm), config.hidden);
-    x = mlpBlock(index, x);
+    x = config.moe.in(index) ? moeBlock(index, x) : mlpBlock(index, x);
     if (config.sandwichNorms)
       x = norm(x, inLayer(index, names.mlpPostNorm), config.hidden, layerTap(index, "hook_mlp_out"));
     residual = add(residual, scale(x, config.residualScale), outTap);

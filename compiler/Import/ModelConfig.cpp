@@ -119,6 +119,22 @@ Error checkConfig(const ModelConfig &config) {
   // A page of 16 positions of the convolution's state must hold what the next page reads.
   if (mamba && (config.mamba.kernel < 2 || config.mamba.kernel > 17))
     return fail("the Mamba convolution's kernel is " + Twine(config.mamba.kernel) + "; 2 to 17 is expected");
+  if (const MoeConfig &moe = config.moe; moe.experts != 0) {
+    if (moe.experts < 1 || moe.experts > 65536)
+      return fail("the number of experts is " + Twine(moe.experts) + "; 1 to 65536 is expected");
+    if (moe.chosen < 1 || moe.chosen > moe.experts)
+      return fail(Twine(moe.chosen) + " of " + Twine(moe.experts) + " experts for a token; 1 to all are expected");
+    if (moe.intermediate < 1 || moe.intermediate > 1 << 24 || moe.sharedIntermediate < 0 ||
+        moe.sharedIntermediate > 1 << 24)
+      return fail("the experts' intermediate size is " + Twine(moe.intermediate) + ", the shared one's " +
+                  Twine(moe.sharedIntermediate) + "; 1 to 16777216 is expected");
+    if (moe.groups < 1 || moe.experts % moe.groups || (moe.groups > 1 && moe.experts / moe.groups < 2) ||
+        moe.topGroups < 1 || moe.topGroups > moe.groups || moe.chosen > moe.experts / moe.groups * moe.topGroups)
+      return fail(Twine(moe.topGroups) + " of " + Twine(moe.groups) + " groups of " + Twine(moe.experts) +
+                  " experts cannot give " + Twine(moe.chosen) + " for a token");
+    if (!(moe.scale >= 1e-9 && moe.scale <= 1e9))
+      return fail("the scale of the experts' weights is " + std::to_string(moe.scale) + ", out of range");
+  }
   const RopeConfig &rope = config.rope;
   if (rotation && (rope.rotaryDim < 2 || rope.rotaryDim % 2 || rope.rotaryDim > config.headDim))
     return fail("RoPE rotates " + Twine(rope.rotaryDim) + " values of a head of " + Twine(config.headDim) +

@@ -26,6 +26,7 @@ namespace mlc {
 struct RopeConfig {
   fb::RopeScaling type = fb::RopeScaling::default_;
   double theta = 10000;
+  double partial = 1;       // The share of a head that rotates, where the source does not say.
   int64_t rotaryDim = 0;    // Values of a head that rotate; even.
   bool interleaved = false; // Pairs (2i, 2i + 1) rotate instead of (i, i + rotaryDim / 2).
   double factor = 1;
@@ -68,6 +69,23 @@ struct MambaConfig {
   int64_t channels() const { return inner() + 2 * groupColumns(); } // Of the convolution: x, b and c.
 };
 
+/// The mixture of experts that stands in place of a layer's MLP; the graph's moe computes it.
+struct MoeConfig {
+  int64_t experts = 0; // 0: none.
+  int64_t chosen = 0;  // Of a token.
+  int64_t intermediate = 0;
+  fb::RouterForm form = fb::RouterForm::softmax_topk;
+  bool normalize = false; // The weights of the chosen are divided by their sum.
+  double scale = 1;       // On them, last.
+  int64_t groups = 1, topGroups = 1;
+  bool selectionBias = false;     // Added to the scores that choose.
+  int64_t sharedIntermediate = 0; // Of the MLP that every token passes; 0: none.
+  bool sharedGate = false;        // Its result is multiplied with the sigmoid of a product.
+  std::vector<uint8_t> layers;    // Per layer: whether it is a mixture; empty: all are.
+
+  bool in(int64_t layer) const { return experts > 0 && (layers.empty() || layers[size_t(layer)]); }
+};
+
 struct ModelConfig {
   std::string architecture; // The name of one of Architectures/.
   std::string source;       // The file that said so, for messages.
@@ -75,12 +93,14 @@ struct ModelConfig {
 
   int64_t hidden = 0, layers = 0, heads = 0, kvHeads = 0, headDim = 0, intermediate = 0, vocab = 0;
   int64_t maxPositions = 0;
+  int64_t unusedLayers = 0; // Stored behind the last: they predict further tokens.
 
   double normEps = 1e-6;
   double normOffset = 0; // Added to each norm's weight (gemma: 1).
   fb::Activation activation = fb::Activation::silu;
   bool qkvBias = false, outputBias = false, mlpBias = false;
   bool qkNorm = false;        // An RMS norm over each head of q and k before the rotation.
+  bool qkNormWhole = false;   // The same over all heads together (olmoe).
   bool sandwichNorms = false; // Norms after attention and MLP too, before their sums with the residual (gemma2).
   bool fusedQkv = false, fusedGateUp = false; // One stored matrix [q; k; v], and [gate; up].
   bool gatedMlp = true;                       // down(f(gate x) * up x); false: down(f(up x)) (nemotron_h).
@@ -101,6 +121,7 @@ struct ModelConfig {
   std::vector<int64_t> windows; // Per layer: a query at p sees keys in (p - window, p]; 0: all.
   std::vector<uint8_t> rotates; // Per layer: whether q and k rotate.
   RopeConfig rope;
+  MoeConfig moe;
 
   std::optional<int64_t> bos;
   std::vector<int64_t> endTokens;

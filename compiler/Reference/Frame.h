@@ -75,6 +75,7 @@ private:
 
 /// One for each file of evaluations.
 template <typename T> void registerLinear(Evaluators<T> evaluators);
+template <typename T> void registerMoe(Evaluators<T> evaluators);
 template <typename T> void registerNorm(Evaluators<T> evaluators);
 template <typename T> void registerRope(Evaluators<T> evaluators);
 template <typename T> void registerAttention(Evaluators<T> evaluators);

@@ -75,6 +75,7 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
     : module(module), weights(source), limits(limits) {
   Evaluators<T> table(evaluators);
   registerLinear<T>(table);
+  registerMoe<T>(table);
   registerNorm<T>(table);
   registerRope<T>(table);
   registerAttention<T>(table);

@@ -146,6 +146,30 @@ Reader readerOf(StringRef kernel) {
                                                 f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
                                                 f.boolean("norm_before_gate")));
             })
+      .Case("moe_route",
+            [](Fields &f) {
+              return made(fb::MoeRouteAttrs(f.integer("experts"), f.integer("top_k"), f.integer("groups"),
+                                            f.integer("top_groups"), f.real("scale"),
+                                            f.enumerator<fb::RouterForm>("form", fb::EnumNamesRouterForm()),
+                                            f.boolean("normalize"), f.boolean("has_bias")));
+            })
+      .Case("moe_up",
+            [](Fields &f) {
+              return made(fb::MoeUpAttrs(f.weight("weight"), f.integer("experts"), f.integer("top_k"),
+                                         f.integer("stride"), f.integer("gate_distance"), f.integer("out_group"),
+                                         f.integer("out_sum_group"),
+                                         f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                         f.boolean("quantized_input"), f.boolean("bf16")));
+            })
+      .Case("moe_down",
+            [](Fields &f) {
+              return made(fb::MoeDownAttrs(f.weight("weight"), f.integer("experts"), f.integer("top_k"),
+                                           f.boolean("quantized_input"), f.boolean("bf16"), f.boolean("has_residual")));
+            })
+      .Case("scale_rows",
+            [](Fields &f) {
+              return made(fb::ScaleRowsAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
+            })
       .Case("copy", [](Fields &) { return made(fb::NoAttrs()); })
       .Default(nullptr);
 }

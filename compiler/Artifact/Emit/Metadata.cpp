@@ -128,6 +128,7 @@ private:
     if (std::optional<exec::WeightAttr> weight = constant.getWeight())
       table->weight = std::make_unique<fb::WeightDesc>(weight->getN(), weight->getK(), weight->getGroup(),
                                                        fb::WeightFormat(weight->getFormat()), weight->getAsymmetric());
+    table->count = constant.getCount();
     if (std::optional<ArrayAttr> sources = constant.getSources())
       for (auto source : sources->getAsRange<StringAttr>())
         table->source.push_back(source.str());
@@ -386,6 +387,10 @@ std::string mlc::opName(Operation *op) {
   for (Value input : kernel.getInputs())
     if (auto weight = input.getDefiningOp<exec::WeightOp>())
       return weight.getConstant().str();
+  // A router reads the logits alone.
+  for (Value input : kernel.getInputs())
+    if (std::optional<StringRef> tap = exec::baseSlot(input).getTap())
+      return tap->str();
   return kernel.getStates().empty() ? "" : cast<FlatSymbolRefAttr>(kernel.getStates()[0]).getValue().str();
 }
 

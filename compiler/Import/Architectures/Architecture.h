@@ -30,13 +30,20 @@ struct WeightNames {
   /// mambaA, mambaD and mambaDtBias are whole names.
   const char *mambaIn, *mambaConv, *mambaA, *mambaD, *mambaDtBias, *mambaNorm, *mambaOut;
   const char *unused = nullptr; // What begins so is of no use here.
+  // Of a mixture. The experts' weights lie in one tensor each: expertGateUp (gate's rows before up's in every expert)
+  // or expertGate and expertUp, and expertDown, full names; or expert i's in `experts` i "." ownGate, ownUp and
+  // ownDown.
+  const char *router = nullptr, *selectionBias = nullptr; // The bias: a full name.
+  const char *expertGateUp = nullptr, *expertGate = nullptr, *expertUp = nullptr, *expertDown = nullptr;
+  const char *experts = nullptr, *ownGate = nullptr, *ownUp = nullptr, *ownDown = nullptr;
+  const char *sharedGate = nullptr, *sharedUp = nullptr, *sharedGateUp = nullptr, *sharedDown = nullptr;
+  const char *sharedScale = nullptr;
 };
 /// What most models of transformers use, and what GGUF uses.
 extern const WeightNames kHuggingFaceNames, kGgufNames;
 
 struct Architecture {
   const char *name;               // model_type of config.json.
-  const char *ggufName = nullptr; // general.architecture of GGUF; null: the same.
   const char *causalClass;        // The only entry of config.json's `architectures` that is accepted.
 
   /// How its layers are made. decoder: attention and an MLP; hybrid: attention or Mamba, and an MLP where there is one;
@@ -52,7 +59,6 @@ struct Architecture {
   double normEps = 1e-6, theta = 10000;
   bool tied = false;
   int64_t maxPositions = kNone;             // max_position_embeddings.
-  double partialRotary = 1;                 // partial_rotary_factor.
   const char *normEpsName = "rms_norm_eps"; // What the field of the norms' epsilon is called.
   int64_t bos = kNone, eos = kNone;
 
@@ -65,15 +71,19 @@ struct Architecture {
   /// The same for GGUF metadata; null: no GGUF of this architecture is read.
   void (*readKeys)(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) = nullptr;
   const WeightNames *ggufNames = nullptr;
+  const char *ggufName = nullptr; // general.architecture, where it is not `name`.
 };
 
-extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3, kGranite, kMamba2,
-    kGraniteMoeHybrid, kBamba, kFalconH1, kNemotronH;
+extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3, kGranite, kMixtral, kQwen2Moe,
+    kQwen3Moe, kGraniteMoe, kGraniteMoeShared, kOlmoe, kGlm4Moe, kMamba2, kGraniteMoeHybrid, kBamba, kFalconH1, kNemotronH;
 
 /// All of them, in the order above.
 llvm::ArrayRef<const Architecture *> architectures();
 /// The one whose model_type, or general.architecture, that is; or null.
 const Architecture *findArchitecture(llvm::StringRef name);
+/// The one whose GGUF files say `name`, or null.
 const Architecture *findGgufArchitecture(llvm::StringRef name);
+/// What a known architecture needs that is not there yet; null of any other.
+const char *missingFeature(llvm::StringRef name);
 
 } // namespace mlc

@@ -25,6 +25,7 @@ static void readLayers(hf::Fields &fields, ModelConfig &config) {
 }
 
 static void readFields(hf::Fields &fields, ModelConfig &config) {
+  config.rope.partial = 0.5;
   config.qkvBias = config.outputBias = fields.boolean("attention_bias").value_or(false);
   config.mlpBias = fields.boolean("mlp_bias").value_or(false);
   hf::readActivation(fields, config, "hidden_act", "silu");
@@ -54,7 +55,6 @@ const Architecture kBamba = {
     .kvHeads = 8,
     .normEps = 1e-5,
     .maxPositions = 262144,
-    .partialRotary = 0.5,
     .bos = 1,
     .eos = 2,
     .readLayers = readLayers,

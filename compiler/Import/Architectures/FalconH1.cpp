@@ -84,7 +84,6 @@ static const WeightNames kNames = huggingFaceNames();
 
 const Architecture kFalconH1 = {
     .name = "falcon_h1",
-    .ggufName = "falcon-h1",
     .causalClass = "FalconH1ForCausalLM",
     .layers = Architecture::Layers::parallel,
     .kvHeads = 8,
@@ -97,6 +96,7 @@ const Architecture kFalconH1 = {
     .huggingFaceNames = &kNames,
     .readKeys = readKeys,
     .ggufNames = &kGgufNames,
+    .ggufName = "falcon-h1",
 };
 
 } // namespace mlc

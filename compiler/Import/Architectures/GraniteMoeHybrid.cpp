@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Granite 4: layers of Mamba-2 or attention, each before an MLP, with Granite's multipliers; most do not rotate.
+// Granite 4: layers of Mamba-2 or attention, each before an MLP (and a mixture of experts beside it), with Granite's
+// multipliers; most do not rotate.
 //
 #include "compiler/Import/Architectures/Architecture.h"
 #include "compiler/Import/GGUF/Keys.h"
@@ -28,7 +29,12 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
   // intermediate_size is that of the experts; every layer also has an MLP of this one.
   config.intermediate = fields.integer("shared_intermediate_size").value_or(1024);
   config.fusedGateUp = true;
-  fields.refuseUnlessOff({"num_local_experts"});
+  // 0 is a model without them; absent, the class takes 8, which readExperts wants to see.
+  if (fields.integer("num_local_experts").value_or(8) != 0) {
+    hf::readExperts(fields, config, "num_local_experts", "intermediate_size");
+    config.moe.form = fb::RouterForm::topk_softmax;
+    config.moe.sharedIntermediate = config.intermediate;
+  }
   fields.ignore({"num_experts_per_tok", "output_router_logits", "router_aux_loss_coef", "normalization_function",
                  "init_method", "embedding_dropout"});
   std::string position = fields.string("position_embedding_type").value_or("nope");
@@ -43,19 +49,29 @@ static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig
   // Whether it rotates stands in a key that means something else elsewhere; then q and k rows are permuted as llama's.
   config.rotates.assign(size_t(config.layers), keys.boolean("rope.scaling.finetuned").value_or(true));
   config.rope.interleaved = true;
+  if (keys.integer("expert_count").value_or(0) == 0)
+    return;
+  gguf::readExperts(keys, config);
+  config.moe.form = fb::RouterForm::topk_softmax;
+  config.moe.sharedIntermediate = keys.integer("expert_shared_feed_forward_length").value_or(0);
 }
 
 static WeightNames huggingFaceNames() {
   WeightNames names = kHuggingFaceNames;
   names.gateUp = "shared_mlp.input_linear";
   names.down = "shared_mlp.output_linear";
+  names.router = "block_sparse_moe.router.layer";
+  names.expertGateUp = "block_sparse_moe.input_linear.weight";
+  names.expertDown = "block_sparse_moe.output_linear.weight";
+  names.experts = nullptr;
+  names.sharedGateUp = names.gateUp;
+  names.sharedDown = names.down;
   return names;
 }
 static const WeightNames kNames = huggingFaceNames();
 
 const Architecture kGraniteMoeHybrid = {
     .name = "granitemoehybrid",
-    .ggufName = "granitehybrid",
     .causalClass = "GraniteMoeHybridForCausalLM",
     .layers = Architecture::Layers::hybrid,
     .bos = 1,
@@ -65,6 +81,7 @@ const Architecture kGraniteMoeHybrid = {
     .huggingFaceNames = &kNames,
     .readKeys = readKeys,
     .ggufNames = &kGgufNames,
+    .ggufName = "granitehybrid",
 };
 
 } // namespace mlc

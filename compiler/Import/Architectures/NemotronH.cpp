@@ -3,19 +3,21 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Nemotron-H: each layer is one of Mamba-2, attention that does not rotate, and an ungated MLP (arXiv 2504.03624).
+// Nemotron-H: each layer is one of Mamba-2, attention that does not rotate, an ungated MLP (arXiv 2504.03624), and a
+// mixture of such MLPs.
 //
 #include "compiler/Import/Architectures/Architecture.h"
 #include "compiler/Import/GGUF/Keys.h"
 #include "compiler/Import/HuggingFace/FamilyFields.h"
 #include "compiler/Support/Text.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/Twine.h"
 
 namespace mlc {
 
-/// layers_block_type, or the pattern of version 4: M Mamba, * attention, - MLP.
+/// layers_block_type, or the pattern of version 4: M Mamba, * attention, - MLP, E experts.
 static std::vector<std::string> layerTypes(hf::Fields &fields, const char *&name) {
   name = fields.has("layers_block_type") ? "layers_block_type"
          : fields.has("layer_types")     ? "layer_types"
@@ -44,13 +46,33 @@ static void readLayers(hf::Fields &fields, ModelConfig &config) {
     auto mixer = llvm::StringSwitch<std::optional<Mixer>>(type)
                      .Cases("M", "mamba", "linear_attention", Mixer::mamba)
                      .Cases("*", "attention", "full_attention", Mixer::attention)
-                     .Cases("-", "mlp", Mixer::none)
+                     .Cases("-", "mlp", "E", "moe", Mixer::none)
                      .Default(std::nullopt);
     if (!mixer)
-      fields.refuse(name, "\"" + printable(type) + "\" is not supported; layers are Mamba, attention or an MLP");
+      fields.refuse(name, "\"" + printable(type) + "\" is not supported; layers are Mamba, attention, an MLP or experts");
     config.mixers.push_back(mixer.value_or(Mixer::none));
     config.feedForwards.push_back(config.mixers.back() == Mixer::none);
+    config.moe.layers.push_back(type == "E" || type == "moe");
   }
+}
+
+static void readMixture(hf::Fields &fields, ModelConfig &config) {
+  MoeConfig &moe = config.moe;
+  if (llvm::is_contained(moe.layers, 1)) {
+    hf::readExperts(fields, config, "n_routed_experts", "moe_intermediate_size");
+    moe.form = fb::RouterForm::sigmoid;
+    moe.selectionBias = true;
+    moe.normalize = fields.boolean("norm_topk_prob").value_or(true);
+    moe.scale = fields.number("routed_scaling_factor").value_or(1);
+    moe.groups = fields.integer("n_group").value_or(1);
+    moe.topGroups = fields.integer("topk_group").value_or(1);
+    moe.sharedIntermediate = fields.integer("moe_shared_expert_intermediate_size").value_or(7688);
+    fields.refuseUnlessOff({"moe_latent_size"});
+  }
+  // What no layer has, and how many of the shared experts are one MLP.
+  fields.ignore({"n_routed_experts", "n_shared_experts", "moe_intermediate_size", "moe_shared_expert_intermediate_size",
+                 "moe_latent_size", "moe_shared_expert_overlap", "num_experts_per_tok", "routed_scaling_factor",
+                 "n_group", "topk_group", "norm_topk_prob", "output_router_logits"});
 }
 
 static void readFields(hf::Fields &fields, ModelConfig &config) {
@@ -85,10 +107,7 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
                  "mamba_dt_init_floor", "mamba_ssm_cache_dtype", "residual_in_fp32", "rescale_prenorm_residual",
                  "use_conv_bias", "time_step_min", "mtp_layers_block_type", "mtp_hybrid_override_pattern",
                  "num_nextn_predict_layers"});
-  // No layer is a mixture of experts.
-  fields.ignore({"n_routed_experts", "n_shared_experts", "moe_intermediate_size", "moe_shared_expert_intermediate_size",
-                 "moe_latent_size", "moe_shared_expert_overlap", "num_experts_per_tok", "routed_scaling_factor",
-                 "n_group", "topk_group", "norm_topk_prob", "output_router_logits"});
+  readMixture(fields, config);
 }
 
 static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
@@ -119,6 +138,12 @@ static WeightNames huggingFaceNames() {
   names.mambaDtBias = "mixer.dt_bias";
   names.mambaNorm = "mixer.norm";
   names.mambaOut = "mixer.out_proj";
+  names.router = "mixer.gate";
+  names.selectionBias = "mixer.gate.e_score_correction_bias";
+  names.expertGateUp = nullptr;
+  names.experts = "mixer.experts.";
+  names.sharedUp = "mixer.shared_experts.up_proj";
+  names.sharedDown = "mixer.shared_experts.down_proj";
   return names;
 }
 static const WeightNames kNames = huggingFaceNames();

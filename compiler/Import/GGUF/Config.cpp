@@ -164,6 +164,8 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   if (StringRef text = kind->value_or("model"); text != "model")
     return fail("general.type is \"" + printable(text) + "\"; only models can be compiled");
   const Architecture *architecture = findGgufArchitecture(name->value_or(""));
+  if (const char *missing = missingFeature(name->value_or("")))
+    return fail("general.architecture \"" + printable(**name) + "\" is not supported: " + missing);
   if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())

@@ -97,6 +97,21 @@ Error Keys::finish() {
   return failed() ? createStringError(inconvertibleErrorCode(), problem) : Error::success();
 }
 
+void readExperts(Keys &keys, ModelConfig &config) {
+  MoeConfig &moe = config.moe;
+  moe.experts = keys.requiredInteger("expert_count");
+  moe.chosen = keys.requiredInteger("expert_used_count");
+  moe.intermediate = keys.integer("expert_feed_forward_length").value_or(config.intermediate);
+  if (moe.experts < 1)
+    keys.refuseKey("expert_count", "is " + Twine(moe.experts) + "; at least 1 is expected");
+  moe.scale = keys.number("expert_weights_scale").value_or(1);
+  if (moe.scale == 0)
+    moe.scale = 1;
+  int64_t gating = keys.integer("expert_gating_func").value_or(1);
+  if (gating != 1)
+    keys.refuseKey("expert_gating_func", "is " + Twine(gating) + "; only 1 (softmax) is supported here");
+}
+
 void readMultipliers(Keys &keys, ModelConfig &config) {
   auto multiplier = [&](const char *name) {
     double value = keys.number(name).value_or(1);

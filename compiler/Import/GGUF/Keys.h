@@ -59,6 +59,10 @@ private:
 /// The sizes of Mamba-2 layers, below "ssm."; the tensors say whether there are biases.
 void readMamba(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config);
 
+/// config.moe's sizes from expert_count, expert_used_count and, where it is, expert_feed_forward_length; else
+/// feed_forward_length.
+void readExperts(Keys &keys, ModelConfig &config);
+
 /// Granite's multipliers: embedding_scale, residual_scale and the divisor logit_scale, 1 where absent or 0;
 /// attention.scale is read with the sizes.
 void readMultipliers(Keys &keys, ModelConfig &config);

@@ -72,6 +72,7 @@ void refuseForeign(Fields &fields) {
   fields.refuseUnlessOff({"is_encoder_decoder", "is_decoder", "add_cross_attention", "cross_attention_hidden_size",
                           "tie_encoder_decoder", "pruned_heads", "use_bidirectional_attention", "use_mrope",
                           "rope_interleaved", "layer_norm_eps", "num_experts", "num_local_experts"});
+  fields.ignore({"output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "aux_loss_alpha", "seq_aux"});
 }
 
 /// An integer whose absence and null mean different things.
@@ -146,7 +147,7 @@ void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &
   architecture.readFields(fields, config);
   refuseForeign(fields);
   if (rotates(config))
-    parseRope(fields, architecture.theta, architecture.partialRotary, config);
+    parseRope(fields, architecture.theta, config);
   else // Nothing rotates, whatever they say.
     fields.ignore({"rope_parameters", "rope_scaling", "rope_theta", "partial_rotary_factor"});
 
@@ -179,6 +180,8 @@ Expected<ModelConfig> parseConfig(StringRef file, StringRef text) {
   if (type == document->end() || !type->is_string())
     return fail("model_type is missing; is it the config.json of a language model?");
   const Architecture *architecture = findArchitecture(type->get_ref<const std::string &>());
+  if (const char *missing = missingFeature(type->get_ref<const std::string &>()))
+    return fail("model_type \"" + printable(type->get_ref<const std::string &>()) + "\" is not supported: " + missing);
   if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())

@@ -111,6 +111,34 @@ void readMamba(Fields &fields, ModelConfig &config, int64_t inner) {
     fields.refuse("mamba_n_groups", "a divisor of " + Twine(mamba.heads) + " heads is expected");
 }
 
+void readExperts(Fields &fields, ModelConfig &config, const char *experts, const char *intermediate) {
+  // Version 5 of transformers gives the field a second name.
+  std::optional<int64_t> count;
+  for (const char *name : {experts, "num_local_experts", "num_experts"}) {
+    std::optional<int64_t> found = fields.integer(name);
+    if (found && (*found < 1 || (count && *found != *count)))
+      fields.refuse(name, "at least 1 is expected, and no other field that says otherwise");
+    count = count ? count : found;
+  }
+  config.moe.experts = count ? *count : fields.requiredInteger(experts);
+  config.moe.chosen = fields.requiredInteger("num_experts_per_tok");
+  config.moe.intermediate = fields.requiredInteger(intermediate);
+}
+
+void readSparseLayers(Fields &fields, ModelConfig &config) {
+  int64_t step = fields.integer("decoder_sparse_step").value_or(1);
+  if (step < 1)
+    return fields.refuse("decoder_sparse_step", "at least 1 is expected");
+  config.moe.layers.assign(size_t(config.layers), 0);
+  for (int64_t i = 0; i < config.layers; ++i)
+    config.moe.layers[size_t(i)] = (i + 1) % step == 0;
+  for (int64_t layer : fields.integers("mlp_only_layers")) {
+    if (layer < 0 || layer >= config.layers)
+      return fields.refuse("mlp_only_layers", "layers 0 to " + Twine(config.layers - 1) + " are expected");
+    config.moe.layers[size_t(layer)] = 0;
+  }
+}
+
 void readMultipliers(Fields &fields, ModelConfig &config) {
   config.embeddingScale = fields.number("embedding_multiplier").value_or(1);
   config.residualScale = fields.number("residual_multiplier").value_or(1);

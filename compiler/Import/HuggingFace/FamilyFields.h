@@ -37,6 +37,12 @@ void readMamba(Fields &fields, ModelConfig &config, int64_t inner = 0);
 /// time_step_limit: the bounds of dt.
 void readTimeStepLimit(Fields &fields, ModelConfig &config);
 
+/// config.moe's experts, which the field `experts` counts, chosen, and their intermediate size, from `intermediate`.
+void readExperts(Fields &fields, ModelConfig &config, const char *experts, const char *intermediate);
+
+/// Which layers are mixtures by decoder_sparse_step and mlp_only_layers (Qwen).
+void readSparseLayers(Fields &fields, ModelConfig &config);
+
 /// Granite's multipliers: embedding_, residual_ and attention_multiplier, and the divisor logits_scaling; all 1 where
 /// absent.
 void readMultipliers(Fields &fields, ModelConfig &config);

@@ -72,12 +72,12 @@ void parseLlama3(Fields &fields, RopeConfig &rope) {
 
 } // namespace
 
-void parseRope(Fields &fields, double defaultTheta, double defaultPartial, ModelConfig &config) {
+void parseRope(Fields &fields, double defaultTheta, ModelConfig &config) {
   RopeConfig &rope = config.rope;
   const bool phi3 = config.architecture == "phi3";
   const json *parameters = fields.object("rope_parameters"), *scaling = fields.object("rope_scaling");
   double theta = positive(fields, "rope_theta", defaultTheta);
-  double partial = fields.number("partial_rotary_factor").value_or(defaultPartial);
+  double partial = fields.number("partial_rotary_factor").value_or(rope.partial);
   if (parameters && scaling && *parameters != *scaling)
     return fields.refuse("rope_scaling", "rope_parameters says otherwise");
   static const json none = json::object();

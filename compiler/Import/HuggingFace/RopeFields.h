@@ -13,7 +13,6 @@
 namespace mlc::hf {
 
 /// Fills config.rope; architecture, sizes and maxPositions must be set. Problems go to `fields`.
-/// The defaults are the family's rope_theta and partial_rotary_factor.
-void parseRope(Fields &fields, double defaultTheta, double defaultPartial, ModelConfig &config);
+void parseRope(Fields &fields, double defaultTheta, ModelConfig &config);
 
 } // namespace mlc::hf

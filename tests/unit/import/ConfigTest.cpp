@@ -240,6 +240,72 @@ TEST(Config, RefusesHybridsByName) {
   EXPECT_THAT(refusal("nemotron_h", ""), HasSubstr("1 to 4096 layers are expected"));
 }
 
+const char *const kExperts = R"("num_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
+                             R"("shared_expert_intermediate_size":20)";
+
+TEST(Config, Mixtures) {
+  ModelConfig mixtral = parse("mixtral", R"("num_local_experts":8,"num_experts_per_tok":2)");
+  EXPECT_EQ(mixtral.moe.experts, 8);
+  EXPECT_EQ(mixtral.moe.chosen, 2);
+  EXPECT_EQ(mixtral.moe.intermediate, mixtral.intermediate);
+  EXPECT_TRUE(mixtral.moe.normalize && mixtral.moe.in(0) && mixtral.moe.in(3));
+  EXPECT_EQ(mixtral.normEps, 1e-5);
+  EXPECT_EQ(mixtral.rope.theta, 1e6);
+
+  ModelConfig qwen2 = parse("qwen2_moe", std::string(kExperts) + R"(,"decoder_sparse_step":2,"mlp_only_layers":[3])");
+  EXPECT_THAT(qwen2.moe.layers, ElementsAre(0, 1, 0, 0));
+  EXPECT_TRUE(qwen2.moe.sharedGate && qwen2.qkvBias && !qwen2.moe.normalize);
+  EXPECT_EQ(qwen2.moe.sharedIntermediate, 20);
+  EXPECT_THAT(parse("qwen2_moe",
+                    std::string(kExperts) + R"(,"use_sliding_window":true,"sliding_window":8,"max_window_layers":3)")
+                  .windows,
+              ElementsAre(8, 0, 8, 0));
+  ModelConfig qwen3 = parse("qwen3_moe", R"("num_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
+                                         R"("norm_topk_prob":true,"use_sliding_window":true,"sliding_window":8)");
+  EXPECT_TRUE(qwen3.qkNorm && qwen3.moe.normalize && !qwen3.moe.sharedIntermediate);
+  EXPECT_THAT(qwen3.windows, ElementsAre(8, 8, 8, 8));
+
+  ModelConfig granite = parse("granitemoeshared", R"("num_local_experts":8,"num_experts_per_tok":2,)"
+                                                  R"("shared_intermediate_size":24)");
+  EXPECT_EQ(granite.moe.form, fb::RouterForm::topk_softmax);
+  EXPECT_EQ(granite.moe.sharedIntermediate, 24);
+  EXPECT_FALSE(granite.moe.sharedGate);
+  EXPECT_TRUE(parse("olmoe", R"("num_experts":8,"num_experts_per_tok":2)").qkNormWhole);
+
+  ModelConfig glm = parse("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
+                                      R"("n_group":4,"topk_group":2,"routed_scaling_factor":2.5,)"
+                                      R"("n_shared_experts":2,"num_nextn_predict_layers":1)");
+  EXPECT_EQ(glm.moe.form, fb::RouterForm::sigmoid);
+  EXPECT_TRUE(glm.moe.selectionBias && glm.moe.normalize);
+  EXPECT_EQ(glm.moe.groups, 4);
+  EXPECT_EQ(glm.moe.topGroups, 2);
+  EXPECT_EQ(glm.moe.scale, 2.5);
+  EXPECT_EQ(glm.moe.sharedIntermediate, 24);
+  EXPECT_THAT(glm.moe.layers, ElementsAre(0, 1, 1, 1));
+  EXPECT_EQ(glm.rope.rotaryDim, glm.headDim / 2);
+  EXPECT_EQ(glm.unusedLayers, 1);
+}
+
+TEST(Config, MixturesRefused) {
+  EXPECT_THAT(refusal("mixtral", ""), HasSubstr("num_local_experts is absent"));
+  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":8,"num_experts_per_tok":9)"), HasSubstr("9 of 8 experts"));
+  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":8,"num_experts":4,"num_experts_per_tok":2)"),
+              HasSubstr("num_experts is 4"));
+  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":0,"num_experts_per_tok":2)"), HasSubstr("at least 1"));
+  EXPECT_THAT(refusal("llama", R"("num_local_experts":8)"), HasSubstr("num_local_experts is 8"));
+  EXPECT_THAT(refusal("qwen2_moe", std::string(kExperts) + R"(,"mlp_only_layers":[4])"), HasSubstr("mlp_only_layers"));
+  EXPECT_THAT(refusal("qwen2_moe", std::string(kExperts) + R"(,"decoder_sparse_step":0)"),
+              HasSubstr("decoder_sparse_step"));
+  EXPECT_THAT(refusal("olmoe", R"("num_experts":8,"num_experts_per_tok":2,"clip_qkv":8.0)"), HasSubstr("clip_qkv"));
+  EXPECT_THAT(refusal("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":4,"moe_intermediate_size":12,)"
+                                  R"("n_group":4,"topk_group":1)"),
+              HasSubstr("1 of 4 groups"));
+  EXPECT_THAT(refusal("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
+                                  R"("n_group":3)"),
+              HasSubstr("groups of 8 experts"));
+  EXPECT_THAT(refusal("deepseek_v3", ""), HasSubstr("multi-head latent attention"));
+}
+
 TEST(Config, RefusesByName) {
   EXPECT_THAT(refusal("mamba", ""), HasSubstr("model_type \"mamba\" is not supported"));
   EXPECT_THAT(refusal("llama", R"("residual_multiplier":0.5)"),
@@ -320,6 +386,20 @@ TEST(Config, SurvivesMutatedFields) {
                                           "residual_multiplier",
                                           "attention_multiplier",
                                           "logits_scaling",
+                                          "num_local_experts",
+                                          "num_experts",
+                                          "n_routed_experts",
+                                          "num_experts_per_tok",
+                                          "moe_intermediate_size",
+                                          "shared_expert_intermediate_size",
+                                          "decoder_sparse_step",
+                                          "mlp_only_layers",
+                                          "n_group",
+                                          "topk_group",
+                                          "first_k_dense_replace",
+                                          "n_shared_experts",
+                                          "routed_scaling_factor",
+                                          "num_nextn_predict_layers",
                                           "quantization_config",
                                           "architectures",
                                           "unknown_field"};
@@ -335,8 +415,8 @@ TEST(Config, SurvivesMutatedFields) {
                                            "{}",
                                            R"({"rope_type":"yarn","factor":1e300})",
                                            R"({"type":"dynamic","factor":0.0})"};
-  for (const char *type : {"llama", "mistral", "qwen2", "qwen3", "gemma2", "smollm3", "phi3", "granite",
-                           "granitemoehybrid", "bamba", "falcon_h1"}) {
+  for (const char *type : {"llama", "mistral", "qwen2", "qwen3", "gemma2", "smollm3", "phi3", "granite", "mixtral",
+                           "qwen2_moe", "glm4_moe", "granitemoehybrid", "bamba", "falcon_h1"}) {
     std::string base = text(type);
     for (const std::string &name : names)
       for (const std::string &value : values) {

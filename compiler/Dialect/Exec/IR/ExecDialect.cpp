@@ -71,6 +71,8 @@ LogicalResult ConstantOp::verify() {
     return emitOpError("values must be f32 and fill the type");
   if (getImportance() && (!getWeight() || int64_t(getImportance()->size()) != getWeight()->getK()))
     return emitOpError("importance needs one value for each column");
+  if (int64_t(getCount()) < 1 || (getCount() > 1 && (!getWeight() || !getSources())))
+    return emitOpError("a count is positive, and of matrices that are packed from sources");
   return success();
 }
 

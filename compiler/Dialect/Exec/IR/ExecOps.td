@@ -95,10 +95,13 @@ def Exec_ExtentOp : Exec_Op<"extent", [Symbol]> {
 
 def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
   let summary = "A piece of the weights segment: `sources` packed one under the other as `weight` says, or `values`.";
-  let description = "`importance`, one for each column, weighs the squared errors that packing minimises.";
+  let description = [{
+    `importance`, one for each column, weighs the squared errors that packing minimises. `count` matrices of `weight`,
+    each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Buffer>:$type, OptionalAttr<Exec_WeightAttr>:$weight,
     OptionalAttr<StrArrayAttr>:$sources, OptionalAttr<DenseF32ArrayAttr>:$values, OptionalAttr<I64Attr>:$offset,
-    OptionalAttr<DenseF32ArrayAttr>:$importance);
+    OptionalAttr<DenseF32ArrayAttr>:$importance, DefaultValuedAttr<I64Attr, "1">:$count);
   let assemblyFormat = [{
     $sym_name `:` $type (`from` $sources^)? (`as` $weight^)? (`values` $values^)? (`at` $offset^)? attr-dict
   }];

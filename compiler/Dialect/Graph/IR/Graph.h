@@ -40,6 +40,8 @@ inline constexpr int64_t kStatePage = 16;
 
 /// Columns (last axis) of a rows type, or of a quantized one.
 int64_t getColumns(mlir::Type type);
+/// Whether `linear` decides where tokens go or how much of them: its products are of f32 always.
+bool isRouting(LinearOp linear);
 /// The weight `name` names in the module that holds `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation *from, mlir::FlatSymbolRefAttr name);
 

@@ -22,6 +22,7 @@ def Rows : Type<And<[RankedTensorOf<[F32]>.predicate, CPred<[{
                      }]>]>, "f32 tensor whose last axis is static", "::mlir::RankedTensorType">;
 def Ids : 1DTensorOf<[I32]>;
 def WeightRefs : TypedArrayAttrBase<FlatSymbolRefAttr, "weights">;
+def WeightParts : TypedArrayAttrBase<WeightRefs, "lists of weights">;
 
 //===--- Declarations ---===//
 
@@ -65,6 +66,9 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType();
+    /// Length of the last axis, and the product of the others.
+    int64_t getColumns();
+    int64_t getRows();
     /// The quantized rows that meet this weight in integer products; null for float weights.
     QuantizedType getQuantizedRows();
   }];
@@ -141,6 +145,57 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
     $input `,` $weights (`bias` $biases^)? (`gate` $gate^)? (`bf16` $bf16^)? (`residual` $residual^ `:` type($residual))? attr-dict
     `:` type($input) `->` type($result)
   }];
+}
+
+//===--- Mixtures of experts ---===//
+
+def Graph_MoeOp : Graph_Op<"moe", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y[t] = residual[t] + sum over the experts e chosen for t of p[t, e] * down_e h_e(x[t]) (arXiv 1701.06538).";
+  let description = [{
+    x: [T, K]; logits: [T, experts], what a router's linear gives, always of f32 rows; y: [T, N]. The top_k chosen experts
+    add in rising order, each by a fused multiply-add to a sum that begins with the residual or 0.
+
+    h_e(x): with one list in `into` and no `gated`, activation(W_e x). `gated`: activation(a) * b, where a and b are the
+    halves of W_e x (one list), or the products with a list each: gate, then up. A list names one weight
+    [experts, rows, columns], or a weight [rows, columns] for each expert. `down` is such a list.
+
+    `router` (s: the scores that choose; ties go to the lower expert):
+    * softmax_topk: p = softmax(logits); the top_k largest; `normalize` divides them by their sum (Mixtral, arXiv
+      2401.04088; Qwen by norm_topk_prob).
+    * topk_softmax: the top_k largest logits; p is the softmax over those (Granite).
+    * sigmoid: p = sigmoid(logits), s = p + `selection_bias`; with `groups`, only the experts of the `top_groups` groups
+      whose two best s have the largest sum take part; `normalize` divides by the sum + 1e-20 (DeepSeek-V3, arXiv
+      2412.19437).
+    Last, p is multiplied with `scale`.
+
+    With a quantized x, `hidden` is what h is quantized to, as quantize_rows does; absent, h stays f32. `bf16`: x and h are
+    rounded to bf16, and every expert's weight is `rounded`.
+  }];
+  let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Rows:$logits, Optional<Rows>:$residual,
+    Graph_RouterFormAttr:$router, WeightParts:$into, WeightRefs:$down, OptionalAttr<FlatSymbolRefAttr>:$selection_bias,
+    I64Attr:$experts, I64Attr:$top_k, DefaultValuedAttr<I64Attr, "1">:$groups, DefaultValuedAttr<I64Attr, "1">:$top_groups,
+    UnitAttr:$normalize, DefaultValuedAttr<F32Attr, "1.0f">:$scale, Graph_ActivationAttr:$activation, UnitAttr:$gated,
+    OptionalAttr<TypeAttrOf<Graph_QuantizedType>>:$hidden, UnitAttr:$bf16);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    `` $router $input `,` $logits `into` $into `down` $down (`bias` $selection_bias^)?
+    (`residual` $residual^ `:` type($residual))? attr-dict `:` type($input) `,` type($logits) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Every expert's weight: those of `into`, then those of `down`.
+    ::llvm::SmallVector<::mlir::FlatSymbolRefAttr> getExpertWeights();
+    /// Rows of one expert in a list that holds `weight` first, when there are `experts`.
+    static int64_t expertRows(WeightOp weight, int64_t experts);
+  }];
+}
+
+def Graph_ScaleRowsOp : Graph_Op<"scale_rows", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "y[t, :] = f(s[t]) * x[t, :]: the gate of a shared expert (Qwen2-MoE, arXiv 2407.10671).";
+  let arguments = (ins Rows:$input, Rows:$factors, Graph_ActivationAttr:$function);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "`` $function $input `,` $factors attr-dict `:` type($input) `,` type($factors)";
+  let hasVerifier = 1;
 }
 
 //===--- Norms, positions, attention ---===//
