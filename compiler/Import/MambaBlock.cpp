@@ -33,21 +33,24 @@ Value DecoderBuilder::mambaBlock(int64_t index, Value x, Value batch) {
   }
   SmallVector<Value> pieces = split(x, {inner, channels, heads});
 
+  // Declared one by one: the order of a call's arguments is the compiler's.
   const std::string convName = inLayer(index, names.mambaConv);
-  FlatSymbolRefAttr taps = mamba.ggufForms ? weight(convName + ".weight", {channels, mamba.kernel})
-                                           : weight(convName + ".weight", {channels, 1, mamba.kernel});
-  auto convolved = builder.create<graph::Conv1dCausalOp>(
-      loc, pieces[1].getType(), pieces[1], batch,
-      state(index, graph::StateKind::conv, {{"channels", channels}, {"kernel", mamba.kernel}}), taps,
-      mamba.convBias ? weight(convName + ".bias", {channels}) : FlatSymbolRefAttr(), function);
+  FlatSymbolRefAttr convState = state(index, graph::StateKind::conv, {{"channels", channels}, {"kernel", mamba.kernel}});
+  FlatSymbolRefAttr filter = mamba.ggufForms ? weight(convName + ".weight", {channels, mamba.kernel})
+                                             : weight(convName + ".weight", {channels, 1, mamba.kernel});
+  FlatSymbolRefAttr convBias = mamba.convBias ? weight(convName + ".bias", {channels}) : FlatSymbolRefAttr();
+  auto convolved = builder.create<graph::Conv1dCausalOp>(loc, pieces[1].getType(), pieces[1], batch, convState, filter,
+                                                         convBias, function);
   tap(convolved, layerTap(index, "mixer.hook_conv"));
   SmallVector<Value> inputs = split(convolved.getResult(), {inner, group, group});
 
-  auto scan = builder.create<graph::SsdOp>(
-      loc, inputs[0].getType(), inputs[0], pieces[2], inputs[1], inputs[2], batch,
+  FlatSymbolRefAttr scanState =
       state(index, graph::StateKind::ssm,
-            {{"heads", heads}, {"head_dim", mamba.headDim}, {"groups", mamba.groups}, {"state_size", mamba.stateSize}}),
-      vector(names.mambaA), vector(names.mambaD), vector(names.mambaDtBias, /*column=*/false),
+            {{"heads", heads}, {"head_dim", mamba.headDim}, {"groups", mamba.groups}, {"state_size", mamba.stateSize}});
+  FlatSymbolRefAttr a = vector(names.mambaA), d = vector(names.mambaD),
+                    dtBias = vector(names.mambaDtBias, /*column=*/false);
+  auto scan = builder.create<graph::SsdOp>(
+      loc, inputs[0].getType(), inputs[0], pieces[2], inputs[1], inputs[2], batch, scanState, a, d, dtBias,
       mamba.ggufForms ? UnitAttr() : builder.getUnitAttr(), builder.getF32FloatAttr(float(mamba.dtMin)),
       std::isinf(mamba.dtMax) ? FloatAttr() : builder.getF32FloatAttr(float(mamba.dtMax)),
       graph::ProductsAttr::get(&context, graph::Products::f32));
@@ -55,7 +58,7 @@ Value DecoderBuilder::mambaBlock(int64_t index, Value x, Value batch) {
 
   Value y;
   if (mamba.norm) {
-    const std::string normName = std::string(inLayer(index, names.mambaNorm)) + ".weight";
+    const std::string normName = inLayer(index, names.mambaNorm) + ".weight";
     const int64_t columns = inner / mamba.groups;
     y = builder.create<graph::GatedRmsNormOp>(
         loc, scan.getType(), scan, pieces[0],

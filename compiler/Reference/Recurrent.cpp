@@ -10,6 +10,7 @@
 #include "compiler/Reference/Rounding.h"
 
 #include <cmath>
+#include <limits>
 #include <optional>
 
 using namespace mlir;

@@ -41,22 +41,22 @@ struct SetStateTypes : impl::SetStateTypesBase<SetStateTypes> {
       mlir::Type type = kind == StateKind::ssm ? ssmType : kind == StateKind::conv ? builder.getF32Type() : kvType;
       state.setDtypeAttr(mlir::TypeAttr::get(type));
     }
-    if (checkpointEvery && !planCheckpoints(recurrent))
+    if (int64_t(checkpointEvery) != 0 && !planCheckpoints(recurrent))
       signalPassFailure();
   }
 
 private:
   bool planCheckpoints(bool recurrent) {
     auto refuse = [&](const llvm::Twine &what) {
-      getOperation().emitError("--checkpoint-every ") << checkpointEvery << ": " << what;
+      getOperation().emitError("--checkpoint-every ") << int64_t(checkpointEvery) << ": " << what;
       return false;
     };
-    if (checkpointEvery < 0 || checkpointEvery % kStatePage)
+    if (int64_t(checkpointEvery) < 0 || int64_t(checkpointEvery) % kStatePage)
       return refuse("a multiple of " + llvm::Twine(kStatePage) + " positions is expected");
     if (!recurrent)
       return refuse("the model has no recurrent state; leave it out");
     for (ModelOp model : getOperation().getOps<ModelOp>())
-      model.setCheckpointEvery(checkpointEvery);
+      model.setCheckpointEvery(uint64_t(int64_t(checkpointEvery)));
     return true;
   }
 };

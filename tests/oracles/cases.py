@@ -21,6 +21,7 @@ class Case:
     stop: bool = False  # an end token in generation_config.json
     context: int | None = None  # for --context, where the model's own is the unscaled one
     overrides: list = field(default_factory=list)  # other configurations that options make equal to this one
+    steps: int = 200  # greedy tokens of a run
     sharpness: float = 1.6
     seed: int = 1
 

@@ -23,7 +23,7 @@ TOP = {"backbone.embeddings.weight": "token_embd.weight", "model.embeddings.weig
 PARTS = {"norm.weight": "attn_norm.weight", "input_layernorm.weight": "attn_norm.weight",
          "post_attention_layernorm.weight": "ffn_norm.weight", "pre_ff_layernorm.weight": "ffn_norm.weight",
          "q_proj": "attn_q", "k_proj": "attn_k", "v_proj": "attn_v", "o_proj": "attn_output",
-         "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down", "output_linear": "ffn_down",
+         "gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down",
          "in_proj": "ssm_in", "out_proj": "ssm_out", "conv1d": "ssm_conv1d"}
 
 
@@ -39,14 +39,24 @@ def layer_forms(config, rest, value):
     if leaf == "dt_bias":
         return [("ssm_dt.bias", value)]
     part = owner.split(".")[-1]
+    if rest == "block_sparse_moe.router.weight":
+        return [("ffn_gate_inp.weight", value)]
+    if rest.endswith("experts.gate_up_proj"):
+        gate, up = np.split(value, 2, axis=1)
+        return [("ffn_gate_exps.weight", gate), ("ffn_up_exps.weight", up)]
+    if rest.endswith("experts.down_proj"):
+        return [("ffn_down_exps.weight", value)]
     if part == "norm":
         groups = getattr(config, "n_groups", None) or config.mamba_n_groups
         return [("ssm_norm.weight", value.reshape(groups, -1))]
     if part == "conv1d" and leaf == "weight":
         value = value[:, 0]
+    shared = "_shexp" if getattr(config, "num_local_experts", 0) else ""
     if part == "input_linear":
         gate, up = np.split(value, 2)
-        return [("ffn_gate.weight", gate), ("ffn_up.weight", up)]
+        return [(f"ffn_gate{shared}.weight", gate), (f"ffn_up{shared}.weight", up)]
+    if part == "output_linear":
+        return [(f"ffn_down{shared}.weight", value)]
     if config.model_type == "granitemoehybrid" and part in ("q_proj", "k_proj"):
         value = permute(value, config.num_attention_heads if part == "q_proj" else config.num_key_value_heads)
     return [(f"{PARTS[part]}.{leaf}", value)]
@@ -106,7 +116,13 @@ def write_keys(w, config):
     if config.model_type == "nemotron_h":
         w.add_feed_forward_length([config.intermediate_size * (t == "mlp") for t in types])
         return
-    w.add_feed_forward_length(getattr(config, "shared_intermediate_size", None) or config.intermediate_size)
+    experts = getattr(config, "num_local_experts", 0)
+    w.add_feed_forward_length(getattr(config, "shared_intermediate_size", None) if not experts and hasattr(
+        config, "shared_intermediate_size") else config.intermediate_size)
+    if experts:
+        w.add_expert_count(experts)
+        w.add_expert_used_count(config.num_experts_per_tok)
+        w.add_expert_shared_feed_forward_length(config.shared_intermediate_size)
     w.add_rope_freq_base(config.rope_parameters["rope_theta"])
     if config.model_type == "granitemoehybrid":
         w.add_rope_dimension_count(size)
@@ -133,7 +149,7 @@ def write(path, config, tensors, kind):
             forms = [(f"blk.{index}.{part}", v) for part, v in layer_forms(config, rest, value)]
         for target, v in forms:
             v = np.ascontiguousarray(v, np.float32)
-            small = ".ssm_" in target and not target.endswith(("ssm_in.weight", "ssm_out.weight"))
+            small = (".ssm_" in target or "ffn_gate_inp" in target) and not target.endswith(("ssm_in.weight", "ssm_out.weight"))
             if v.ndim == 1 or small or kind == Type.F32:
                 w.add_tensor(target, v)
             elif kind == Type.F16:

@@ -31,6 +31,7 @@ def mixer_ablations(prefix, mixer, layers, norm=True):
 class Hybrid(Case):
     runs: list = None
     old: bool = True
+    steps: int = 60
 
     def __post_init__(self):
         self.runs = self.runs or RUNS
@@ -64,7 +65,7 @@ HYBRIDS = [
         attention_multiplier=0.35, position_embedding_type="rope", attention_bias=True, tie_word_embeddings=True,
         **rope(theta=500.0)), dtype="bf16", gguf=True,
            ablations=[without("rotation", put("/position_embedding_type", None), run=2),
-                      without("layer order", put("/rope_parameters/rope_theta", 10000.0), run=2)]),
+                      without("rope theta", put("/rope_parameters/rope_theta", 10000.0), run=2)]),
     Hybrid("bamba", "bamba", geometry(
         36, 44, 3, 3, 1, 97, **LONG, **MAMBA, attn_layer_indices=[1], attention_bias=True, mlp_bias=True,
         **rope(theta=500.0)),
@@ -93,4 +94,19 @@ HYBRIDS = [
         chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]), gguf=True,
            ablations=mixer_ablations("backbone", "mixer", (0, 3)) + [
                without("least time step", put("/time_step_min", 0.5), run=2)]),
+    Hybrid("granitemoehybrid-experts", "granitemoehybrid", geometry(
+        32, 12, 2, 4, 2, 97, **LONG, **(MAMBA | dict(mamba_n_heads=4, mamba_d_head=16, mamba_n_groups=1)),
+        shared_intermediate_size=20, num_local_experts=5, num_experts_per_tok=2, layer_types=[LINEAR, FULL],
+        attention_multiplier=0.35, **rope()), dtype="bf16", gguf=True,
+           ablations=[without("second expert", put("/num_experts_per_tok", 1), run=2),
+                      without("shared MLP", zero=constants("model", "shared_mlp", range(2), "output_linear.weight"), run=2)]),
+    Hybrid("nemotron-h-experts", "nemotron_h", geometry(
+        32, 20, 4, 4, 2, 97, head_dim=8, **LONG, mamba_num_heads=4, mamba_head_dim=16, n_groups=1, ssm_state_size=10,
+        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "moe", FULL, "moe"], n_routed_experts=6,
+        num_experts_per_tok=2, n_group=2, topk_group=1, moe_intermediate_size=12, routed_scaling_factor=1.7,
+        moe_shared_expert_intermediate_size=20),
+           ablations=[without("scaling factor", put("/routed_scaling_factor", 1.0), run=2),
+                      without("groups", put("/topk_group", 2), run=2),
+                      without("shared experts", zero=constants("backbone", "mixer", (1, 3), "shared_experts.down_proj.weight"),
+                              run=2)]),
 ]

@@ -17,6 +17,7 @@ import tempfile
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 STEPS = 200
@@ -28,7 +29,8 @@ EVERY = 20  # generated rows that are kept: every 20th
 
 
 def load(directory, dtype=torch.float32):
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager",
+                                                 experts_implementation="eager")
     return model.eval()
 
 
@@ -73,9 +75,9 @@ def hold_form(model, length):
 def greedy(model, prompt, steps):
     """Greedy tokens, or None as soon as a choice is too close to call."""
     hold_form(model, len(prompt))
-    # transformers' one-token form of a scan does not clamp dt.
-    recompute = list(getattr(model.config, "time_step_limit", None) or NO_LIMIT) != NO_LIMIT or getattr(
-        model.config, "time_step_min", 0) > 0 and model.config.model_type == "nemotron_h"
+    # transformers' one-token form of a scan does not clamp dt, and its cache does not count Bamba's positions.
+    kind = model.config.model_type
+    recompute = kind in ("bamba", "nemotron_h") or list(getattr(model.config, "time_step_limit", None) or NO_LIMIT) != NO_LIMIT
     cache = None if recompute else DynamicCache(config=model.config)
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     feed, tokens = torch.tensor([prompt]), []
@@ -122,7 +124,7 @@ def measure(directory, prompt, steps=STEPS):
     tokens = greedy(model, prompt, steps)
     if tokens is None:
         return "close choice"
-    if len(set(tokens)) < min(16, steps // 2):
+    if len(set(tokens)) < min(16, steps // 3):
         return "repeats itself"
     logits = forward(model, prompt, tokens)
     entropy = attention_entropy(model, prompt)
@@ -165,6 +167,19 @@ def apply_patch(document, patch):
     return document
 
 
+def zero_stored(directory, names):
+    """Overwrites tensors with zeros, by their names in the files."""
+    names = set(names)
+    for file in sorted(f for f in os.listdir(directory) if f.endswith(".safetensors")) if names else ():
+        path = os.path.join(directory, file)
+        tensors = load_file(path)
+        for name in names & tensors.keys():
+            tensors[name].zero_()
+        names -= tensors.keys()
+        save_file(tensors, path, metadata=dict(format="pt"))
+    assert not names, f"no such tensors: {names}"
+
+
 @torch.no_grad()
 def ablated_difference(directory, ablation, run, logits, config_name="config.json"):
     """How far the kept rows of the prompt move without the feature, of the
@@ -175,15 +190,8 @@ def ablated_difference(directory, ablation, run, logits, config_name="config.jso
             config = apply_patch(json.load(f), ablation.get("patch", []))
         with open(os.path.join(temporary, "config.json"), "w") as f:
             json.dump(config, f)
+        zero_stored(temporary, ablation.get("zero", []))
         model = load(temporary)
-    # The names of files; transformers renames some in memory.
-    parameters = dict(model.named_parameters())
-    names = {n if n in parameters else n.replace("backbone.", "model.", 1) for n in ablation.get("zero", [])}
-    for name, parameter in parameters.items():
-        if name in names:
-            parameter.zero_()
-            names.remove(name)
-    assert not names, f"no such tensors: {names}"
     prompt = run["prompt"]
     rows = [r for r in run["rows"] if r < len(prompt)]
     other = forward(model, prompt, [0])[rows].numpy()
@@ -232,10 +240,15 @@ def randomize(model, seed, sharpness=1.6, logit_std=3.0):
                 gain = sharpness
             if name.endswith("qkv_proj.weight"):
                 gain = sharpness
+            if name.endswith((".gate.weight", ".router.weight")):
+                gain = 2.0  # a router that decides
             if config.model_type == "gemma2" and name.endswith(("q_proj.weight", "k_proj.weight")):
                 gain = sharpness * (config.query_pre_attn_scalar / config.head_dim) ** 0.25
             value = noise * (gain / math.sqrt(fan_in))
         p.copy_(value)
+    for name, b in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            b.copy_(0.3 * torch.randn(b.shape, generator=g))
 
 
 def config_of(model_type, **fields):

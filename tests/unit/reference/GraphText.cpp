@@ -163,10 +163,59 @@ private:
     return names;
   }
 
+  /// A constant of a Mamba head, `base` plus and minus `scale`.
+  std::string constant(const std::string &name, float base, float scale) {
+    return declare(name, {g.mambaHeads}, base, scale, "");
+  }
+
+  std::string mixer(const std::string &input, int64_t layer, const std::string &prefix) {
+    const int64_t inner = g.mambaHeads * g.mambaDim, group = g.mambaGroups * g.mambaState, channels = inner + 2 * group;
+    const std::string states = "@l" + std::to_string(layer);
+    declarations << "graph.state " << states << ".conv conv sequence {channels = " << channels
+                 << " : i64, kernel = " << g.mambaKernel << " : i64}\ngraph.state " << states
+                 << ".ssm ssm sequence {heads = " << g.mambaHeads << " : i64, head_dim = " << g.mambaDim
+                 << " : i64, groups = " << g.mambaGroups << " : i64, state_size = " << g.mambaState << " : i64}\n";
+    std::string all = projection(input, prefix + "in_proj", g.hidden, inner + channels + g.mambaHeads, g.biases);
+    if (g.mambaScales)
+      all = unary("graph.scale_columns " + all + " {factors = array<f32: 1.0, 0.5, 2.0>, columns = array<i64: " +
+                      std::to_string(inner) + ", " + std::to_string(channels) + ", " + std::to_string(g.mambaHeads) +
+                      ">}",
+                  inner + channels + g.mambaHeads);
+    auto pieces = split(all, {inner, channels, g.mambaHeads});
+    std::string weight = declare(prefix + "conv1d.weight", {channels, 1, g.mambaKernel}, 0, 0.7f, "");
+    std::string bias = g.biases ? " bias " + declare(prefix + "conv1d.bias", {channels}, 0, 0.5f, "") : "";
+    std::string mixed = unary("graph.conv1d_causal " + pieces[1] + ", %batch, " + states + ".conv, " + weight + bias +
+                                  " activation silu",
+                              channels);
+    auto inputs = split(mixed, {inner, group, group});
+    std::string a = constant(prefix + "A", g.mambaLogA ? 0.0f : -1.0f, 0.9f), d = constant(prefix + "D", 0.5f, 0.5f),
+                dt = constant(prefix + "dt_bias", -0.5f, 1), y = fresh();
+    body << "  " << y << " = graph.ssd " << inputs[0] << ", " << pieces[2] << ", " << inputs[1] << ", " << inputs[2]
+         << ", %batch, " << states << ".ssm a " << a << (g.mambaLogA ? " log" : "") << " d " << d << " dt_bias " << dt
+         << " {dt_min = 0.01 : f32} : " << rows(inner) << ", " << rows(g.mambaHeads) << ", " << rows(group) << "\n";
+    if (g.mambaNorm)
+      y = unary("graph.gated_rms_norm silu " + y + ", " + pieces[0] + ", " +
+                    declare(prefix + "norm.weight", {inner}, 1, 0.5f, "") + " {eps = " + number(g.eps) +
+                    " : f32, group = " + std::to_string(inner / g.mambaGroups) + " : i64" +
+                    (g.mambaNormBeforeGate ? ", norm_before_gate" : "") + "}",
+                inner);
+    else
+      y = unary("arith.mulf " + unary("graph.activation silu " + pieces[0], inner) + ", " + y, inner);
+    return projection(y, prefix + "out_proj", inner, g.hidden, false);
+  }
+
   std::string block(const std::string &x, int64_t layer, int64_t rotary) {
     std::string prefix = "model.layers." + std::to_string(layer) + ".";
+    std::string input = norm(x, prefix + "input_layernorm.weight", g.hidden);
+    bool recurrent = g.mambaEvery && layer % g.mambaEvery == 0;
+    std::string output =
+        recurrent ? mixer(input, layer, prefix + "mamba.") : attention(input, layer, prefix, rotary);
+    return forward(x, output, prefix);
+  }
+
+  std::string attention(const std::string &input, int64_t layer, const std::string &prefix, int64_t rotary) {
     int64_t q = g.heads * g.headDim, kv = g.kvHeads * g.headDim;
-    std::string input = norm(x, prefix + "input_layernorm.weight", g.hidden), query, key, value;
+    std::string query, key, value;
     if (g.fusedProjections) {
       auto parts = split(projection(input, prefix + "self_attn.qkv_proj", g.hidden, q + 2 * kv, g.biases), {q, kv, kv});
       query = parts[0], key = parts[1], value = parts[2];
@@ -200,14 +249,18 @@ private:
     body << "  " << attended << " = graph.attention " << query << ", " << key << ", " << value << ", %batch, " << state
          << " {heads = " << g.heads << " : i64, scale = " << number(scale)
          << " : f32, softcap = " << number(g.attentionCap) << " : f32} : " << rows(q) << ", " << rows(kv) << "\n";
-    std::string output = projection(attended, prefix + "self_attn.o_proj", q, g.hidden, false);
+    return projection(attended, prefix + "self_attn.o_proj", q, g.hidden, false);
+  }
+
+  /// What follows the mixer's output: the residual and the MLP.
+  std::string forward(const std::string &x, std::string output, const std::string &prefix) {
     // Gemma 2's second norm has this name; its first MLP norm is pre_feedforward_layernorm.
     if (g.postNorms)
       output = norm(output, prefix + "post_attention_layernorm.weight", g.hidden);
     std::string middle = add(x, output, g.hidden);
 
     std::string normName = g.postNorms ? "pre_feedforward_layernorm.weight" : "post_attention_layernorm.weight";
-    input = norm(middle, prefix + normName, g.hidden);
+    std::string input = norm(middle, prefix + normName, g.hidden);
     std::string gate, up;
     if (g.fusedProjections) {
       auto parts = split(projection(input, prefix + "mlp.gate_up_proj", g.hidden, 2 * g.intermediate, false),
@@ -321,6 +374,22 @@ Geometry randomGeometry(uint32_t seed) {
              "low_freq_factor = 1.0, high_freq_factor = 4.0";
   }
   return g;
+}
+
+void addRandomMixers(Geometry &g, uint32_t seed) {
+  std::mt19937 random(seed);
+  auto pick = [&](int64_t low, int64_t high) { return low + int64_t(random() % uint32_t(high - low + 1)); };
+  auto chance = [&](int percent) { return pick(1, 100) <= percent; };
+  g.mambaEvery = pick(1, 2);
+  g.mambaGroups = pick(1, 3);
+  g.mambaHeads = g.mambaGroups * pick(1, 3);
+  g.mambaDim = pick(1, 37);
+  g.mambaState = pick(1, 35);
+  g.mambaKernel = pick(2, 5);
+  g.mambaNorm = chance(70);
+  g.mambaNormBeforeGate = chance(30);
+  g.mambaLogA = chance(60);
+  g.mambaScales = chance(30);
 }
 
 } // namespace mlc::test

@@ -38,6 +38,9 @@ struct Geometry {
   std::string kvType;                   // A type: the states' dtype.
   std::string quant;                    // "bits = 8, group = 32": of the projections; their inputs are quantized too.
   bool quantizeInputs = true;           // false: weights are quantized, inputs stay floats.
+  // Mamba-2 mixers: every mambaEvery-th layer from the first on mixes by one instead of attention; 0: none.
+  int64_t mambaEvery = 0, mambaHeads = 4, mambaDim = 6, mambaGroups = 2, mambaState = 8, mambaKernel = 4;
+  bool mambaNorm = true, mambaNormBeforeGate = false, mambaLogA = true, mambaScales = false;
 };
 
 struct GraphModel {
@@ -55,7 +58,8 @@ GraphModel buildModel(const Geometry &geometry, float gain = 1);
 /// The bytes of a safetensors file with the model's weights, stored as the geometry says.
 std::string safetensors(const GraphModel &model, const std::string &storage);
 
-/// A geometry drawn from `seed`: odd sizes, every feature on or off.
+/// A geometry drawn from `seed`: odd sizes, every feature on or off, but no Mamba mixers, which the second adds.
 Geometry randomGeometry(uint32_t seed);
+void addRandomMixers(Geometry &geometry, uint32_t seed);
 
 } // namespace mlc::test
