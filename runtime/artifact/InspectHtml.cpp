@@ -196,8 +196,12 @@ private:
                    fb::EnumNameDType(spec->dtype()), spec->kv_heads(), spec->head_dim(), spec->window());
       if (const fb::RecurrentSpec *spec = state->recurrent()) {
         out.format("<td>%s</td><td colspan=\"3\">", fb::EnumNameDType(spec->dtype()));
-        for (uint32_t i = 0; i < countOf(spec->dims()); ++i)
-          out.format(i ? " × %llu" : "%llu", ull(spec->dims()->Get(i)));
+        const char *between = "";
+        if (spec->dims())
+          for (uint64_t dim : *spec->dims()) {
+            out.format("%s%llu", between, ull(dim));
+            between = " × ";
+          }
         out.put("</td>");
       }
       out.put("</tr>");

@@ -184,8 +184,9 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
     if (const fb::RecurrentSpec *spec = state.recurrent()) {
       json.string("dtype", fb::EnumNameDType(spec->dtype()));
       json.open("dims", '[');
-      for (uint32_t i = 0; i < countOf(spec->dims()); ++i)
-        json.number(nullptr, spec->dims()->Get(i));
+      if (spec->dims())
+        for (uint64_t dim : *spec->dims())
+          json.number(nullptr, dim);
       json.close(']');
       json.number("groups", spec->groups());
       json.number("log_columns", spec->log_columns());
