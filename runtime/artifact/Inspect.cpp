@@ -86,9 +86,8 @@ ArtifactFacts gatherFacts(const Artifact &artifact) {
         for (uint32_t i = 0; i < countOf(recurrent->dims()); ++i)
           base = times(base, recurrent->dims()->Get(i));
         uint64_t log = times(recurrent->log_columns(), sizeof(float) * uint64_t(kRecurrentPage));
-        facts.recurrentBytesPerSequence =
-            plus(facts.recurrentBytesPerSequence,
-                 plus(times(base, plus(2, every ? context / every : 0)), times(log, 2)));
+        facts.recurrentBytesPerSequence = plus(facts.recurrentBytesPerSequence,
+                                               plus(times(base, plus(2, every ? context / every : 0)), times(log, 2)));
       }
       const fb::KvSpec *spec = state->kv();
       if (state->kind() != fb::StateKind::kv || !spec)

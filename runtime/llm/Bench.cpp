@@ -21,8 +21,8 @@ Spread spreadOf(std::span<double> values) {
   return {median, values.front(), values.back()};
 }
 
-/// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, recurrent states likewise, and multiply-adds that
-/// one prompt token needs (rows of logits left out).
+/// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, recurrent states
+/// likewise, and multiply-adds that one prompt token needs (rows of logits left out).
 struct Work {
   uint64_t weightBytes = 0, stateBytes = 0, promptMacs = 0;
 };
@@ -169,8 +169,8 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   }
   if (options.tokens) {
     result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});
-    result.fractionOfBandwidth =
-        double(work.weightBytes + work.stateBytes) * result.tokensPerSecond.median / (result.ceilings.readBandwidthGbS * 1e9);
+    result.fractionOfBandwidth = double(work.weightBytes + work.stateBytes) * result.tokensPerSecond.median /
+                                 (result.ceilings.readBandwidthGbS * 1e9);
   }
   return result;
 }

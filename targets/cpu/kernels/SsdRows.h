@@ -11,8 +11,8 @@
 //   g[t][j] = (c_t . b_j) exp(cum_t - cum_j) dt_j,  w_j = exp(cum_15 - cum_j) dt_j
 // each sum in the order of its index, in one accumulator, for every blocking.
 //
-// An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac takes;
-// kTile, whether the state is copied to be multiplied.
+// An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac
+// takes; kTile, whether the state is copied to be multiplied.
 //
 #pragma once
 
@@ -24,6 +24,8 @@ namespace MLC_ISA_NS {
 namespace {
 
 constexpr int64_t kPage = kSsdPage;
+/// Values that a decode step fetches ahead in each panel.
+constexpr int64_t kAhead = 32 * kLanes;
 
 // Rows and vectors of a block that the form's registers hold.
 #if defined(__AVX512F__)
@@ -35,7 +37,6 @@ constexpr int kSsdRows = 4, kSsdColumns = 1;
 #else
 constexpr int kSsdRows = 2, kSsdColumns = 1;
 #endif
-
 
 /// Rows of a page against some panels: their outputs.
 template <typename Ops> struct SsdOutput {
@@ -74,8 +75,13 @@ template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Op
   };
   if (a.tile) {
     const typename Ops::T *w = a.tile;
-    for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes)
+    for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes) {
+      // One row reads the state from memory, a panel's lines ahead; behind the last panel stands the next head's.
+      if constexpr (R == 1)
+        for (int p = 0; p < P; ++p)
+          __builtin_prefetch(w + p * a.panelStride + kAhead);
       step(a.c + i, a.cStride, w, a.panelStride);
+    }
     for (int r = 0; r < R; ++r)
       for (int p = 0; p < P; ++p)
         acc[r][p] = acc[r][p] * set1(a.decay[r]);
@@ -420,8 +426,9 @@ template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
   // Bf16 is f32 where F32 is compiled: one product serves both.
   for (int64_t t = 0; t < a.end - a.begin; t += kBf16Rows) {
     int64_t rows = a.end - a.begin - t < kBf16Rows ? a.end - a.begin - t : kBf16Rows;
-    bf16Gemm({c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
-             rows, 1);
+    bf16Gemm(
+        {c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
+        rows, 1);
   }
 }
 
