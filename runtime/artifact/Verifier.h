@@ -27,6 +27,8 @@ constexpr uint64_t kMaxArenaBytes = uint64_t(16) << 30;
 constexpr uint64_t kMaxContext = 1 << 24, kMaxBatch = 1 << 16, kMaxSequences = 1 << 16, kMaxVocabulary = 1 << 24;
 /// kv_heads * head_dim of one state.
 constexpr uint64_t kMaxKvWidth = 1 << 16;
+/// Elements of the base and of a log entry of one recurrent state; columns of a convolution.
+constexpr uint64_t kMaxRecurrentElements = 1 << 28, kMaxLogColumns = 1 << 24, kMaxConvKernel = 64;
 
 /// The entry of a code object, see exec.call_code.
 using CodeFunction = int32_t (*)(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end);

@@ -123,6 +123,10 @@ Status ProgramVerifier::checkModel() {
     if (bound.value < least || bound.value > bound.most)
       return MLC_REFUSE(ModelBounds, ErrorCode::Corrupt, "%s: model.%s is %llu, must be %llu to %llu", name(),
                         bound.what, ull(bound.value), ull(least), ull(bound.most));
+  if (model->checkpoint_every() % uint64_t(kRecurrentPage) || model->checkpoint_every() > kMaxContext)
+    return MLC_REFUSE(CheckpointEvery, ErrorCode::Corrupt,
+                      "%s: model.checkpoint_every is %llu, must be a multiple of %lld up to %llu", name(),
+                      ull(model->checkpoint_every()), static_cast<long long>(kRecurrentPage), ull(kMaxContext));
   for (uint32_t i = 0; i < countOf(model->end_tokens()); ++i)
     if (model->end_tokens()->Get(i) >= model->vocab_size())
       return MLC_REFUSE(EndToken, ErrorCode::Corrupt, "%s: end token %u is outside the vocabulary of %llu", name(),
@@ -253,10 +257,39 @@ Status ProgramVerifier::checkSlots() {
   return {};
 }
 
+/// Whether the shapes of a recurrent state agree and are bounded.
+static bool recurrentValid(const fb::State &state) {
+  const fb::RecurrentSpec *spec = state.recurrent();
+  bool conv = state.kind() == fb::StateKind::conv;
+  if (!spec || countOf(spec->dims()) != (conv ? 2u : 3u) ||
+      !(spec->dtype() == DType::f32 || (!conv && spec->dtype() == DType::bf16)))
+    return false;
+  uint64_t elements = 1;
+  for (uint64_t dim : *spec->dims())
+    if (!dim || !checkedMul(elements, dim, elements) || elements > kMaxRecurrentElements)
+      return false;
+  if (spec->log_columns() > kMaxLogColumns)
+    return false;
+  uint64_t first = spec->dims()->Get(0), second = spec->dims()->Get(1);
+  if (conv)
+    return second < kMaxConvKernel && spec->log_columns() == first && !spec->groups();
+  // No factor is above kMaxRecurrentElements, so the sum cannot overflow.
+  uint64_t groups = spec->groups();
+  return groups && groups <= first && first % groups == 0 &&
+         spec->log_columns() == first * second + groups * spec->dims()->Get(2) + first;
+}
+
 Status ProgramVerifier::checkStates() const {
   for (uint32_t i = 0; i < countOf(meta.states()); ++i) {
     const fb::State &state = *meta.states()->Get(i);
     const char *label = state.name()->c_str();
+    if (isRecurrent(state) && state.scope() == fb::StateScope::sequence) {
+      if (!recurrentValid(state))
+        return MLC_REFUSE(RecurrentSpec, ErrorCode::Corrupt,
+                          "%s: state '%.60s': dimensions, log columns, groups or dtype of the %s state are out of range",
+                          name(), label, fb::EnumNameStateKind(state.kind()));
+      continue;
+    }
     if (state.kind() != fb::StateKind::kv || state.scope() != fb::StateScope::sequence)
       return MLC_REFUSE(StateKind, ErrorCode::Unsupported,
                         "%s: state '%.60s': kind %u of scope %u is not in this runtime; use a newer mlc", name(), label,

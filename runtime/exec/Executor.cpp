@@ -60,7 +60,9 @@ Status Executor::build() {
   MLC_ASSIGN(views, OwnedArray<TensorView>::create(allocator, plan->viewSlots().size(), "views"));
   for (size_t i = 0; i < views.size(); ++i)
     resolveView(views[i], plan->viewSlots()[i]);
-  MLC_ASSIGN(stateViews, OwnedArray<KvStateView>::create(allocator, plan->stateRefs().size(), "state views"));
+  MLC_ASSIGN(kvViews, OwnedArray<KvStateView>::create(allocator, plan->stateRefs().size(), "state views"));
+  MLC_ASSIGN(recurrentViews,
+             OwnedArray<RecurrentStateView>::create(allocator, plan->stateRefs().size(), "state views"));
   MLC_ASSIGN(codeBuffers, OwnedArray<void *>::create(allocator, plan->codeSlots().size(), "code buffers"));
   for (size_t i = 0; i < codeBuffers.size(); ++i)
     codeBuffers[i] = slotData[plan->codeSlots()[i]];
@@ -106,9 +108,15 @@ void Executor::resolveView(TensorView &view, uint32_t slot) const {
 }
 
 void Executor::bindKvState(uint32_t state, const KvStateView &view) {
-  for (size_t i = 0; i < stateViews.size(); ++i)
+  for (size_t i = 0; i < kvViews.size(); ++i)
     if (plan->stateRefs()[i] == state)
-      stateViews[i] = view;
+      kvViews[i] = view;
+}
+
+void Executor::bindRecurrentState(uint32_t state, const RecurrentStateView &view) {
+  for (size_t i = 0; i < recurrentViews.size(); ++i)
+    if (plan->stateRefs()[i] == state)
+      recurrentViews[i] = view;
 }
 
 Status Executor::setExtent(uint32_t extent, int64_t value) {
@@ -174,7 +182,8 @@ void Executor::runKernel(uint32_t index) {
   KernelContext context;
   context.inputs = {views.data() + call.firstView, call.inputs};
   context.outputs = {views.data() + call.firstView + call.inputs, call.outputs};
-  context.kvStates = {stateViews.data() + call.firstState, call.states};
+  context.kvStates = {kvViews.data() + call.firstState, call.states};
+  context.recurrentStates = {recurrentViews.data() + call.firstState, call.states};
   context.batch = batch;
   context.attrs = call.attrs;
   context.pool = pool;

@@ -21,14 +21,15 @@ struct KernelObserver {
 
 class Executor {
 public:
-  /// `pool` and `plan` outlive the executor; each run is one turn of `sessionClass` on the pool. One KvStateView per
-  /// state of the artifact is bound later.
+  /// `pool` and `plan` outlive the executor; each run is one turn of `sessionClass` on the pool. A view for
+  /// each state of the artifact is bound later.
   static Result<Executor *> create(const Plan &plan, WorkerPool &pool, const Allocator &allocator = systemAllocator(),
                                    SessionClass sessionClass = SessionClass::batch);
   static void destroy(Executor *executor);
 
   /// What kernels see as state `state` from now on.
   void bindKvState(uint32_t state, const KvStateView &view);
+  void bindRecurrentState(uint32_t state, const RecurrentStateView &view);
 
   /// Of the next runs; costs one comparison a kernel call where there is none.
   void observe(const KernelObserver &watcher) { observer = watcher; }
@@ -71,7 +72,8 @@ private:
   OwnedArray<int64_t> extents;
   OwnedArray<uint8_t *> slotData;     // Of every slot.
   OwnedArray<TensorView> views;       // One per operand of a kernel call.
-  OwnedArray<KvStateView> stateViews; // One per state operand of a kernel call.
+  OwnedArray<KvStateView> kvViews;    // One per state operand of a kernel call; of another kind: empty.
+  OwnedArray<RecurrentStateView> recurrentViews; // The same.
   OwnedArray<Patch> patches;          // By extent:
   OwnedArray<uint32_t> patchBegin;    // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
   OwnedArray<void *> codeBuffers;     // One per slot of a code call.

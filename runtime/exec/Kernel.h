@@ -20,6 +20,8 @@ using fb::DType;
 
 constexpr unsigned kMaxRank = 8;
 constexpr int64_t kPagePositions = 64;
+/// Positions of a page of recurrent states, which begin at its multiples.
+constexpr int64_t kRecurrentPage = 16;
 
 /// Bytes of one element.
 constexpr size_t dtypeSize(DType type) {
@@ -95,6 +97,52 @@ struct KvLayout {
 /// Bytes of `positions` positions in canonical form.
 size_t kvCanonicalBytes(const fb::KvSpec &spec, size_t positions);
 
+/// What a step leaves of one page of a segment's recurrent states.
+struct RecurrentPage {
+  uint32_t log;  // The block that takes the log entries of this step's tokens; kNoBlock: they are not kept.
+  uint32_t base; // The block that takes the state behind the page, which this step fills; kNoBlock: it is not kept.
+};
+
+/// The recurrent states of one segment in one step. Its first token stands in page firstPosition / kRecurrentPage at
+/// entry firstPosition % kRecurrentPage.
+struct RecurrentSegment {
+  uint32_t base;              // The state before that page; kNoBlock: zeros, the page begins at position 0.
+  uint32_t log;               // Entries [0, firstPosition % kRecurrentPage) of that page; kNoBlock when there are none.
+  const RecurrentPage *pages; // Pages that the segment touches, in order; the first may write into `log` itself.
+};
+
+/// A recurrent state as a kernel sees it in one step: blocks of bases and of log pages, of which segment s reads and
+/// writes what segments[s] says. A base is never written while it is read; log entries are only appended. What lies in a
+/// base is the target's (RecurrentLayout); a log page is [kRecurrentPage][logStride] f32, an entry as the schema says.
+struct RecurrentStateView {
+  static constexpr uint32_t kNoBlock = ~0u;
+  uint8_t *bases = nullptr; // Of this state, in block 0.
+  size_t baseStride = 0;    // Bytes from block to block.
+  uint8_t *logs = nullptr;
+  size_t logBlockStride = 0; // Bytes from block to block.
+  size_t logStride = 0;      // Values from entry to entry.
+  const RecurrentSegment *segments = nullptr;
+  const fb::State *state = nullptr;
+
+  uint8_t *base(uint32_t block) const { return bases + size_t(block) * baseStride; }
+  float *log(uint32_t block, int64_t entry) const {
+    return reinterpret_cast<float *>(logs + size_t(block) * logBlockStride) + size_t(entry) * logStride;
+  }
+};
+
+/// How a target lays out the base of a recurrent state. Canonical: conv [kernel - 1][channels] f32, the oldest column
+/// first; ssm [heads][head_dim][state] in the base's type.
+struct RecurrentLayout {
+  size_t (*baseBytes)(const fb::State &state);
+  void (*toCanonical)(const fb::State &state, const uint8_t *base, uint8_t *canonical);
+  void (*fromCanonical)(const fb::State &state, uint8_t *base, const uint8_t *canonical);
+};
+/// Bytes of a base in canonical form.
+uint64_t recurrentCanonicalBytes(const fb::State &state);
+inline bool isRecurrent(const fb::State &state) {
+  return state.kind() == fb::StateKind::conv || state.kind() == fb::StateKind::ssm;
+}
+
 /// What check() and scratch() know at load: views hold the largest extents, no data; segments' views lie inside their
 /// segment, arena views inside the arena.
 struct KernelCallInfo {
@@ -121,7 +169,9 @@ struct ScratchNeed {
 /// One call at run time.
 struct KernelContext {
   std::span<const TensorView> inputs, outputs;
+  // By the call's states; one of another kind is empty.
   std::span<const KvStateView> kvStates;
+  std::span<const RecurrentStateView> recurrentStates;
   const BatchView *batch = nullptr;
   const void *attrs = nullptr;
   WorkerPool *pool = nullptr;
@@ -157,10 +207,11 @@ struct KernelDef {
   void (*run)(const KernelContext &);
 };
 
-/// The kernels of a target and its page layout.
+/// The kernels of a target and its layouts of states.
 struct TargetRegistry {
   std::span<const KernelDef *const> kernels;
   KvLayout kvLayout;
+  RecurrentLayout recurrentLayout;
 };
 
 /// The CPU target. Defined in targets/cpu/Registry.cpp.

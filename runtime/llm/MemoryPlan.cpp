@@ -9,14 +9,27 @@
 
 namespace mlc {
 
+RecurrentStoreOptions recurrentOptions(const fb::Artifact &metadata, const KvStoreOptions &kv) {
+  RecurrentStoreOptions options;
+  options.slots = kv.slots;
+  options.sequences = kv.sequences;
+  options.imports = kv.imports;
+  options.context = kv.context;
+  options.batch = kv.batch;
+  options.checkpointEvery = metadata.model() ? int64_t(metadata.model()->checkpoint_every()) : 0;
+  return options;
+}
+
 Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, const ScratchNeed &scratch,
-                              const KvLayout &layout, const KvStoreOptions &kv, unsigned threads) {
+                              const TargetRegistry &target, const KvStoreOptions &kv, unsigned threads) {
   auto *states = metadata.states();
   uint32_t count = states ? states->size() : 0;
   MLC_ASSIGN(auto list, OwnedArray<const fb::State *>::create(systemAllocator(), count, "states"));
   for (uint32_t i = 0; i < count; ++i)
     list[i] = states->Get(i);
-  MLC_ASSIGN(KvPlan planned, planKv(list.span(), layout, kv));
+  MLC_ASSIGN(KvPlan planned, planKv(list.span(), target.kvLayout, kv));
+  MLC_ASSIGN(RecurrentPlan recurrent,
+             planRecurrent(list.span(), target.recurrentLayout, recurrentOptions(metadata, kv)));
   MemoryPlan plan;
   plan.weights = fileBytes;
   plan.arena = metadata.arena_size();
@@ -25,6 +38,8 @@ Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, 
   plan.threads = threads;
   uint64_t total, workers;
   if (!checkedAdd(planned.poolBytes, planned.tableBytes, plan.states) ||
+      !checkedAdd(recurrent.poolBytes, recurrent.tableBytes, plan.recurrent) ||
+      !checkedAdd(plan.states, plan.recurrent, plan.states) ||
       !checkedMul(plan.scratchPerThread, uint64_t(threads), workers) || !checkedAdd(plan.weights, plan.states, total) ||
       !checkedAdd(total, plan.arena, total) || !checkedAdd(total, plan.sharedScratch, total) ||
       !checkedAdd(total, workers, total))
@@ -44,7 +59,7 @@ Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences) {
   kv.sequences = uint32_t(sequences);
   kv.slots = kv.sequences + defaults.snapshots;
   kv.imports = defaults.imports;
-  return planMemory(artifact.metadata(), artifact.fileSize(), program.scratch, cpuTarget().kvLayout, kv, 1);
+  return planMemory(artifact.metadata(), artifact.fileSize(), program.scratch, cpuTarget(), kv, 1);
 }
 
 Status checkMemory(const MemoryPlan &plan, uint64_t most) {
@@ -52,7 +67,7 @@ Status checkMemory(const MemoryPlan &plan, uint64_t most) {
     return {};
   auto mib = [](uint64_t bytes) { return double(bytes) / (1 << 20); };
   return Error(ErrorCode::OutOfMemory,
-               "needs %.1f MiB, more than --max-memory %.1f MiB: weights %.1f, KV %.1f, arena %.1f, scratch %.1f (%u "
+               "needs %.1f MiB, more than --max-memory %.1f MiB: weights %.1f, states %.1f, arena %.1f, scratch %.1f (%u "
                "threads of %.1f each); lower --context, --sequences or --threads, or compile it smaller",
                mib(plan.total()), mib(most), mib(plan.weights), mib(plan.states), mib(plan.arena), mib(plan.scratch()),
                plan.threads, mib(plan.scratchPerThread));

@@ -9,13 +9,15 @@
 
 #include "runtime/artifact/Verifier.h"
 #include "runtime/exec/states/KvPlan.h"
+#include "runtime/exec/states/RecurrentPlan.h"
 
 namespace mlc {
 
 /// Bytes at most; pages of KV and of weights count once they are touched.
 struct MemoryPlan {
   uint64_t weights = 0;          // The mapped file, shared by every session and process.
-  uint64_t states = 0;           // KV pools and their tables.
+  uint64_t states = 0;           // Pools of KV and of recurrent states, and their tables.
+  uint64_t recurrent = 0;        // The recurrent part of `states`.
   uint64_t arena = 0;            // Activations.
   uint64_t sharedScratch = 0;    // Of the hungriest kernel.
   uint64_t scratchPerThread = 0; // The same, for each thread.
@@ -26,9 +28,12 @@ struct MemoryPlan {
   uint64_t total() const { return weights + states + arenas(); }
 };
 
+/// The bounds of `kv` for recurrent states, with the checkpoints of `metadata`.
+RecurrentStoreOptions recurrentOptions(const fb::Artifact &metadata, const KvStoreOptions &kv);
+
 /// `scratch` is of any number of workers, per worker.
 Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, const ScratchNeed &scratch,
-                              const KvLayout &layout, const KvStoreOptions &kv, unsigned threads);
+                              const TargetRegistry &target, const KvStoreOptions &kv, unsigned threads);
 
 /// What a session of `sequences` sequences at the artifact's bounds takes on one thread. Needs no machine that runs the
 /// artifact, only one that has its kernels.

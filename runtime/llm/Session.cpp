@@ -55,9 +55,9 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   kvOptions.context = int64_t(limits.context);
   kvOptions.batch = int64_t(limits.batch);
   kvOptions.memory = limits.kvMemory;
-  const KvLayout &layout = model.executionPlan().target().kvLayout;
+  const TargetRegistry &target = model.executionPlan().target();
   MLC_ASSIGN(plan, planMemory(model.metadata(), model.fileBytes(), model.executionPlan().scratch(limits.threads),
-                              layout, kvOptions, limits.threads));
+                              target, kvOptions, limits.threads));
   if (limits.maxMemory)
     MLC_TRY(checkMemory(plan, limits.maxMemory));
   pool = options.pool;
@@ -73,11 +73,18 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   MLC_ASSIGN(auto stateList, OwnedArray<const fb::State *>::create(allocator, stateCount, "states"));
   for (uint32_t i = 0; i < stateCount; ++i)
     stateList[i] = states->Get(i);
-  MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), layout, kvOptions, allocator));
+  MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator));
   kv.reset(madeStore);
+  MLC_ASSIGN(RecurrentStore * madeRecurrent,
+             RecurrentStore::create(stateList.span(), target.recurrentLayout,
+                                    recurrentOptions(model.metadata(), kvOptions), allocator));
+  recurrent.reset(madeRecurrent);
   stores[0] = madeStore;
-  for (uint32_t i = 0; i < stateCount; ++i)
+  stores[1] = madeRecurrent;
+  for (uint32_t i = 0; i < stateCount; ++i) {
     executor->bindKvState(i, kv->view(i));
+    executor->bindRecurrentState(i, recurrent->view(i));
+  }
 
   MLC_ASSIGN(slots, OwnedArray<Slot>::create(allocator, kvOptions.slots, "sequences"));
   MLC_ASSIGN(segmentArray, OwnedArray<BatchSegment>::create(allocator, limits.sequences, "segments"));
@@ -215,16 +222,30 @@ Result<int64_t> Session::rollbackLimit(SequenceId sequence) const {
   return limit;
 }
 
+Result<int64_t> Session::reachable(SequenceId sequence, int64_t position) const {
+  MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  // Down until every store agrees.
+  position = std::min(position, slots[slot].length);
+  for (int64_t before = -1; position >= 0 && position != before;) {
+    before = position;
+    for (const StateStore *store : stores)
+      position = position < 0 ? position : store->reachable(slot, slots[slot].length, position);
+  }
+  return position;
+}
+
 Status Session::rollback(SequenceId sequence, int64_t position) {
-  MLC_ASSIGN(int64_t limit, rollbackLimit(sequence));
   MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
   if (position > slots[slot].length || position < 0)
     return Error(ErrorCode::OutOfRange, "rollback to position %lld of a sequence of %lld", (long long)position,
                  (long long)slots[slot].length);
-  if (position < limit)
+  MLC_ASSIGN(int64_t found, reachable(sequence, position));
+  if (found != position) {
+    MLC_ASSIGN(int64_t limit, rollbackLimit(sequence));
     return Error(ErrorCode::OutOfRange,
                  "rollback to position %lld: the states reach back to %lld only; restore a snapshot instead",
                  (long long)position, (long long)limit);
+  }
   for (StateStore *store : stores)
     store->rollback(slot, position);
   slots[slot].length = position;
@@ -317,6 +338,7 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
     segmentArray[i] = {slot, int32_t(batch.tokens), count, slots[slot].length, form};
     memcpy(ids + batch.tokens, segment.tokens.data(), segment.tokens.size_bytes());
     kv->selectSegment(uint32_t(i), slot);
+    recurrent->selectSegment(uint32_t(i), slot, slots[slot].length, count);
     batch.tokens += count;
   }
   if (!rows.empty())

@@ -15,6 +15,7 @@
 
 #include "runtime/exec/Executor.h"
 #include "runtime/exec/states/KvStore.h"
+#include "runtime/exec/states/RecurrentStore.h"
 #include "runtime/llm/MemoryPlan.h"
 #include "runtime/llm/Model.h"
 
@@ -86,10 +87,13 @@ public:
   /// Makes `sequence` equal to the snapshot, which stays.
   Status restore(SequenceId sequence, SnapshotId snapshot);
   Status releaseSnapshot(SnapshotId snapshot);
-  /// Drops all positions from `position` on. At least kRollbackTokens back always works; further back as long as no
-  /// state has let go of what is needed (rollbackLimit).
+  /// Drops all positions from `position` on. Each of the last kRollbackTokens positions works, and further ones as long
+  /// as no state has let go of what is needed: all from rollbackLimit on, and the checkpoints of recurrent states.
   Status rollback(SequenceId sequence, int64_t position);
   Result<int64_t> rollbackLimit(SequenceId sequence) const;
+  /// The highest position up to `position` that rollback takes; -1: none. How much of a prompt a sequence that began
+  /// like it can keep.
+  Result<int64_t> reachable(SequenceId sequence, int64_t position) const;
 
   /// Writes everything the sequence remembers to the caller's sink.
   Status exportSequence(SequenceId sequence, const ExportSink &sink);
@@ -123,6 +127,9 @@ public:
   /// Bytes of all KV pools, and of their pages in use.
   uint64_t kvBytes() const;
   uint64_t kvBytesUsed() const;
+  /// The same of recurrent states.
+  uint64_t recurrentBytes() const { return recurrent->poolBytes(); }
+  uint64_t recurrentBytesUsed() const { return recurrent->usedBytes(); }
   uint64_t arenaBytes() const { return executor->arenaBytes(); }
   /// What the session was planned to take.
   const MemoryPlan &memoryPlan() const { return plan; }
@@ -161,9 +168,10 @@ private:
   Owned<WorkerPool> ownPool;
   WorkerPool *pool = nullptr;
   Owned<KvStore> kv;
+  Owned<RecurrentStore> recurrent;
   Owned<Executor> executor;
   OwnedArray<Slot> slots;     // Sequences (imports among them), then snapshots.
-  StateStore *stores[1] = {}; // Every store of the artifact's states.
+  StateStore *stores[2] = {}; // Every store of the artifact's states.
   OwnedArray<BatchSegment> segmentArray;
   OwnedArray<uint8_t> chunkBuffer;
   size_t payloadOffset = 0;

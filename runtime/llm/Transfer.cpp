@@ -39,6 +39,20 @@ static TransferHeader headOf(TransferKind kind, uint64_t artifact) {
   return head;
 }
 
+/// The verifier has bounded every dimension below 2^32.
+static void formatOf(const fb::State &state, uint32_t (&format)[4]) {
+  if (!isRecurrent(state)) {
+    const fb::KvSpec &kv = *state.kv();
+    format[0] = kv.kv_heads(), format[1] = kv.head_dim(), format[2] = uint32_t(kv.dtype()), format[3] = kv.window();
+    return;
+  }
+  const fb::RecurrentSpec &spec = *state.recurrent();
+  format[0] = uint32_t(spec.dims()->Get(0));
+  format[1] = uint32_t(spec.dims()->Get(1));
+  format[2] = uint32_t(spec.dtype());
+  format[3] = spec.dims()->size() > 2 ? uint32_t(spec.dims()->Get(2)) : 0;
+}
+
 Status Session::exportSequence(SequenceId sequence, const ExportSink &sink) {
   MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
   struct Writer {
@@ -71,10 +85,7 @@ Status Session::writeChunk(const StateChunk &chunk, const ExportSink &sink) {
   head.state = chunk.state;
   head.nameBytes = state.name()->size();
   head.payloadBytes = chunk.payload.size();
-  head.kvHeads = state.kv()->kv_heads();
-  head.headDim = state.kv()->head_dim();
-  head.dtype = uint32_t(state.kv()->dtype());
-  head.window = state.kv()->window();
+  formatOf(state, head.format);
   uint8_t *name = chunkBuffer.data() + payloadOffset - head.nameBytes;
   memcpy(name, state.name()->data(), head.nameBytes);
   seal(head, name, head.nameBytes + chunk.payload.size());
@@ -134,9 +145,9 @@ static Status checkFormat(const fb::Artifact &metadata, const TransferHeader &he
   if (head.nameBytes != state.name()->size() || memcmp(body.data(), state.name()->data(), head.nameBytes))
     return Error(ErrorCode::Corrupt, "state chunk: its name is not that of state %u, %s", head.state,
                  state.name()->c_str());
-  const fb::KvSpec &kv = *state.kv();
-  if (head.kvHeads != kv.kv_heads() || head.headDim != kv.head_dim() || head.dtype != uint32_t(kv.dtype()) ||
-      head.window != kv.window())
+  uint32_t format[4];
+  formatOf(state, format);
+  if (memcmp(head.format, format, sizeof format))
     return Error(ErrorCode::Unsupported, "state chunk of %s: its format is not that of this artifact",
                  state.name()->c_str());
   return {};

@@ -63,6 +63,12 @@ Status checkSameRows(const KernelCallInfo &call, size_t inputs) {
   return {};
 }
 
+Status checkExperts(const char *kernel, uint64_t experts, uint64_t topK) {
+  if (experts < 1 || experts > 65536 || topK < 1 || topK > experts)
+    return Error(ErrorCode::Corrupt, "%s: %llu of %llu experts for a token", kernel, ull(topK), ull(experts));
+  return {};
+}
+
 Status checkTokenRows(const KernelCallInfo &call, size_t inputs) {
   for (size_t i = 0; i < inputs; ++i)
     if (!call.inputFollowsTokens[i] || call.inputs[i].dims[0] != call.inputs[0].dims[0])
@@ -85,6 +91,20 @@ Status checkKvState(const KernelCallInfo &call, uint64_t kvHeads, uint64_t headD
     return Error(ErrorCode::Unsupported, "a KV state of %u heads of %u in %s: the target stores f32, f16, bf16 and i8",
                  spec.kv_heads(), spec.head_dim(), fb::EnumNameDType(spec.dtype()));
   return {};
+}
+
+Status checkRecurrentState(const KernelCallInfo &call, fb::StateKind kind, std::initializer_list<uint64_t> dims,
+                           uint64_t groups) {
+  const fb::State *state = call.states[0];
+  const fb::RecurrentSpec *spec = state ? state->recurrent() : nullptr;
+  if (!spec || state->kind() != kind || !spec->dims() || spec->dims()->size() != dims.size())
+    return Error(ErrorCode::Corrupt, "state 0 is not of kind %s", fb::EnumNameStateKind(kind));
+  bool same = spec->groups() == groups;
+  for (uint32_t i = 0; i < dims.size(); ++i)
+    same = same && spec->dims()->Get(i) == dims.begin()[i];
+  // The verifier has compared log_columns with these.
+  return same ? Status() : Error(ErrorCode::Corrupt, "the shape of the %s state is not that of the call",
+                                 fb::EnumNameStateKind(kind));
 }
 
 Status checkSameShape(const TensorView &a, const TensorView &b, const char *what) {

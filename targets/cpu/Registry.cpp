@@ -7,6 +7,7 @@
 //
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/KvPage.h"
+#include "targets/cpu/RecurrentBase.h"
 
 namespace mlc {
 
@@ -26,12 +27,16 @@ template <size_t... counts> struct KernelList {
   }
 };
 
-static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, copyKernels, embeddingKernels,
-                                     gatedActivationKernels, gatherRowsKernels, kvAppendKernels, linearKernels,
-                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels, unaryKernels);
+static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, conv1dKernels, copyKernels,
+                                     embeddingKernels, gatedActivationKernels, gatedRmsNormKernels, gatherRowsKernels,
+                                     kvAppendKernels, linearKernels, moeDownKernels, moeRouteKernels, moeUpKernels,
+                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels,
+                                     scaleRowsKernels, ssdKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
-  static constexpr TargetRegistry target{kKernels.kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}};
+  static constexpr TargetRegistry target{kKernels.kernels,
+                                         {kvPageBytes, kvToCanonical, kvFromCanonical},
+                                         {recurrentBaseBytes, recurrentToCanonical, recurrentFromCanonical}};
   return target;
 }
 

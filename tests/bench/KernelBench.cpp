@@ -11,6 +11,7 @@
 
 #include <benchmark/benchmark.h>
 
+#include <cmath>
 #include <cstring>
 
 using namespace mlc;
@@ -140,6 +141,70 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   state.counters["GFLOP/s"] = Counter(4e-9 * pairs * 896, Counter::kIsIterationInvariantRate);
   state.counters["us/token"] = Counter(1e-6 * double(queries), Counter::kIsIterationInvariantRate | Counter::kInvert);
 }
+/// `queries` tokens from position 0, or (1) one token at position 1000: 48 heads of 64, one group, a state of 128. Bases
+/// rotate through 72 MiB so that decode reads memory.
+void ssd(benchmark::State &state, DType dtype, fb::Products products) {
+  int64_t queries = state.range(0), heads = 48, dim = 64, size = 128, first = queries == 1 ? 1000 : 0;
+  flatbuffers::FlatBufferBuilder builder;
+  std::vector<uint64_t> dims = {uint64_t(heads), uint64_t(dim), uint64_t(size)};
+  uint64_t columns = uint64_t(heads * dim + size + heads);
+  builder.Finish(fb::CreateStateDirect(builder, "ssm", fb::StateKind::ssm, fb::StateScope::sequence, nullptr,
+                                       fb::CreateRecurrentSpecDirect(builder, dtype, &dims, columns, 1)));
+  const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
+  size_t baseBytes = cpuTarget().recurrentLayout.baseBytes(*schema), stride = alignUp<size_t>(columns, 16);
+  constexpr uint32_t kBlocks = 48, kNone = RecurrentStateView::kNoBlock;
+  std::vector<uint8_t> bases(baseBytes * kBlocks + 64), logs(stride * kRecurrentPage * 4 * sizeof(float) + 64);
+  auto aligned = [](std::vector<uint8_t> &bytes) { return bytes.data() + (64 - uintptr_t(bytes.data()) % 64) % 64; };
+  int64_t pageCount = ceilDiv(queries, kRecurrentPage);
+  std::vector<RecurrentPage> pages(size_t(pageCount), {kNone, kNone});
+  pages.back() = {2, 2};
+  if (pageCount > 1)
+    pages[size_t(pageCount) - 2] = {1, 1};
+  RecurrentSegment segmentView{first ? 0 : kNone, first ? 2 : kNone, pages.data()};
+  RecurrentStateView view{aligned(bases), baseBytes, aligned(logs), stride * kRecurrentPage * sizeof(float),
+                          stride,         &segmentView, schema};
+  BatchSegment segment{0, 0, int32_t(queries), first, queries};
+  BatchView batch{{&segment, 1}, queries};
+  std::vector<float> x = normals(size_t(queries * heads * dim)), out(x.size()), dt = normals(size_t(queries * heads)),
+                     b = normals(size_t(queries * size)), c = b, a(size_t(heads), 0.5f), d = a;
+  auto vector = [](std::vector<float> &values) {
+    TensorView view = matrix(values.data(), DType::f32, 1, int64_t(values.size()));
+    view.rank = 1;
+    view.dims[0] = view.dims[1];
+    view.strides[0] = 1;
+    return view;
+  };
+  fb::SsdAttrs attrs(uint32_t(heads), uint32_t(dim), 1, uint32_t(size), 0, INFINITY, true, products);
+  Runner runner("ssd", attrs,
+                {matrix(x.data(), DType::f32, queries, heads * dim), matrix(dt.data(), DType::f32, queries, heads),
+                 matrix(b.data(), DType::f32, queries, size), matrix(c.data(), DType::f32, queries, size), vector(a),
+                 vector(d), vector(d)},
+                {matrix(out.data(), DType::f32, queries, heads * dim)}, unsigned(state.range(1)));
+  std::fill_n(runner.follows, 4, true);
+  runner.info.states = {&schema, 1};
+  runner.info.maxSequences = 1;
+  if (!runner.prepare(state))
+    return;
+  runner.context.batch = &batch;
+  runner.context.recurrentStates = {&view, 1};
+  for (auto _ : state) {
+    if (first)
+      segmentView.base = segmentView.base == kBlocks - 1 ? 3 : segmentView.base + 1;
+    runner.kernel->run(runner.context);
+  }
+  using benchmark::Counter;
+  state.counters["GFLOP/s"] = Counter(4e-9 * double(queries * heads * dim * size), Counter::kIsIterationInvariantRate);
+  state.counters["GB/s"] = Counter(1e-9 * double(baseBytes), Counter::kIsIterationInvariantRate);
+}
+template <int64_t threads> void scans(benchmark::internal::Benchmark *bench) {
+  bench->ArgNames({"queries", "threads"});
+  for (int64_t queries : {1, 512})
+    bench->Args({queries, threads});
+}
+MLC_BENCH(scans, ssd, f32, DType::f32, fb::Products::f32);
+MLC_BENCH(scans, ssd, bf16, DType::f32, fb::Products::bf16);
+MLC_BENCH(scans, ssd, bf16_state, DType::bf16, fb::Products::bf16);
+
 template <int64_t threads> void contexts(benchmark::internal::Benchmark *bench) {
   bench->ArgNames({"queries", "context", "threads"});
   for (int64_t context : {512, 4096, 8192})

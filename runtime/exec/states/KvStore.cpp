@@ -45,7 +45,8 @@ Status KvStore::build(std::span<const fb::State *const> states) {
     if (plan.pageBytes[i] > kMaxObjectBytes)
       return Error(ErrorCode::OutOfMemory, "a KV page of %llu bytes overflows the address space",
                    (unsigned long long)plan.pageBytes[i]);
-    MLC_ASSIGN(pools[i], PagePool::create(allocator, size_t(plan.pageBytes[i]), plan.pages[i]));
+    MLC_ASSIGN(pools[i], PagePool::create(allocator, size_t(plan.pageBytes[i]), plan.pages[i],
+                                          "KV pool (lower --context, --sequences or --kv-memory)"));
   }
 
   pagesPerSlot = plan.pagesPerSlot;
@@ -150,6 +151,11 @@ int64_t KvStore::rollbackLimit(uint32_t slot, int64_t length) const {
     if (int64_t first = held(slot, kv).first) // The next query at p sees (p - window, p].
       limit = std::max(limit, first * kPagePositions + int64_t(kvs[kv].spec.window()) - 1);
   return std::min(limit, length);
+}
+
+int64_t KvStore::reachable(uint32_t slot, int64_t length, int64_t position) const {
+  position = std::min(position, length);
+  return position >= rollbackLimit(slot, length) ? position : -1;
 }
 
 void KvStore::rollback(uint32_t slot, int64_t position) {

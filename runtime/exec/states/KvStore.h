@@ -27,6 +27,7 @@ public:
   void commit(uint32_t slot, int64_t length) override;
   void share(uint32_t from, uint32_t to, int64_t length) override;
   int64_t rollbackLimit(uint32_t slot, int64_t length) const override;
+  int64_t reachable(uint32_t slot, int64_t length, int64_t position) const override;
   void rollback(uint32_t slot, int64_t position) override;
   void clear(uint32_t slot) override;
   size_t maxPayload() const override;

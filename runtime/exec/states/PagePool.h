@@ -13,7 +13,8 @@ namespace mlc {
 
 class PagePool {
 public:
-  static Result<PagePool> create(const Allocator &allocator, size_t pageBytes, uint32_t pages);
+  /// `what` names the pool in errors.
+  static Result<PagePool> create(const Allocator &allocator, size_t pageBytes, uint32_t pages, const char *what);
 
   /// A page with one reference, or nothing when none is free.
   bool take(uint32_t &page);

@@ -5,8 +5,8 @@
 //
 // What a kind of state must offer so that every model has the same operations on a sequence: fork, snapshot, rollback,
 // export, import, evict. A store holds the states of its kind for every slot (a live sequence, a snapshot or a pending
-// import). Paged KV is KvStore; a recurrent kind fits with a base shared by reference count and a log of the last
-// kRollbackTokens tokens, which is why a rollback has a limit and may be refused.
+// import). Paged KV is KvStore; RecurrentStore has states that only some positions can be rolled back to, which is why a
+// rollback may be refused.
 //
 #pragma once
 
@@ -14,14 +14,14 @@
 
 namespace mlc {
 
-/// Every sequence can be rolled back by at least this many tokens, whatever its states.
+/// Every sequence can be rolled back to any of the last so many positions, whatever its states.
 constexpr int64_t kRollbackTokens = 16;
 
 /// One exported piece of one state. `payload` is the canonical form (docs/runtime.md).
 struct StateChunk {
   uint32_t state = 0;        // Index in the artifact; the name travels with it.
   int64_t firstPosition = 0; // Positions [firstPosition, firstPosition + positions).
-  uint32_t positions = 0;
+  uint32_t positions = 0;    // 0: a state as it stands before firstPosition.
   std::span<const uint8_t> payload;
 };
 
@@ -39,9 +39,12 @@ public:
   virtual void commit(uint32_t slot, int64_t length) = 0;
   /// `to`, an empty slot, becomes equal to the first `length` positions of `from`. Never fails: memory is shared.
   virtual void share(uint32_t from, uint32_t to, int64_t length) = 0;
-  /// The lowest position that `slot`, which holds `length`, can be rolled back to.
+  /// The lowest position from which on `slot`, which holds `length`, can be rolled back to any.
   virtual int64_t rollbackLimit(uint32_t slot, int64_t length) const = 0;
-  /// Drops all from `position` on; the caller has asked rollbackLimit.
+  /// The highest position up to `position` that the slot can be rolled back to; -1: none. It may lie below
+  /// rollbackLimit, at a checkpoint.
+  virtual int64_t reachable(uint32_t slot, int64_t length, int64_t position) const = 0;
+  /// Drops all from `position` on; the caller has asked reachable.
   virtual void rollback(uint32_t slot, int64_t position) = 0;
   /// Frees all that the slot holds.
   virtual void clear(uint32_t slot) = 0;

@@ -151,6 +151,7 @@ struct Call {
   std::vector<const Tensor *> inputs, outputs;
   std::vector<bool> tokens; // Per input: follows `tokens`; empty: only input 0 does.
   KvState *kv = nullptr;
+  const RecurrentStateView *recurrent = nullptr; // Its segments are those of the step.
   std::vector<BatchSegment> segments; // Their sequence picks the pages; empty: no batch.
   int64_t maxPositions = 8192;
 
@@ -175,8 +176,8 @@ struct Call {
     info.outputs = outputViews;
     info.inputFollowsTokens = {inputTokens, inputs.size()};
     info.outputFollowsTokens = {outputTokens, outputs.size()};
-    state = kv ? kv->state : nullptr;
-    if (kv)
+    state = kv ? kv->state : recurrent ? recurrent->state : nullptr;
+    if (state)
       info.states = {&state, 1};
     info.attrsType = attrsType;
     info.attrs = attrs;
@@ -225,6 +226,8 @@ struct Call {
       view = {kv->pool, kv->pageBytes, pages.data(), kv->spec};
       context.kvStates = {&view, 1};
     }
+    if (recurrent)
+      context.recurrentStates = {recurrent, 1};
     context.attrs = attrs;
     context.pool = poolOf(threads);
     context.sharedScratch = reinterpret_cast<uint8_t *>(shared.get());

@@ -74,11 +74,11 @@ private:
     std::vector<int32_t> tokens;
     std::vector<float> plain;
     SequenceId id;
-    size_t fed = 0;
+    size_t fed = 0, longest = 0; // What it holds, and has held.
   };
   struct Kept {
     SnapshotId id;
-    size_t sequence, fed;
+    size_t sequence, fed, longest;
   };
 
   Sequence &pick() { return sequences[random() % sequences.size()]; }
@@ -121,14 +121,23 @@ private:
       for (const StepSegment &segment : segments)
         if (segment.sequence == sequences[index].id)
           sequences[index].fed += segment.tokens.size();
+    for (Sequence &sequence : sequences)
+      sequence.longest = std::max(sequence.longest, sequence.fed);
   }
 
   void rollback(Sequence &sequence) {
     int64_t limit = must(session->rollbackLimit(sequence.id));
-    ASSERT_LE(limit, std::max<int64_t>(0, int64_t(sequence.fed) - kRollbackTokens));
+    ASSERT_LE(limit, std::max<int64_t>(0, int64_t(sequence.longest) - kRollbackTokens));
     size_t position = size_t(limit) + random() % (sequence.fed - size_t(limit) + 1);
+    // Or as far as anything reaches, perhaps a checkpoint.
+    if (random() % 3 == 0 && limit) {
+      int64_t reached = must(session->reachable(sequence.id, int64_t(random() % uint64_t(limit))));
+      position = reached < 0 ? position : size_t(reached);
+    }
     must(session->rollback(sequence.id, int64_t(position)));
     sequence.fed = position;
+    if (int64_t(position) < limit)
+      sequence.longest = position; // What came before a checkpoint is gone.
   }
 
   void snapshot(Sequence &sequence) {
@@ -136,7 +145,8 @@ private:
       must(session->releaseSnapshot(kept.front().id));
       kept.erase(kept.begin());
     }
-    kept.push_back({must(session->snapshot(sequence.id)), size_t(&sequence - sequences.data()), sequence.fed});
+    kept.push_back({must(session->snapshot(sequence.id)), size_t(&sequence - sequences.data()), sequence.fed,
+                    sequence.longest});
   }
 
   void restore() {
@@ -145,6 +155,7 @@ private:
     const Kept &chosen = kept[random() % kept.size()];
     must(session->restore(sequences[chosen.sequence].id, chosen.id));
     sequences[chosen.sequence].fed = chosen.fed;
+    sequences[chosen.sequence].longest = chosen.longest;
   }
 
   /// Goes on with a fork; its origin first takes some other tokens, which must not show.
@@ -189,6 +200,18 @@ TinyOptions options(fb::DType kv, unsigned window, fb::Products products = fb::P
   return tiny;
 }
 
+/// Recurrent layers among those of attention, with steps of several pages.
+TinyOptions hybrid(fb::DType ssm, fb::Products products, unsigned checkpointEvery = 0, bool attention = true) {
+  TinyOptions tiny = hybridOptions();
+  tiny.sequences = 5;
+  tiny.batch = tiny.rows = 50;
+  tiny.ssm = ssm;
+  tiny.products = products;
+  tiny.checkpointEvery = checkpointEvery;
+  tiny.attention = attention;
+  return tiny;
+}
+
 } // namespace
 
 TEST_P(BatchInvariance, RandomSteps) {
@@ -206,5 +229,9 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"Window64Int8", options(fb::DType::i8, 64), 1, 7}, Case{"Window1", options(fb::DType::f16, 1), 2, 8},
         Case{"Bf16ProductsF16", options(fb::DType::f16, 0, fb::Products::bf16), 2, 9},
         Case{"Bf16ProductsInt8", options(fb::DType::i8, 0, fb::Products::bf16), 3, 10},
-        Case{"Bf16ProductsWindow20", options(fb::DType::i8, 20, fb::Products::bf16), 2, 11}),
+        Case{"Bf16ProductsWindow20", options(fb::DType::i8, 20, fb::Products::bf16), 2, 11},
+        Case{"Hybrid", hybrid(fb::DType::f32, fb::Products::f32), 1, 12},
+        Case{"HybridCheckpoints", hybrid(fb::DType::f32, fb::Products::f32, 32), 3, 13},
+        Case{"HybridBf16Products", hybrid(fb::DType::f32, fb::Products::bf16, 48), 2, 14},
+        Case{"RecurrentBf16States", hybrid(fb::DType::bf16, fb::Products::bf16, 16, false), 2, 15}),
     [](const auto &info) { return std::string(info.param.name); });

@@ -115,7 +115,7 @@ TEST(Session, MaxMemoryHoldsThePlan) {
   Owned<Session> fits = makeSession(*tiny.model, options);
   --options.maxMemory;
   std::string message = failure(Session::create(*tiny.model, options), ErrorCode::OutOfMemory);
-  for (const char *word : {"--max-memory", "weights", "KV", "arena", "scratch", "3 threads"})
+  for (const char *word : {"--max-memory", "weights", "states", "arena", "scratch", "3 threads"})
     EXPECT_NE(message.find(word), std::string::npos) << message;
   // A plan of fewer threads, or of fewer positions, fits.
   options.threads = 2;
@@ -357,7 +357,7 @@ TEST_F(TransferTest, HostileHeadsAreRefused) {
   refused([](TransferHeader &head) { head.firstPosition = 32; }, ErrorCode::Corrupt, "cross a page");
   refused([](TransferHeader &head) { head.payloadBytes += 1; }, ErrorCode::Corrupt, "size");
   refused([](TransferHeader &head) { head.nameBytes = ~0u; }, ErrorCode::Corrupt, "size");
-  refused([](TransferHeader &head) { head.dtype = 1; }, ErrorCode::Unsupported, "format");
+  refused([](TransferHeader &head) { head.format[2] = 1; }, ErrorCode::Unsupported, "format");
   refused([](TransferHeader &head) { head.positions = 257; }, ErrorCode::OutOfRange, "257 positions", last);
   refused([](TransferHeader &head) { head.formLength = 300; }, ErrorCode::OutOfRange, "context", last);
   must(session->importChunk(target, exported.chunks[0]));

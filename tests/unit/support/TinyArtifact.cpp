@@ -187,6 +187,32 @@ private:
     return out;
   }
 
+  /// Columns [first, first + columns) of a slot of `width`.
+  uint32_t columnsOf(uint32_t slot, uint64_t width, uint64_t first, uint64_t columns) {
+    uint64_t offset = meta().slots[slot]->offset + first * sizeof(float);
+    std::string name = meta().slots[slot]->name + "." + std::to_string(first);
+    fb::SlotT &view = newSlot(name, DType::f32, {meta().slots[slot]->dims[0], fb::Dim(int64_t(columns), -1)});
+    view.strides = {int64_t(width), 1};
+    view.offset = offset;
+    return lastSlot();
+  }
+
+  uint32_t recurrentState(const std::string &name, fb::StateKind kind, DType type, std::vector<uint64_t> dims,
+                          uint64_t columns, uint64_t groups) {
+    auto state = std::make_unique<fb::StateT>();
+    state->name = name;
+    state->kind = kind;
+    state->recurrent = std::make_unique<fb::RecurrentSpecT>();
+    state->recurrent->dtype = type;
+    state->recurrent->dims = std::move(dims);
+    state->recurrent->log_columns = columns;
+    state->recurrent->groups = groups;
+    meta().states.push_back(std::move(state));
+    return uint32_t(meta().states.size() - 1);
+  }
+
+  uint32_t attentionLayer(const std::string &prefix, uint32_t hidden, uint32_t angles);
+  uint32_t recurrentLayer(const std::string &prefix, uint32_t hidden);
   uint32_t layer(unsigned index, uint32_t hidden, uint32_t angles);
 
   TinyModel &model;
@@ -197,8 +223,38 @@ private:
   std::map<uint32_t, uint32_t> quantizedRows;
 };
 
-uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
-  std::string prefix = "l" + std::to_string(index) + ".";
+uint32_t Assembler::recurrentLayer(const std::string &prefix, uint32_t hidden) {
+  uint64_t heads = options.ssmHeads, inner = heads * options.ssmHeadDim, bc = options.ssmGroups * options.ssmState,
+           channels = inner + 2 * bc, width = inner + channels + heads;
+  uint32_t conv = recurrentState(prefix + "conv", fb::StateKind::conv, DType::f32, {channels, options.convKernel - 1},
+                                 channels, 0);
+  uint32_t ssm = recurrentState(prefix + "ssm", fb::StateKind::ssm, options.ssm,
+                                {heads, options.ssmHeadDim, options.ssmState}, inner + bc + heads, options.ssmGroups);
+
+  uint32_t x = norm(prefix + "mixer_norm", hidden, tokens);
+  uint32_t projected = linear(prefix + "in", x, width, options.hidden, tokens);
+  fb::WeightDesc taps(channels, options.convKernel, 0, fb::WeightFormat::rows_f32, false);
+  uint32_t convolved = activation(prefix + "convolved", tokens, channels);
+  call("conv1d_causal", fb::Conv1dAttrs(channels, options.convKernel, fb::Activation::silu, true),
+       {columnsOf(projected, width, inner, channels), matrixWeight(prefix + "taps", taps, 1),
+        vectorWeight(prefix + "conv_bias", channels, 0.2f, 0)},
+       {convolved}, {conv});
+  uint32_t scanned = activation(prefix + "scanned", tokens, inner);
+  call("ssd",
+       fb::SsdAttrs(options.ssmHeads, options.ssmHeadDim, options.ssmGroups, options.ssmState, 0, 10, true,
+                    options.products),
+       {columnsOf(convolved, channels, 0, inner), columnsOf(projected, width, inner + channels, heads),
+        columnsOf(convolved, channels, inner, bc), columnsOf(convolved, channels, inner + bc, bc),
+        vectorWeight(prefix + "a", heads, 1, 0), vectorWeight(prefix + "d", heads, 1, 0),
+        vectorWeight(prefix + "dt_bias", heads, 1, -1)},
+       {scanned}, {ssm});
+  uint32_t gated = activation(prefix + "gated", tokens, inner);
+  call("gated_rms_norm", fb::GatedRmsNormAttrs(inner / options.ssmGroups, 1e-5f, fb::Activation::silu, false),
+       {scanned, columnsOf(projected, width, 0, inner), vectorWeight(prefix + "gate_norm", inner, 0.4f, 1)}, {gated});
+  return linear(prefix + "out", gated, options.hidden, inner, tokens, int(hidden));
+}
+
+uint32_t Assembler::attentionLayer(const std::string &prefix, uint32_t hidden, uint32_t angles) {
   unsigned qWidth = options.heads * options.headDim, kvWidth = options.kvHeads * options.headDim;
 
   auto state = std::make_unique<fb::StateT>();
@@ -220,8 +276,13 @@ uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
        fb::AttentionAttrs(options.heads, options.kvHeads, options.headDim, 1 / sqrtf(float(options.headDim)), 0,
                           options.window, options.products),
        {qr}, {attended}, {kv});
-  uint32_t middle = linear(prefix + "o", attended, options.hidden, qWidth, tokens, int(hidden));
+  return linear(prefix + "o", attended, options.hidden, qWidth, tokens, int(hidden));
+}
 
+uint32_t Assembler::layer(unsigned index, uint32_t hidden, uint32_t angles) {
+  std::string prefix = "l" + std::to_string(index) + ".";
+  bool recurrent = options.ssmHeads && (!options.attention || index % 2 == 0);
+  uint32_t middle = recurrent ? recurrentLayer(prefix, hidden) : attentionLayer(prefix, hidden, angles);
   uint32_t y = norm(prefix + "mlp_norm", middle, tokens);
   uint32_t gate = linear(prefix + "gate", y, options.inner, options.hidden, tokens);
   uint32_t up = linear(prefix + "up", y, options.inner, options.hidden, tokens);
@@ -279,6 +340,7 @@ void Assembler::assemble() {
   info->batch = options.batch;
   info->rows = options.rows;
   info->sequences = options.sequences;
+  info->checkpoint_every = options.checkpointEvery;
   info->end_tokens = {2};
   info->sampling = std::make_unique<fb::SamplingT>();
   meta().model = std::move(info);
@@ -319,6 +381,12 @@ TinyOptions smallestOptions() {
   options.headDim = 4;
   options.inner = 12;
   options.vocab = 11;
+  return options;
+}
+
+TinyOptions hybridOptions() {
+  TinyOptions options;
+  options.ssmHeads = 4;
   return options;
 }
 

@@ -27,7 +27,17 @@ struct TinyOptions {
   fb::WeightFormat format = fb::WeightFormat::rows_f32;
   unsigned group = 0;
   uint64_t seed = 1;
+  /// Heads of recurrent layers (conv1d_causal, ssd, gated_rms_norm): every second one from the first on, all without
+  /// attention; 0: none.
+  unsigned ssmHeads = 0;
+  unsigned ssmHeadDim = 10, ssmGroups = 2, ssmState = 12, convKernel = 4;
+  bool attention = true;
+  fb::DType ssm = fb::DType::f32; // Of the bases.
+  unsigned checkpointEvery = 0;
 };
+
+/// A recurrent layer and one of attention.
+TinyOptions hybridOptions();
 
 /// One layer, and every size as small as it can be: for tests that try each byte.
 TinyOptions smallestOptions();
@@ -40,7 +50,7 @@ struct TinyModel {
 };
 
 /// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV
-/// state `l<i>.kv` a layer. Weights are uniform, scaled so that logits spread over a few units.
+/// state `l<i>.kv`, or the recurrent states `l<i>.conv` and `l<i>.ssm`, a layer. Weights are uniform, scaled so that logits spread over a few units.
 TinyModel makeTinyModel(const TinyOptions &options = {});
 
 /// Writes `model` to `path`; aborts the test program on failure.

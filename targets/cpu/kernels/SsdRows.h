@@ -1,0 +1,411 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The arithmetic of ssd, over an Ops that says how values meet in products: F32 (SsdF32.cpp) or rounded to bf16
+// (SsdBf16.cpp). The state of a head lies in panels of 16 columns of head_dim, [state][16], so that everything is a
+// product of broadcast factors with vectors:
+//   y_t = exp(cum_t) * sum over n of c_t[n] S[n]  +  sum over j <= t of g[t][j] x_j  +  d x_t
+//   S'[n] = exp(cum_15) * S[n] + sum over j of b_j[n] (w_j x_j)
+//   g[t][j] = (c_t . b_j) exp(cum_t - cum_j) dt_j,  w_j = exp(cum_15 - cum_j) dt_j
+// each sum in the order of its index, in one accumulator, for every blocking.
+//
+// An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac takes;
+// kTile, whether the state is copied to be multiplied.
+//
+#pragma once
+
+#include "targets/cpu/kernels/Ssd.h"
+#include "targets/cpu/simd/Bf16.h"
+
+namespace mlc::cpu {
+namespace MLC_ISA_NS {
+namespace {
+
+constexpr int64_t kPage = kSsdPage;
+
+// Rows and vectors of a block that the form's registers hold.
+#if defined(__AVX512F__)
+constexpr int kSsdRows = 8, kSsdColumns = 2;
+#elif defined(__AVX2__)
+constexpr int kSsdRows = 6, kSsdColumns = 1;
+#elif defined(__ARM_NEON)
+constexpr int kSsdRows = 4, kSsdColumns = 1;
+#else
+constexpr int kSsdRows = 2, kSsdColumns = 1;
+#endif
+
+
+/// Rows of a page against some panels: their outputs.
+template <typename Ops> struct SsdOutput {
+  using T = typename Ops::T;
+  const T *c; // Of the first row.
+  int64_t cStride;
+  const T *tile; // The state; null: zeros.
+  int64_t panelStride, k;
+  const float *decay; // exp(cum) of each row.
+  const T *g;         // [row][16]
+  const T *x;         // The page's x, [16][columns], from the first panel on.
+  int64_t columns;
+  int64_t first; // Entry of the first row.
+  const float *input;
+  float *y;
+  int64_t inputStride, yStride;
+  float d;
+  int64_t left; // Columns of head_dim from the first panel on.
+};
+
+template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Ops> &a) {
+  constexpr int64_t kStep = Ops::kStep;
+  VF acc[R][P];
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p)
+      acc[r][p] = zero();
+  auto step = [&](const auto *factors, int64_t stride, const auto *tile, int64_t panel) __attribute__((always_inline)) {
+    typename Ops::Vec w[P];
+    for (int p = 0; p < P; ++p)
+      w[p] = Ops::load(tile + p * panel);
+    for (int r = 0; r < R; ++r) {
+      typename Ops::Vec v = Ops::broadcast(factors + r * stride);
+      for (int p = 0; p < P; ++p)
+        acc[r][p] = Ops::mac(v, w[p], acc[r][p]);
+    }
+  };
+  if (a.tile) {
+    const typename Ops::T *w = a.tile;
+    for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes)
+      step(a.c + i, a.cStride, w, a.panelStride);
+    for (int r = 0; r < R; ++r)
+      for (int p = 0; p < P; ++p)
+        acc[r][p] = acc[r][p] * set1(a.decay[r]);
+  }
+  // What all rows see, then each row's own end: no row meets a later token, not even by a factor of 0.
+  int64_t common = a.first & ~(kStep - 1);
+  for (int64_t j = 0; j < common; j += kStep)
+    step(a.g + j, kPage, a.x + j * a.columns, kStep * kLanes);
+  for (int r = 0; r < R; ++r)
+    for (int64_t j = common; j <= a.first + r; j += kStep) {
+      typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + j);
+      for (int p = 0; p < P; ++p) {
+        typename Ops::Vec w = Ops::load(a.x + j * a.columns + p * kStep * kLanes);
+        acc[r][p] = Ops::mac(v, j == a.first + r ? Ops::firstOf(w) : w, acc[r][p]);
+      }
+    }
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p) {
+      int64_t left = a.left - p * kLanes;
+      VF y = fma(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), acc[r][p]);
+      storePart(a.y + r * a.yStride + p * kLanes, y, left);
+    }
+}
+
+/// Rows of state in some panels: the state behind the page.
+template <typename Ops> struct SsdFold {
+  using T = typename Ops::T;
+  const float *source; // null: zeros.
+  float *target;       // May be the source.
+  int64_t panelStride;
+  T *tile; // Of Ops::kTile.
+  int64_t tileStride;
+  uint8_t *stored; // The rounded state as bf16 pairs, or null.
+  int64_t storedStride;
+  float decay;
+  const T *b;  // [row][16]
+  const T *xw; // [16][columns], from the first panel on.
+  int64_t columns;
+};
+
+template <typename Ops, bool Round, int R, int P> static void foldBlock(const SsdFold<Ops> &a) {
+  constexpr int64_t kStep = Ops::kStep;
+  VF acc[R][P];
+  for (int r = 0; r < R; ++r)
+    for (int p = 0; p < P; ++p)
+      acc[r][p] = a.source ? load(a.source + p * a.panelStride + r * kLanes) * set1(a.decay) : zero();
+  for (int64_t j = 0; j < kPage; j += kStep) {
+    typename Ops::Vec w[P];
+    for (int p = 0; p < P; ++p)
+      w[p] = Ops::load(a.xw + j * a.columns + p * kStep * kLanes);
+    for (int r = 0; r < R; ++r) {
+      typename Ops::Vec v = Ops::broadcast(a.b + r * kPage + j);
+      for (int p = 0; p < P; ++p)
+        acc[r][p] = Ops::mac(v, w[p], acc[r][p]);
+    }
+  }
+  for (int p = 0; p < P; ++p)
+    for (int r = 0; r < R; r += 2) {
+      VF even = acc[r][p], odd = r + 1 < R ? acc[r + 1 < R ? r + 1 : r][p] : zero();
+      if constexpr (Round)
+        even = roundBf16(even), odd = roundBf16(odd);
+      store(a.target + p * a.panelStride + r * kLanes, even);
+      if (R > 1)
+        store(a.target + p * a.panelStride + (r + 1) * kLanes, odd);
+      if constexpr (Ops::kTile)
+        Ops::storeTile(a.tile + p * a.tileStride, kLanes, r, 0, even, odd);
+      if (Round && a.stored) {
+        VI pair = (VI)(((VI)even >> 16) & set1(0xffff)) | ((VI)odd & set1(int32_t(0xffff0000)));
+        __builtin_memcpy(a.stored + p * a.storedStride + r * 2 * kLanes, &pair, sizeof pair);
+      }
+    }
+}
+
+/// Calls body.operator()<R>() with R = count, 1 <= count <= kSsdRows.
+template <int R = kSsdRows, typename Body> MLC_SIMD void withRows(int64_t count, const Body &body) {
+  if constexpr (R == 1) {
+    body.template operator()<1>();
+  } else {
+    if (count >= R)
+      body.template operator()<R>();
+    else
+      withRows<R - 1>(count, body);
+  }
+}
+
+/// One head of a segment.
+template <typename Ops, bool Round> struct SsdHead {
+  using T = typename Ops::T;
+  const SsdHeadArgs &a;
+  int64_t panels, columns, rows32, tileRows; // Rows of a panel in f32, and in the tile.
+  float *work;
+  T *tileScratch, *x, *xw, *g;
+  const float *state = nullptr; // Of the page at hand, in f32; null: zeros, or not needed.
+  const T *tile = nullptr;      // The same as factors; null: zeros.
+  alignas(64) float dt[kPage] = {}, cum[kPage] = {}, decay[kPage] = {}, weight[kPage] = {};
+
+  explicit SsdHead(const SsdHeadArgs &args) : a(args) {
+    columns = (a.headDim + kLanes - 1) & ~int64_t(kLanes - 1);
+    panels = columns / kLanes;
+    int64_t even = (a.state + 1) & ~int64_t(1);
+    rows32 = Round ? even : a.state;
+    tileRows = Ops::kTile ? even : rows32;
+    work = reinterpret_cast<float *>(a.scratch);
+    tileScratch = reinterpret_cast<T *>(work + columns * even);
+    x = reinterpret_cast<T *>(work + 2 * columns * even);
+    xw = reinterpret_cast<T *>(reinterpret_cast<float *>(x) + kPage * columns);
+    g = reinterpret_cast<T *>(reinterpret_cast<float *>(xw) + kPage * columns);
+  }
+
+  void run() {
+    float rate = a.logA ? -exp(set1(a.a))[0] : a.a;
+    loadBase();
+    int64_t begin = a.firstEntry;
+    for (int64_t done = 0, page = 0; done < a.tokens; ++page) {
+      int64_t end = a.tokens - done < kPage - begin ? begin + a.tokens - done : kPage;
+      coefficients(rate, begin, end, done, page);
+      inputs(begin, end, done);
+      advance(begin, end, done, page);
+      done += end - begin;
+      begin = 0;
+    }
+  }
+
+private:
+  /// The first page's state, in the forms that are read.
+  void loadBase() {
+    if (!a.base)
+      return;
+    bool fills = a.firstEntry + a.tokens >= kPage;
+    if constexpr (!Round) {
+      state = reinterpret_cast<const float *>(a.base);
+      if constexpr (!Ops::kTile) {
+        tile = reinterpret_cast<const T *>(state);
+      } else {
+        for (int64_t p = 0; p < panels; ++p)
+          for (int64_t n = 0; n < tileRows; n += 2) {
+            const float *row = state + (p * rows32 + n) * kLanes;
+            Ops::storeTile(tileScratch + p * tileRows * kLanes, kLanes, n, 0, load(row),
+                           n + 1 < a.state ? load(row + kLanes) : zero());
+          }
+        tile = tileScratch;
+      }
+      return;
+    }
+    bool direct = Ops::kTile && Ops::kStep == 2; // Stored as the tile is.
+    if (direct)
+      tile = reinterpret_cast<const T *>(a.base);
+    if (!direct || fills) {
+      for (int64_t i = 0; i < panels * rows32 * kLanes; i += 2 * kLanes) {
+        VI pair;
+        __builtin_memcpy(&pair, a.base + i * 2, sizeof pair);
+        store(work + i, (VF)(pair << 16));
+        store(work + i + kLanes, (VF)(pair & set1(int32_t(0xffff0000))));
+      }
+      state = work;
+    }
+    if (!direct)
+      tile = reinterpret_cast<const T *>(work); // bf16 values in f32 are T.
+  }
+
+  const float *products(int64_t page) const { return a.packed + page * a.packedStride + ssdPackedProducts(a.state); }
+  int64_t rowOf(int64_t done, int64_t entry, int64_t begin) const { return done + entry - begin; }
+
+  /// dt, cum, exp(cum), and g of the step's rows.
+  void coefficients(float rate, int64_t begin, int64_t end, int64_t done, int64_t page) {
+    float sum = 0;
+    for (int64_t j = 0; j < kPage; ++j) {
+      dt[j] = j >= end ? 0 : j < begin ? a.logDt[j * a.logStride] : a.dt[rowOf(done, j, begin) * a.dtStride];
+      sum = j < end ? sum + dt[j] * rate : sum;
+      cum[j] = sum;
+    }
+    VF sums = load(cum), steps = load(dt);
+    store(decay, exp(sums));
+    store(weight, exp(set1(cum[kPage - 1]) - sums) * steps);
+    for (int64_t t = begin; t < end; ++t) {
+      VF value = load(products(page) + (t - begin) * kPage) * exp(set1(cum[t]) - sums) * steps;
+      Ops::storeRow(g + (t - begin) * kPage, select(laneMask(0, t + 1), value, zero()));
+    }
+  }
+
+  /// x of the page as factors, and, where the page fills, weighted.
+  void inputs(int64_t begin, int64_t end, int64_t done) {
+    auto row = [&](int64_t j, int64_t column) __attribute__((always_inline)) {
+      if (j >= end)
+        return zero();
+      const float *from = j < begin ? a.logX + j * a.logStride : a.x + rowOf(done, j, begin) * a.xStride;
+      return loadPart(from + column, a.headDim - column);
+    };
+    for (int64_t j = 0; j < end; j += 2)
+      for (int64_t column = 0; column < columns; column += kLanes) {
+        VF even = row(j, column), odd = row(j + 1, column);
+        Ops::storeTile(x, columns, j, column, even, odd);
+        if (end == kPage)
+          Ops::storeTile(xw, columns, j, column, even * set1(weight[j]), odd * set1(weight[j + 1]));
+      }
+  }
+
+  /// Panel by panel, while it lies in L1: the rows' outputs, then the state behind the page.
+  void advance(int64_t begin, int64_t end, int64_t done, int64_t page) {
+    uint32_t block = a.kept[2 * page];
+    bool fills = end == kPage, keeps = fills && block != ~0u;
+    uint8_t *stored = keeps ? a.bases + int64_t(block) * a.baseStride : nullptr;
+    float *target = !Round && keeps ? reinterpret_cast<float *>(stored) : work;
+    constexpr int kWide = 4;
+    for (int64_t p = 0; p < panels;) {
+      int64_t count = panels - p;
+      if (end - begin == 1 && count >= kWide) {
+        outputs<kWide>(begin, end, done, page, p);
+        count = kWide;
+      } else if (count >= kSsdColumns) {
+        outputs<kSsdColumns>(begin, end, done, page, p);
+        count = kSsdColumns;
+      } else {
+        outputs<1>(begin, end, done, page, p);
+        count = 1;
+      }
+      for (int64_t q = p; fills && q < p + count;) {
+        if (p + count - q >= kSsdColumns) {
+          fold<kSsdColumns>(target, Round ? stored : nullptr, page, q);
+          q += kSsdColumns;
+        } else {
+          fold<1>(target, Round ? stored : nullptr, page, q++);
+        }
+      }
+      p += count;
+    }
+    if (!fills)
+      return;
+    state = target;
+    tile = Ops::kTile ? tileScratch : reinterpret_cast<const T *>(target);
+  }
+
+  template <int P> void outputs(int64_t begin, int64_t end, int64_t done, int64_t page, int64_t p) {
+    const T *c = reinterpret_cast<const T *>(a.packed + page * a.packedStride);
+    int64_t padded = ssdPaddedState(a.state);
+    SsdOutput<Ops> out;
+    out.cStride = padded;
+    out.tile = tile ? tile + p * tileRows * kLanes : nullptr;
+    out.panelStride = tileRows * kLanes;
+    out.k = Ops::kStep == 2 ? tileRows : a.state;
+    out.x = x + p * Ops::kStep * kLanes;
+    out.columns = columns;
+    out.inputStride = a.xStride;
+    out.yStride = a.yStride;
+    out.d = a.d;
+    out.left = a.headDim - p * kLanes;
+    for (int64_t t = begin; t < end;) {
+      // As even as the rows divide.
+      int64_t blocks = (end - t + kSsdRows - 1) / kSsdRows, count = (end - t + blocks - 1) / blocks;
+      out.c = c + (t - begin) * padded;
+      out.g = g + (t - begin) * kPage;
+      out.decay = decay + t;
+      out.first = t;
+      out.input = a.x + rowOf(done, t, begin) * a.xStride + p * kLanes;
+      out.y = a.y + rowOf(done, t, begin) * a.yStride + p * kLanes;
+      if constexpr (P > kSsdColumns)
+        outputBlock<Ops, 1, P>(out);
+      else
+        withRows(count, [&]<int R>() __attribute__((always_inline)) { outputBlock<Ops, R, P>(out); });
+      t += count;
+    }
+  }
+
+  template <int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p) {
+    const T *b = reinterpret_cast<const T *>(a.packed + page * a.packedStride + ssdPackedB(a.state));
+    SsdFold<Ops> f;
+    f.panelStride = rows32 * kLanes;
+    f.tileStride = tileRows * kLanes;
+    f.storedStride = rows32 * kLanes * 2;
+    f.decay = decay[kPage - 1];
+    f.xw = xw + p * Ops::kStep * kLanes;
+    f.columns = columns;
+    for (int64_t n = 0; n < a.state;) {
+      int64_t at = p * rows32 + n;
+      f.source = state ? state + at * kLanes : nullptr;
+      f.target = target + at * kLanes;
+      f.tile = tileScratch + (p * tileRows + n) * kLanes;
+      f.stored = stored ? stored + at * kLanes * 2 : nullptr;
+      f.b = b + n * kPage;
+      int64_t left = a.state - n;
+      if (left >= kSsdRows) {
+        foldBlock<Ops, Round, kSsdRows, P>(f);
+        n += kSsdRows;
+      } else if (left >= 2) {
+        foldBlock<Ops, Round, 2, P>(f);
+        n += 2;
+      } else {
+        foldBlock<Ops, Round, 1, P>(f);
+        n += 1;
+      }
+    }
+  }
+};
+
+template <typename Ops> MLC_SIMD void ssdHeadOf(const SsdHeadArgs &args) {
+  if (args.bf16State)
+    SsdHead<Ops, true>(args).run();
+  else
+    SsdHead<Ops, false>(args).run();
+}
+
+template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
+  using T = typename Ops::T;
+  int64_t padded = ssdPaddedState(a.state), even = (a.state + 1) & ~int64_t(1);
+  T *c = reinterpret_cast<T *>(a.packed), *b = reinterpret_cast<T *>(a.packed + ssdPackedB(a.state));
+  // b with the state along the rows, as the state itself lies. Where factors go in pairs, a second copy pairs entries.
+  T *tile = Ops::kStep == 2 ? reinterpret_cast<T *>(a.scratch) : b;
+  for (int64_t n = 0; n < even; n += 2) {
+    VF column[2] = {};
+    for (int64_t i = 0; i < 2 && n + i < a.state; ++i)
+      for (int64_t j = 0; j < a.end; ++j)
+        column[i][j] = a.b[j][n + i];
+    Ops::storeTile(tile, kLanes, n, 0, column[0], column[1]);
+    if constexpr (Ops::kStep == 2) {
+      Ops::storeRow(b + n * kPage, column[0]);
+      Ops::storeRow(b + (n + 1) * kPage, column[1]);
+    }
+  }
+  for (int64_t t = a.begin; t < a.end; ++t)
+    for (int64_t n = 0; n < padded; n += kLanes)
+      Ops::storeRow(c + (t - a.begin) * padded + n, loadPart(a.c + (t - a.begin) * a.cStride + n, a.state - n));
+  float *products = a.packed + ssdPackedProducts(a.state);
+  // Bf16 is f32 where F32 is compiled: one product serves both.
+  for (int64_t t = 0; t < a.end - a.begin; t += kBf16Rows) {
+    int64_t rows = a.end - a.begin - t < kBf16Rows ? a.end - a.begin - t : kBf16Rows;
+    bf16Gemm({c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
+             rows, 1);
+  }
+}
+
+} // namespace
+} // namespace MLC_ISA_NS
+} // namespace mlc::cpu
