@@ -48,7 +48,7 @@ template <typename Ops> struct SsdOutput {
   const T *g;         // [row][16]
   const T *x;         // The page's x, [16][columns], from the first panel on.
   int64_t columns;
-  int64_t first; // Entry of the first row.
+  int64_t first; // Entry of the first row; more rows than one begin at a multiple of kStep.
   const float *input;
   float *y;
   int64_t inputStride, yStride;
@@ -81,15 +81,19 @@ template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Op
         acc[r][p] = acc[r][p] * set1(a.decay[r]);
   }
   // What all rows see, then each row's own end: no row meets a later token, not even by a factor of 0.
-  int64_t common = a.first & ~(kStep - 1);
-  for (int64_t j = 0; j < common; j += kStep)
+  for (int64_t j = 0; j < a.first; j += kStep)
     step(a.g + j, kPage, a.x + j * a.columns, kStep * kLanes);
+  const typename Ops::T *ownX = a.x + a.first * a.columns;
+  // The second of a pair, alone, has met itself with the first.
+  const bool inPairs = R > 1 || kStep == 1 || a.first % kStep == 0;
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
-    for (int64_t j = common; j <= a.first + r; j += kStep) {
-      typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + j);
+#pragma GCC unroll 8
+    for (int j = 0; j <= r && inPairs; j += int(kStep)) {
+      typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + a.first + j);
       for (int p = 0; p < P; ++p) {
-        typename Ops::Vec w = Ops::load(a.x + j * a.columns + p * kStep * kLanes);
-        acc[r][p] = Ops::mac(v, j == a.first + r ? Ops::firstOf(w) : w, acc[r][p]);
+        typename Ops::Vec w = Ops::load(ownX + j * a.columns + p * kStep * kLanes);
+        acc[r][p] = Ops::mac(v, j == r ? Ops::firstOf(w) : w, acc[r][p]);
       }
     }
   for (int r = 0; r < R; ++r)
@@ -122,6 +126,7 @@ template <typename Ops, bool Round, int R, int P> static void foldBlock(const Ss
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p)
       acc[r][p] = a.source ? load(a.source + p * a.panelStride + r * kLanes) * set1(a.decay) : zero();
+#pragma GCC unroll 16
   for (int64_t j = 0; j < kPage; j += kStep) {
     typename Ops::Vec w[P];
     for (int p = 0; p < P; ++p)
@@ -191,6 +196,7 @@ template <typename Ops, bool Round> struct SsdHead {
     int64_t begin = a.firstEntry;
     for (int64_t done = 0, page = 0; done < a.tokens; ++page) {
       int64_t end = a.tokens - done < kPage - begin ? begin + a.tokens - done : kPage;
+      prefetch(done + end - begin);
       coefficients(rate, begin, end, done, page);
       inputs(begin, end, done);
       advance(begin, end, done, page);
@@ -200,6 +206,15 @@ template <typename Ops, bool Round> struct SsdHead {
   }
 
 private:
+  /// The rows of the next page: each lies a whole token from the one before.
+  void prefetch(int64_t done) const {
+    for (int64_t t = done; t < a.tokens && t < done + kPage; ++t)
+      for (int64_t column = 0; column < a.headDim; column += kLanes) {
+        __builtin_prefetch(a.x + t * a.xStride + column);
+        __builtin_prefetch(a.y + t * a.yStride + column, 1);
+      }
+  }
+
   /// The first page's state, in the forms that are read.
   void loadBase() {
     if (!a.base)
@@ -323,8 +338,12 @@ private:
     out.d = a.d;
     out.left = a.headDim - p * kLanes;
     for (int64_t t = begin; t < end;) {
-      // As even as the rows divide.
+      // As evenly as the rows divide, from a whole pair on.
       int64_t blocks = (end - t + kSsdRows - 1) / kSsdRows, count = (end - t + blocks - 1) / blocks;
+      if (t % Ops::kStep)
+        count = 1;
+      else if (count % Ops::kStep && count < end - t)
+        ++count;
       out.c = c + (t - begin) * padded;
       out.g = g + (t - begin) * kPage;
       out.decay = decay + t;
