@@ -62,11 +62,19 @@ private:
   TokenizerView view;
 };
 
+/// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin, end;
+};
+
 struct EncodeOptions {
   /// Adds the checkpoint's BOS, EOS and template tokens.
   bool addSpecial = true;
   /// Text that spells a special token becomes that token; else it is ordinary text.
   bool parseSpecial = true;
+  /// With parseSpecial: ascending ranges in which it is ordinary text all the same. They do not part the text: what
+  /// holds no special token is encoded as if they were not there.
+  std::span<const TextRange> plain;
 };
 
 /// Turns text into ids. Owns its scratch, which grows with the longest text through the allocator; keep one per thread.
