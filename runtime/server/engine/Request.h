@@ -8,8 +8,10 @@
 #pragma once
 
 #include "runtime/llm/Sampler.h"
-#include "runtime/server/engine/TokenConstraint.h"
+#include "runtime/llm/TokenConstraint.h"
 
+#include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -52,7 +54,9 @@ struct Request {
   bool ignoreEnd = false;
   /// Special tokens have no text. false: they have the text that they are spelt with.
   bool skipSpecial = true;
-  std::unique_ptr<TokenConstraint> constraint;
+  /// Makes the constraint of one candidate, by submit() and once for each. An answer whose constraint fails ends with
+  /// FinishReason::error; where the text may end and nothing can follow, with `stop`.
+  std::function<Result<std::shared_ptr<TokenConstraint>>()> constraint;
   Pooling pooling = Pooling::mean;
   /// From submit() to the end of the answer, in ms; 0: EngineOptions::deadlineMs. Ends with FinishReason::deadline.
   double deadlineMs = 0;
