@@ -12,8 +12,18 @@
 
 namespace mlc::server {
 
-std::string quoted(std::string_view text) {
+std::string jsonText(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+bool isUtf8(std::string_view bytes) {
+  // dump() finds what is none.
+  try {
+    nlohmann::json(bytes).dump();
+    return true;
+  } catch (const nlohmann::json::type_error &) {
+    return false;
+  }
 }
 
 /// RFC 3339, UTC, milliseconds.
@@ -40,7 +50,7 @@ void Log::event(std::string_view name, std::initializer_list<LogField> fields) c
   bool json = form == LogForm::json;
   std::string line;
   if (json) {
-    line = "{\"time\":\"" + timestamp() + "\",\"event\":" + quoted(name);
+    line = "{\"time\":\"" + timestamp() + "\",\"event\":" + jsonText(name);
   } else {
     line = timestamp() + " ";
     line += name;
@@ -60,7 +70,7 @@ void Log::event(std::string_view name, std::initializer_list<LogField> fields) c
     else if (const auto *real = std::get_if<double>(&field.value))
       line += number(*real);
     else
-      line += quoted(std::get<std::string_view>(field.value));
+      line += jsonText(std::get<std::string_view>(field.value));
   }
   line += json ? "}\n" : "\n";
   // A log that cannot be written is no reason to stop serving.

@@ -23,7 +23,9 @@ struct LogField {
 };
 
 /// `text` between quotation marks with what JSON needs escaped; bytes that are no UTF-8 become U+FFFD.
-std::string quoted(std::string_view text);
+std::string jsonText(std::string_view text);
+/// Whether `bytes` are whole UTF-8 characters.
+bool isUtf8(std::string_view bytes);
 
 /// Any thread; an event is one write, so lines of different threads do not mix.
 class Log {
