@@ -53,7 +53,9 @@ public:
   /// Whether EncodeOptions::addSpecial puts anything before or after the text.
   std::span<const uint32_t> prefix() const { return view.prefix; }
   std::span<const uint32_t> suffix() const { return view.suffix; }
+  /// The checkpoint's chat template, empty where it has none; or the one it has under a name besides ("tool_use").
   std::string_view chatTemplate() const;
+  std::string_view chatTemplate(std::string_view name) const;
 
   const TokenizerView &tables() const { return view; }
 
