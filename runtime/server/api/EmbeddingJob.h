@@ -7,18 +7,18 @@
 //
 #pragma once
 
-#include "runtime/server/api/Job.h"
+#include "runtime/server/api/ExchangeJob.h"
 
 namespace mlc::server {
 
-class EmbeddingJob : public Job {
+class EmbeddingJob : public ExchangeJob {
 public:
   EmbeddingJob(std::shared_ptr<Exchange> exchange, std::shared_ptr<ServedModel> model, Preparer &preparer, bool base64,
                size_t inputs)
-      : Job(std::move(exchange), std::move(model), preparer), base64(base64), vectors(inputs) {}
+      : ExchangeJob(std::move(exchange), std::move(model), preparer), base64(base64), vectors(inputs) {}
 
   void embedding(size_t index, std::span<const float> values) { vectors[index].assign(values.begin(), values.end()); }
-  using Job::ended;
+  using ExchangeJob::ended;
 
 private:
   std::shared_ptr<Sink> sink(size_t index) override;

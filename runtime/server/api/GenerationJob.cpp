@@ -28,7 +28,7 @@ private:
 
 GenerationJob::GenerationJob(std::shared_ptr<Exchange> exchange, std::shared_ptr<ServedModel> model, Preparer &preparer,
                              const GenerationFields &fields, bool chat, size_t prompts)
-    : Job(std::move(exchange), std::move(model), preparer), chat(chat), stream(fields.stream),
+    : ExchangeJob(std::move(exchange), std::move(model), preparer), chat(chat), stream(fields.stream),
       includeUsage(fields.includeUsage), wantsLogprobs(fields.logprobs >= 0), n(fields.n), created(time(nullptr)),
       head(answerHead(*this->model, this->exchange->head().id, chat, stream, created)) {
   if (!stream)
@@ -134,7 +134,7 @@ void GenerationJob::complete() {
 
 void GenerationJob::failed(const ApiError &error) {
   if (!streaming)
-    return Job::failed(error);
+    return ExchangeJob::failed(error);
   exchange->write(eventText(error.body()));
   exchange->finish();
 }

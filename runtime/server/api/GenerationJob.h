@@ -8,11 +8,11 @@
 #pragma once
 
 #include "runtime/server/api/Answers.h"
-#include "runtime/server/api/Job.h"
+#include "runtime/server/api/ExchangeJob.h"
 
 namespace mlc::server {
 
-class GenerationJob : public Job {
+class GenerationJob : public ExchangeJob {
 public:
   GenerationJob(std::shared_ptr<Exchange> exchange, std::shared_ptr<ServedModel> model, Preparer &preparer,
                 const GenerationFields &fields, bool chat, size_t prompts);
@@ -21,7 +21,7 @@ public:
   void prompt(size_t index, const PromptEvent &event);
   bool tokens(size_t index, const TokensEvent &event);
   void finished(size_t index, const FinishEvent &event);
-  using Job::ended;
+  using ExchangeJob::ended;
 
 private:
   struct Choice {

@@ -18,7 +18,9 @@ static constexpr size_t kLargestFile = 1 << 20;
 
 ApiKeys::Padded ApiKeys::pad(std::string_view key) {
   Padded padded{};
-  std::copy_n(key.begin(), std::min(key.size(), kLongest), padded.begin());
+  size_t length = std::min(key.size(), kLongest);
+  std::copy_n(key.begin(), length, padded.begin());
+  padded[length] = 1;
   return padded;
 }
 
@@ -76,7 +78,7 @@ bool ApiKeys::accepts(std::string_view authorization) const {
   for (const Padded &key : keys) {
     // The barrier keeps the compiler from leaving the loop early.
     unsigned difference = 0;
-    for (size_t i = 0; i < kLongest; ++i) {
+    for (size_t i = 0; i < key.size(); ++i) {
       difference |= unsigned(padded[i] ^ key[i]);
       asm volatile("" : "+r"(difference));
     }

@@ -33,8 +33,8 @@ public:
   bool accepts(std::string_view authorization) const;
 
 private:
-  // Padded with zeros, so that all comparisons run over as many bytes.
-  using Padded = std::array<unsigned char, kLongest>;
+  // The key, a 1 and zeros, so that all comparisons run over as many bytes.
+  using Padded = std::array<unsigned char, kLongest + 1>;
   static Padded pad(std::string_view key);
   std::vector<Padded> keys;
 };

@@ -15,11 +15,11 @@
 
 namespace mlc::server {
 
-class Job : public std::enable_shared_from_this<Job> {
+class ExchangeJob : public std::enable_shared_from_this<ExchangeJob> {
 public:
-  Job(std::shared_ptr<Exchange> exchange, std::shared_ptr<ServedModel> model, Preparer &preparer)
+  ExchangeJob(std::shared_ptr<Exchange> exchange, std::shared_ptr<ServedModel> model, Preparer &preparer)
       : exchange(std::move(exchange)), model(std::move(model)), preparer(preparer) {}
-  virtual ~Job() = default;
+  virtual ~ExchangeJob() = default;
 
   /// Submits, on the preparing thread. Throws ApiError when the engine does not even take the first one.
   void start(std::vector<Request> requests);

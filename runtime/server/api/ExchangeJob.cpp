@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "runtime/server/api/Job.h"
+#include "runtime/server/api/ExchangeJob.h"
 
 #include <algorithm>
 #include <cmath>
@@ -55,12 +55,12 @@ static ApiError refusal(const Submission &submission) {
   }
 }
 
-void Job::start(std::vector<Request> requests) {
+void ExchangeJob::start(std::vector<Request> requests) {
   waiting = std::move(requests);
   std::reverse(waiting.begin(), waiting.end());
-  std::weak_ptr<Job> weak = weak_from_this();
+  std::weak_ptr<ExchangeJob> weak = weak_from_this();
   exchange->onGone([weak] {
-    if (std::shared_ptr<Job> job = weak.lock()) {
+    if (std::shared_ptr<ExchangeJob> job = weak.lock()) {
       job->gone = true;
       job->cancelAll();
     }
@@ -68,13 +68,13 @@ void Job::start(std::vector<Request> requests) {
   pump();
 }
 
-void Job::cancelAll() {
+void ExchangeJob::cancelAll() {
   std::lock_guard guard(lock);
   for (RequestId id : ids)
     model->engine().cancel(id);
 }
 
-void Job::pump() {
+void ExchangeJob::pump() {
   while (!over && !gone && !waiting.empty() && running < kWindow) {
     std::unique_lock guard(lock);
     // A copy: what the queue has no room for is tried again.
@@ -105,12 +105,12 @@ void Job::pump() {
     cancelAll();
 }
 
-void Job::giveUp(const ApiError &error) {
+void ExchangeJob::giveUp(const ApiError &error) {
   cancelAll();
   failed(error);
 }
 
-void Job::ended(const DoneEvent &event) {
+void ExchangeJob::ended(const DoneEvent &event) {
   std::optional<ApiError> error;
   if (event.reason == FinishReason::error)
     error.emplace(event.code == ErrorCode::InvalidArgument ? 400 : 500, "generation_failed",
@@ -123,7 +123,7 @@ void Job::ended(const DoneEvent &event) {
                  error = std::move(error)] { self->finishOne(id, used, took, error); });
 }
 
-void Job::finishOne(RequestId id, const Usage &used, const Timings &took, std::optional<ApiError> error) {
+void ExchangeJob::finishOne(RequestId id, const Usage &used, const Timings &took, std::optional<ApiError> error) {
   {
     std::lock_guard guard(lock);
     std::erase(ids, id);
