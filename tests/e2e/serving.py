@@ -21,7 +21,30 @@ def tool(name):
     return os.path.join(BUILD, "bin", name)
 
 
-class Server:
+class Requests:
+    """Requests to a port of this machine, each on a connection of its own."""
+
+    def __init__(self, port):
+        self.port = port
+
+    def request(self, method, path, body=None, headers=None, timeout=120):
+        """Status, headers and the body, parsed when it is JSON."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
+            connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+            response = connection.getresponse()
+            text = response.read()
+            kind = response.headers.get("Content-Type", "")
+            return response.status, response.headers, json.loads(text) if kind == "application/json" else text.decode()
+        finally:
+            connection.close()
+
+    def post(self, path, **body):
+        return self.request("POST", path, body)
+
+
+class Server(Requests):
     """mlc-serve on a free port. `log` holds its events; `with` stops it."""
 
     def __init__(self, *arguments, program=None, ready=True):
@@ -55,22 +78,6 @@ class Server:
                 if time.monotonic() > end or self.process.poll() is not None and not self.changed.wait(1):
                     raise AssertionError(f"no event {name} {fields}: {''.join(self.stderr[-20:])}")
                 self.changed.wait(max(0, min(1, end - time.monotonic())))
-
-    def request(self, method, path, body=None, headers=None, timeout=120):
-        """Status, headers and the body, parsed when it is JSON."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
-        try:
-            data = body if body is None or isinstance(body, (bytes, str)) else json.dumps(body)
-            connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
-            response = connection.getresponse()
-            text = response.read()
-            kind = response.headers.get("Content-Type", "")
-            return response.status, response.headers, json.loads(text) if kind == "application/json" else text.decode()
-        finally:
-            connection.close()
-
-    def post(self, path, **body):
-        return self.request("POST", path, body)
 
     def metric(self, name, **labels):
         """The value of a metric, whatever its other labels."""

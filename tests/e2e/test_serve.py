@@ -8,6 +8,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import socket
 import statistics
 import subprocess
@@ -16,7 +17,7 @@ import threading
 import time
 import unittest
 
-from serving import Server, chat_checkpoint, environment, stream, tool
+from serving import ROOT, Requests, Server, chat_checkpoint, environment, stream, tool
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROMPT = "ROMEO:\n"
@@ -411,6 +412,70 @@ class Serving(unittest.TestCase):
         self.assertGreaterEqual(server.metric("mlc_http_evicted_total"), 40)
         for connection in idle:
             connection.close()
+
+    # Replicas behind nginx.
+
+    def test_nginx_sticks_and_moves_on(self):
+        nginx = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin")
+        if not nginx:
+            self.skipTest("nginx is not installed")
+        replicas = [self.start(), self.start()]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with open(os.path.join(ROOT, "runtime", "server", "deploy", "nginx.conf")) as file:
+            site = file.read()
+        # The file that ships, but for its ports and its certificate.
+        for given, replica in (("8080", replicas[0]), ("8081", replicas[1])):
+            site = site.replace(f"127.0.0.1:{given}", f"127.0.0.1:{replica.port}")
+        site = re.sub(r"\n *ssl_[^;]*;", "", site).replace("listen 443 ssl;", f"listen 127.0.0.1:{port};")
+        folder = tempfile.TemporaryDirectory(prefix="mlc-nginx-")
+        self.addCleanup(folder.cleanup)
+        os.chmod(folder.name, 0o755)
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        temporary = "".join(f"{kind}_temp_path {folder.name}/{kind};" for kind in kinds)
+        with open(os.path.join(folder.name, "nginx.conf"), "w") as file:
+            file.write(f"daemon off; pid {folder.name}/pid; error_log stderr warn; worker_processes 1;\n"
+                       f"events {{ worker_connections 256; }}\nhttp {{ access_log off; {temporary}\n{site}\n}}\n")
+        log = open(os.path.join(folder.name, "log"), "w+")
+        self.addCleanup(log.close)
+        proxy = subprocess.Popen([nginx, "-p", folder.name, "-c", os.path.join(folder.name, "nginx.conf")], stderr=log)
+        self.addCleanup(proxy.wait)
+        self.addCleanup(proxy.terminate)
+        front = Requests(port)
+        for _ in range(100):
+            try:
+                front.request("GET", "/health")
+                break
+            except OSError:
+                self.assertIsNone(proxy.poll(), open(log.name).read())
+                time.sleep(0.05)
+        chat = lambda text, *more: {"messages": [{"role": "user", "content": text * 200}, *more], "model": "tiny", "max_tokens": 1}
+        counts = lambda: [replica.metric("mlc_requests_accepted_total") for replica in replicas]
+        # A chat stays where it began, several chats do not all begin at one place.
+        places = []
+        for letter in "abcdefghijkl":
+            before = counts()
+            for turn in ([], [{"role": "user", "content": "And?"}]):
+                status, headers, body = front.request("POST", "/v1/chat/completions", chat(letter, *turn))
+                self.assertEqual(status, 200, body)
+            moved = [b - a for a, b in zip(before, counts())]
+            self.assertIn(moved, ([2, 0], [0, 2]))
+            places.append(moved[0])
+        self.assertEqual(len(set(places)), 2)
+        self.assertEqual(front.request("GET", "/metrics")[0], 404)
+        # A replica that drains finishes its stream; what comes new goes to the other one.
+        events = stream(replicas[0].port, "/v1/completions", {"model": "tiny", "prompt": PROMPT, "max_tokens": 480,
+                                                              "ignore_eos": True, "stream": True})
+        next(events)
+        replicas[0].terminate()
+        replicas[0].event("terminating")
+        for letter in "abcdef":
+            status, _, body = front.request("POST", "/v1/chat/completions", chat(letter))
+            self.assertEqual(status, 200, body)
+        self.assertEqual([event for _, event in events][-1], "[DONE]")
+        self.assertEqual(replicas[0].wait(), 0)
+        self.assertEqual(front.request("POST", "/v1/chat/completions", chat("a"))[0], 200)
 
     # The real client.
 

@@ -17,8 +17,8 @@ namespace mlc::server {
 static constexpr size_t kPiece = 64 << 10;
 // Unread bytes of a request are thrown away for so long before the connection closes, so that the response is not lost
 // to a reset.
-static constexpr std::chrono::milliseconds kLinger{1000};
-static constexpr size_t kLingerBytes = 1 << 20;
+static constexpr std::chrono::milliseconds kLinger{2000};
+static constexpr size_t kLingerBytes = 64 << 20;
 // How often a client that has sent more than one request is looked at.
 static constexpr std::chrono::milliseconds kPoll{20};
 
