@@ -559,10 +559,8 @@ Value Interpreter::slice(const Expr &expr) {
   }
   refuseUndefined(base);
   bool text = base.is(Kind::string);
-  if (!text && (!base.is(Kind::list) || base.list->form == ListForm::generator || base.list->form == ListForm::view)) {
-    // Jinja finds no such item of anything else.
-    return undefined("a slice of what has no items", {});
-  }
+  if (!text && (!base.is(Kind::list) || base.list->form == ListForm::generator || base.list->form == ListForm::view))
+    fail("a slice of %s", nameOf(base));
   if (!bounds[2])
     fail("a slice whose step is 0");
   if (failed())

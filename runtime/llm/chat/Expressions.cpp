@@ -376,10 +376,9 @@ Expr *Parser::test(Expr *base) {
   // One argument may stand without brackets.
   bool value = now().kind == TokenKind::string || now().kind == TokenKind::integer || now().kind == TokenKind::real ||
                isSign("[") || isSign("{") ||
-               (now().kind == TokenKind::name && !isName("else") && !isName("or") && !isName("and") && !isName("if") &&
-                !isName("not") && !isName("in"));
-  if (value && isName("is")) {
-    fail("tests in a chain are not supported");
+               (now().kind == TokenKind::name && !isName("else") && !isName("or") && !isName("and"));
+  if (value && (isName("is") || isName("if") || isName("in") || isName("not"))) {
+    unexpected("an argument of the test, or brackets around it");
   } else if (value) {
     Expr *argument = postfix(primary());
     if (!made->arguments.positional.push(arena, argument))

@@ -303,7 +303,7 @@ Value Interpreter::choose(const Value &value, const Call &call, bool byAttribute
          values[at].is(Kind::string) ? values[at].text->data : "");
   at += tests;
   ArenaList<Value> kept;
-  std::span<const Value> items = failed() ? std::span<const Value>() : iterate(value);
+  std::span<const Value> items = failed() || !truth(value) ? std::span<const Value>() : iterate(value);
   for (const Value &item : items) {
     Value looked = byAttribute ? byPath(item, path) : item;
     if (failed())
@@ -329,7 +329,7 @@ Value Interpreter::mapped(const Value &value, const Call &call) {
     if (!rest.positional.push(arena, call.positional[i]))
       noMemory();
   ArenaList<Value> made;
-  std::span<const Value> items = failed() ? std::span<const Value>() : iterate(value);
+  std::span<const Value> items = failed() || !truth(value) ? std::span<const Value>() : iterate(value);
   for (const Value &item : items) {
     Value each = path ? byPath(item, *path) : applyFilter(which, item, rest);
     if (path && other && each.is(Kind::undefined))

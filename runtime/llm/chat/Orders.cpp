@@ -159,17 +159,24 @@ bool Interpreter::applyTest(Test which, const Value &value, std::span<const Valu
     return value.is(Kind::string) || value.is(Kind::dict) || value.is(Kind::undefined) ||
            (value.is(Kind::list) && value.list->form != ListForm::generator && value.list->form != ListForm::view);
   case Test::callable:
-    return value.is(Kind::object) && value.type != objectSpace && value.type != objectLoop;
+    // Python can call what is undefined, to say so.
+    return value.is(Kind::undefined) || (value.is(Kind::object) && value.type != objectSpace);
   case Test::odd:
   case Test::even:
   case Test::divisibleby:
     by = 2;
     refuseUndefined(value);
+    if (value.is(Kind::real)) {
+      Value rest = numeric(ExprKind::modulo, value, wanted ? arguments[0] : Value::number(by));
+      double left = 0;
+      realOf(rest, left);
+      return which == Test::odd ? left == 1 : left == 0;
+    }
     if (!integerOf(value, whole) || (wanted && !integerOf(arguments[0], by)) || !by || by == -1) {
       fail("this test needs integers");
       return false;
     }
-    return which == Test::odd ? whole % by != 0 : whole % by == 0;
+    return (whole % by != 0) == (which == Test::odd);
   case Test::eq:
     return equal(value, arguments[0]);
   case Test::ne:

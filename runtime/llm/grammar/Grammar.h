@@ -66,10 +66,10 @@ public:
   Status mask(std::span<uint64_t> allowed) override;
   Status accept(int32_t token) override;
   bool canEnd() const override;
-  /// Takes bytes of text instead of a token; refused bytes change nothing.
+  /// Takes bytes of text (at most 1024) instead of a token; refused bytes change nothing.
   Status acceptText(std::string_view text);
   /// Back to the start of the text.
-  void reset();
+  Status reset();
 
 private:
   GrammarMatcher() = default;
