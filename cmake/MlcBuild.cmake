@@ -48,7 +48,7 @@ include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 
 # Header-only libraries are taken from this machine, beside its flatc, not from the device's root.
 if(CMAKE_CROSSCOMPILING)
-  foreach(header flatbuffers/flatbuffers.h xxhash.h)
+  foreach(header flatbuffers/flatbuffers.h xxhash.h boost/beast.hpp nlohmann/json.hpp)
     find_path(MLC_HOST_${header} ${header} PATHS /usr/include /usr/local/include NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH REQUIRED)
     string(REGEX REPLACE "/.*" "" entry ${header})
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/host-include)
