@@ -99,8 +99,8 @@ struct TokensEvent {
   uint32_t choice = 0;
   /// Whole UTF-8 characters that follow the earlier ones, never a part of a stop text; may be empty.
   std::string_view text;
-  /// The tokens that it ends; in order over all events. Tokens may come before their text when a character is not
-  /// complete yet, never before it is known that they belong to no stop text.
+  /// Tokens of which all text has come, in order over all events: never one that may belong to a stop text. The last
+  /// byte of a character may come later than the tokens of its first.
   std::span<const TokenInfo> tokens;
 };
 
