@@ -41,7 +41,7 @@ using AttentionChunkFn = void(const AttentionArgs &args, int64_t rowBegin, int64
 constexpr int64_t attentionBlockRows(int64_t paddedDim) {
   return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48;
 }
-constexpr int64_t kGroupRows = 8; // Rows of a group, at most; the scores of two groups exist at once.
+constexpr int64_t kGroupRows = 12; // Rows of a group, at most; the scores of two groups exist at once.
 /// Floats of a worker's scratch, aligned to 64 bytes.
 constexpr int64_t attentionScratch(int64_t paddedDim) {
   return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 3) + 2 * kAttentionPage * paddedDim +

@@ -262,29 +262,29 @@ private:
     float *const sums = parts + (row - rowBegin) * record;
     const float *const keyScales = page.keyScales, *const valueScales = page.valueScales;
     Value *const out = g.p;
-    VF most[kGroupRows];
-#pragma GCC unroll 8
-    for (int64_t r = 0; r < Products::kRows; ++r) {
-      most[r] = set1(-__builtin_inff());
-      if (r >= count)
-        continue;
-      [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
-      for (int c = 0; c < kPageVectors; ++c) {
-        VF s = load(score + r * kPage + c * kLanes);
-        if constexpr (KeysScaled)
-          s = s * load(keyScales + c * kLanes);
-        if constexpr (!Full)
-          s = select(laneMask(span.begin - c * kLanes, span.end - c * kLanes), s, set1(-__builtin_inff()));
-        most[r] = maximum(s, most[r]);
+    for (int64_t first = 0; first < count; first += 8) {
+      VF most[8];
+      for (int64_t i = 0; i < 8; ++i) {
+        most[i] = set1(-__builtin_inff());
+        int64_t r = first + i;
+        if (r >= count)
+          continue;
+        [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
+        for (int c = 0; c < kPageVectors; ++c) {
+          VF s = load(score + r * kPage + c * kLanes);
+          if constexpr (KeysScaled)
+            s = s * load(keyScales + c * kLanes);
+          if constexpr (!Full)
+            s = select(laneMask(span.begin - c * kLanes, span.end - c * kLanes), s, set1(-__builtin_inff()));
+          most[i] = maximum(s, most[i]);
+        }
       }
+      float now[8];
+      maxRows(most, now);
+      for (int64_t r = first; r < count && r < first + 8; ++r)
+        if (now[r - first] > top[r])
+          rescale(top[r], now[r - first], sums + r * stride, stride);
     }
-    for (int64_t r = Products::kRows; r < kGroupRows; ++r)
-      most[r] = most[0];
-    float now[kGroupRows];
-    maxRows(most, now);
-    for (int64_t r = 0; r < count; ++r)
-      if (now[r] > top[r])
-        rescale(top[r], now[r], sums + r * stride, stride);
     for (int64_t r = 0; r < count; ++r) {
       [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
       VF m = set1(top[r]), e[kPageVectors], sum = load(sums + r * stride);

@@ -61,14 +61,17 @@ MLC_SIMD VF exp2Below(VF x) {
 
 /// out[i] = the largest lane of v[i].
 MLC_SIMD void maxRows(const VF (&v)[8], float *out) {
-#if defined(__AVX512F__)
-  __m256 half[8], pair[4];
+#if defined(__AVX2__)
+  __m256 half[8], pair[4], quad[2];
   for (int i = 0; i < 8; ++i)
+#if defined(__AVX512F__)
     half[i] = _mm256_max_ps(_mm512_castps512_ps256((__m512)v[i]), _mm512_extractf32x8_ps((__m512)v[i], 1));
+#else
+    half[i] = _mm256_max_ps(low(v[i]), high(v[i]));
+#endif
   for (int i = 0; i < 4; ++i)
     pair[i] = _mm256_max_ps(_mm256_unpacklo_ps(half[2 * i], half[2 * i + 1]),
                             _mm256_unpackhi_ps(half[2 * i], half[2 * i + 1]));
-  __m256 quad[2];
   for (int i = 0; i < 2; ++i)
     quad[i] = _mm256_max_ps((__m256)_mm256_unpacklo_pd((__m256d)pair[2 * i], (__m256d)pair[2 * i + 1]),
                             (__m256)_mm256_unpackhi_pd((__m256d)pair[2 * i], (__m256d)pair[2 * i + 1]));
