@@ -19,9 +19,9 @@ namespace {
 /// What the option table writes to before it is checked.
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
-             *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *rope = "", *code = "auto",
-             *emit = "artifact", *report = "", *dim = "", *calibrate = nullptr;
-  uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0;
+             *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32", *rope = "",
+             *code = "auto", *emit = "artifact", *report = "", *dim = "", *calibrate = nullptr;
+  uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
 };
 
@@ -118,6 +118,9 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"math", "M", "exact or fast (default: exact for float weights, fast when any are quantized)", OptionKind::text,
        &raw.math},
       {"kv", "T", "f32, f16, bf16 or int8 (default: f32 with exact, else f16)", OptionKind::text, &raw.kv},
+      {"ssm", "T", "f32 (default) or bf16: states of Mamba layers", OptionKind::text, &raw.ssm},
+      {"checkpoint-every", "N", "keep recurrent states at multiples of N positions, N of 16, to go back to",
+       OptionKind::count, &raw.checkpointEvery, 16, 1 << 20},
       {"context", "N", "most positions of a sequence (default: the model's, up to 8192)", OptionKind::count,
        &raw.context, 1, 1 << 24},
       {"batch", "N", "most tokens of a step (default 512)", OptionKind::count, &raw.batch, 1, 1 << 16},
@@ -132,12 +135,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.report},
       {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
       {"threads", "N", "threads that pack weights (default: all)", OptionKind::count, &raw.threads, 1, 1024},
-      {"ssm", nullptr, "", OptionKind::unavailable, nullptr},
       {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
       {"gpu", nullptr, "", OptionKind::unavailable, nullptr},
       {"tap", nullptr, "", OptionKind::unavailable, nullptr},
       {"state", nullptr, "", OptionKind::unavailable, nullptr},
-      {"checkpoint-every", nullptr, "", OptionKind::unavailable, nullptr},
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
   const Command command{argv[0], "SRC",
@@ -158,6 +159,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("math", raw.math, "exact or fast");
   if (!oneOf(raw.kv, {"", "f32", "f16", "bf16", "int8"}))
     return usage("kv", raw.kv, "f32, f16, bf16 or int8");
+  if (!oneOf(raw.ssm, {"f32", "bf16"}))
+    return usage("ssm", raw.ssm, "f32 or bf16");
+  if (raw.checkpointEvery % 16)
+    return usage("checkpoint-every", std::to_string(raw.checkpointEvery).c_str(), "a multiple of 16");
   if (!oneOf(raw.code, {"auto", "none"}))
     return usage("code", raw.code, "auto or none");
   if (!oneOf(raw.emit, {"artifact", "graph", "exec", "asm"}))
@@ -185,6 +190,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.pipeline.head = raw.head;
   options.pipeline.group = int64_t(raw.group);
   options.pipeline.asymmetric = raw.asymmetric;
+  options.pipeline.ssm = raw.ssm;
+  options.pipeline.checkpointEvery = int64_t(raw.checkpointEvery);
   options.pipeline.context = int64_t(raw.context);
   options.pipeline.batch = int64_t(raw.batch);
   options.pipeline.sequences = int64_t(raw.sequences);
@@ -203,6 +210,10 @@ std::string mlc::provenance(const CompileOptions &options) {
   if (!options.calibrate.empty())
     text += " --calibrate xxh3:" + llvm::utohexstr(options.calibrationDigest, /*LowerCase=*/true, /*Width=*/16);
   text += std::string(" --math ") + (pipeline.fast ? "fast" : "exact") + " --kv " + pipeline.kv;
+  if (pipeline.ssm != "f32")
+    text += " --ssm " + pipeline.ssm;
+  if (pipeline.checkpointEvery)
+    text += " --checkpoint-every " + std::to_string(pipeline.checkpointEvery);
   text += pipeline.compileRegions ? " --code auto" : " --code none";
   return text;
 }

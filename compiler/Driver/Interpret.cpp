@@ -30,8 +30,8 @@ struct InterpretArguments {
   /// Options of `mlc compile`, as they were typed: name and value.
   const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr, *dim = nullptr;
   const char *calibrate = nullptr;
-  const char *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr, *context = nullptr,
-             *batch = nullptr, *sequences = nullptr;
+  const char *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr, *ssm = nullptr,
+             *context = nullptr, *batch = nullptr, *sequences = nullptr;
   bool asymmetric = false;
 };
 
@@ -164,6 +164,7 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
   add("--calibrate", arguments.calibrate);
   add("--math", arguments.math);
   add("--kv", arguments.kv);
+  add("--ssm", arguments.ssm);
   add("--context", arguments.context);
   add("--batch", arguments.batch);
   add("--sequences", arguments.sequences);
@@ -249,6 +250,7 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"calibrate", "F", "text that shows which columns matter", OptionKind::text, &arguments.calibrate},
       {"math", "M", "exact or fast", OptionKind::text, &arguments.math},
       {"kv", "T", "how keys and values are kept", OptionKind::text, &arguments.kv},
+      {"ssm", "T", "how states of Mamba layers are kept", OptionKind::text, &arguments.ssm},
       {"context", "N", "most positions of a sequence", OptionKind::text, &arguments.context},
       {"batch", "N", "most tokens of a step", OptionKind::text, &arguments.batch},
       {"sequences", "N", "most live sequences", OptionKind::text, &arguments.sequences},

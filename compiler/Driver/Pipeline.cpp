@@ -19,7 +19,7 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   bounds.batch = options.batch;
   bounds.sequences = options.sequences;
   passes.addPass(graph::createSetBounds(bounds));
-  passes.addPass(graph::createSetStateTypes({options.kv}));
+  passes.addPass(graph::createSetStateTypes({options.kv, options.ssm, options.checkpointEvery}));
   passes.addPass(mlir::createInlinerPass());
   passes.addPass(mlir::createCSEPass());
   passes.addPass(graph::createGatherEarly());
@@ -38,6 +38,7 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
     passes.addPass(graph::createFuseLinearGate());
     passes.addPass(graph::createRoundProducts());
     passes.addPass(graph::createRoundAttention());
+    passes.addPass(graph::createRoundScan());
   }
   if (options.compileRegions)
     passes.addPass(graph::createOutlineElementwise());

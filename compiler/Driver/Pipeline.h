@@ -16,10 +16,10 @@ namespace mlc {
 
 /// The options of `mlc compile` that change what is computed; the command line's words.
 struct PipelineOptions {
-  std::string quant = "keep", head, kv = "f32";
+  std::string quant = "keep", head, kv = "f32", ssm = "f32";
   int64_t group = 128;
   bool asymmetric = false, fast = false;
-  int64_t context = 0, batch = 512, sequences = 8;
+  int64_t context = 0, batch = 512, sequences = 8, checkpointEvery = 0;
   /// Which elementwise ops are compiled rather than run by kernels.
   bool compileRegions = true;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.

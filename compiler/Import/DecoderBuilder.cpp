@@ -28,9 +28,8 @@ static_assert(unsigned(graph::Storage::Q4_0) == unsigned(StorageType::block_q4_0
 static_assert(unsigned(graph::Storage::Q6_K) == unsigned(StorageType::block_q6_k));
 static_assert(unsigned(graph::Activation::silu) == unsigned(fb::Activation::silu));
 static_assert(unsigned(graph::Activation::relu2) == unsigned(fb::Activation::relu2));
+static_assert(unsigned(graph::RouterForm::sigmoid) == unsigned(fb::RouterForm::sigmoid));
 static_assert(unsigned(graph::RopeScaling::llama3) == unsigned(fb::RopeScaling::llama3));
-
-std::string layerTap(int64_t index, const char *name) { return "blocks." + std::to_string(index) + "." + name; }
 
 /// Whether two tensors hold the same bytes; their pages are given back on the way.
 bool sameContents(const Checkpoint &checkpoint, const TensorInfo &a, const TensorInfo &b) {
@@ -51,6 +50,10 @@ bool sameContents(const Checkpoint &checkpoint, const TensorInfo &a, const Tenso
 }
 
 } // namespace
+
+std::string DecoderBuilder::layerTap(int64_t index, const char *name) {
+  return "blocks." + std::to_string(index) + "." + name;
+}
 
 DecoderBuilder::DecoderBuilder(MLIRContext &context, const ModelConfig &config, const WeightNames &names,
                                const Checkpoint &checkpoint)
@@ -96,7 +99,8 @@ void DecoderBuilder::declareModel() {
     sampling.push_back(builder.getNamedAttr("top_k", builder.getI64IntegerAttr(*config.sampling.topK)));
   if (config.sampling.sample)
     sampling.push_back(builder.getNamedAttr("do_sample", builder.getBoolAttr(true)));
-  bool promptForm = config.rope.type == fb::RopeScaling::dynamic || config.rope.type == fb::RopeScaling::longrope;
+  bool promptForm = rotates(config) &&
+                    (config.rope.type == fb::RopeScaling::dynamic || config.rope.type == fb::RopeScaling::longrope);
   declarations.create<graph::ModelOp>(
       loc, builder.getStringAttr(config.architecture), optional(config.name), builder.getI64IntegerAttr(config.vocab),
       builder.getI64IntegerAttr(coveredPositions(config)), promptForm ? builder.getUnitAttr() : UnitAttr(),
@@ -116,7 +120,9 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
            " is missing; is the checkpoint complete?");
     return symbol;
   }
-  if (ArrayRef<int64_t>(tensor->shape) != shape) {
+  // One row may be stored as a vector.
+  bool row = shape.size() == 2 && shape[0] == 1 && ArrayRef<int64_t>(tensor->shape) == shape.drop_front();
+  if (ArrayRef<int64_t>(tensor->shape) != shape && !row) {
     refuse(checkpoint.fileOf(*tensor) + ": tensor \"" + printable(name) + "\" at byte " + llvm::Twine(tensor->offset) +
            " has shape " + shapeText(tensor->shape) + ", expected is " + shapeText(shape) + " by " + config.source);
     return symbol;
@@ -133,13 +139,22 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
   return symbol;
 }
 
-FlatSymbolRefAttr DecoderBuilder::state(int64_t index) {
-  std::string name = "l" + std::to_string(index) + ".kv";
-  declarations.create<graph::StateOp>(
-      builder.getUnknownLoc(), builder.getStringAttr(name), graph::StateKindAttr::get(&context, graph::StateKind::kv),
-      graph::StateScopeAttr::get(&context, graph::StateScope::sequence), builder.getI64IntegerAttr(config.kvHeads),
-      builder.getI64IntegerAttr(config.headDim), builder.getI64IntegerAttr(config.windows[size_t(index)]), TypeAttr());
+FlatSymbolRefAttr DecoderBuilder::state(int64_t index, graph::StateKind kind,
+                                        ArrayRef<std::pair<const char *, int64_t>> sizes) {
+  std::string name = ("l" + llvm::Twine(index) + "." + graph::stringifyStateKind(kind)).str();
+  NamedAttrList attributes;
+  attributes.set("sym_name", builder.getStringAttr(name));
+  attributes.set("kind", graph::StateKindAttr::get(&context, kind));
+  attributes.set("scope", graph::StateScopeAttr::get(&context, graph::StateScope::sequence));
+  for (auto [size, value] : sizes)
+    attributes.set(size, builder.getI64IntegerAttr(value));
+  declarations.create<graph::StateOp>(builder.getUnknownLoc(), TypeRange{}, ValueRange{}, attributes);
   return FlatSymbolRefAttr::get(&context, name);
+}
+
+FlatSymbolRefAttr DecoderBuilder::kvState(int64_t index) {
+  return state(index, graph::StateKind::kv,
+               {{"kv_heads", config.kvHeads}, {"head_dim", config.headDim}, {"window", config.windows[size_t(index)]}});
 }
 
 void DecoderBuilder::tap(Operation *op, const std::string &name) {
@@ -156,6 +171,16 @@ std::string DecoderBuilder::inLayer(int64_t index, const char *name) const {
   return names.layerPrefix + std::to_string(index) + "." + name;
 }
 
+std::string DecoderBuilder::layerTap(int64_t index, const char *name) {
+  return "blocks." + std::to_string(index) + "." + name;
+}
+
+bool DecoderBuilder::isUnusedLayer(StringRef name) const {
+  int64_t index = 0;
+  return name.consume_front(names.layerPrefix) && !name.consumeInteger(10, index) && name.starts_with(".") &&
+         index >= config.layers && index < config.layers + config.unusedLayers;
+}
+
 void DecoderBuilder::refuseUnused() {
   const std::string head = std::string(names.head) + ".weight", embedding = std::string(names.embedding) + ".weight";
   for (const TensorInfo &tensor : checkpoint.tensors()) {
@@ -164,7 +189,7 @@ void DecoderBuilder::refuseUnused() {
     StringRef name = tensor.name;
     // Buffers that older versions stored follow from the configuration; rope_freqs is part of it.
     if (used.contains(name) || name.ends_with("rotary_emb.inv_freq") || name.ends_with(".attn_rot_embd.weight") ||
-        name == "rope_freqs.weight")
+        name == "rope_freqs.weight" || isUnusedLayer(name) || (names.unused && name.starts_with(names.unused)))
       continue;
     if (config.tied && name == head) {
       const TensorInfo *table = checkpoint.find(embedding);
@@ -220,6 +245,15 @@ Value DecoderBuilder::add(Value a, Value b, const std::string &tapName) {
   return op.getResult();
 }
 
+Value DecoderBuilder::scale(Value x, double factor, const std::string &tapName) {
+  if (factor == 1)
+    return x;
+  auto op =
+      builder.create<graph::ScaleOp>(builder.getUnknownLoc(), x.getType(), x, builder.getF32FloatAttr(float(factor)));
+  tap(op, tapName);
+  return op.getResult();
+}
+
 Value DecoderBuilder::ropeAngles(Value batch) {
   const RopeConfig &rope = config.rope;
   const bool scaled = rope.type != fb::RopeScaling::default_, yarn = rope.type == fb::RopeScaling::yarn,
@@ -244,6 +278,7 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
   const int64_t qColumns = config.heads * config.headDim, kvColumns = config.kvHeads * config.headDim;
   Location loc = builder.getUnknownLoc();
   Value q, k, v;
+  x = scale(x, config.attentionInputScale);
   if (config.fusedQkv) {
     Value all = linear(x, inLayer(index, names.qkv), config.hidden, qColumns + 2 * kvColumns, config.qkvBias, "");
     SmallVector<Value> pieces = split(all, {qColumns, kvColumns, kvColumns});
@@ -260,6 +295,9 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
   if (config.qkNorm) {
     q = norm(q, inLayer(index, names.qNorm), config.headDim);
     k = norm(k, inLayer(index, names.kNorm), config.headDim);
+  } else if (config.qkNormWhole) {
+    q = norm(q, inLayer(index, names.qNorm), qColumns);
+    k = norm(k, inLayer(index, names.kNorm), kvColumns);
   }
   if (config.rotates[size_t(index)]) {
     auto rotate = [&](Value value, const char *tapName) -> Value {
@@ -273,49 +311,83 @@ Value DecoderBuilder::attentionBlock(int64_t index, Value x, Value angles, Value
     k = rotate(k, "attn.hook_rot_k");
   }
   auto attention = builder.create<graph::AttentionOp>(
-      loc, q.getType(), q, k, v, batch, state(index), builder.getI64IntegerAttr(config.heads),
+      loc, q.getType(), q, k, v, batch, kvState(index), builder.getI64IntegerAttr(config.heads),
       builder.getF32FloatAttr(float(config.attentionScale)), builder.getF32FloatAttr(float(config.attentionSoftcap)),
       graph::ProductsAttr::get(builder.getContext(), graph::Products::f32));
   tap(attention, layerTap(index, "attn.hook_z"));
-  return linear(attention.getResult(), inLayer(index, names.output), qColumns, config.hidden, config.outputBias,
-                config.sandwichNorms ? "" : layerTap(index, "hook_attn_out"));
+  std::string outTap = config.sandwichNorms ? "" : layerTap(index, "hook_attn_out");
+  bool scaled = config.attentionOutputScale != 1;
+  x = linear(attention.getResult(), inLayer(index, names.output), qColumns, config.hidden, config.outputBias,
+             scaled ? "" : outTap);
+  return scale(x, config.attentionOutputScale, outTap);
+}
+
+Value DecoderBuilder::gatedMlp(int64_t index, Value x, const MlpNames &matrices, int64_t intermediate, bool bias,
+                               const std::string &outTap) {
+  Location loc = builder.getUnknownLoc();
+  auto function = graph::ActivationAttr::get(&context, graph::Activation(unsigned(config.activation)));
+  // Of the layer's own MLP alone do the values have names, and multipliers.
+  bool own = matrices.down == names.down;
+  auto named = [&](const char *name) { return own ? layerTap(index, name) : std::string(); };
+  Value gate, up;
+  if (!config.gatedMlp) {
+    gate = linear(x, inLayer(index, matrices.up), config.hidden, intermediate, bias, named("mlp.hook_pre"));
+  } else if (matrices.gateUp) {
+    Value both = linear(x, inLayer(index, matrices.gateUp), config.hidden, 2 * intermediate, bias, "");
+    SmallVector<Value> pieces = split(both, {intermediate, intermediate});
+    gate = pieces[0], up = pieces[1];
+    tap(gate.getDefiningOp(), named("mlp.hook_pre"));
+  } else {
+    gate = linear(x, inLayer(index, matrices.gate), config.hidden, intermediate, bias, named("mlp.hook_pre"));
+    up = linear(x, inLayer(index, matrices.up), config.hidden, intermediate, bias, named("mlp.hook_pre_linear"));
+  }
+  gate = own ? scale(gate, config.gateScale) : gate;
+  Value product = builder.create<graph::ActivationOp>(loc, gate.getType(), gate, function);
+  if (up)
+    product = builder.create<arith::MulFOp>(loc, product, up);
+  tap(product.getDefiningOp(), named("mlp.hook_post"));
+  bool scaled = own && config.downScale != 1;
+  x = linear(product, inLayer(index, matrices.down), intermediate, config.hidden, bias, scaled ? "" : outTap);
+  return scaled ? scale(x, config.downScale, outTap) : x;
 }
 
 Value DecoderBuilder::mlpBlock(int64_t index, Value x) {
-  Location loc = builder.getUnknownLoc();
-  Value gate, up;
-  if (config.fusedGateUp) {
-    Value both = linear(x, inLayer(index, names.gateUp), config.hidden, 2 * config.intermediate, config.mlpBias, "");
-    SmallVector<Value> pieces = split(both, {config.intermediate, config.intermediate});
-    gate = pieces[0], up = pieces[1];
-    tap(gate.getDefiningOp(), layerTap(index, "mlp.hook_pre"));
-  } else {
-    gate = linear(x, inLayer(index, names.gate), config.hidden, config.intermediate, config.mlpBias,
-                  layerTap(index, "mlp.hook_pre"));
-    up = linear(x, inLayer(index, names.up), config.hidden, config.intermediate, config.mlpBias,
-                layerTap(index, "mlp.hook_pre_linear"));
+  return gatedMlp(index, x, {names.gate, names.up, config.fusedGateUp ? names.gateUp : nullptr, names.down},
+                  config.intermediate, config.mlpBias, config.sandwichNorms ? "" : layerTap(index, "hook_mlp_out"));
+}
+
+Value DecoderBuilder::mixerBlock(int64_t index, Value x, Value angles, Value batch) {
+  switch (config.mixers[size_t(index)]) {
+  case Mixer::mamba:
+    return mambaBlock(index, x, batch);
+  case Mixer::parallel:
+    // Mamba first, as transformers adds them.
+    return add(mambaBlock(index, x, batch), attentionBlock(index, x, angles, batch), "");
+  default:
+    return attentionBlock(index, x, angles, batch);
   }
-  Value activated = builder.create<graph::ActivationOp>(
-      loc, gate.getType(), gate, graph::ActivationAttr::get(&context, graph::Activation(unsigned(config.activation))));
-  auto product = builder.create<arith::MulFOp>(loc, activated, up);
-  tap(product, layerTap(index, "mlp.hook_post"));
-  return linear(product.getResult(), inLayer(index, names.down), config.intermediate, config.hidden, config.mlpBias,
-                config.sandwichNorms ? "" : layerTap(index, "hook_mlp_out"));
 }
 
 Value DecoderBuilder::layer(int64_t index, Value residual, Value angles, Value batch) {
-  Value x = norm(residual, inLayer(index, names.attentionNorm), config.hidden);
-  x = attentionBlock(index, x, angles, batch);
-  if (config.sandwichNorms)
-    x = norm(x, inLayer(index, names.attentionPostNorm), config.hidden, layerTap(index, "hook_attn_out"));
-  residual = add(residual, x, layerTap(index, "hook_resid_mid"));
-  x = norm(residual, inLayer(index, names.mlpNorm), config.hidden);
-  x = mlpBlock(index, x);
-  if (config.sandwichNorms)
-    x = norm(x, inLayer(index, names.mlpPostNorm), config.hidden, layerTap(index, "hook_mlp_out"));
+  const bool mixes = config.mixers[size_t(index)] != Mixer::none, feedsForward = config.feedForwards[size_t(index)];
   // One value carries one name: what leaves a layer enters the next as its hook_resid_pre.
-  bool last = index + 1 == config.layers;
-  return add(residual, x, last ? layerTap(index, "hook_resid_post") : layerTap(index + 1, "hook_resid_pre"));
+  std::string outTap =
+      index + 1 == config.layers ? layerTap(index, "hook_resid_post") : layerTap(index + 1, "hook_resid_pre");
+  if (mixes) {
+    Value x = norm(residual, inLayer(index, names.attentionNorm), config.hidden);
+    x = mixerBlock(index, x, angles, batch);
+    if (config.sandwichNorms)
+      x = norm(x, inLayer(index, names.attentionPostNorm), config.hidden, layerTap(index, "hook_attn_out"));
+    residual = add(residual, scale(x, config.residualScale), feedsForward ? layerTap(index, "hook_resid_mid") : outTap);
+  }
+  if (feedsForward) {
+    Value x = norm(residual, inLayer(index, names.mlpNorm), config.hidden);
+    x = config.moe.in(index) ? moeBlock(index, x) : mlpBlock(index, x);
+    if (config.sandwichNorms)
+      x = norm(x, inLayer(index, names.mlpPostNorm), config.hidden, layerTap(index, "hook_mlp_out"));
+    residual = add(residual, scale(x, config.residualScale), outTap);
+  }
+  return residual;
 }
 
 void DecoderBuilder::buildStep() {
@@ -337,7 +409,7 @@ void DecoderBuilder::buildStep() {
                                                      builder.getF32FloatAttr(float(config.embeddingScale)));
   tap(embedded, layerTap(0, "hook_resid_pre"));
   Value x = embedded.getResult(), angles;
-  if (llvm::is_contained(config.rotates, 1))
+  if (rotates(config))
     angles = ropeAngles(batch);
   // A broken checkpoint may lack every tensor of thousands of layers: the first is enough.
   for (int64_t i = 0; i < config.layers && problem.empty(); ++i)
@@ -347,6 +419,7 @@ void DecoderBuilder::buildStep() {
   x = builder.create<graph::GatherRowsOp>(loc, rowsType(config.hidden, rows), x, rows);
   x = norm(x, names.finalNorm, config.hidden);
   x = linear(x, config.tied ? names.embedding : names.head, config.hidden, config.vocab, false, "");
+  x = scale(x, config.logitScale);
   if (config.finalSoftcap > 0)
     x = builder.create<graph::SoftcapOp>(loc, x.getType(), x, builder.getF32FloatAttr(float(config.finalSoftcap)));
   builder.create<func::ReturnOp>(loc, x);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// activation, gated_activation and softcap; gather_rows and split, which only move values.
+// activation, gated_activation, softcap and scale; gather_rows and split, which only move values.
 //
 #include "compiler/Reference/Activate.h"
 #include "compiler/Reference/Frame.h"
@@ -48,6 +48,30 @@ template <typename T> static llvm::Error evaluateSoftcap(graph::SoftcapOp op, Fr
   return llvm::Error::success();
 }
 
+template <typename T> static llvm::Error evaluateScale(graph::ScaleOp op, Frame<T> &frame) {
+  Floats<T> result = frame.floats(op.getInput());
+  if (llvm::Error error = frame.admit(op, result.shape))
+    return error;
+  for (T &x : result.data)
+    x *= T(op.getFactor().convertToFloat());
+  frame.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
+template <typename T> static llvm::Error evaluateScaleColumns(graph::ScaleColumnsOp op, Frame<T> &frame) {
+  Floats<T> result = frame.floats(op.getInput());
+  if (llvm::Error error = frame.admit(op, result.shape))
+    return error;
+  for (int64_t row = 0; row < result.rows(); ++row) {
+    T *x = result.row(row);
+    for (auto [factor, count] : llvm::zip_equal(op.getFactors(), op.getColumns()))
+      for (int64_t i = 0; i < count; ++i)
+        *x++ *= T(factor);
+  }
+  frame.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
 template <typename T> static llvm::Error evaluateGatherRows(graph::GatherRowsOp op, Frame<T> &frame) {
   const Floats<T> &input = frame.floats(op.getInput());
   const Integers &rows = frame.integers(op.getRows());
@@ -87,6 +111,8 @@ template <typename T> void registerActivation(Evaluators<T> evaluators) {
   evaluators.template add<graph::ActivationOp, evaluateActivation<T>>();
   evaluators.template add<graph::GatedActivationOp, evaluateGatedActivation<T>>();
   evaluators.template add<graph::SoftcapOp, evaluateSoftcap<T>>();
+  evaluators.template add<graph::ScaleOp, evaluateScale<T>>();
+  evaluators.template add<graph::ScaleColumnsOp, evaluateScaleColumns<T>>();
   evaluators.template add<graph::GatherRowsOp, evaluateGatherRows<T>>();
   evaluators.template add<graph::SplitOp, evaluateSplit<T>>();
 }

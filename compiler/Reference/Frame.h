@@ -75,9 +75,11 @@ private:
 
 /// One for each file of evaluations.
 template <typename T> void registerLinear(Evaluators<T> evaluators);
+template <typename T> void registerMoe(Evaluators<T> evaluators);
 template <typename T> void registerNorm(Evaluators<T> evaluators);
 template <typename T> void registerRope(Evaluators<T> evaluators);
 template <typename T> void registerAttention(Evaluators<T> evaluators);
+template <typename T> void registerRecurrent(Evaluators<T> evaluators);
 template <typename T> void registerActivation(Evaluators<T> evaluators);
 template <typename T> void registerArith(Evaluators<T> evaluators);
 template <typename T> void registerMath(Evaluators<T> evaluators);

@@ -75,9 +75,11 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
     : module(module), weights(source), limits(limits) {
   Evaluators<T> table(evaluators);
   registerLinear<T>(table);
+  registerMoe<T>(table);
   registerNorm<T>(table);
   registerRope<T>(table);
   registerAttention<T>(table);
+  registerRecurrent<T>(table);
   registerActivation<T>(table);
   registerArith<T>(table);
   registerMath<T>(table);

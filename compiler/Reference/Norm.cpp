@@ -3,8 +3,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// rms_norm and add_rms_norm.
+// rms_norm, add_rms_norm and gated_rms_norm.
 //
+#include "compiler/Reference/Activate.h"
 #include "compiler/Reference/Frame.h"
 
 #include <cmath>
@@ -61,9 +62,42 @@ template <typename T> static llvm::Error evaluateAddRmsNorm(graph::AddRmsNormOp 
   return llvm::Error::success();
 }
 
+template <typename T> static llvm::Error evaluateGatedRmsNorm(graph::GatedRmsNormOp op, Frame<T> &frame) {
+  const Floats<T> &gate = frame.floats(op.getGate());
+  Floats<T> result = frame.floats(op.getInput());
+  if (result.shape != gate.shape)
+    return failAt(op, "the gate does not have the input's shape");
+  llvm::Expected<ArrayRef<float>> weight = frame.weights().floats(graph::lookupWeight(op, op.getWeightAttr()));
+  if (!weight)
+    return weight.takeError();
+  if (llvm::Error error = frame.admit(op, result.shape))
+    return error;
+  T eps = T(op.getEps().convertToFloat());
+  int64_t group = op.getGroup(), columns = result.columns();
+  for (int64_t begin = 0; begin < int64_t(result.data.size()); begin += group) {
+    T *y = result.data.data() + begin;
+    const T *g = gate.data.data() + begin;
+    T squares = 0;
+    for (int64_t i = 0; i < group; ++i) {
+      if (!op.getNormBeforeGate())
+        y[i] *= activate<T>(op.getFunction(), g[i]);
+      squares += y[i] * y[i];
+    }
+    T root = std::sqrt(squares / T(group) + eps);
+    for (int64_t i = 0; i < group; ++i) {
+      y[i] = y[i] / root * T((*weight)[begin % columns + i]);
+      if (op.getNormBeforeGate())
+        y[i] *= activate<T>(op.getFunction(), g[i]);
+    }
+  }
+  frame.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
 template <typename T> void registerNorm(Evaluators<T> evaluators) {
   evaluators.template add<graph::RmsNormOp, evaluateRmsNorm<T>>();
   evaluators.template add<graph::AddRmsNormOp, evaluateAddRmsNorm<T>>();
+  evaluators.template add<graph::GatedRmsNormOp, evaluateGatedRmsNorm<T>>();
 }
 MLC_REFERENCE_FAMILY(registerNorm)
 

@@ -39,7 +39,7 @@ static llvm::Expected<std::vector<float>> loadWhole(WeightSource &source, graph:
 
 /// The descriptor that GraphToExec gives `rows` rows of the packed weight on the CPU target.
 static fb::WeightDesc descriptorOf(graph::WeightOp weight, int64_t rows) {
-  int64_t columns = weight.getTensorType().getDimSize(1);
+  int64_t columns = weight.getColumns();
   graph::QuantAttr quant = weight.getQuantAttr();
   if (!quant)
     return fb::WeightDesc(rows, columns, 0, cpu::panelOfBlock(fb::WeightFormat(uint32_t(weight.getStorage()))), false);
@@ -50,7 +50,7 @@ static fb::WeightDesc descriptorOf(graph::WeightOp weight, int64_t rows) {
 
 /// Packs the weight panel by panel, since it is never needed whole: `visit(row, layout, panel, row of the panel)`.
 template <typename Visit> static llvm::Error packAndVisit(WeightSource &source, graph::WeightOp weight, Visit &&visit) {
-  fb::WeightDesc desc = descriptorOf(weight, weight.getTensorType().getDimSize(0));
+  fb::WeightDesc desc = descriptorOf(weight, weight.getRows());
   if (Status status = cpu::checkWeightDesc(desc); !status)
     return llvm::createStringError("weight @%s: %s", weight.getSymName().str().c_str(), status.error().message());
   fb::WeightDesc panel = descriptorOf(weight, cpu::kPanel);
@@ -97,7 +97,7 @@ llvm::Expected<llvm::ArrayRef<float>> WeightStore::floats(graph::WeightOp weight
   std::vector<float> values;
   if (weight.getQuant()) {
     values.resize(weight.getTensorType().getNumElements());
-    int64_t columns = weight.getTensorType().getDimSize(1);
+    int64_t columns = weight.getColumns();
     llvm::Error error = packAndVisit(source, weight, [&](uint64_t row, auto &desc, auto &, auto *panel, uint64_t r) {
       cpu::unpackRow(desc, panel, r, values.data() + row * columns);
     });
@@ -120,8 +120,8 @@ llvm::Expected<const QuantizedWeight *> WeightStore::quantized(graph::WeightOp w
   if (found != packed.end())
     return found->second.get();
   auto result = std::make_unique<QuantizedWeight>();
-  result->rows = weight.getTensorType().getDimSize(0);
-  result->columns = weight.getTensorType().getDimSize(1);
+  result->rows = weight.getRows();
+  result->columns = weight.getColumns();
   cpu::PanelLayout sizes = cpu::panelLayout(descriptorOf(weight, cpu::kPanel));
   result->group = sizes.group;
   result->groups = sizes.groups;

@@ -62,6 +62,25 @@ private:
 
 } // namespace
 
+std::string tagInfinities(llvm::StringRef text) {
+  constexpr llvm::StringLiteral word("Infinity");
+  std::string out;
+  bool inString = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (!inString && text.substr(i).starts_with(word) && (out.empty() || out.back() != '-')) {
+      out += "{\"__float__\": \"Infinity\"}";
+      i += word.size() - 1;
+      continue;
+    }
+    out += text[i];
+    if (inString && text[i] == '\\' && i + 1 < text.size())
+      out += text[++i];
+    else if (text[i] == '"')
+      inString = !inString;
+  }
+  return out;
+}
+
 llvm::Expected<json> parseJson(llvm::StringRef file, llvm::StringRef text) {
   json document;
   StrictHandler handler(document);

@@ -18,4 +18,8 @@ namespace mlc {
 /// are not UTF-8, nesting deeper than 64, an object that holds a key twice.
 llvm::Expected<nlohmann::json> parseJson(llvm::StringRef file, llvm::StringRef text);
 
+/// `text` with each bare Infinity, which Python writes and JSON does not have, as transformers 5 writes it:
+/// {"__float__": "Infinity"}.
+std::string tagInfinities(llvm::StringRef text);
+
 } // namespace mlc

@@ -57,14 +57,14 @@ bool mlc::graph::isElementwise(Operation *op) {
     return false;
   if (auto generic = dyn_cast<linalg::GenericOp>(op))
     return isElementwiseGeneric(generic);
-  if (isa<ActivationOp, GatedActivationOp, SoftcapOp>(op))
+  if (isa<ActivationOp, GatedActivationOp, SoftcapOp, ScaleOp>(op))
     return true;
   return isa<arith::ArithDialect, math::MathDialect>(op->getDialect()) && OpTrait::hasElementwiseMappableTraits(op);
 }
 
 bool mlc::graph::needsCode(Operation *op) {
-  return !isa<ActivationOp, GatedActivationOp, SoftcapOp, arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp,
-              arith::MaximumFOp, arith::MinimumFOp>(op) ||
+  return !isa<ActivationOp, GatedActivationOp, SoftcapOp, ScaleOp, arith::AddFOp, arith::SubFOp, arith::MulFOp,
+              arith::DivFOp, arith::MaximumFOp, arith::MinimumFOp>(op) ||
          // Kernels take matrices; what is made by linalg.fill or tensor.splat has no buffer.
          llvm::any_of(op->getOperands(), [](Value operand) { return splatOf(operand).has_value(); });
 }
@@ -152,6 +152,10 @@ void mlc::graph::cloneScalar(OpBuilder &builder, Operation *op, IRMapping &scala
         float cap = op.getCap().convertToFloat();
         Value inner = scalar.tanh(scalar.mul(element(op.getInput()), scalar.real(1 / cap)));
         scalars.map(op.getResult(), scalar.mul(inner, scalar.real(cap)));
+      })
+      .Case([&](ScaleOp op) {
+        Value factor = scalar.real(op.getFactor().convertToFloat());
+        scalars.map(op.getResult(), scalar.mul(element(op.getInput()), factor));
       })
       .Case([&](linalg::GenericOp op) {
         IRMapping inner;

@@ -42,7 +42,7 @@ struct FuseLinear : impl::FuseLinearBase<FuseLinear> {
     SmallVector<SmallVector<LinearOp>> groups;
     DenseMap<std::pair<Value, Block *>, SmallVector<unsigned>> groupsOf;
     getOperation().walk([&](LinearOp linear) {
-      if (linear.getResidual() || sharedWeight(linear, uses))
+      if (linear.getResidual() || isRouting(linear) || sharedWeight(linear, uses))
         return;
       SmallVector<unsigned> &candidates = groupsOf[{linear.getInput(), linear->getBlock()}];
       for (unsigned index : candidates) {

@@ -19,6 +19,11 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
   void runOnOperation() override {
     getOperation().walk([&](arith::AddFOp add) {
       for (auto [product, residual] : {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
+        if (auto moe = product.getDefiningOp<MoeOp>()) {
+          if (!fuse(add, moe, residual))
+            continue;
+          return;
+        }
         auto linear = product.getDefiningOp<LinearOp>();
         if (!linear || linear.getResidual() || !product.hasOneUse() || residual == product)
           continue;
@@ -36,6 +41,25 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
         return;
       }
     });
+  }
+
+private:
+  /// The experts move down to the addition, too.
+  bool fuse(arith::AddFOp add, MoeOp moe, Value residual) {
+    if (moe.getResidual() || !moe.getResult().hasOneUse() || residual == moe.getResult())
+      return false;
+    OpBuilder builder(add);
+    auto fusedOp = cast<MoeOp>(builder.clone(*moe));
+    fusedOp->removeAttr(kTapAttr);
+    fusedOp->removeAttr(kInnerTapsAttr);
+    fusedOp.getResidualMutable().assign(residual);
+    takeTaps(add, fusedOp);
+    swallowTaps(moe, fusedOp);
+    add.replaceAllUsesWith(fusedOp.getResult());
+    add->erase();
+    moe->erase();
+    ++fused;
+    return true;
   }
 };
 } // namespace

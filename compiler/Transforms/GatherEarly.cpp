@@ -17,7 +17,8 @@ namespace {
 
 /// Whether row t of every result depends on row t of the operands alone.
 bool isRowwise(Operation *op) {
-  return isa<LinearOp, RmsNormOp, ActivationOp, GatedActivationOp, SoftcapOp, SplitOp>(op) ||
+  return isa<LinearOp, MoeOp, ScaleRowsOp, RmsNormOp, GatedRmsNormOp, ActivationOp, GatedActivationOp, SoftcapOp,
+             ScaleOp, ScaleColumnsOp, SplitOp>(op) ||
          (OpTrait::hasElementwiseMappableTraits(op) && op->getNumRegions() == 0);
 }
 

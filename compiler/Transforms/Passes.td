@@ -23,8 +23,15 @@ def SetBounds : Pass<"graph-set-bounds", "::mlir::ModuleOp"> {
 }
 
 def SetStateTypes : Pass<"graph-set-state-types", "::mlir::ModuleOp"> {
-  let summary = "Chooses how kv states are stored";
-  let options = [Option<"kv", "kv", "std::string", "\"f32\"", "f32, f16, bf16 or int8 (one scale a head and position)">];
+  let summary = "Chooses how states are stored, and at which positions recurrent ones stay";
+  let description = [{
+    conv states are f32. `checkpoint-every` leaves recurrent states at its multiples besides those of the last positions,
+    so that a sequence can go back there.
+  }];
+  let options = [
+    Option<"kv", "kv", "std::string", "\"f32\"", "f32, f16, bf16 or int8 (one scale a head and position)">,
+    Option<"ssm", "ssm", "std::string", "\"f32\"", "f32 or bf16">,
+    Option<"checkpointEvery", "checkpoint-every", "int64_t", "0", "Positions, a multiple of 16; 0: none">];
 }
 
 def Quantize : Pass<"graph-quantize", "::mlir::ModuleOp"> {
@@ -65,6 +72,11 @@ def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
     Where keys and values are stored as bf16 or int8: nothing more of them is lost. Stored as f32 or f16 they keep
     their precision, and machines with and without bf16 instructions agree more closely.
   }];
+}
+
+def RoundScan : Pass<"graph-round-scan", "::mlir::ModuleOp"> {
+  let summary = "Rounds the factors of the scan's products to bf16 (--math fast)";
+  let description = "States keep their dtype: only what is multiplied is rounded, sums are f32.";
 }
 
 def RoundProducts : Pass<"graph-round-products", "::mlir::ModuleOp"> {

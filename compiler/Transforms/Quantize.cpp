@@ -34,7 +34,7 @@ bool isHead(LinearOp linear) {
     Operation *user = *value.user_begin();
     if (isa<func::ReturnOp>(user))
       return true;
-    bool elementwise = OpTrait::hasElementwiseMappableTraits(user) || isa<SoftcapOp, ActivationOp>(user);
+    bool elementwise = OpTrait::hasElementwiseMappableTraits(user) || isa<SoftcapOp, ScaleOp, ActivationOp>(user);
     if (!elementwise || user->getNumResults() != 1)
       return false;
     value = user->getResult(0);
@@ -66,7 +66,11 @@ struct Quantize : impl::QuantizeBase<Quantize> {
     });
     getOperation().walk([&](LinearOp linear) {
       for (Attribute name : linear.getWeights())
-        set(linear, name, *bits);
+        set(linear, name, isRouting(linear) ? 0 : *bits);
+    });
+    getOperation().walk([&](MoeOp moe) {
+      for (FlatSymbolRefAttr name : moe.getExpertWeights())
+        set(moe, name, *bits);
     });
     if (mode != "none")
       return;
@@ -81,7 +85,7 @@ private:
     WeightOp weight = lookupWeight(from, cast<FlatSymbolRefAttr>(name));
     if (!decided.insert(weight).second || !bits)
       return;
-    int64_t columns = weight.getTensorType().getDimSize(1);
+    int64_t columns = weight.getColumns();
     weight.setQuantAttr(QuantAttr::get(&getContext(), bits, cpu::chooseGroup(columns, group), bits == 4 && asymmetric));
   }
   void fail(const std::string &message) {

@@ -16,22 +16,37 @@ namespace mlc::graph {
 namespace {
 struct QuantizeActivations : impl::QuantizeActivationsBase<QuantizeActivations> {
   void runOnOperation() override {
-    DenseMap<std::pair<Value, Type>, QuantizeRowsOp> made;
     getOperation().walk([&](LinearOp linear) {
-      QuantizedType type = lookupWeight(linear, cast<FlatSymbolRefAttr>(linear.getWeights()[0])).getQuantizedRows();
-      if (!type || isa<QuantizedType>(linear.getInput().getType()))
-        return;
-      Value input = linear.getInput();
-      QuantizeRowsOp &quantize = made[{input, type}];
-      if (!quantize) {
-        // Right behind the value, so that it dominates every linear that reads it.
-        OpBuilder builder(&getContext());
-        builder.setInsertionPointAfterValue(input);
-        quantize = builder.create<QuantizeRowsOp>(linear.getLoc(), type, input);
-      }
-      linear.getInputMutable().assign(quantize.getResult());
+      if (!isRouting(linear))
+        quantize(linear, linear.getInputMutable(), rowsOf(linear, linear.getWeights()));
+    });
+    getOperation().walk([&](MoeOp moe) {
+      QuantizedType rows = rowsOf(moe, cast<ArrayAttr>(moe.getInto()[0])), hidden = rowsOf(moe, moe.getDown());
+      if (quantize(moe, moe.getInputMutable(), rows) && hidden)
+        moe.setHiddenAttr(TypeAttr::get(hidden));
     });
   }
+
+private:
+  static QuantizedType rowsOf(Operation *op, ArrayAttr weights) {
+    return lookupWeight(op, cast<FlatSymbolRefAttr>(weights[0])).getQuantizedRows();
+  }
+  /// Makes `operand` rows of `type`, where there is one and it is not yet; false when it stays.
+  bool quantize(Operation *op, OpOperand &operand, QuantizedType type) {
+    Value input = operand.get();
+    if (!type || isa<QuantizedType>(input.getType()))
+      return false;
+    QuantizeRowsOp &quantize = made[{input, type}];
+    if (!quantize) {
+      // Right behind the value, so that it dominates every product that reads it.
+      OpBuilder builder(&getContext());
+      builder.setInsertionPointAfterValue(input);
+      quantize = builder.create<QuantizeRowsOp>(op->getLoc(), type, input);
+    }
+    operand.assign(quantize.getResult());
+    return true;
+  }
+  DenseMap<std::pair<Value, Type>, QuantizeRowsOp> made;
 };
 } // namespace
 } // namespace mlc::graph

@@ -15,17 +15,28 @@ namespace {
 struct RoundProducts : impl::RoundProductsBase<RoundProducts> {
   void runOnOperation() override {
     getOperation().walk([&](LinearOp linear) {
-      if (isa<QuantizedType>(linear.getInput().getType()))
-        return;
-      SmallVector<WeightOp> weights;
-      for (Attribute name : linear.getWeights())
-        weights.push_back(lookupWeight(linear, cast<FlatSymbolRefAttr>(name)));
-      if (llvm::any_of(weights, [](WeightOp weight) { return weight.getQuantizedRows() != nullptr; }))
-        return;
-      for (WeightOp weight : weights)
-        weight.setBf16(true);
-      linear.setBf16(true);
+      if (!isRouting(linear) && round(linear, linear.getInput(), linear.getWeights().getAsRange<FlatSymbolRefAttr>()))
+        linear.setBf16(true);
     });
+    getOperation().walk([&](MoeOp moe) {
+      if (round(moe, moe.getInput(), moe.getExpertWeights()))
+        moe.setBf16(true);
+    });
+  }
+
+private:
+  /// Marks the weights, when all are of floats and meet f32 rows.
+  template <typename Names> static bool round(Operation *op, Value input, const Names &names) {
+    if (isa<QuantizedType>(input.getType()))
+      return false;
+    SmallVector<WeightOp> weights;
+    for (FlatSymbolRefAttr name : names)
+      weights.push_back(lookupWeight(op, name));
+    if (llvm::any_of(weights, [](WeightOp weight) { return weight.getQuantizedRows() != nullptr; }))
+      return false;
+    for (WeightOp weight : weights)
+      weight.setBf16(true);
+    return true;
   }
 };
 } // namespace

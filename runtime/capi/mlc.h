@@ -182,6 +182,32 @@ MLC_API const float *mlc_session_logits(const mlc_session *session, size_t row);
 MLC_API void mlc_session_cancel(mlc_session *session);
 MLC_API void mlc_session_clear_cancel(mlc_session *session);
 
+/* ---- Routers of a mixture of experts ---- */
+
+typedef struct mlc_router_stats mlc_router_stats;
+
+/* One layer's router over the last tokens; docs/runtime.md defines the figures. Of no token, every figure is 0. */
+typedef struct mlc_router_figures {
+  uint32_t size; /* sizeof(mlc_router_figures), set by the caller */
+  uint32_t experts, top_k, dead_experts;
+  uint64_t tokens; /* in the window */
+  double routing_entropy, load_entropy, load_cv, max_load, min_load, balance, mass_load_distance;
+  double mean_squared_logsumexp, routing_margin;
+  uint64_t alarm_token; /* of the layer, when its routing entropy fell below the threshold first; 0: it did not */
+} mlc_router_figures;
+
+/* Watches the steps of `session` from now on: `window` tokens a layer (0: 1024), an alarm when the routing entropy is
+   below `alarm` (0: none) and the load's is not. MLC_NOT_FOUND of a model without experts. One at a time. */
+MLC_API mlc_status mlc_router_stats_create(mlc_session *session, uint64_t window, float alarm,
+                                           mlc_router_stats **stats);
+/* Before its session; the session is no longer watched. */
+MLC_API void mlc_router_stats_destroy(mlc_session *session, mlc_router_stats *stats);
+MLC_API size_t mlc_router_stats_layers(const mlc_router_stats *stats);
+MLC_API mlc_status mlc_router_stats_get(const mlc_router_stats *stats, size_t layer, mlc_router_figures *figures);
+/* An expert's share of the choices, and of the gates' mass. Either may be null. */
+MLC_API mlc_status mlc_router_stats_share(const mlc_router_stats *stats, size_t layer, uint32_t expert, double *load,
+                                          double *mass);
+
 /* ---- Sampling and generation ---- */
 
 typedef struct mlc_sampling {

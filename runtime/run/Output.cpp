@@ -50,37 +50,37 @@ Status flushOutput() {
 }
 
 void JsonWriter::quote(std::string_view value) {
-  putchar('"');
+  fputc('"', out);
   for (unsigned char c : value)
     if (c == '"' || c == '\\')
-      printf("\\%c", c);
+      fprintf(out, "\\%c", c);
     else if (c == '\n')
-      fputs("\\n", stdout);
+      fputs("\\n", out);
     else if (c < 0x20)
-      printf("\\u%04x", c);
+      fprintf(out, "\\u%04x", c);
     else
-      putchar(c);
-  putchar('"');
+      fputc(c, out);
+  fputc('"', out);
 }
 
 void JsonWriter::begin(const char *key) {
   if (!first)
-    putchar(',');
+    fputc(',', out);
   first = false;
   if (key) {
     quote(key);
-    putchar(':');
+    fputc(':', out);
   }
 }
 
 void JsonWriter::open(const char *key, char bracket) {
   begin(key);
-  putchar(bracket);
+  fputc(bracket, out);
   first = true;
 }
 
 void JsonWriter::close(char bracket) {
-  putchar(bracket);
+  fputc(bracket, out);
   first = false;
 }
 
@@ -92,29 +92,30 @@ void JsonWriter::text(const char *key, std::string_view value) {
 void JsonWriter::number(const char *key, double value) {
   begin(key);
   if (isfinite(value))
-    printf("%.9g", value);
+    fprintf(out, "%.9g", value);
   else
-    fputs("null", stdout);
+    fputs("null", out);
 }
 
 void JsonWriter::count(const char *key, uint64_t value) {
   begin(key);
-  printf("%llu", (unsigned long long)value);
+  fprintf(out, "%llu", (unsigned long long)value);
 }
 
 void JsonWriter::boolean(const char *key, bool value) {
   begin(key);
-  fputs(value ? "true" : "false", stdout);
+  fputs(value ? "true" : "false", out);
 }
 
 void JsonWriter::null(const char *key) {
   begin(key);
-  fputs("null", stdout);
+  fputs("null", out);
 }
 
 Status JsonWriter::finish() {
-  putchar('\n');
-  return flushOutput();
+  fputc('\n', out);
+  // A file's errors are seen when it is committed.
+  return out == stdout ? flushOutput() : Status();
 }
 
 PartFile::~PartFile() {

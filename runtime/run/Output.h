@@ -58,9 +58,10 @@ Status readAll(const char *path, size_t limit, Buffer<char> &bytes);
 /// An error that gives the `mlc compile` line to type when `path` is a checkpoint and not an artifact.
 Status refuseCheckpoint(const char *path);
 
-/// Writes one JSON document to stdout, commas and escapes put right. Keys are null inside lists.
+/// Writes one JSON document to stdout or an open file, commas and escapes put right. Keys are null inside lists.
 class JsonWriter {
 public:
+  explicit JsonWriter(FILE *out = stdout) : out(out) {}
   void open(const char *key, char bracket);
   void close(char bracket);
   void text(const char *key, std::string_view value);
@@ -74,6 +75,7 @@ public:
 private:
   void begin(const char *key);
   void quote(std::string_view value);
+  FILE *out;
   bool first = true;
 };
 

@@ -5,6 +5,7 @@
 
 #include "runtime/run/Commands.h"
 #include "runtime/run/Generation.h"
+#include "runtime/run/RouterOutput.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -18,6 +19,7 @@ namespace {
 struct RunArguments {
   SessionArguments session;
   GenerationArguments generation;
+  RouterArguments router;
 };
 
 // What a signal handler can reach: the session whose run it ends.
@@ -55,6 +57,8 @@ Status run(const char *file, const RunArguments &arguments) {
   Buffer<int32_t> prompt;
   MLC_TRY(readPrompt(model->name(), model->tokenizer(), arguments.generation, prompt));
   MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments.session));
+  RouterOutput routers;
+  MLC_TRY(routers.open(*session, arguments.router));
   double loadMs = monotonicMs() - start;
 
   GenerationOutput output(model->tokenizer(), arguments.generation);
@@ -78,6 +82,8 @@ Status run(const char *file, const RunArguments &arguments) {
   // Errors of the logits' file name it; all others are about the model.
   if (!generated)
     return generated.error().code() == ErrorCode::Io ? generated.error() : inFile(file, generated.error());
+  session->observeKernels({});
+  MLC_TRY(routers.finish());
   return output.finish(*generated, loadMs);
 }
 
@@ -94,6 +100,7 @@ int runCommand(int argc, char **argv) {
       MLC_KV_MEMORY_OPTION(arguments.session),
       MLC_MAX_MEMORY_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
+      MLC_ROUTER_OPTIONS(arguments.router),
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"output-dir", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"state", nullptr, nullptr, OptionKind::unavailable, nullptr},

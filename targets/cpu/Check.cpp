@@ -63,6 +63,12 @@ Status checkSameRows(const KernelCallInfo &call, size_t inputs) {
   return {};
 }
 
+Status checkExperts(const char *kernel, uint64_t experts, uint64_t topK) {
+  if (experts < 1 || experts > 65536 || topK < 1 || topK > experts)
+    return Error(ErrorCode::Corrupt, "%s: %llu of %llu experts for a token", kernel, ull(topK), ull(experts));
+  return {};
+}
+
 Status checkTokenRows(const KernelCallInfo &call, size_t inputs) {
   for (size_t i = 0; i < inputs; ++i)
     if (!call.inputFollowsTokens[i] || call.inputs[i].dims[0] != call.inputs[0].dims[0])

@@ -19,8 +19,9 @@ constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kAllForms = ML
 
 extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kAllForms], binaryKernels[kBasicForms],
     conv1dKernels[kBasicForms], gatedActivationKernels[kBasicForms], gatedRmsNormKernels[kBasicForms],
-    kvAppendKernels[kBasicForms], linearKernels[kAllForms], quantizeRowsKernels[kBasicForms],
-    rmsNormKernels[kBasicForms], ropeKernels[kBasicForms], ssdKernels[kAllForms], unaryKernels[kBasicForms];
+    kvAppendKernels[kBasicForms], linearKernels[kAllForms], moeDownKernels[kAllForms], moeRouteKernels[kBasicForms],
+    moeUpKernels[kAllForms], quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms],
+    scaleRowsKernels[kBasicForms], ssdKernels[kAllForms], unaryKernels[kBasicForms];
 extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], ropeAnglesKernels[1];
 
 /// A function's compiled forms, by rising Isa.
@@ -62,6 +63,8 @@ Status checkVector(const TensorView &view, const char *what, DType dtype, uint64
 Status checkWeight(const TensorView &view, const fb::WeightDesc &desc);
 /// All inputs in [0, inputs) and all outputs have the same leading extent, fixed or `tokens` alike.
 Status checkSameRows(const KernelCallInfo &call, size_t inputs);
+/// 1 to 65536 experts, of which a token has at least one.
+Status checkExperts(const char *kernel, uint64_t experts, uint64_t topK);
 /// Axis 0 of every input in [0, inputs) and of every output is the step's tokens.
 Status checkTokenRows(const KernelCallInfo &call, size_t inputs);
 /// The state `call.states[0]` is a KV state of that shape.

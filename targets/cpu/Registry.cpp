@@ -29,8 +29,9 @@ template <size_t... counts> struct KernelList {
 
 static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, conv1dKernels, copyKernels,
                                      embeddingKernels, gatedActivationKernels, gatedRmsNormKernels, gatherRowsKernels,
-                                     kvAppendKernels, linearKernels, quantizeRowsKernels, rmsNormKernels,
-                                     ropeAnglesKernels, ropeKernels, ssdKernels, unaryKernels);
+                                     kvAppendKernels, linearKernels, moeDownKernels, moeRouteKernels, moeUpKernels,
+                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels,
+                                     scaleRowsKernels, ssdKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
   static constexpr TargetRegistry target{kKernels.kernels,

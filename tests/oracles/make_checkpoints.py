@@ -24,8 +24,10 @@ from gguf import GGMLQuantizationType as Type
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import gguf_forms
+import gguf_hybrids
 import oracle
 from cases import CASES, QUANTIZED, QUANTIZED_FIELDS
+from hybrids import HYBRIDS
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DTYPES = dict(f32=torch.float32, f16=torch.float16, bf16=torch.bfloat16)
@@ -57,9 +59,28 @@ def compact(expected):
     return "\n".join(out) + "\n"
 
 
+def old_hybrid(c):
+    """Layers and limits in the words of transformers 4, in place."""
+    words = dict(linear_attention="mamba", full_attention="attention")
+    if c["model_type"] == "nemotron_h":
+        letters = dict(linear_attention="M", full_attention="*", mlp="-")
+        types = c.pop("layers_block_type", None) or c.pop("layer_types")
+        c["hybrid_override_pattern"] = "".join(letters[t] for t in types)
+        c["num_hidden_layers"] = len(types)
+    elif "layer_types" in c and c["model_type"] == "granitemoehybrid":
+        c["layer_types"] = [words.get(t, t) for t in c["layer_types"]]
+    if "time_step_limit" in c:
+        c["time_step_limit"] = [float("inf") if isinstance(v, dict) else v for v in c["time_step_limit"]]
+
+
 def old_spelling(config):
     """config.json as transformers 4 wrote it."""
     c = json.loads(json.dumps(config))
+    old_hybrid(c)
+    if "rope_parameters" not in c:
+        c["torch_dtype"] = c.pop("dtype")
+        c["transformers_version"] = "4.41.2"
+        return c
     rope = c.pop("rope_parameters")
     c["rope_theta"] = rope.pop("rope_theta")
     if "partial_rotary_factor" in rope:
@@ -71,7 +92,8 @@ def old_spelling(config):
     key = "rope_type" if kind == "llama3" else "type"
     c["rope_scaling"] = None if kind == "default" else {**rope, key: kind}
     c["torch_dtype"] = c.pop("dtype")
-    c.pop("layer_types", None)
+    if c["model_type"] not in gguf_hybrids.ARCHITECTURES:
+        c.pop("layer_types", None)
     c["transformers_version"] = "4.41.2"
     return c
 
@@ -139,7 +161,8 @@ def write_ggufs(case, directory):
         return []
     config, state = state_of(directory)
     path = os.path.join(directory, f"model-{case.dtype}.gguf")
-    gguf_forms.write(path, config, state, GGUF_TYPES[case.dtype])
+    forms = gguf_hybrids if case.model_type in gguf_hybrids.ARCHITECTURES else gguf_forms
+    forms.write(path, config, state, GGUF_TYPES[case.dtype])
     names = [os.path.basename(path)]
     if case.split:
         path = os.path.join(directory, f"split-{case.dtype}.gguf")
@@ -271,7 +294,7 @@ def main():
     torch.set_num_threads(1)
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    for case in CASES:
+    for case in CASES + HYBRIDS:
         if not a.case or case.name in a.case:
             make(case)
     if not a.case or "shakespeare" in a.case:

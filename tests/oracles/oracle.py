@@ -8,6 +8,7 @@ Eager attention in float32; a float64 run beside it says how far rounding
 reaches. RoPE forms that depend on length are fixed by the prompt: the
 frequencies of one forward over the prompt are held while decoding.
 """
+import inspect
 import json
 import math
 import os
@@ -22,6 +23,7 @@ STEPS = 200
 TOLERANCE = 1e-4  # of the largest logit
 SMALLEST_GAP = 5e-4  # between the two best tokens, of the largest logit
 LAST_PROMPT_ROWS = 8
+NO_LIMIT = [0.0, math.inf]
 EVERY = 20  # generated rows that are kept: every 20th
 
 
@@ -58,7 +60,9 @@ class WideSoftmax:
 
 def hold_form(model, length):
     """Fixes the RoPE form to the one of a prompt of `length` tokens."""
-    rotary = model.model.rotary_emb
+    rotary = getattr(getattr(model, "model", None), "rotary_emb", None)
+    if rotary is None:
+        return
     rotary.rope_type = model.config.rope_parameters["rope_type"]
     weight = model.model.embed_tokens.weight
     rotary(weight[:1][None], torch.arange(length)[None])
@@ -69,15 +73,19 @@ def hold_form(model, length):
 def greedy(model, prompt, steps):
     """Greedy tokens, or None as soon as a choice is too close to call."""
     hold_form(model, len(prompt))
-    cache = DynamicCache(config=model.config)
+    # transformers' one-token form of a scan does not clamp dt.
+    recompute = list(getattr(model.config, "time_step_limit", None) or NO_LIMIT) != NO_LIMIT or getattr(
+        model.config, "time_step_min", 0) > 0 and model.config.model_type == "nemotron_h"
+    cache = None if recompute else DynamicCache(config=model.config)
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     feed, tokens = torch.tensor([prompt]), []
     for _ in range(steps):
-        row = model(feed, past_key_values=cache, use_cache=True).logits[0, -1]
+        row = model(feed, **{name: cache}, use_cache=not recompute).logits[0, -1]
         best = row.topk(2)
         if best.values[0] - best.values[1] < SMALLEST_GAP * row.abs().max():
             return None
         tokens.append(best.indices[0].item())
-        feed = torch.tensor([[tokens[-1]]])
+        feed = torch.tensor([prompt + tokens if recompute else [tokens[-1]]])
     return tokens
 
 
@@ -94,15 +102,17 @@ def attention_entropy(model, prompt):
     """Mean entropy of the attention rows of the late half of the prompt over
     that of uniform rows (1 = uniform)."""
     hold_form(model, len(prompt))
-    maps = model(torch.tensor([prompt]), output_attentions=True, use_cache=False).attentions
+    maps = model(torch.tensor([prompt]), output_attentions=True, use_cache=False)
     values = []
-    for layer in maps:
+    for layer in getattr(maps, "attentions", None) or ():
+        if layer is None or len(prompt) < 4:
+            continue
         p = layer[0].double()
         for row in range(len(prompt) // 2, len(prompt)):
             seen = p[:, row]
             reach = (seen > 0).sum(-1).clamp_min(2).double()
             values.append((-(seen * seen.clamp_min(1e-30).log()).sum(-1) / reach.log()).mean().item())
-    return sum(values) / len(values)
+    return sum(values) / len(values) if values else 0.0
 
 
 def measure(directory, prompt, steps=STEPS):
@@ -129,7 +139,7 @@ def measure(directory, prompt, steps=STEPS):
     gap = ((best[:, 0] - best[:, 1]) / picked.abs().amax(-1)).min().item()
     if picked.argmax(-1).tolist() != tokens or wide[len(prompt) - 1:].argmax(-1).tolist() != tokens:
         return "tokens depend on rounding"
-    rows = list(range(len(prompt) - LAST_PROMPT_ROWS, len(prompt)))
+    rows = list(range(max(0, len(prompt) - LAST_PROMPT_ROWS), len(prompt)))
     rows += range(len(prompt) - 1 + EVERY, len(prompt) + steps - 1, EVERY)
     rows += [len(prompt) + steps - 2]
     rows = sorted(set(rows))
@@ -166,8 +176,10 @@ def ablated_difference(directory, ablation, run, logits, config_name="config.jso
         with open(os.path.join(temporary, "config.json"), "w") as f:
             json.dump(config, f)
         model = load(temporary)
-    names = set(ablation.get("zero", []))
-    for name, parameter in model.named_parameters():
+    # The names of files; transformers renames some in memory.
+    parameters = dict(model.named_parameters())
+    names = {n if n in parameters else n.replace("backbone.", "model.", 1) for n in ablation.get("zero", [])}
+    for name, parameter in parameters.items():
         if name in names:
             parameter.zero_()
             names.remove(name)
@@ -179,6 +191,9 @@ def ablated_difference(directory, ablation, run, logits, config_name="config.jso
 
 
 # --- Random weights ---------------------------------------------------------
+
+FINAL_NORMS = (".norm.weight", ".norm_f.weight", ".final_layernorm.weight")
+
 
 @torch.no_grad()
 def randomize(model, seed, sharpness=1.6, logit_std=3.0):
@@ -192,19 +207,23 @@ def randomize(model, seed, sharpness=1.6, logit_std=3.0):
     for name, p in model.named_parameters():
         noise = torch.randn(p.shape, generator=g)
         fan_in = p.shape[-1]
-        if name.endswith("embed_tokens.weight"):
+        if name.endswith(("embed_tokens.weight", "embeddings.weight")):
             value = noise * embed_std
         elif name.endswith("lm_head.weight"):
             value = noise * (logit_std / math.sqrt(fan_in))
         elif "norm" in name:
             mean = 1.0
-            if name == "model.norm.weight" and tied:
+            if name.endswith(FINAL_NORMS) and name.count(".") == 2 and tied:
                 mean = logit_std / (embed_std * math.sqrt(config.hidden_size))
             if name.endswith(("q_norm.weight", "k_norm.weight")):
                 mean = sharpness
             value = mean * (1 + 0.3 * noise)
             if config.model_type == "gemma2":
                 value = value - 1  # stored as the distance from one
+        elif name.endswith("A_log"):
+            value = 0.9 * noise - 0.3  # some heads forget within a few tokens, some remember hundreds
+        elif name.endswith((".D", "dt_bias")):
+            value = 1 + 0.5 * noise if name.endswith(".D") else noise - 1.5
         elif name.endswith(".bias"):
             value = noise * (1.0 if ".q_proj." in name or ".k_proj." in name else 0.4)
         else:

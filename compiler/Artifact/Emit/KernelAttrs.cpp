@@ -128,6 +128,48 @@ Reader readerOf(StringRef kernel) {
       .Case("binary",
             [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
       .Case("gather_rows", [](Fields &f) { return made(fb::GatherRowsAttrs(f.integer("columns"))); })
+      .Case("conv1d_causal",
+            [](Fields &f) {
+              return made(fb::Conv1dAttrs(f.integer("channels"), f.integer("kernel"),
+                                          f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                          f.boolean("has_bias")));
+            })
+      .Case("ssd",
+            [](Fields &f) {
+              return made(fb::SsdAttrs(f.integer("heads"), f.integer("head_dim"), f.integer("groups"),
+                                       f.integer("state"), f.real("dt_min"), f.real("dt_max"), f.boolean("log_a"),
+                                       f.enumerator<fb::Products>("products", fb::EnumNamesProducts())));
+            })
+      .Case("gated_rms_norm",
+            [](Fields &f) {
+              return made(fb::GatedRmsNormAttrs(f.integer("group"), f.real("eps"),
+                                                f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                                f.boolean("norm_before_gate")));
+            })
+      .Case("moe_route",
+            [](Fields &f) {
+              return made(fb::MoeRouteAttrs(f.integer("experts"), f.integer("top_k"), f.integer("groups"),
+                                            f.integer("top_groups"), f.real("scale"),
+                                            f.enumerator<fb::RouterForm>("form", fb::EnumNamesRouterForm()),
+                                            f.boolean("normalize"), f.boolean("has_bias")));
+            })
+      .Case("moe_up",
+            [](Fields &f) {
+              return made(fb::MoeUpAttrs(f.weight("weight"), f.integer("experts"), f.integer("top_k"),
+                                         f.integer("stride"), f.integer("gate_distance"), f.integer("out_group"),
+                                         f.integer("out_sum_group"),
+                                         f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
+                                         f.boolean("quantized_input"), f.boolean("bf16")));
+            })
+      .Case("moe_down",
+            [](Fields &f) {
+              return made(fb::MoeDownAttrs(f.weight("weight"), f.integer("experts"), f.integer("top_k"),
+                                           f.boolean("quantized_input"), f.boolean("bf16"), f.boolean("has_residual")));
+            })
+      .Case("scale_rows",
+            [](Fields &f) {
+              return made(fb::ScaleRowsAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
+            })
       .Case("copy", [](Fields &) { return made(fb::NoAttrs()); })
       .Default(nullptr);
 }

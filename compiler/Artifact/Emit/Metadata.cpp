@@ -83,6 +83,7 @@ private:
       table->sequences = model.getMaxSequences();
       table->rows = model.getMaxRows();
       table->trained_context = model.getTrainedContext();
+      table->checkpoint_every = model.getCheckpointEvery().value_or(0);
       table->prompt_form = model.getPromptForm();
       table->license = model.getLicense().value_or("");
       for (int32_t token : model.getEndTokens().value_or(ArrayRef<int32_t>()))
@@ -127,6 +128,7 @@ private:
     if (std::optional<exec::WeightAttr> weight = constant.getWeight())
       table->weight = std::make_unique<fb::WeightDesc>(weight->getN(), weight->getK(), weight->getGroup(),
                                                        fb::WeightFormat(weight->getFormat()), weight->getAsymmetric());
+    table->count = constant.getCount();
     if (std::optional<ArrayAttr> sources = constant.getSources())
       for (auto source : sources->getAsRange<StringAttr>())
         table->source.push_back(source.str());
@@ -169,7 +171,16 @@ private:
       return failure();
     auto table = std::make_unique<fb::StateT>();
     table->name = state.getSymName();
-    table->kv = std::make_unique<fb::KvSpec>(state.getKvHeads(), state.getHeadDim(), *dtype, state.getWindow());
+    table->kind = fb::StateKind(state.getKind());
+    if (state.getKind() == exec::StateKind::kv) {
+      table->kv = std::make_unique<fb::KvSpec>(*state.getKvHeads(), *state.getHeadDim(), *dtype, *state.getWindow());
+    } else {
+      table->recurrent = std::make_unique<fb::RecurrentSpecT>();
+      table->recurrent->dtype = *dtype;
+      llvm::append_range(table->recurrent->dims, *state.getDims());
+      table->recurrent->log_columns = *state.getLogColumns();
+      table->recurrent->groups = state.getGroups().value_or(0);
+    }
     states[state.getSymName()] = artifact.states.size();
     artifact.states.push_back(std::move(table));
     return success();
@@ -376,6 +387,10 @@ std::string mlc::opName(Operation *op) {
   for (Value input : kernel.getInputs())
     if (auto weight = input.getDefiningOp<exec::WeightOp>())
       return weight.getConstant().str();
+  // A router reads the logits alone.
+  for (Value input : kernel.getInputs())
+    if (std::optional<StringRef> tap = exec::baseSlot(input).getTap())
+      return tap->str();
   return kernel.getStates().empty() ? "" : cast<FlatSymbolRefAttr>(kernel.getStates()[0]).getValue().str();
 }
 

@@ -53,7 +53,17 @@ public:
     if (blocks && !allStored(cpu::blockOfPanel(desc.format())))
       return llvm::createStringError("%s: tensor \"%s\" is not stored as the graph says",
                                      checkpoint->source().str().c_str(), sources[0]->name.c_str());
-    return pack(desc, sources, constant.getImportance().value_or(ArrayRef<float>()));
+    ArrayRef<float> importance = constant.getImportance().value_or(ArrayRef<float>());
+    if (constant.getCount() == 1)
+      return pack(desc, sources, importance);
+    // Each matrix on its own, so that it begins a panel.
+    for (const TensorInfo *tensor : sources)
+      for (int64_t row = 0; row < tensor->rows(); row += desc.n()) {
+        TensorInfo matrix = rowsOf(*tensor, row, desc.n());
+        if (llvm::Error error = pack(desc, &matrix, importance))
+          return error;
+      }
+    return llvm::Error::success();
   }
 
   /// Zeros up to `offset`.
@@ -86,13 +96,25 @@ private:
     return llvm::Error::success();
   }
 
+  /// `count` whole rows of a tensor from `row` on.
+  static TensorInfo rowsOf(const TensorInfo &tensor, int64_t row, int64_t count) {
+    TensorInfo part = tensor;
+    uint64_t rowBytes = tensor.bytes / tensor.rows();
+    part.shape = {count, tensor.columns()};
+    part.data += row * rowBytes;
+    part.offset += row * rowBytes;
+    part.bytes = count * rowBytes;
+    return part;
+  }
+
   /// Vectors behind one another are one row of the descriptor; matrices lie one under the other.
   llvm::Error pack(const fb::WeightDesc &desc, llvm::ArrayRef<const TensorInfo *> sources,
                    llvm::ArrayRef<float> importance) {
-    bool vector = desc.n() == 1 && sources[0]->shape.size() == 1;
+    bool vector = desc.n() == 1;
     uint64_t columns = desc.k(), rows = desc.n();
     // A multiple of the panel for every worker.
     uint64_t slice = std::max<uint64_t>(cpu::kPanel, kTileBytes / 4 / columns / threads / cpu::kPanel * cpu::kPanel);
+    slice = std::min(slice, llvm::alignTo(llvm::divideCeil(rows, uint64_t(threads)), cpu::kPanel));
     uint64_t step = slice * threads;
     // Blocks are packed as they are, everything else from f32.
     uint64_t rowBytes = blocks ? sources[0]->bytes / sources[0]->rows() : columns * sizeof(float);

@@ -46,8 +46,7 @@ private:
     for (auto extent : module.getOps<graph::ExtentOp>())
       builder.create<exec::ExtentOp>(extent.getLoc(), extent.getSymName(), int64_t(*extent.getBound()));
     for (auto state : module.getOps<graph::StateOp>())
-      builder.create<exec::StateOp>(state.getLoc(), state.getSymName(), state.getKvHeads(), state.getHeadDim(),
-                                    state.getWindow(), *state.getDtype());
+      declareState(state, builder);
   }
 
   LogicalResult convert(func::FuncOp function, Lowering &lowering) {

@@ -25,6 +25,22 @@ static LogicalResult lowerUnary(Lowering &lowering, Operation *op, StringRef act
   return success();
 }
 
+/// Scales each piece of columns on its own, where it lies if nobody else reads it.
+static LogicalResult lowerScaleColumns(Lowering &lowering, graph::ScaleColumnsOp op) {
+  Value input = lowering.buffer(op.getInput()), result = lowering.inPlaceOrNew(op.getInput(), op.getResult());
+  if (!result)
+    return failure();
+  int64_t column = 0;
+  for (auto [factor, columns] : llvm::zip_equal(op.getFactors(), op.getColumns())) {
+    if (factor != 1 || input != result)
+      lowering.kernel("unary", lowering.columns(input, column, columns), lowering.columns(result, column, columns),
+                      {lowering.field("activation", StringRef("none")), lowering.field("scale_in", 1.0f),
+                       lowering.field("scale_out", factor)});
+    column += columns;
+  }
+  return success();
+}
+
 static LogicalResult lowerBinary(Lowering &lowering, Operation *op, StringRef name) {
   Value lhs = lowering.buffer(op->getOperand(0)), rhs = lowering.buffer(op->getOperand(1));
   Value result = lowering.newSlot(op->getResult(0));
@@ -62,6 +78,8 @@ LogicalResult mlc::lowerElementwise(Lowering &lowering, Operation *op) {
         float cap = op.getCap().convertToFloat();
         return lowerUnary(lowering, op, "tanh", 1 / cap, cap);
       })
+      .Case([&](graph::ScaleOp op) { return lowerUnary(lowering, op, "none", 1, op.getFactor().convertToFloat()); })
+      .Case([&](graph::ScaleColumnsOp op) { return lowerScaleColumns(lowering, op); })
       .Case([&](graph::GatedActivationOp op) { return lowerGated(lowering, op); })
       .Case([&](arith::AddFOp op) { return lowerBinary(lowering, op, "add"); })
       .Case([&](arith::SubFOp op) { return lowerBinary(lowering, op, "sub"); })

@@ -5,25 +5,14 @@
 
 #include "compiler/Conversion/GraphToExec/Lowering.h"
 
-#include "targets/cpu/pack/Layout.h"
-
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace mlc;
 
-/// A slot of quantized rows, as many as `rows` has.
-static Value newQuantizedRows(Lowering &lowering, Value rows, graph::QuantizedType type) {
-  Value like = graph::unquantized(rows);
-  if (!like)
-    return {};
-  return lowering.newRows(like, cpu::QuantizedRow(type.getColumns(), type.getGroup(), type.getSums()).bytes,
-                          lowering.builder.getIntegerType(8, /*isSigned=*/false));
-}
-
 static LogicalResult lowerQuantizeRows(Lowering &lowering, graph::QuantizeRowsOp op) {
   graph::QuantizedType type = op.getResult().getType();
-  Value result = newQuantizedRows(lowering, op.getInput(), type);
+  Value result = lowering.newQuantizedRows(op.getInput(), type);
   if (!result)
     return failure();
   lowering.bind(op.getResult(), result);
@@ -38,7 +27,7 @@ static LogicalResult lowerLinear(Lowering &lowering, graph::LinearOp op) {
   if (!weight)
     return failure();
   auto quantized = dyn_cast<graph::QuantizedType>(op.getResult().getType());
-  Value result = quantized ? newQuantizedRows(lowering, op.getInput(), quantized) : lowering.newSlot(op.getResult());
+  Value result = quantized ? lowering.newQuantizedRows(op.getInput(), quantized) : lowering.newSlot(op.getResult());
   if (!result)
     return failure();
   if (quantized)

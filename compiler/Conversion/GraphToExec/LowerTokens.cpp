@@ -30,20 +30,11 @@ static LogicalResult lowerGatherRows(Lowering &lowering, graph::GatherRowsOp op)
 }
 
 static LogicalResult lowerSplit(Lowering &lowering, graph::SplitOp op) {
-  Value source = lowering.buffer(op.getInput());
-  auto type = cast<MemRefType>(source.getType());
-  SmallVector<int64_t> strides;
-  int64_t offset;
-  if (failed(getStridesAndOffset(type, strides, offset)))
-    return op.emitOpError("splits a buffer whose columns are not strided");
   int64_t column = 0;
   for (Value piece : op.getResults()) {
-    auto tensor = cast<RankedTensorType>(piece.getType());
-    auto layout = StridedLayoutAttr::get(op.getContext(), offset + column, strides);
-    auto view = lowering.builder.create<exec::ViewOp>(
-        lowering.location, MemRefType::get(tensor.getShape(), tensor.getElementType(), layout), source, column);
-    lowering.bind(piece, view);
-    column += tensor.getShape().back();
+    int64_t columns = graph::getColumns(piece.getType());
+    lowering.bind(piece, lowering.columns(lowering.buffer(op.getInput()), column, columns));
+    column += columns;
   }
   return success();
 }

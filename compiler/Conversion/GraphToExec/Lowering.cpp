@@ -24,8 +24,12 @@ LogicalResult Lowering::lower(Operation *op) {
     return lowerTokens(*this, op);
   if (isa<graph::QuantizeRowsOp, graph::LinearOp>(op))
     return lowerProducts(*this, op);
+  if (isa<graph::MoeOp, graph::ScaleRowsOp>(op))
+    return lowerMoe(*this, op);
   if (isa<graph::RmsNormOp, graph::AddRmsNormOp, graph::RopeAnglesOp, graph::RopeOp, graph::AttentionOp>(op))
     return lowerAttention(*this, op);
+  if (isa<graph::Conv1dCausalOp, graph::SsdOp, graph::GatedRmsNormOp>(op))
+    return lowerRecurrent(*this, op);
   if (isa<func::ReturnOp, scf::IfOp, scf::ForOp, scf::YieldOp, tensor::ExtractOp, arith::IndexCastOp>(op) ||
       (isa<arith::ConstantOp>(op) && !isa<TensorType>(op->getResult(0).getType())))
     return lowerControlFlow(*this, op);
@@ -66,6 +70,26 @@ Value Lowering::newRows(Value like, int64_t columns, Type element) {
   shape.back() = columns;
   return builder.create<exec::SlotOp>(location, bufferType(shape, element), builder.getArrayAttr(axes), IntegerAttr(),
                                       IntegerAttr(), StringAttr(), ArrayAttr());
+}
+
+Value Lowering::columns(Value buffer, int64_t first, int64_t count) {
+  auto type = cast<MemRefType>(buffer.getType());
+  SmallVector<int64_t> strides, shape(type.getShape());
+  int64_t offset;
+  LogicalResult strided = getStridesAndOffset(type, strides, offset);
+  assert(succeeded(strided) && "slots and their views are strided");
+  (void)strided;
+  shape.back() = count;
+  auto layout = StridedLayoutAttr::get(builder.getContext(), offset + first, strides);
+  return builder.create<exec::ViewOp>(location, MemRefType::get(shape, type.getElementType(), layout), buffer, first);
+}
+
+Value Lowering::newQuantizedRows(Value rows, graph::QuantizedType type) {
+  Value like = graph::unquantized(rows);
+  if (!like)
+    return {};
+  return newRows(like, cpu::QuantizedRow(type.getColumns(), type.getGroup(), type.getSums()).bytes,
+                 builder.getIntegerType(8, /*isSigned=*/false));
 }
 
 Value Lowering::inPlaceOrNew(Value operand, Value result) {
@@ -112,7 +136,8 @@ exec::FuncOp Lowering::function() {
 }
 
 Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
-                         ArrayRef<Attribute> sources, ArrayRef<float> values, DenseF32ArrayAttr importance) {
+                         ArrayRef<Attribute> sources, ArrayRef<float> values, DenseF32ArrayAttr importance,
+                         int64_t count) {
   SmallVector<Attribute> names;
   for (Attribute source : sources)
     names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
@@ -125,8 +150,8 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
     if (!made) {
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function());
-      made =
-          builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr(), importance);
+      made = builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr(), importance,
+                                              uint64_t(count));
     }
     if (made.getType() == type && made.getWeightAttr() == weight && made.getSourcesAttr() == sourceNames &&
         made.getValuesAttr() == data && made.getImportanceAttr() == importance)
@@ -167,12 +192,12 @@ WeightFormat Lowering::rowsFormat(graph::WeightOp weight) {
 
 static exec::WeightAttr describe(graph::WeightOp weight, WeightFormat format, int64_t rows) {
   graph::QuantAttr quant = weight.getQuantAttr();
-  return exec::WeightAttr::get(weight.getContext(), rows, weight.getTensorType().getDimSize(1),
-                               quant ? quant.getGroup() : 0, format, quant && quant.getAsymmetric());
+  return exec::WeightAttr::get(weight.getContext(), rows, weight.getColumns(), quant ? quant.getGroup() : 0, format,
+                               quant && quant.getAsymmetric());
 }
 
-/// The buffer type of a constant: bytes for packed formats, [n, k] of the element for rows.
-static FailureOr<MemRefType> constantType(Location location, exec::WeightAttr weight) {
+/// The buffer type of a constant of `count` matrices: bytes for packed formats, [n, k] of the element for rows.
+static FailureOr<MemRefType> constantType(Location location, exec::WeightAttr weight, int64_t count = 1) {
   Builder builder(weight.getContext());
   switch (weight.getFormat()) {
   case WeightFormat::rows_f32:
@@ -190,7 +215,12 @@ static FailureOr<MemRefType> constantType(Location location, exec::WeightAttr we
     emitError(location, bytes.error().message());
     return failure();
   }
-  return bufferType({int64_t(*bytes)}, builder.getIntegerType(8, /*isSigned=*/false));
+  int64_t all;
+  if (__builtin_mul_overflow(int64_t(*bytes), count, &all)) {
+    emitError(location, "the experts' weights are larger than any file");
+    return failure();
+  }
+  return bufferType({all}, builder.getIntegerType(8, /*isSigned=*/false));
 }
 
 static std::string joinNames(ArrayRef<Attribute> weights) {
@@ -200,16 +230,45 @@ static std::string joinNames(ArrayRef<Attribute> weights) {
   return name;
 }
 
+bool Lowering::storedAlike(graph::WeightOp weight, graph::WeightOp first) {
+  bool alike = productFormat(weight) == productFormat(first) && weight.getQuantAttr() == first.getQuantAttr() &&
+               weight.getImportanceAttr() == first.getImportanceAttr();
+  if (!alike)
+    current->emitOpError("reads @") << weight.getSymName() << " and @" << first.getSymName()
+                                    << ", which are not stored alike; --quant int8 or int4 stores them anew";
+  return alike;
+}
+
+std::pair<Value, exec::WeightAttr> Lowering::expertWeights(ArrayRef<ArrayAttr> parts, int64_t rows) {
+  SmallVector<Attribute> names;
+  for (ArrayAttr part : parts)
+    llvm::append_range(names, part);
+  graph::WeightOp first = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(names[0]));
+  int64_t count = 0;
+  for (Attribute name : names) {
+    graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
+    if (!storedAlike(weight, first))
+      return {};
+    count += weight.getRows() / rows;
+  }
+  exec::WeightAttr desc = describe(first, productFormat(first), rows);
+  FailureOr<MemRefType> type = constantType(location, desc, count);
+  if (failed(type))
+    return {};
+  // The name of every expert would be a long one.
+  std::string name;
+  for (ArrayAttr part : parts)
+    name += (name.empty() ? "" : "|") + cast<FlatSymbolRefAttr>(part[0]).getValue().str();
+  return {constant(first.getLoc(), name, *type, desc, names, {}, {}, count), desc};
+}
+
 std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
   graph::WeightOp first = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(weights[0]));
   int64_t rows = 0;
   for (Attribute name : weights) {
     graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
-    if (productFormat(weight) != productFormat(first) || weight.getQuantAttr() != first.getQuantAttr() ||
-        weight.getImportanceAttr() != first.getImportanceAttr()) {
-      current->emitOpError("reads ") << name << " and " << weights[0] << ", which are not stored alike";
+    if (!storedAlike(weight, first))
       return {};
-    }
     rows += weight.getTensorType().getDimSize(0);
   }
   exec::WeightAttr desc = describe(first, productFormat(first), rows);
@@ -225,12 +284,20 @@ std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
 Lowering::Reads Lowering::readsOf(StringRef weight) {
   if (!productReads) {
     productReads.emplace();
-    graph.walk([&](graph::LinearOp linear) {
-      for (Attribute name : linear.getWeights()) {
-        Reads &reads = (*productReads)[cast<FlatSymbolRefAttr>(name).getValue()];
+    auto note = [&](ArrayAttr weights, bool quantized) {
+      for (auto name : weights.getAsRange<FlatSymbolRefAttr>()) {
+        Reads &reads = (*productReads)[name.getValue()];
         reads.any = true;
-        reads.quantized |= isa<graph::QuantizedType>(linear.getInput().getType());
+        reads.quantized |= quantized;
       }
+    };
+    graph.walk([&](graph::LinearOp linear) {
+      note(linear.getWeights(), isa<graph::QuantizedType>(linear.getInput().getType()));
+    });
+    graph.walk([&](graph::MoeOp moe) {
+      for (auto part : moe.getInto().getAsRange<ArrayAttr>())
+        note(part, isa<graph::QuantizedType>(moe.getInput().getType()));
+      note(moe.getDown(), moe.getHidden().has_value());
     });
   }
   return productReads->lookup(weight);
@@ -253,6 +320,13 @@ Value Lowering::vectors(ArrayRef<Attribute> weights) {
     count += graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name)).getTensorType().getNumElements();
   auto desc = exec::WeightAttr::get(builder.getContext(), 1, count, 0, WeightFormat::rows_f32, false);
   return constant(location, joinNames(weights), bufferType({count}, builder.getF32Type()), desc, weights, {});
+}
+
+Value Lowering::matrix(FlatSymbolRefAttr name) {
+  graph::WeightOp weight = graph::lookupWeight(current, name);
+  int64_t columns = weight.getTensorType().getShape().back(), rows = weight.getTensorType().getNumElements() / columns;
+  auto desc = exec::WeightAttr::get(builder.getContext(), rows, columns, 0, WeightFormat::rows_f32, false);
+  return constant(location, name.getValue().str(), bufferType({rows, columns}, builder.getF32Type()), desc, {name}, {});
 }
 
 Value Lowering::values(StringRef name, ArrayRef<float> values, int64_t rows, int64_t columns) {

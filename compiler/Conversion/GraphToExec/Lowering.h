@@ -42,12 +42,20 @@ public:
   /// new slot.
   mlir::Value inPlaceOrNew(mlir::Value operand, mlir::Value result);
 
+  /// Columns [first, first + count) of a buffer of rows.
+  mlir::Value columns(mlir::Value buffer, int64_t first, int64_t count);
+
   /// The matrix `weights`, one under the other, in the format products read; and its descriptor.
   std::pair<mlir::Value, exec::WeightAttr> productWeight(mlir::ArrayAttr weights);
+  /// The matrices of `experts` experts, `rows` rows each, of the lists `parts`, in the format products read; and the
+  /// descriptor of one. Null after a diagnostic.
+  std::pair<mlir::Value, exec::WeightAttr> expertWeights(llvm::ArrayRef<mlir::ArrayAttr> parts, int64_t rows);
   /// The matrix `weight` in the format the embedding reads.
   std::pair<mlir::Value, exec::WeightAttr> rowsWeight(mlir::FlatSymbolRefAttr weight);
   /// Vectors, one behind the other, as f32.
   mlir::Value vectors(mlir::ArrayRef<mlir::Attribute> weights);
+  /// A small matrix as f32, [rows, columns], whatever axes of one it has between them.
+  mlir::Value matrix(mlir::FlatSymbolRefAttr weight);
   /// f32 values that the compiler computed, [rows, columns].
   mlir::Value values(llvm::StringRef name, llvm::ArrayRef<float> values, int64_t rows, int64_t columns);
 
@@ -64,6 +72,9 @@ public:
   /// An enumerator of the schema, by its name there.
   mlir::NamedAttribute field(llvm::StringRef name, llvm::StringRef enumerator);
 
+  /// A new slot of quantized rows, as many as `rows` has; null when those follow none.
+  mlir::Value newQuantizedRows(mlir::Value rows, graph::QuantizedType type);
+
   mlir::ModuleOp graph;
   mlir::OpBuilder builder;
   mlir::Location location = mlir::UnknownLoc::get(builder.getContext());
@@ -75,7 +86,9 @@ private:
   exec::FuncOp function();
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
                        llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values,
-                       mlir::DenseF32ArrayAttr importance = {});
+                       mlir::DenseF32ArrayAttr importance = {}, int64_t count = 1);
+  /// Whether both are packed alike, so that one constant can hold them; a diagnostic else.
+  bool storedAlike(graph::WeightOp weight, graph::WeightOp first);
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
   void overwriteTaps(mlir::Value buffer);
   /// Whether products read `weight`, and whether any with quantized rows.
@@ -94,10 +107,15 @@ private:
   std::optional<llvm::StringMap<Reads>> productReads;
 };
 
+/// The exec state of a graph state, with what the schema says of its kind.
+void declareState(graph::StateOp state, mlir::OpBuilder &builder);
+
 // One function per op family; each lowers `op` at lowering.builder.
 mlir::LogicalResult lowerTokens(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerProducts(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerMoe(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerAttention(Lowering &lowering, mlir::Operation *op);
+mlir::LogicalResult lowerRecurrent(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerElementwise(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerRegion(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerControlFlow(Lowering &lowering, mlir::Operation *op);

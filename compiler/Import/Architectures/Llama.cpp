@@ -23,6 +23,11 @@ static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig
   config.qkvBias = gguf::firstLayerHas(checkpoint, "attn_q.bias");
   config.outputBias = gguf::firstLayerHas(checkpoint, "attn_output.bias");
   config.mlpBias = gguf::firstLayerHas(checkpoint, "ffn_down.bias");
+  // Mixtral.
+  if (keys.integer("expert_count").value_or(0)) {
+    gguf::readExperts(keys, config);
+    config.moe.normalize = true;
+  }
 }
 
 const Architecture kLlama = {

@@ -75,26 +75,69 @@ void parseEndTokens(Keys &keys, const Metadata &metadata, ModelConfig &config) {
       config.endTokens.push_back(*end);
 }
 
-void parseSizes(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
+/// The one number that layers which have any of it agree on; 0 when none has.
+int64_t common(Keys &keys, const char *name, ArrayRef<int64_t> list) {
+  int64_t found = 0;
+  for (int64_t value : list) {
+    if (value < 0 || (value && found && value != found)) {
+      keys.refuseKey(name, "differs between layers, which is not supported");
+      return 0;
+    }
+    found = value ? value : found;
+  }
+  return found;
+}
+
+/// What each layer is, by which of its sizes are not 0.
+void parseLayers(Keys &keys, const Architecture &architecture, ModelConfig &config) {
+  using Layers = Architecture::Layers;
+  const Layers form = architecture.layers;
+  const size_t layers = size_t(config.layers);
+  if (form == Layers::decoder || form == Layers::parallel) {
+    config.intermediate = keys.uniform("feed_forward_length", config.layers);
+    config.heads = keys.uniform("attention.head_count", config.layers);
+    config.kvHeads = keys.uniform("attention.head_count_kv", config.layers, config.heads);
+    config.mixers.assign(layers, form == Layers::decoder ? Mixer::attention : Mixer::parallel);
+    config.feedForwards.assign(layers, 1);
+    return;
+  }
+  std::vector<int64_t> heads = keys.perLayer("attention.head_count", config.layers, 0), kvHeads, forward;
+  config.heads = common(keys, "attention.head_count", heads);
+  kvHeads = keys.perLayer("attention.head_count_kv", config.layers, config.heads);
+  config.kvHeads = common(keys, "attention.head_count_kv", kvHeads);
+  forward = keys.perLayer("feed_forward_length", config.layers, 0);
+  config.intermediate = common(keys, "feed_forward_length", forward);
+  if (keys.failed())
+    return;
+  for (size_t i = 0; i < layers; ++i) {
+    bool attention = kvHeads[i] > 0 && heads[i] > 0, alone = form == Layers::single && forward[i] > 0;
+    if (alone && attention)
+      return keys.refuseKey("feed_forward_length", "gives layer " + Twine(i) + ", which attends, an MLP, too");
+    config.mixers.push_back(attention ? Mixer::attention : alone ? Mixer::none : Mixer::mamba);
+    config.feedForwards.push_back(forward[i] > 0);
+  }
+}
+
+void parseSizes(Keys &keys, const Architecture &architecture, const Checkpoint &checkpoint, ModelConfig &config) {
   config.layers = keys.requiredInteger("block_count");
   config.hidden = keys.requiredInteger("embedding_length");
   config.maxPositions = keys.requiredInteger("context_length");
   if (!keys.failed() && (config.layers < 1 || config.layers > 4096))
     keys.refuseKey("block_count", "is " + Twine(config.layers) + "; 1 to 4096 is expected");
-  config.intermediate = keys.uniform("feed_forward_length", config.layers);
-  config.heads = keys.uniform("attention.head_count", config.layers);
-  config.kvHeads = keys.uniform("attention.head_count_kv", config.layers, config.heads);
+  if (keys.failed())
+    return;
+  parseLayers(keys, architecture, config);
   std::optional<int64_t> keyLength = keys.integer("attention.key_length"),
                          valueLength = keys.integer("attention.value_length");
   if (keys.failed())
     return;
-  if (config.heads < 1 || config.heads > 65536 || (!keyLength && config.hidden % config.heads))
+  if (attends(config) && (config.heads < 1 || config.heads > 65536 || (!keyLength && config.hidden % config.heads)))
     return keys.refuseKey("attention.head_count", "is " + Twine(config.heads) +
                                                       "; without attention.key_length it must divide " +
                                                       Twine(config.hidden));
-  config.headDim = keyLength.value_or(config.hidden / config.heads);
+  config.headDim = attends(config) ? keyLength.value_or(config.hidden / config.heads) : 0;
   int64_t values = valueLength.value_or(config.headDim);
-  if (values != config.headDim)
+  if (attends(config) && values != config.headDim)
     return keys.refuseKey("attention.value_length", "is " + Twine(values) + ", the length of keys " +
                                                         Twine(config.headDim) + "; they must be equal");
   const TensorInfo *embedding = checkpoint.find("token_embd.weight");
@@ -120,12 +163,14 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
     return kind.takeError();
   if (StringRef text = kind->value_or("model"); text != "model")
     return fail("general.type is \"" + printable(text) + "\"; only models can be compiled");
-  const Architecture *architecture = findArchitecture(name->value_or(""));
-  if (!architecture || !architecture->readKeys) {
+  const Architecture *architecture = findGgufArchitecture(name->value_or(""));
+  if (const char *missing = missingFeature(name->value_or("")))
+    return fail("general.architecture \"" + printable(**name) + "\" is not supported: " + missing);
+  if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())
       if (entry->readKeys)
-        names += (names.empty() ? "" : ", ") + std::string(entry->name);
+        names += (names.empty() ? "" : ", ") + std::string(entry->ggufName ? entry->ggufName : entry->name);
     return fail("general.architecture \"" + printable(name->value_or("")) + "\" is not supported; supported are " +
                 names);
   }
@@ -133,7 +178,7 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   ModelConfig config;
   config.source = metadata.file().str();
   config.architecture = architecture->name;
-  Keys keys(metadata, architecture->name);
+  Keys keys(metadata, architecture->ggufName ? architecture->ggufName : architecture->name);
   auto text = [&](const char *key) {
     std::string value = keys.take(metadata.string(key)).value_or("").str();
     if (!json::isUTF8(value))
@@ -142,13 +187,14 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
   };
   config.name = text("general.name");
   config.license = text("general.license");
-  parseSizes(keys, checkpoint, config);
+  parseSizes(keys, *architecture, checkpoint, config);
   if (!keys.failed()) {
     std::optional<double> eps = keys.number("attention.layer_norm_rms_epsilon");
     if (!eps)
       keys.refuseKey("attention.layer_norm_rms_epsilon", "is missing");
     config.normEps = eps.value_or(0);
-    config.attentionScale = keys.number("attention.scale").value_or(1 / std::sqrt(double(config.headDim)));
+    config.attentionScale =
+        keys.number("attention.scale").value_or(config.headDim > 0 ? 1 / std::sqrt(double(config.headDim)) : 1);
     config.rotates.assign(size_t(config.layers), 1);
     int64_t window = keys.integer("attention.sliding_window").value_or(0);
     if (window < 0)
@@ -156,15 +202,15 @@ Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &che
     config.windows.assign(size_t(config.layers), window);
     if (!keys.boolean("attention.causal").value_or(true))
       keys.refuseKey("attention.causal", "is false, which is not supported");
-    keys.refuseUnlessOff({"expert_count", "expert_used_count", "attention.max_alibi_bias", "attention.clamp_kqv",
-                          "attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "embedding_scale",
-                          "residual_scale", "leading_dense_block_count", "nextn_predict_layers",
-                          "use_parallel_residual"});
     keys.ignore({"tensor_data_layout"});
     config.tied = !checkpoint.find("output.weight");
     parseRope(keys, checkpoint, config);
     parseEndTokens(keys, metadata, config);
     architecture->readKeys(keys, checkpoint, config);
+    keys.refuseUnlessOff({"expert_count", "expert_used_count", "attention.max_alibi_bias", "attention.clamp_kqv",
+                          "attn_logit_softcapping", "final_logit_softcapping", "logit_scale", "embedding_scale",
+                          "residual_scale", "leading_dense_block_count", "nextn_predict_layers",
+                          "use_parallel_residual"});
   }
   if (Error error = keys.finish())
     return error;

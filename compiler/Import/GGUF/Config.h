@@ -12,7 +12,7 @@
 
 namespace mlc::gguf {
 
-/// Architectures llama, qwen2 and qwen3; the result is checked by checkConfig. Tensors answer what the metadata leaves
+/// Architectures that have readKeys; the result is checked by checkConfig. Tensors answer what the metadata leaves
 /// open: biases, the tied head, the vocabulary, rope_freqs. A key of the architecture that is not known is refused by
 /// name.
 llvm::Expected<ModelConfig> readConfig(const Metadata &metadata, const Checkpoint &checkpoint);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "compiler/Import/GGUF/Reader.h"
+#include "compiler/Import/ModelConfig.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -27,9 +28,11 @@ public:
   int64_t requiredInteger(llvm::StringRef name);
   /// One number, or an array that holds the same one for each of `layers`; 0 after a problem or when absent.
   int64_t uniform(llvm::StringRef name, int64_t layers, std::optional<int64_t> absent = std::nullopt);
+  /// The same where some layers have none of it: a list with 0 for those, empty after a problem.
+  std::vector<int64_t> perLayer(llvm::StringRef name, int64_t layers, std::optional<int64_t> absent = std::nullopt);
   /// Keys that never change what the model computes.
   void ignore(std::initializer_list<const char *> names);
-  /// Keys that must be absent, 0 or false: any other value is not supported.
+  /// Keys that must be absent, 0 or false unless they were looked at: any other value is not supported.
   void refuseUnlessOff(std::initializer_list<const char *> names);
   /// Records a problem with a key, or of the file.
   void refuseKey(llvm::StringRef name, const llvm::Twine &what);
@@ -53,7 +56,20 @@ private:
   llvm::StringSet<> known;
 };
 
-/// Whether blk.0 has the tensor; every layer must then have it, which building the graph sees.
+/// The sizes of Mamba-2 layers, below "ssm."; the tensors say whether there are biases.
+void readMamba(Keys &keys, const Checkpoint &checkpoint, ModelConfig &config);
+
+/// config.moe's sizes from expert_count, expert_used_count and, where it is, expert_feed_forward_length; else
+/// feed_forward_length.
+void readExperts(Keys &keys, ModelConfig &config);
+
+/// Granite's multipliers: embedding_scale, residual_scale and the divisor logit_scale, 1 where absent or 0;
+/// attention.scale is read with the sizes.
+void readMultipliers(Keys &keys, ModelConfig &config);
+
+/// Whether blk.0 has the tensor; every layer must then have it, which building the graph sees. anyLayerHas: whether
+/// some layer does.
 bool firstLayerHas(const Checkpoint &checkpoint, const char *name);
+bool anyLayerHas(const Checkpoint &checkpoint, int64_t layers, const char *name);
 
 } // namespace mlc::gguf

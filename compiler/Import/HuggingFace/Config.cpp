@@ -6,6 +6,7 @@
 #include "compiler/Import/HuggingFace/Config.h"
 
 #include "compiler/Import/Architectures/Architecture.h"
+#include "compiler/Import/HuggingFace/FamilyFields.h"
 #include "compiler/Import/HuggingFace/Fields.h"
 #include "compiler/Import/HuggingFace/RopeFields.h"
 #include "compiler/Import/MappedFile.h"
@@ -64,9 +65,14 @@ void ignoreCommon(Fields &fields) {
                  "repetition_penalty", "length_penalty", "num_return_sequences", "early_stopping",
                  "no_repeat_ngram_size", "num_beam_groups", "diversity_penalty", "output_scores",
                  "return_dict_in_generate", "remove_invalid_values"});
+}
+
+/// What no family but the one that reads it has.
+void refuseForeign(Fields &fields) {
   fields.refuseUnlessOff({"is_encoder_decoder", "is_decoder", "add_cross_attention", "cross_attention_hidden_size",
                           "tie_encoder_decoder", "pruned_heads", "use_bidirectional_attention", "use_mrope",
                           "rope_interleaved", "layer_norm_eps", "num_experts", "num_local_experts"});
+  fields.ignore({"output_router_logits", "router_aux_loss_coef", "router_jitter_noise", "aux_loss_alpha", "seq_aux"});
 }
 
 /// An integer whose absence and null mean different things.
@@ -87,26 +93,19 @@ void refuseQuantized(Fields &fields) {
     }
 }
 
-void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &config) {
-  ignoreCommon(fields);
-  refuseQuantized(fields);
-  std::vector<std::string> classes = fields.strings("architectures");
-  if (!classes.empty() && (classes.size() != 1 || classes[0] != architecture.causalClass))
-    fields.refuse("architectures", Twine("only ") + architecture.causalClass + " is supported");
+/// num_hidden_layers that are all alike.
+void readUniformLayers(Fields &fields, ModelConfig &config) {
+  config.layers = readLayerCount(fields);
+  config.mixers.assign(size_t(config.layers), Mixer::attention);
+  config.feedForwards.assign(size_t(config.layers), 1);
+}
 
-  config.architecture = architecture.name;
-  config.hidden = fields.requiredInteger("hidden_size");
-  config.layers = fields.requiredInteger("num_hidden_layers");
+/// Heads and the MLP's size.
+void parseAttention(Fields &fields, const Architecture &architecture, ModelConfig &config) {
   config.heads = fields.requiredInteger("num_attention_heads");
   config.intermediate = fields.requiredInteger("intermediate_size");
-  config.vocab = fields.requiredInteger("vocab_size");
-  config.maxPositions = fields.requiredInteger("max_position_embeddings");
-  if (!fields.failed() && (config.layers < 1 || config.layers > 4096))
-    fields.refuse("num_hidden_layers", "1 to 4096 is expected");
   if (!fields.failed() && (config.heads < 1 || config.heads > 65536))
     fields.refuse("num_attention_heads", "1 to 65536 is expected");
-  if (!fields.failed() && (config.hidden < 1 || config.hidden > (1 << 20)))
-    fields.refuse("hidden_size", "1 to 1048576 is expected");
   config.kvHeads = integerOr(fields, "num_key_value_heads", architecture.kvHeads, Architecture::kLikeHeads);
   if (config.kvHeads == Architecture::kLikeHeads)
     config.kvHeads = config.heads;
@@ -118,13 +117,39 @@ void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &
       return fields.refuse("hidden_size", "without head_dim, a multiple of num_attention_heads is expected");
     config.headDim = config.hidden / config.heads;
   }
-  config.normEps = fields.number("rms_norm_eps").value_or(architecture.normEps);
-  config.tied = fields.boolean("tie_word_embeddings").value_or(architecture.tied);
   config.attentionScale = 1 / std::sqrt(double(config.headDim));
+}
+
+void parseFields(Fields &fields, const Architecture &architecture, ModelConfig &config) {
+  ignoreCommon(fields);
+  refuseQuantized(fields);
+  std::vector<std::string> classes = fields.strings("architectures");
+  if (!classes.empty() && (classes.size() != 1 || classes[0] != architecture.causalClass))
+    fields.refuse("architectures", Twine("only ") + architecture.causalClass + " is supported");
+
+  config.architecture = architecture.name;
+  config.hidden = fields.requiredInteger("hidden_size");
+  config.vocab = fields.requiredInteger("vocab_size");
+  config.maxPositions = architecture.maxPositions == Architecture::kNone
+                            ? fields.requiredInteger("max_position_embeddings")
+                            : fields.integer("max_position_embeddings").value_or(architecture.maxPositions);
+  if (!fields.failed() && (config.hidden < 1 || config.hidden > (1 << 20)))
+    fields.refuse("hidden_size", "1 to 1048576 is expected");
+  (architecture.readLayers ? architecture.readLayers : readUniformLayers)(fields, config);
+  config.normEps = fields.number(architecture.normEpsName).value_or(architecture.normEps);
+  config.tied = fields.boolean("tie_word_embeddings").value_or(architecture.tied);
   config.windows.assign(size_t(config.layers), 0);
   config.rotates.assign(size_t(config.layers), 1);
+  if (!architecture.mambaOnly)
+    parseAttention(fields, architecture, config);
+  if (fields.failed())
+    return;
   architecture.readFields(fields, config);
-  parseRope(fields, architecture.theta, config);
+  refuseForeign(fields);
+  if (rotates(config))
+    parseRope(fields, architecture.theta, config);
+  else // Nothing rotates, whatever they say.
+    fields.ignore({"rope_parameters", "rope_scaling", "rope_theta", "partial_rotary_factor"});
 
   bool bosPresent = fields.present("bos_token_id"), eosPresent = fields.present("eos_token_id");
   if (std::optional<int64_t> bos = fields.integer("bos_token_id"))
@@ -145,7 +170,7 @@ std::string join(StringRef directory, StringRef name) {
 } // namespace
 
 Expected<ModelConfig> parseConfig(StringRef file, StringRef text) {
-  auto document = parseJson(file, text);
+  auto document = parseJson(file, tagInfinities(text));
   if (!document)
     return document.takeError();
   auto fail = [&](const Twine &what) { return createStringError(inconvertibleErrorCode(), file + ": " + what); };
@@ -155,6 +180,8 @@ Expected<ModelConfig> parseConfig(StringRef file, StringRef text) {
   if (type == document->end() || !type->is_string())
     return fail("model_type is missing; is it the config.json of a language model?");
   const Architecture *architecture = findArchitecture(type->get_ref<const std::string &>());
+  if (const char *missing = missingFeature(type->get_ref<const std::string &>()))
+    return fail("model_type \"" + printable(type->get_ref<const std::string &>()) + "\" is not supported: " + missing);
   if (!architecture) {
     std::string names;
     for (const Architecture *entry : architectures())

@@ -24,4 +24,27 @@ int64_t readWindow(Fields &fields, int64_t absent);
 /// none, see `window` positions.
 void readLayerTypes(Fields &fields, ModelConfig &config, int64_t window, llvm::function_ref<bool(int64_t)> byDefault);
 
+/// num_hidden_layers, 1 to 4096; 0 after a problem.
+int64_t readLayerCount(Fields &fields);
+
+/// Sets config.layers, mixers and feedForwards (all 1) of a hybrid: `name` lists what each layer is, in the words of
+/// transformers 4 ("mamba", "attention") or 5 ("linear_attention", "full_attention"); absent: all are Mamba layers.
+void readHybridLayers(Fields &fields, ModelConfig &config, llvm::StringRef name);
+
+/// The sizes of Mamba-2 layers, by the names that Bamba, GraniteMoeHybrid and Falcon-H1 share (mamba_n_heads, ...), and
+/// time_step_limit. `inner`: their columns; 0: mamba_expand times the hidden size.
+void readMamba(Fields &fields, ModelConfig &config, int64_t inner = 0);
+/// time_step_limit: the bounds of dt.
+void readTimeStepLimit(Fields &fields, ModelConfig &config);
+
+/// config.moe's experts, which the field `experts` counts, chosen, and their intermediate size, from `intermediate`.
+void readExperts(Fields &fields, ModelConfig &config, const char *experts, const char *intermediate);
+
+/// Which layers are mixtures by decoder_sparse_step and mlp_only_layers (Qwen).
+void readSparseLayers(Fields &fields, ModelConfig &config);
+
+/// Granite's multipliers: embedding_, residual_ and attention_multiplier, and the divisor logits_scaling; all 1 where
+/// absent.
+void readMultipliers(Fields &fields, ModelConfig &config);
+
 } // namespace mlc::hf

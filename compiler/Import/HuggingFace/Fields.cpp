@@ -10,6 +10,7 @@
 #include "llvm/ADT/Twine.h"
 
 #include <cmath>
+#include <limits>
 
 using namespace llvm;
 using nlohmann::json;
@@ -154,6 +155,34 @@ std::vector<double> Fields::numbers(StringRef name) {
   return result;
 }
 
+std::vector<double> Fields::numbersWithInfinity(StringRef name) {
+  std::vector<double> result;
+  const json *value = take(name);
+  if (!value)
+    return result;
+  static const json infinity = {{"__float__", "Infinity"}};
+  if (value->is_array())
+    for (const json &entry : *value) {
+      std::optional<double> number = entry == infinity ? std::numeric_limits<double>::infinity() : asNumber(entry);
+      if (!number) {
+        result.clear();
+        break;
+      }
+      result.push_back(*number);
+    }
+  if (result.empty())
+    refuse(name, "a list of numbers is expected");
+  return result;
+}
+
+bool Fields::is(StringRef name, StringRef text) {
+  auto found = fields.find(name.str());
+  if (found == fields.end() || !found->is_string() || StringRef(found->get_ref<const std::string &>()) != text)
+    return false;
+  known.insert(name.str());
+  return true;
+}
+
 std::vector<std::string> Fields::strings(StringRef name) {
   std::vector<std::string> result;
   if (const json *value = take(name)) {
@@ -193,7 +222,7 @@ void Fields::ignore(std::initializer_list<const char *> names) { known.insert(na
 
 void Fields::refuseUnlessOff(std::initializer_list<const char *> names) {
   for (const char *name : names) {
-    const json *value = take(name);
+    const json *value = known.count(name) ? nullptr : take(name);
     if (!value)
       continue;
     bool off = (value->is_boolean() && !value->get<bool>()) || (value->is_number() && value->get<double>() == 0) ||

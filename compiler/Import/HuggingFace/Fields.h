@@ -32,6 +32,10 @@ public:
   std::optional<std::string> string(llvm::StringRef name);
   std::vector<int64_t> integers(llvm::StringRef name); // Empty when absent.
   std::vector<double> numbers(llvm::StringRef name);
+  /// The same, each also {"__float__": "Infinity"}.
+  std::vector<double> numbersWithInfinity(llvm::StringRef name);
+  /// Whether the field is that text; then it counts as looked at.
+  bool is(llvm::StringRef name, llvm::StringRef text);
   std::vector<std::string> strings(llvm::StringRef name);
   /// One integer or a list of them.
   std::vector<int64_t> integerOrList(llvm::StringRef name);
@@ -42,7 +46,7 @@ public:
 
   /// Fields that never change what the model computes.
   void ignore(std::initializer_list<const char *> names);
-  /// Fields that must be absent, null, false, 0 or empty: any other value is not supported.
+  /// Fields that must be absent, null, false, 0 or empty unless they were looked at: any other value is not supported.
   void refuseUnlessOff(std::initializer_list<const char *> names);
   /// Records a problem with the field: its name and value go before `what`.
   void refuse(llvm::StringRef name, const llvm::Twine &what);

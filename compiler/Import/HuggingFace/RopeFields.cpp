@@ -77,7 +77,7 @@ void parseRope(Fields &fields, double defaultTheta, ModelConfig &config) {
   const bool phi3 = config.architecture == "phi3";
   const json *parameters = fields.object("rope_parameters"), *scaling = fields.object("rope_scaling");
   double theta = positive(fields, "rope_theta", defaultTheta);
-  double partial = fields.number("partial_rotary_factor").value_or(1);
+  double partial = fields.number("partial_rotary_factor").value_or(rope.partial);
   if (parameters && scaling && *parameters != *scaling)
     return fields.refuse("rope_scaling", "rope_parameters says otherwise");
   static const json none = json::object();

@@ -6,8 +6,7 @@
 // linear: check, and the split of the output into row tiles and runs of panels. The products are in LinearFloat.cpp and
 // LinearInt.cpp.
 //
-#include "targets/cpu/kernels/Linear.h"
-#include "targets/cpu/Kernels.h"
+#include "targets/cpu/kernels/LinearArgs.h"
 #include "targets/cpu/pack/Pack.h"
 #include "targets/cpu/simd/Simd.h"
 
@@ -18,14 +17,6 @@
 
 namespace mlc::cpu {
 
-MLC_DECLARE_FORMS(MLC_BASIC_FORMS, linearFloat, LinearFloatFn)
-MLC_DECLARE_FORMS(MLC_BF16_FORMS, roundRow, RoundRowFn)
-MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearBf16, LinearBf16Fn)
-MLC_DECLARE_FORMS(MLC_DOT_FORMS, prepareSums, PrepareSumsFn)
-MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
-
-// Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
-constexpr int64_t kMostRows = 512;
 static int64_t rowTileOf(int64_t rows) {
   int64_t tiles = ceilDiv(rows, kMostRows);
   return tiles <= 1 ? rows : alignUp<int64_t>(ceilDiv(rows, tiles), 24);
@@ -172,7 +163,7 @@ static bool formatHasOffsets(const fb::WeightDesc &weight) {
   return isBlockPanel(weight.format()) ? blockShape(blockOfPanel(weight.format())).offsets : weight.asymmetric();
 }
 
-static LinearInt linearIntOf(const fb::WeightDesc &weight) {
+LinearInt linearIntOf(const fb::WeightDesc &weight) {
   PanelLayout layout = panelLayout(weight);
   QuantizedRow row = quantizedRow(weight);
   LinearInt linear{};
@@ -194,6 +185,28 @@ static LinearInt linearIntOf(const fb::WeightDesc &weight) {
   linear.superShift = layout.group == 16 ? 4 : 3;
   return linear;
 }
+
+LinearFloat linearFloatOf(const fb::WeightDesc &weight) {
+  LinearFloat linear{};
+  linear.n = int64_t(weight.n());
+  linear.k = int64_t(weight.k());
+  linear.panelBytes =
+      isPanel(weight.format()) ? int64_t(panelLayout(weight).bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
+  linear.source = sourceOf(weight.format());
+  linear.unpack = unpackColumns;
+  linear.desc = &weight;
+  return linear;
+}
+
+LinearBf16 linearBf16Of(const fb::WeightDesc &weight) {
+  LinearBf16 linear{};
+  linear.xStride = pairRowBytes(int64_t(weight.k()));
+  linear.pairs = (int64_t(weight.k()) + 1) / 2;
+  linear.panelBytes = int64_t(panelLayout(weight).bytes);
+  return linear;
+}
+
+int sumShiftOf(const fb::WeightDesc &weight) { return formatHasOffsets(weight) ? -1 : linearIntOf(weight).zeroShift; }
 
 template <Isa isa> static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
@@ -230,18 +243,16 @@ template <Isa isa> static void run(const KernelContext &context) {
     return;
   int64_t rowTile = rowTileOf(rows), panels = ceilDiv<int64_t>(columns, kPanelColumns);
   if (attrs.bf16()) {
-    int64_t k = int64_t(weight.k()), stride = pairRowBytes(k);
+    int64_t k = int64_t(weight.k());
+    LinearBf16 linear = linearBf16Of(weight);
     context.pool->parallelFor(rows, 1 + 16384 / k, [&](int64_t begin, int64_t end, unsigned) {
       for (int64_t r = begin; r < end; ++r)
-        formFor(roundRowForms, isa)(x.row<float>(r), k, context.sharedScratch + r * stride);
+        formFor(roundRowForms, isa)(x.row<float>(r), k, context.sharedScratch + r * linear.xStride);
     });
-    LinearBf16 linear{context.sharedScratch,
-                      stride,
-                      context.inputs[1].as<uint8_t>(),
-                      (k + 1) / 2,
-                      int64_t(panelLayout(weight).bytes),
-                      rowTile,
-                      output};
+    linear.x = context.sharedScratch;
+    linear.weight = context.inputs[1].as<uint8_t>();
+    linear.rowTile = rowTile;
+    linear.output = output;
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   formFor(linearBf16Forms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
@@ -249,20 +260,13 @@ template <Isa isa> static void run(const KernelContext &context) {
     return;
   }
   if (!attrs.quantized_input()) {
-    int64_t panelBytes =
-        isPanel(weight.format()) ? int64_t(panelLayout(weight).bytes) : int64_t(plainRowBytes(weight)) * kPanelColumns;
-    LinearFloat linear{x.as<float>(),
-                       x.strides[0],
-                       context.inputs[1].as<uint8_t>(),
-                       columns,
-                       int64_t(weight.k()),
-                       panelBytes,
-                       sourceOf(weight.format()),
-                       unpackColumns,
-                       &weight,
-                       rowTile,
-                       output};
-    forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), panelBytes,
+    LinearFloat linear = linearFloatOf(weight);
+    linear.x = x.as<float>();
+    linear.xStride = x.strides[0];
+    linear.weight = context.inputs[1].as<uint8_t>();
+    linear.rowTile = rowTile;
+    linear.output = output;
+    forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   formFor(linearFloatForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
@@ -275,7 +279,8 @@ template <Isa isa> static void run(const KernelContext &context) {
   linear.rowTile = rowTile;
   linear.output = output;
   linear.sums = context.sharedScratch;
-  int shift = formatHasOffsets(weight) ? -1 : linear.zeroShift;
+  linear.gateBytes = output.gatePanels * linear.panelBytes;
+  int shift = sumShiftOf(weight);
   context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {
     for (int64_t r = begin; r < end; ++r)
       formFor(prepareSumsForms, isa)(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,

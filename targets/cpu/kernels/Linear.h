@@ -12,8 +12,8 @@
 
 namespace mlc::cpu {
 
-/// What becomes of the sums: bias, then residual are added. With a gate, the columns of panel p meet those of panel
-/// p + gatePanels: activation(p's) * the other's, in f32 or quantized as quantize_rows does.
+/// What becomes of the sums: bias, then residual are added. With a gate, the columns of panel p meet those of its pair:
+/// activation(p's) * the other's, in f32 or quantized as quantize_rows does.
 struct LinearOutput {
   float *out;                   // Null with `quantized`.
   uint8_t *quantized;           // Null without.
@@ -21,9 +21,18 @@ struct LinearOutput {
   int64_t columns;              // Of the output.
   int64_t stride;               // Between its rows: elements of `out`, bytes of `quantized`.
   int64_t residualStride;
-  int64_t gatePanels;                                // 0: no gate.
+  int64_t gatePanels;                                // Of a gate, or of one expert's quantized output; 0: neither.
   uint8_t activation;                                // As fb::Activation.
   int64_t group, sumGroup, scalesOffset, sumsOffset; // Of `quantized`.
+  /// Of experts (Moe.cpp), in the place of bias and residual.
+  enum Expert : uint8_t {
+    none,
+    alone,    // activation(sum), in f32 or, of integer products, quantized.
+    multiply, // activation(what out holds) * sum.
+    scatter,  // To row targets[r] of out is added factors[r] * sum, in one rounding.
+  } expert;
+  const int32_t *targets;
+  const float *factors;
 };
 
 /// Rows of x against a weight with float products: stored floats, or blocks dequantized tile by tile.
@@ -76,6 +85,7 @@ struct LinearInt {
   uint8_t scaleShift; // 2^scaleShift groups of weights share one scale of x: all of a row, then.
   uint8_t superShift; // 2^superShift groups share one f16 scale.
   int64_t rowTile;
+  int64_t gateBytes; // From a gate's panel to its pair.
   LinearOutput output;
 };
 

@@ -29,7 +29,9 @@ namespace {
         gate = gate + loadPart(o.bias + column, left);
         up = up + loadPart(o.bias + o.columns + column, left);
       }
-      VF v = activate<A>(gate) * up;
+      VF v = activate<A>(gate);
+      if (o.expert != LinearOutput::alone)
+        v = v * up;
       if (o.quantized)
         store(s.gated + (row - rowBegin) * o.group + at, v);
       else

@@ -318,11 +318,14 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
                                              __attribute__((always_inline)) { return formatCode<Bits, S, M>(); });
   // A gate's panels pair with those of what it multiplies.
   bool gated = a.output.gatePanels != 0;
-  int64_t between = gated ? a.output.gatePanels : 1;
   for (int64_t panel = panelBegin; panel < panelEnd;) {
-    int64_t panels = gated || panelEnd - panel >= kPanelsTogether ? kPanelsTogether : 1, step = gated ? 1 : panels;
+    // Quantized output is written panel by panel.
+    int64_t panels = gated                                 ? (a.gateBytes ? kPanelsTogether : 1)
+                     : panelEnd - panel >= kPanelsTogether ? kPanelsTogether
+                                                           : 1;
+    int64_t step = gated ? 1 : panels;
     const uint8_t *first = a.weight + panel * a.panelBytes;
-    const uint8_t *second = panels == 1 ? first : first + between * a.panelBytes;
+    const uint8_t *second = panels == 1 ? first : first + (gated ? a.gateBytes : a.panelBytes);
     if (code.row && rowEnd - rowBegin == 1) {
       const uint8_t *x = a.x + rowBegin * a.xStride;
       code.row(a, x, first, s.acc);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/simd/Activation.h"
 #include "targets/cpu/simd/Simd.h"
 
 namespace mlc::cpu {
@@ -28,10 +29,32 @@ struct LinearScratch {
   }
 };
 
+/// As writeOutput, for the experts of a mixture.
+[[gnu::noinline]] void writeExpert(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel,
+                                   int64_t panels, const LinearScratch &s) {
+  constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
+  bool scatter = o.expert == LinearOutput::scatter, multiply = o.expert == LinearOutput::multiply;
+  withActivation(Act(o.activation), [&]<Act A>() __attribute__((always_inline)) {
+    for (int64_t row = rowBegin; row < rowEnd; ++row)
+      for (int64_t p = 0; p < panels; ++p) {
+        int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;
+        VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
+        float *out = o.out + (scatter ? o.targets[row] : row) * o.stride + n;
+        if (scatter)
+          v = fmaExact(set1(o.factors[row]), v, loadPart(out, left));
+        else
+          v = multiply ? activate<A>(loadPart(out, left)) * v : activate<A>(v);
+        storePart(out, v, left);
+      }
+  });
+}
+
 /// Rows [rowBegin, rowEnd) of the columns of `panels` panels from `panel` on, from their sums; without a gate.
 static void writeOutput(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel, int64_t panels,
                         const LinearScratch &s) {
   constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
+  if (o.expert)
+    return writeExpert(o, rowBegin, rowEnd, panel, panels, s);
   for (int64_t row = rowBegin; row < rowEnd; ++row)
     for (int64_t p = 0; p < panels; ++p) {
       int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;

@@ -144,6 +144,38 @@ std::vector<Case> cases() {
                     .output(floats(2, 33))));
   list.back().freeRows = true;
   add(std::move(Case("copy", fb::NoAttrs(0)).input(floats(kTokens, 33), true).output(floats(kTokens, 33))));
+  for (auto form : {fb::RouterForm::softmax_topk, fb::RouterForm::sigmoid}) {
+    bool sigmoid = form == fb::RouterForm::sigmoid;
+    Case route("moe_route", fb::MoeRouteAttrs(12, 3, sigmoid ? 3 : 1, 1, 1.0f, form, true, sigmoid));
+    route.input(floats(kTokens, 12), true);
+    if (sigmoid)
+      route.input(Tensor::vector(std::vector<float>(12)), false);
+    add(std::move(route.output(Tensor(DType::i32, {kTokens, 3})).output(floats(kTokens, 3))));
+  }
+  for (bool quantized : {false, true}) {
+    fb::WeightDesc desc(37, 75, quantized ? 32 : 0, quantized ? WeightFormat::panel_int4 : WeightFormat::panel_bf16,
+                        false);
+    uint64_t bytes = *packedBytes(desc);
+    int64_t hidden = quantized ? int64_t(QuantizedRow(37, 32, 16).bytes) : 37, row = int64_t(quantizedRow(desc).bytes);
+    Case up("moe_up", fb::MoeUpAttrs(desc, 4, 2, 1, 4, quantized ? 32 : 0, quantized ? 16 : 0, fb::Activation::silu,
+                                     quantized, !quantized));
+    add(std::move(up.input(quantized ? Tensor(DType::u8, {kTokens, row}) : floats(kTokens, 75), true)
+                      .input(Tensor::bytes(std::vector<uint8_t>(bytes * 8, 0x33)), false)
+                      .input(Tensor(DType::i32, {kTokens, 2}), true)
+                      .output(Tensor(quantized ? DType::u8 : DType::f32, {kTokens, 2 * hidden}))));
+    Case down("moe_down", fb::MoeDownAttrs(desc, 4, 2, quantized, !quantized, true));
+    add(std::move(
+        down.input(quantized ? Tensor(DType::u8, {kTokens, 2 * row}) : Tensor(DType::f32, {kTokens, 150}), true)
+            .input(Tensor::bytes(std::vector<uint8_t>(bytes * 4, 0x33)), false)
+            .input(Tensor(DType::i32, {kTokens, 2}), true)
+            .input(floats(kTokens, 2), true)
+            .input(floats(kTokens, 37), true)
+            .output(floats(kTokens, 37))));
+  }
+  add(std::move(Case("scale_rows", fb::ScaleRowsAttrs(fb::Activation::sigmoid))
+                    .input(floats(kTokens, 33), true)
+                    .input(floats(kTokens, 1), true)
+                    .output(floats(kTokens, 33))));
   for (Case &c : list)
     c.call->segments = {{0, 0, kTokens, 63, 200}};
   return list;

@@ -43,6 +43,7 @@ TEST_F(GraphOps, Activations) {
   EXPECT_THAT(unary("graph.gated_activation relu %x, %x"), near({0, 0, 0, 0.5625f, 2.25f, 9, 0, 0.01f}));
   EXPECT_THAT(unary("graph.softcap %x {cap = 1.5 : f32}"),
               near({-1.3050926f, -0.48226914f, 0, 0.69317573f, 1.1423912f, 1.4460413f, -1.0233927f, 0.099852115f}));
+  EXPECT_THAT(unary("graph.scale %x {factor = -2.0 : f32}"), near({4, 1, 0, -1.5f, -3, -6, 2.5f, -0.2f}));
 }
 
 TEST_F(GraphOps, Norms) {
@@ -65,6 +66,43 @@ TEST_F(GraphOps, Norms) {
   ASSERT_EQ(error, "");
   EXPECT_THAT(std::get<reference::Floats<float>>(*both[0]).data, near({-2, -0.5f, 0, 0.75f, 1.5f, 3, -1.25f, 0.1f}));
   EXPECT_THAT(std::get<reference::Floats<float>>(*both[1]).data, near(whole));
+}
+
+// Two experts of three for each token, by every router; the values worked out with numpy.
+TEST_F(GraphOps, Mixtures) {
+  source.values["in"] = {1, 0, 0, 1, 2, 0, 0, 2, 1, 1, -1, 1, 0, 1, 1, 0, -1, 0, 0, -1, 1, 1, 1, 1}; // [3, 4, 2]
+  source.values["down"] = {1, 0, 0, 1, 2, 0, 0, 1, 1, 1, 1, -1};                                     // [3, 2, 2]
+  source.values["bias"] = {0, 0, 1};
+  const std::string declarations = "graph.weight @in : tensor<3x4x2xf32> stored f32\n"
+                                   "graph.weight @down : tensor<3x2x2xf32> stored f32\n"
+                                   "graph.weight @bias : tensor<3xf32> stored f32\n";
+  auto moe = [&](const std::string &router, const std::string &bias, const std::string &more) {
+    return run(declarations +
+                   "func.func @f(%x: tensor<?x2xf32>, %l: tensor<?x3xf32>) -> tensor<?x2xf32> {\n %y = graph.moe " +
+                   router + " %x, %l into [[@in]] down [@down] " + bias +
+                   "{experts = 3 : i64, top_k = 2 : i64, gated, activation = #graph<activation relu>" + more +
+                   "} : tensor<?x2xf32>, tensor<?x3xf32> -> tensor<?x2xf32>\n return %y : tensor<?x2xf32>\n}",
+               {floats({2, 2}, {1, 2, -1, 0.5}), floats({2, 3}, {0, 1, -1, 2, 2, 2})});
+  };
+  // h_e = relu(a) * b: expert 0 [2, 8] then [0, 0.5]; 1 [3 * 2, 1 * 1] then [0, 1.5 * -1]; 2 [0, 0] then [1 * -0.5, 0].
+  const float e0 = std::exp(-1.0f), all = 1 + std::exp(-1.0f) + std::exp(-2.0f), half = 1.0f / 3;
+  auto mix = [](float p0, float p1, float q0, float q1) {
+    return std::vector<float>{p0 * 2 + p1 * 12, p0 * 8 + p1 * 1, q0 * 0 + q1 * 0, q0 * 0.5f + q1 * -1.5f};
+  };
+  // Token 1 has three equal logits: experts 0 and 1.
+  EXPECT_THAT(moe("softmax_topk", "", ""), near(mix(e0 / all, 1 / all, half, half), 1e-5f));
+  EXPECT_THAT(moe("softmax_topk", "", ", normalize, scale = 2.0 : f32"),
+              near(mix(2 * e0 / (1 + e0), 2 / (1 + e0), 1, 1), 1e-5f));
+  EXPECT_THAT(moe("topk_softmax", "", ""), near(mix(e0 / (1 + e0), 1 / (1 + e0), 0.5f, 0.5f), 1e-5f));
+  // The bias makes expert 2 the best, which does not change its weight.
+  auto sigmoid = [](float x) { return 1 / (1 + std::exp(-x)); };
+  EXPECT_THAT(moe("sigmoid", "bias @bias ", ""),
+              near({sigmoid(1) * 12, sigmoid(1) * 1, sigmoid(2) * -0.5f, sigmoid(2) * (0.5f - 0.5f)}, 1e-5f));
+  EXPECT_THAT(run("func.func @f(%x: tensor<?x2xf32>, %s: tensor<?x1xf32>) -> tensor<?x2xf32> {\n"
+                  " %y = graph.scale_rows sigmoid %x, %s : tensor<?x2xf32>, tensor<?x1xf32>\n"
+                  " return %y : tensor<?x2xf32>\n}",
+                  {floats({2, 2}, {1, 2, -1, 0.5}), floats({2, 1}, {0, 30})}),
+              near({0.5f, 1, -1, 0.5f}));
 }
 
 TEST_F(GraphOps, LinearEmbeddingAndRows) {

@@ -71,6 +71,17 @@ LogicalResult ConstantOp::verify() {
     return emitOpError("values must be f32 and fill the type");
   if (getImportance() && (!getWeight() || int64_t(getImportance()->size()) != getWeight()->getK()))
     return emitOpError("importance needs one value for each column");
+  if (int64_t(getCount()) < 1 || (getCount() > 1 && (!getWeight() || !getSources())))
+    return emitOpError("a count is positive, and of matrices that are packed from sources");
+  return success();
+}
+
+LogicalResult StateOp::verify() {
+  bool kv = getKind() == StateKind::kv;
+  if (bool(getKvHeads()) != kv || bool(getHeadDim()) != kv || bool(getWindow()) != kv)
+    return emitOpError("needs kv_heads, head_dim and window when it is of kind kv, and only then");
+  if (bool(getDims()) == kv || bool(getLogColumns()) == kv || bool(getGroups()) != (getKind() == StateKind::ssm))
+    return emitOpError("needs dims and log_columns when it is recurrent, groups when it is of kind ssm, and only then");
   return success();
 }
 

@@ -57,6 +57,13 @@ def Exec_WeightFormat : I32EnumAttr<"WeightFormat", "How a constant lies in the 
   let genSpecializedAttr = 0;
 }
 
+def Exec_StateKind : I32EnumAttr<"StateKind", "What a state holds", [
+  I32EnumAttrCase<"kv", 0>, I32EnumAttrCase<"conv", 2>, I32EnumAttrCase<"ssm", 3>]> {
+  let cppNamespace = "::mlc::exec";
+  let genSpecializedAttr = 0;
+}
+def Exec_StateKindAttr : EnumAttr<Exec_Dialect, Exec_StateKind, "state_kind">;
+
 def Exec_WeightAttr : AttrDef<Exec_Dialect, "Weight"> {
   let mnemonic = "weight";
   let summary = "schema.fbs's WeightDesc: n rows of k columns in a format; group: columns of one scale (0: none).";
@@ -75,7 +82,8 @@ def Exec_ModelOp : Exec_Op<"model"> {
   let arguments = (ins StrAttr:$architecture, OptionalAttr<StrAttr>:$name, I64Attr:$vocab_size,
     I64Attr:$trained_context, UnitAttr:$prompt_form, OptionalAttr<DenseI32ArrayAttr>:$end_tokens,
     OptionalAttr<DictionaryAttr>:$sampling, OptionalAttr<StrAttr>:$license, I64Attr:$max_context,
-    I64Attr:$max_batch, I64Attr:$max_sequences, I64Attr:$max_rows, OptionalAttr<I64Attr>:$arena_size);
+    I64Attr:$max_batch, I64Attr:$max_sequences, I64Attr:$max_rows, OptionalAttr<I64Attr>:$checkpoint_every,
+    OptionalAttr<I64Attr>:$arena_size);
   let assemblyFormat = "$architecture attr-dict";
 }
 
@@ -87,10 +95,13 @@ def Exec_ExtentOp : Exec_Op<"extent", [Symbol]> {
 
 def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
   let summary = "A piece of the weights segment: `sources` packed one under the other as `weight` says, or `values`.";
-  let description = "`importance`, one for each column, weighs the squared errors that packing minimises.";
+  let description = [{
+    `importance`, one for each column, weighs the squared errors that packing minimises. `count` matrices of `weight`,
+    each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
+  }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Buffer>:$type, OptionalAttr<Exec_WeightAttr>:$weight,
     OptionalAttr<StrArrayAttr>:$sources, OptionalAttr<DenseF32ArrayAttr>:$values, OptionalAttr<I64Attr>:$offset,
-    OptionalAttr<DenseF32ArrayAttr>:$importance);
+    OptionalAttr<DenseF32ArrayAttr>:$importance, DefaultValuedAttr<I64Attr, "1">:$count);
   let assemblyFormat = [{
     $sym_name `:` $type (`from` $sources^)? (`as` $weight^)? (`values` $values^)? (`at` $offset^)? attr-dict
   }];
@@ -98,10 +109,17 @@ def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
 }
 
 def Exec_StateOp : Exec_Op<"state", [Symbol]> {
-  let summary = "A kv state of every sequence: pages of 64 positions, kv_heads x head_dim of dtype; window 0: all kept.";
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$kv_heads, I64Attr:$head_dim, I64Attr:$window,
-    TypeAttr:$dtype);
+  let summary = "Something that every sequence remembers, of one of the schema's kinds.";
+  let description = [{
+    `kv`: pages of 64 positions, kv_heads x head_dim of dtype; window 0: all are kept. `conv` and `ssm`: a base of `dims`
+    in dtype and a log of `log_columns` f32 values for each position; `groups` of an ssm state's b and c.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name,
+    DefaultValuedAttr<Exec_StateKindAttr, "::mlc::exec::StateKind::kv">:$kind, TypeAttr:$dtype,
+    OptionalAttr<I64Attr>:$kv_heads, OptionalAttr<I64Attr>:$head_dim, OptionalAttr<I64Attr>:$window,
+    OptionalAttr<DenseI64ArrayAttr>:$dims, OptionalAttr<I64Attr>:$log_columns, OptionalAttr<I64Attr>:$groups);
   let assemblyFormat = "$sym_name attr-dict";
+  let hasVerifier = 1;
 }
 
 def Exec_CodeOp : Exec_Op<"code", [Symbol]> {

@@ -35,8 +35,13 @@ inline constexpr llvm::StringLiteral kTapAttr = "graph.tap";
 inline constexpr llvm::StringLiteral kInnerTapsAttr = "graph.inner_taps";
 inline constexpr llvm::StringLiteral kDimsAttr = "graph.dims";
 
+/// Positions between the points where a recurrent state is kept: it rolls back to the last so many at no cost.
+inline constexpr int64_t kStatePage = 16;
+
 /// Columns (last axis) of a rows type, or of a quantized one.
 int64_t getColumns(mlir::Type type);
+/// Whether `linear` decides where tokens go or how much of them: its products are of f32 always.
+bool isRouting(LinearOp linear);
 /// The weight `name` names in the module that holds `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation *from, mlir::FlatSymbolRefAttr name);
 

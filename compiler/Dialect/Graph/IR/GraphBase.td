@@ -109,6 +109,13 @@ def Graph_Products : I32EnumAttr<"Products", "What the factors of products are r
 }
 def Graph_ProductsAttr : EnumAttr<Graph_Dialect, Graph_Products, "products">;
 
+def Graph_RouterForm : I32EnumAttr<"RouterForm", "How router logits become the weights of the chosen experts", [
+  I32EnumAttrCase<"softmax_topk", 0>, I32EnumAttrCase<"topk_softmax", 1>, I32EnumAttrCase<"sigmoid", 2>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_RouterFormAttr : EnumAttr<Graph_Dialect, Graph_RouterForm, "router_form">;
+
 def Graph_QuantAttr : Graph_Attr<"Quant", "quant"> {
   let summary = "How the artifact stores a weight: `bits` 8 or 4, one scale for every `group` columns of a row.";
   let description = [{

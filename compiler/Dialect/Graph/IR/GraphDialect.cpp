@@ -93,6 +93,17 @@ WeightOp mlc::graph::lookupWeight(Operation *from, FlatSymbolRefAttr name) {
   return SymbolTable::lookupNearestSymbolFrom<WeightOp>(from, name);
 }
 
+bool mlc::graph::isRouting(LinearOp linear) {
+  return llvm::any_of(linear.getResult().getUses(), [](OpOperand &use) {
+    Operation *user = use.getOwner();
+    if (auto gather = dyn_cast<GatherRowsOp>(user))
+      return llvm::any_of(gather.getResult().getUses(), [](OpOperand &use) {
+        return isa<MoeOp, ScaleRowsOp>(use.getOwner()) && use.getOperandNumber() == 1;
+      });
+    return isa<MoeOp, ScaleRowsOp>(user) && use.getOperandNumber() == 1;
+  });
+}
+
 static void addInnerTaps(Operation *into, ArrayRef<Attribute> names) {
   SmallVector<Attribute> all;
   if (auto inner = into->getAttrOfType<ArrayAttr>(kInnerTapsAttr))

@@ -4,8 +4,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Dialect/Graph/IR/Verify.h"
 
 #include "mlir/IR/Builders.h"
+
+#include <cmath>
 
 using namespace mlir;
 using namespace mlc::graph;
@@ -28,6 +31,8 @@ LogicalResult ModelOp::verify() {
   for (std::optional<uint64_t> bound : {getMaxContext(), getMaxBatch(), getMaxSequences(), getMaxRows()})
     if (bound && int64_t(*bound) < 1)
       return emitOpError("max_context, max_batch, max_sequences and max_rows must be positive");
+  if (getCheckpointEvery() && (int64_t(*getCheckpointEvery()) < 1 || *getCheckpointEvery() % kStatePage))
+    return emitOpError("checkpoint_every must be a positive multiple of ") << kStatePage;
   return success();
 }
 
@@ -52,6 +57,8 @@ QuantizedType WeightOp::getQuantizedRows() {
 }
 
 RankedTensorType WeightOp::getTensorType() { return cast<RankedTensorType>(getType()); }
+int64_t WeightOp::getColumns() { return getTensorType().getShape().back(); }
+int64_t WeightOp::getRows() { return getTensorType().getNumElements() / getColumns(); }
 
 /// Elements in one block of a storage type along the fastest axis.
 static int64_t blockElements(Storage storage) {
@@ -74,8 +81,8 @@ LogicalResult WeightOp::verify() {
                                   << " columns";
   if (getBf16() && (getQuant() || getQuantizedRows()))
     return emitOpError("only a weight of floats is rounded to bf16");
-  if (getQuant() && type.getRank() != 2)
-    return emitOpError("only a matrix can be quantized");
+  if (getQuant() && type.getRank() != 2 && type.getRank() != 3)
+    return emitOpError("only a matrix, or one for each expert, can be quantized");
   if (std::optional<ArrayRef<float>> importance = getImportance()) {
     if (type.getRank() != 2 || int64_t(importance->size()) != type.getDimSize(1))
       return emitOpError("importance needs one value for each column of a matrix");
@@ -85,27 +92,12 @@ LogicalResult WeightOp::verify() {
   return success();
 }
 
-LogicalResult StateOp::verify() {
-  if (getKind() != StateKind::kv)
-    return emitOpError("kind ") << stringifyStateKind(getKind()) << " is not available yet; only kv is";
-  if (getScope() != StateScope::sequence)
-    return emitOpError("a kv state belongs to a sequence");
-  if (int64_t(getKvHeads()) < 1 || int64_t(getHeadDim()) < 1 || int64_t(getWindow()) < 0)
-    return emitOpError("kv_heads and head_dim must be positive, window not negative");
-  if (getDtype()) {
-    Type type = *getDtype();
-    if (!type.isF32() && !type.isF16() && !type.isBF16() && !type.isInteger(8))
-      return emitOpError("dtype must be f32, f16, bf16 or i8");
-  }
-  return success();
-}
-
 //===----------------------------------------------------------------------===//
 // Weights of ops
 //===----------------------------------------------------------------------===//
 
-/// The weight `name`, of `rank` axes; null after a diagnostic.
-static WeightOp resolveWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name, int64_t rank) {
+WeightOp mlc::graph::resolveWeight(Operation *op, SymbolTableCollection &symbols, FlatSymbolRefAttr name,
+                                   int64_t rank) {
   auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
   if (!weight)
     op->emitOpError("names ") << name << ", which is no graph.weight";
@@ -167,6 +159,125 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
                                       << " rows";
   if (getResidual() && getResidual().getType() != getResult().getType())
     return emitOpError("residual must have the result's type");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Mixtures of experts
+//===----------------------------------------------------------------------===//
+
+LogicalResult MoeOp::verify() {
+  int64_t experts = getExperts(), chosen = getTopK(), groups = getGroups(), kept = getTopGroups();
+  if (experts < 1 || experts > 65536)
+    return emitOpError("has ") << experts << " experts; 1 to 65536 are expected";
+  if (chosen < 1 || chosen > experts)
+    return emitOpError("takes ") << chosen << " of " << experts
+                                 << " experts for a token; 1 to all of them are expected";
+  if (getColumns(getLogits().getType()) != experts)
+    return emitOpError("has logits of ") << getColumns(getLogits().getType()) << " columns for " << experts
+                                         << " experts";
+  bool sigmoid = getRouter() == RouterForm::sigmoid;
+  if (groups < 1 || experts % groups || kept < 1 || kept > groups)
+    return emitOpError("takes ") << kept << " of " << groups << " groups; they must divide the experts";
+  if (groups > 1 && (!sigmoid || experts / groups < 2))
+    return emitOpError("has groups, for which the router must be sigmoid and a group have two experts");
+  if (chosen > experts / groups * kept)
+    return emitOpError("takes ") << chosen << " experts for a token, more than its groups hold";
+  if (getSelectionBias() && !sigmoid)
+    return emitOpError("has a selection bias, which only the sigmoid router takes");
+  if (!(getScale().isFinite()))
+    return emitOpError("scale must be finite");
+  if (getInto().empty() || getInto().size() > 2 || (getInto().size() == 2 && !getGated()))
+    return emitOpError("takes one list of weights into the experts, or gate and up");
+  bool quantized = isa<QuantizedType>(getInput().getType());
+  if ((getHidden() && !quantized) || (getBf16() && quantized))
+    return emitOpError("quantizes what is hidden with quantized rows only, and rounds to bf16 with f32 rows only");
+  if (getResidual() && getResidual().getType() != getResult().getType())
+    return emitOpError("residual must have the result's type");
+  return success();
+}
+
+SmallVector<FlatSymbolRefAttr> MoeOp::getExpertWeights() {
+  SmallVector<FlatSymbolRefAttr> names;
+  for (Attribute part : getInto())
+    llvm::append_range(names, cast<ArrayAttr>(part).getAsRange<FlatSymbolRefAttr>());
+  llvm::append_range(names, getDown().getAsRange<FlatSymbolRefAttr>());
+  return names;
+}
+
+int64_t MoeOp::expertRows(WeightOp weight, int64_t experts) {
+  return weight.getTensorType().getRank() == 3 ? weight.getTensorType().getDimSize(1)
+                                               : weight.getTensorType().getDimSize(0);
+}
+
+/// The rows of one expert in `part`, a list of `columns` columns for each of its weights; failure after a diagnostic.
+static FailureOr<int64_t> verifyExperts(MoeOp op, SymbolTableCollection &symbols, ArrayAttr part, int64_t columns,
+                                        QuantizedType rows) {
+  int64_t experts = op.getExperts();
+  auto first =
+      part.empty() ? WeightOp() : symbols.lookupNearestSymbolFrom<WeightOp>(op, cast<FlatSymbolRefAttr>(part[0]));
+  bool stacked = part.size() == 1 && first && first.getTensorType().getRank() == 3;
+  if (!stacked && int64_t(part.size()) != experts)
+    return op.emitOpError("lists ") << part.size() << " weights for " << experts
+                                    << " experts; one for each, or one of three axes, is expected";
+  for (auto name : part.getAsRange<FlatSymbolRefAttr>()) {
+    WeightOp weight = resolveWeight(op, symbols, name, stacked ? 3 : 2);
+    if (!weight)
+      return failure();
+    RankedTensorType type = weight.getTensorType();
+    if (stacked && type.getDimSize(0) != experts)
+      return op.emitOpError("weight ") << name << " holds " << type.getDimSize(0) << " experts, the op has " << experts;
+    if (weight.getColumns() != columns)
+      return op.emitOpError("weight ") << name << " has " << weight.getColumns() << " columns, what it meets "
+                                       << columns;
+    if (type != first.getTensorType())
+      return op.emitOpError("weight ") << name << " has another shape than its list's first";
+    if (rows && rows != weight.getQuantizedRows())
+      return op.emitOpError("has rows of type ") << rows << ", which do not meet weight " << name;
+    if (op.getBf16() && !weight.getBf16())
+      return op.emitOpError("with bf16 products reads weight ") << name << ", which is not rounded";
+  }
+  return MoeOp::expertRows(first, experts);
+}
+
+LogicalResult MoeOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  int64_t hidden = 0;
+  for (auto part : getInto().getAsRange<ArrayAttr>()) {
+    FailureOr<int64_t> rows = verifyExperts(*this, symbols, part, getColumns(getInput().getType()),
+                                            dyn_cast<QuantizedType>(getInput().getType()));
+    if (failed(rows))
+      return failure();
+    if (hidden && *rows != hidden)
+      return emitOpError("has gates of ") << hidden << " rows, what they multiply has " << *rows;
+    hidden = *rows;
+  }
+  if (getGated() && getInto().size() == 1) {
+    if (hidden % 2)
+      return emitOpError("halves an odd number of rows, ") << hidden;
+    hidden /= 2;
+  }
+  FailureOr<int64_t> rows = verifyExperts(*this, symbols, getDown(), hidden,
+                                          getHidden() ? cast<QuantizedType>(*getHidden()) : QuantizedType());
+  if (failed(rows))
+    return failure();
+  if (*rows != getColumns(getResult().getType()))
+    return emitOpError("result has ") << getColumns(getResult().getType()) << " columns, an expert gives " << *rows;
+  if (FlatSymbolRefAttr name = getSelectionBiasAttr()) {
+    WeightOp bias = resolveWeight(*this, symbols, name, 1);
+    if (!bias)
+      return failure();
+    if (bias.getColumns() != int64_t(getExperts()))
+      return emitOpError("selection bias ")
+             << name << " has " << bias.getColumns() << " values for " << getExperts() << " experts";
+  }
+  return success();
+}
+
+LogicalResult ScaleRowsOp::verify() {
+  auto input = cast<RankedTensorType>(getInput().getType()), factors = cast<RankedTensorType>(getFactors().getType());
+  if (input.getRank() != 2 || factors.getRank() != 2 || factors.getDimSize(1) != 1 ||
+      factors.getDimSize(0) != input.getDimSize(0))
+    return emitOpError("takes a matrix and one factor for each of its rows");
   return success();
 }
 
@@ -272,5 +383,23 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
 LogicalResult SoftcapOp::verify() {
   if (!(getCap().convertToFloat() > 0))
     return emitOpError("cap must be positive");
+  return success();
+}
+
+LogicalResult ScaleOp::verify() {
+  if (!getFactor().isFinite())
+    return emitOpError("factor must be finite");
+  return success();
+}
+
+LogicalResult ScaleColumnsOp::verify() {
+  int64_t columns = 0;
+  for (int64_t piece : getColumns())
+    if (piece < 1 || __builtin_add_overflow(columns, piece, &columns))
+      return emitOpError("columns must be positive");
+  if (getFactors().size() != getColumns().size() || columns != graph::getColumns(getInput().getType()))
+    return emitOpError("needs a factor for each piece of columns, and pieces that fill the input's");
+  if (!llvm::all_of(getFactors(), [](float factor) { return std::isfinite(factor); }))
+    return emitOpError("factors must be finite");
   return success();
 }

@@ -22,6 +22,7 @@ def Rows : Type<And<[RankedTensorOf<[F32]>.predicate, CPred<[{
                      }]>]>, "f32 tensor whose last axis is static", "::mlir::RankedTensorType">;
 def Ids : 1DTensorOf<[I32]>;
 def WeightRefs : TypedArrayAttrBase<FlatSymbolRefAttr, "weights">;
+def WeightParts : TypedArrayAttrBase<WeightRefs, "lists of weights">;
 
 //===--- Declarations ---===//
 
@@ -29,14 +30,16 @@ def Graph_ModelOp : Graph_Op<"model"> {
   let summary = "What the module is: architecture, vocabulary, context, end tokens, sampling defaults.";
   let description = [{
     `trained_context` is the checkpoint's own limit. `max_context`, `max_batch`, `max_sequences` and `max_rows` are the artifact's
-    bounds and come from `graph-set-bounds`. `prompt_form`: a RoPE form of the module depends on the length of the
+    bounds and come from `graph-set-bounds`. `checkpoint_every`, from `graph-set-state-types`: recurrent states also stay
+    at the multiples of so many positions. `prompt_form`: a RoPE form of the module depends on the length of the
     complete prompt. `sampling`: temperature, top_k, top_p, min_p, repetition_penalty, do_sample, where the checkpoint
     states them.
   }];
   let arguments = (ins StrAttr:$architecture, OptionalAttr<StrAttr>:$name, I64Attr:$vocab_size,
     I64Attr:$trained_context, UnitAttr:$prompt_form, OptionalAttr<DenseI32ArrayAttr>:$end_tokens,
     OptionalAttr<DictionaryAttr>:$sampling, OptionalAttr<StrAttr>:$license, OptionalAttr<I64Attr>:$max_context,
-    OptionalAttr<I64Attr>:$max_batch, OptionalAttr<I64Attr>:$max_sequences, OptionalAttr<I64Attr>:$max_rows);
+    OptionalAttr<I64Attr>:$max_batch, OptionalAttr<I64Attr>:$max_sequences, OptionalAttr<I64Attr>:$max_rows,
+    OptionalAttr<I64Attr>:$checkpoint_every);
   let assemblyFormat = "$architecture attr-dict";
   let hasVerifier = 1;
 }
@@ -63,6 +66,9 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType();
+    /// Length of the last axis, and the product of the others.
+    int64_t getColumns();
+    int64_t getRows();
     /// The quantized rows that meet this weight in integer products; null for float weights.
     QuantizedType getQuantizedRows();
   }];
@@ -73,10 +79,16 @@ def Graph_StateOp : Graph_Op<"state", [Symbol]> {
   let description = [{
     kind `kv`: keys and values of every position, `kv_heads` x `head_dim` each, stored as `dtype` (from
     `graph-set-state-types`; absent: as computed, f32). With a `window` w only the last w positions are ever read.
+    kind `conv`: the last `kernel` - 1 rows of a causal convolution over `channels`, f32.
+    kind `ssm`: the matrix [`head_dim`, `state_size`] of each of `heads` heads; heads / `groups` consecutive ones share
+    b and c. With `dtype` bf16 it is rounded where a page of 16 positions begins (--ssm).
     The other kinds are reserved for the families that need them.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, Graph_StateKindAttr:$kind, Graph_StateScopeAttr:$scope,
-    I64Attr:$kv_heads, I64Attr:$head_dim, DefaultValuedAttr<I64Attr, "0">:$window, OptionalAttr<TypeAttr>:$dtype);
+    DefaultValuedAttr<I64Attr, "0">:$kv_heads, DefaultValuedAttr<I64Attr, "0">:$head_dim,
+    DefaultValuedAttr<I64Attr, "0">:$window, DefaultValuedAttr<I64Attr, "0">:$channels,
+    DefaultValuedAttr<I64Attr, "0">:$kernel, DefaultValuedAttr<I64Attr, "0">:$heads,
+    DefaultValuedAttr<I64Attr, "0">:$groups, DefaultValuedAttr<I64Attr, "0">:$state_size, OptionalAttr<TypeAttr>:$dtype);
   let assemblyFormat = "$sym_name `` $kind `` $scope attr-dict";
   let hasVerifier = 1;
 }
@@ -133,6 +145,57 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
     $input `,` $weights (`bias` $biases^)? (`gate` $gate^)? (`bf16` $bf16^)? (`residual` $residual^ `:` type($residual))? attr-dict
     `:` type($input) `->` type($result)
   }];
+}
+
+//===--- Mixtures of experts ---===//
+
+def Graph_MoeOp : Graph_Op<"moe", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y[t] = residual[t] + sum over the experts e chosen for t of p[t, e] * down_e h_e(x[t]) (arXiv 1701.06538).";
+  let description = [{
+    x: [T, K]; logits: [T, experts], what a router's linear gives, always of f32 rows; y: [T, N]. The top_k chosen experts
+    add in rising order, each by a fused multiply-add to a sum that begins with the residual or 0.
+
+    h_e(x): with one list in `into` and no `gated`, activation(W_e x). `gated`: activation(a) * b, where a and b are the
+    halves of W_e x (one list), or the products with a list each: gate, then up. A list names one weight
+    [experts, rows, columns], or a weight [rows, columns] for each expert. `down` is such a list.
+
+    `router` (s: the scores that choose; ties go to the lower expert):
+    * softmax_topk: p = softmax(logits); the top_k largest; `normalize` divides them by their sum (Mixtral, arXiv
+      2401.04088; Qwen by norm_topk_prob).
+    * topk_softmax: the top_k largest logits; p is the softmax over those (Granite).
+    * sigmoid: p = sigmoid(logits), s = p + `selection_bias`; with `groups`, only the experts of the `top_groups` groups
+      whose two best s have the largest sum take part; `normalize` divides by the sum + 1e-20 (DeepSeek-V3, arXiv
+      2412.19437).
+    Last, p is multiplied with `scale`.
+
+    With a quantized x, `hidden` is what h is quantized to, as quantize_rows does; absent, h stays f32. `bf16`: x and h are
+    rounded to bf16, and every expert's weight is `rounded`.
+  }];
+  let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Rows:$logits, Optional<Rows>:$residual,
+    Graph_RouterFormAttr:$router, WeightParts:$into, WeightRefs:$down, OptionalAttr<FlatSymbolRefAttr>:$selection_bias,
+    I64Attr:$experts, I64Attr:$top_k, DefaultValuedAttr<I64Attr, "1">:$groups, DefaultValuedAttr<I64Attr, "1">:$top_groups,
+    UnitAttr:$normalize, DefaultValuedAttr<F32Attr, "1.0f">:$scale, Graph_ActivationAttr:$activation, UnitAttr:$gated,
+    OptionalAttr<TypeAttrOf<Graph_QuantizedType>>:$hidden, UnitAttr:$bf16);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    `` $router $input `,` $logits `into` $into `down` $down (`bias` $selection_bias^)?
+    (`residual` $residual^ `:` type($residual))? attr-dict `:` type($input) `,` type($logits) `->` type($result)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Every expert's weight: those of `into`, then those of `down`.
+    ::llvm::SmallVector<::mlir::FlatSymbolRefAttr> getExpertWeights();
+    /// Rows of one expert in a list that holds `weight` first, when there are `experts`.
+    static int64_t expertRows(WeightOp weight, int64_t experts);
+  }];
+}
+
+def Graph_ScaleRowsOp : Graph_Op<"scale_rows", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "y[t, :] = f(s[t]) * x[t, :]: the gate of a shared expert (Qwen2-MoE, arXiv 2407.10671).";
+  let arguments = (ins Rows:$input, Rows:$factors, Graph_ActivationAttr:$function);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "`` $function $input `,` $factors attr-dict `:` type($input) `,` type($factors)";
+  let hasVerifier = 1;
 }
 
 //===--- Norms, positions, attention ---===//
@@ -215,6 +278,56 @@ def Graph_AttentionOp : Graph_Op<"attention", [AllTypesMatch<["query", "result"]
   }];
 }
 
+//===--- Recurrent layers: Mamba-2 (arXiv 2405.21060) ---===//
+
+def Graph_Conv1dCausalOp : Graph_Op<"conv1d_causal", [AllTypesMatch<["input", "result"]>, MemoryEffects<[MemRead, MemWrite]>,
+                                                      DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y[t, c] = f(bias[c] + sum over j < K of weight[c, j] * x[t - K + 1 + j, c]), by channel, zeros before 0.";
+  let description = [{
+    torch.nn.Conv1d with groups = C and K - 1 rows of padding in front (arXiv 2312.00752, figure 3). x: [T, C]; weight:
+    [C, K], or [C, 1, K]; rows before the step's first come from the state, of kind conv.
+  }];
+  let arguments = (ins Rows:$input, Graph_BatchType:$batch, FlatSymbolRefAttr:$state, FlatSymbolRefAttr:$weight,
+    OptionalAttr<FlatSymbolRefAttr>:$bias, OptionalAttr<Graph_ActivationAttr>:$function);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    $input `,` $batch `,` $state `,` $weight (`bias` $bias^)? (`activation` $function^)? attr-dict `:` type($input)
+  }];
+}
+
+def Graph_SsdOp : Graph_Op<"ssd", [AllTypesMatch<["input", "result"]>, AllTypesMatch<["b", "c"]>,
+                                   MemoryEffects<[MemRead, MemWrite]>, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "State-space duality: h_t = exp(dt_t A) h_(t-1) + dt_t x_t b_t^T; y_t = h_t c_t + D x_t, for each head.";
+  let description = [{
+    arXiv 2405.21060, section 6, in transformers' form: dt_t = min(max(softplus(dt[t] + dt_bias), dt_min), dt_max), with
+    softplus(v) = ln(1 + e^v), and v itself above 20; A = -e^a with `log_a`, else a (GGUF). x: [T, heads * head_dim];
+    dt: [T, heads]; b, c: [T, groups * state_size]; a, d, dt_bias: one value a head. h lies in the state, of kind ssm.
+    `products` bf16 (`graph-round-scan`) rounds factors as docs/kernels.md states.
+  }];
+  let arguments = (ins Rows:$input, Rows:$dt, Rows:$b, Rows:$c, Graph_BatchType:$batch, FlatSymbolRefAttr:$state,
+    FlatSymbolRefAttr:$a, FlatSymbolRefAttr:$d, FlatSymbolRefAttr:$dt_bias, UnitAttr:$log_a,
+    DefaultValuedAttr<F32Attr, "0.0f">:$dt_min, OptionalAttr<F32Attr>:$dt_max,
+    DefaultValuedAttr<Graph_ProductsAttr, "::mlc::graph::Products::f32">:$products);
+  let results = (outs Rows:$result);
+  let assemblyFormat = [{
+    $input `,` $dt `,` $b `,` $c `,` $batch `,` $state `a` $a (`log` $log_a^)? `d` $d `dt_bias` $dt_bias attr-dict
+    `:` type($input) `,` type($dt) `,` type($b)
+  }];
+}
+
+def Graph_GatedRmsNormOp : Graph_Op<"gated_rms_norm", [Pure, SameOperandsAndResultType,
+                                                       DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "y = norm(x * f(gate)) * weight, or norm(x) * weight * f(gate) with `norm_before_gate`.";
+  let description = [{
+    norm(v) = v / sqrt(mean(v^2) + eps) over every `group` columns on their own (Mamba-2's RMSNormGated; Falcon-H1's has
+    norm_before_gate). The weight holds one value a column.
+  }];
+  let arguments = (ins Rows:$input, Rows:$gate, FlatSymbolRefAttr:$weight, Graph_ActivationAttr:$function,
+    F32Attr:$eps, I64Attr:$group, UnitAttr:$norm_before_gate);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "`` $function $input `,` $gate `,` $weight attr-dict `:` type($result)";
+}
+
 //===--- Elementwise ---===//
 
 def Graph_ActivationOp : Graph_Op<"activation", [Pure, SameOperandsAndResultType]> {
@@ -234,6 +347,22 @@ def Graph_GatedActivationOp : Graph_Op<"gated_activation", [Pure, SameOperandsAn
 def Graph_SoftcapOp : Graph_Op<"softcap", [Pure, SameOperandsAndResultType]> {
   let summary = "y = cap * tanh(x / cap) (Gemma 2).";
   let arguments = (ins Rows:$input, F32Attr:$cap);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_ScaleOp : Graph_Op<"scale", [Pure, SameOperandsAndResultType]> {
+  let summary = "y = factor * x (Granite's multipliers).";
+  let arguments = (ins Rows:$input, F32Attr:$factor);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_ScaleColumnsOp : Graph_Op<"scale_columns", [Pure, SameOperandsAndResultType]> {
+  let summary = "y[t, c] = factors[i] * x[t, c], i the piece of `columns` (consecutive ones) that holds c (Falcon-H1's muP vector).";
+  let arguments = (ins Rows:$input, DenseF32ArrayAttr:$factors, DenseI64ArrayAttr:$columns);
   let results = (outs Rows:$result);
   let assemblyFormat = "$input attr-dict `:` type($result)";
   let hasVerifier = 1;

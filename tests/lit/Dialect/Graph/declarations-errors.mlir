@@ -126,7 +126,12 @@ graph.weight @w : tensor<8x64xf32> stored f32 as <bits = 8, group = 32, asymmetr
 
 // -----
 
-// expected-error @+1 {{kind ssm is not available yet; only kv is}}
+// expected-error @+1 {{kind membrane is not available yet; kv, conv and ssm are}}
+graph.state @s membrane sequence {kv_heads = 1 : i64, head_dim = 8 : i64}
+
+// -----
+
+// expected-error @+1 {{of kind ssm has no kv_heads}}
 graph.state @s ssm sequence {kv_heads = 1 : i64, head_dim = 8 : i64}
 
 // -----
@@ -155,3 +160,38 @@ graph.state @s kv sequence {kv_heads = 1 : i64, head_dim = 8 : i64, dtype = f64}
 graph.weight @w : tensor<8xf32> stored f32
 // expected-error @+1 {{redefinition of symbol named 'w'}}
 graph.weight @w : tensor<8xf32> stored f32
+
+// -----
+
+// expected-error @+1 {{channels must be positive, kernel from 2 to 17}}
+graph.state @s conv sequence {channels = 8 : i64, kernel = 1 : i64}
+
+// -----
+
+// expected-error @+1 {{channels must be positive, kernel from 2 to 17}}
+graph.state @s conv sequence {kernel = 4 : i64}
+
+// -----
+
+// expected-error @+1 {{dtype must be f32}}
+graph.state @s conv sequence {channels = 8 : i64, kernel = 4 : i64, dtype = bf16}
+
+// -----
+
+// expected-error @+1 {{groups must divide the 6 heads}}
+graph.state @s ssm sequence {heads = 6 : i64, head_dim = 8 : i64, groups = 4 : i64, state_size = 16 : i64}
+
+// -----
+
+// expected-error @+1 {{heads, head_dim and state_size must be positive, and their product at most 2^32}}
+graph.state @s ssm sequence {heads = 65536 : i64, head_dim = 65536 : i64, groups = 1 : i64, state_size = 16 : i64}
+
+// -----
+
+// expected-error @+1 {{dtype must be f32 or bf16}}
+graph.state @s ssm sequence {heads = 6 : i64, head_dim = 8 : i64, groups = 1 : i64, state_size = 16 : i64, dtype = f16}
+
+// -----
+
+// expected-error @+1 {{checkpoint_every must be a positive multiple of 16}}
+graph.model "m" {vocab_size = 4 : i64, trained_context = 8 : i64, checkpoint_every = 24 : i64}

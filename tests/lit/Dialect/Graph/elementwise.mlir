@@ -33,3 +33,17 @@ func.func @softcap(%x: tensor<?x16xf32>) {
   %0 = graph.softcap %x {cap = 30.0 : f32} : tensor<?x16xf32>
   return
 }
+
+// CHECK-LABEL: func.func @scale
+func.func @scale(%x: tensor<?x16xf32>) {
+  // CHECK: graph.scale %{{.*}} {factor = 2.500000e-01 : f32} : tensor<?x16xf32>
+  %0 = graph.scale %x {factor = 0.25 : f32} : tensor<?x16xf32>
+  return
+}
+
+// CHECK-LABEL: func.func @scale_columns
+func.func @scale_columns(%x: tensor<?x16xf32>) {
+  // CHECK: graph.scale_columns %{{.*}} {columns = array<i64: 4, 12>, factors = array<f32: 2.000000e+00, 5.000000e-01>} : tensor<?x16xf32>
+  %0 = graph.scale_columns %x {factors = array<f32: 2.0, 0.5>, columns = array<i64: 4, 12>} : tensor<?x16xf32>
+  return
+}

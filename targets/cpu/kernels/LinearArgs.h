@@ -1,0 +1,31 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// From a weight's descriptor to the arguments of linear's products, for the kernels that call them.
+//
+#pragma once
+
+#include "targets/cpu/Kernels.h"
+#include "targets/cpu/kernels/Linear.h"
+
+namespace mlc::cpu {
+
+MLC_DECLARE_FORMS(MLC_BASIC_FORMS, linearFloat, LinearFloatFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, roundRow, RoundRowFn)
+MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearBf16, LinearBf16Fn)
+MLC_DECLARE_FORMS(MLC_DOT_FORMS, prepareSums, PrepareSumsFn)
+MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
+
+// Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
+constexpr int64_t kMostRows = 512;
+
+/// What follows from the descriptor, which must outlive the float one; rows, weight, tile and output are the caller's.
+LinearInt linearIntOf(const fb::WeightDesc &weight);
+LinearFloat linearFloatOf(const fb::WeightDesc &weight);
+LinearBf16 linearBf16Of(const fb::WeightDesc &weight);
+/// prepareSums' shift for the rows that meet the weight.
+int sumShiftOf(const fb::WeightDesc &weight);
+
+} // namespace mlc::cpu
