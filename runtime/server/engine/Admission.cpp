@@ -75,7 +75,7 @@ void Engine::Impl::startLane(std::shared_ptr<Job> job) {
 
 /// Gives the lane a sequence that holds as much of its tokens as anyone has processed; one token is left to feed.
 Status Engine::Impl::openSequence(Lane &lane) {
-  if (lane.job.sharesPrefixes() && (lane.answering || !lane.job.needsAllRows())) {
+  if (lane.job.sharesPrefixes() && !lane.needsAllRows()) {
     bool hit = sharePrefix(lane);
     std::lock_guard guard(statsLock);
     ++counted.cacheLookups;

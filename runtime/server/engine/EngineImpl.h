@@ -73,6 +73,7 @@ private:
   void plan();
   void addPiece(Lane &lane, size_t count);
   size_t chunk(const Lane &lane, double budget) const;
+  bool waitsForPrefix(const Lane &lane) const;
   void planPrompts(std::span<Lane *const> prompts, double budget);
 
   // Stepping.

@@ -41,6 +41,8 @@ struct Lane {
 
   size_t remaining() const { return tokens.size() - held; }
   size_t generated() const;
+  /// Whether each row of its prompt is wanted: then no state of others can stand for them.
+  bool needsAllRows() const;
 };
 
 /// What a request has come to. Made by submit(), then the engine thread's alone, but for `cancelled`.
@@ -71,8 +73,6 @@ struct Job {
   bool ranked() const { return candidates > request.n; }
   bool scoresPrompt() const { return request.echo && request.promptLogprobs >= 0; }
   bool embeds() const { return request.kind == RequestKind::embed; }
-  /// Whether every position's row is needed: then no state of others can stand for them.
-  bool needsAllRows() const { return embeds() ? request.pooling == Pooling::mean : scoresPrompt(); }
   bool sharesPrefixes() const { return request.usePrefixCache; }
   bool scoresAnswer() const { return request.logprobs >= 0 || ranked(); }
 };
@@ -80,6 +80,10 @@ struct Job {
 inline Lane::Lane(Job &job, uint32_t index, const Tokenizer *tokenizer)
     : job(job), index(index), tokens(job.request.prompt), text(tokenizer, job.request.skipSpecial, job.request.stops) {
   end.choice = index;
+}
+
+inline bool Lane::needsAllRows() const {
+  return !answering && !index && (job.embeds() ? job.request.pooling == Pooling::mean : job.scoresPrompt());
 }
 
 inline size_t Lane::generated() const { return tokens.size() - job.request.prompt.size(); }

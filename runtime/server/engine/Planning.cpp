@@ -16,14 +16,14 @@ constexpr double kPromptShare = 0.3;
 constexpr size_t kLeastChunk = 8;
 
 void Engine::Impl::addPiece(Lane &lane, size_t count) {
-  size_t rows = lane.job.needsAllRows() && !lane.answering ? count : count == lane.remaining();
+  size_t rows = lane.needsAllRows() ? count : count == lane.remaining();
   shape.add(int64_t(lane.held), int64_t(count), int64_t(rows));
   pieces.push_back({&lane, count, rows});
 }
 
 /// Tokens of the lane that the step can still take within its bounds and `budget` ms.
 size_t Engine::Impl::chunk(const Lane &lane, double budget) const {
-  bool all = lane.job.needsAllRows() && !lane.answering;
+  bool all = lane.needsAllRows();
   size_t room = size_t(session->batch()) - size_t(shape.tokens), rows = size_t(session->maxRows()) - size_t(shape.rows);
   size_t most = std::min(lane.remaining(), room);
   if (all)
@@ -33,9 +33,22 @@ size_t Engine::Impl::chunk(const Lane &lane, double budget) const {
   return size_t(cost.fit(shape, int64_t(lane.held), int64_t(most), all, budget));
 }
 
+/// Whether a lane that has no sequence yet could share a page more if it waited for a prompt of this step.
+bool Engine::Impl::waitsForPrefix(const Lane &lane) const {
+  return lane.job.sharesPrefixes() && !lane.needsAllRows() &&
+         std::any_of(pieces.begin(), pieces.end(), [&](const Piece &piece) {
+           const Lane &other = *piece.lane;
+           size_t common = commonPrefix(other.tokens, lane.tokens);
+           return other.job.sharesPrefixes() && other.job.form == lane.job.form &&
+                  std::min(common, other.held + piece.count) >= other.held + size_t(kPagePositions);
+         });
+}
+
 /// One prompt after the other, the first that came first: it answers soonest, and later ones may share what it leaves.
 void Engine::Impl::planPrompts(std::span<Lane *const> prompts, double budget) {
   for (Lane *lane : prompts) {
+    if (lane->sequence == SequenceId::none && waitsForPrefix(*lane))
+      return;
     if (lane->sequence == SequenceId::none)
       if (Status opened = openSequence(*lane); !opened) {
         failJob(lane->job, FinishReason::error, opened.error().code(), opened.error().message());

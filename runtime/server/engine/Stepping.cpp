@@ -84,12 +84,15 @@ void Engine::Impl::oneStep() {
     piece.lane->held += piece.count;
     piece.lane->lastStep = stepNumber;
   }
+  {
+    std::lock_guard guard(statsLock);
+    ++counted.steps;
+    counted.processedTokens += uint64_t(done.tokens);
+  }
   handleRows();
   double ms = monotonicMs() - start;
   cost.learn(done, ms);
   std::lock_guard guard(statsLock);
-  ++counted.steps;
-  counted.processedTokens += uint64_t(done.tokens);
   counted.stepTime.add(ms / 1000);
   counted.sequencesUsed = active.size();
   counted.cacheEntries = cache.size();
