@@ -102,7 +102,7 @@ Status encodeText(const char *file, const Tokenizer *tokenizer, std::string_view
   if (!tokenizer)
     return Error(ErrorCode::Unsupported, "%s: has no tokenizer; give ids with --tokens", file);
   MLC_ASSIGN(Encoder encoder, Encoder::create(*tokenizer));
-  auto encoded = encoder.encode(text, {special, special});
+  auto encoded = encoder.encode(text, {special, special, {}});
   if (!encoded)
     return inFile(source, encoded.error());
   for (uint32_t id : *encoded)

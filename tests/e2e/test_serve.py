@@ -237,6 +237,16 @@ class Serving(unittest.TestCase):
         self.assertEqual(answer["id"], "cmpl-" + canonical)
         self.assertEqual(server.event("request", id=canonical)["status"], 200)
 
+    def test_pages_of_an_allowed_origin(self):
+        origin = "https://pages.example"
+        server = self.start("--allow-origin", origin)
+        status, headers, _ = server.request("OPTIONS", "/v1/completions", headers={"Origin": origin})
+        self.assertEqual((status, headers["Access-Control-Allow-Origin"]), (204, origin))
+        for method, path, status in (("GET", "/v1/models", 200), ("GET", "/v1/completions", 405)):
+            given, headers, _ = server.request(method, path, headers={"Origin": origin})
+            self.assertEqual((given, headers["Access-Control-Allow-Origin"]), (status, origin))
+        self.assertEqual(server.request("GET", "/v1/models", headers={"Origin": "https://other.example"})[0], 403)
+
     def test_queue_is_bounded(self):
         server = self.start("--queue", "1", "--sequences", "1")
         statuses, headers = [], []

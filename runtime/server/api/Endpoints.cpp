@@ -116,8 +116,8 @@ void Service::embed(std::shared_ptr<Exchange> exchange, const Json &body) {
 void Service::tokenize(Exchange &exchange, const Json &body) {
   TokenizeRequest fields = readTokenize(body, options.lenient);
   std::shared_ptr<ServedModel> model = modelOf(fields.model, false);
-  std::vector<int32_t> tokens =
-      model->encodeText(fields.text, "content", {.addSpecial = fields.addSpecial, .parseSpecial = fields.parseSpecial});
+  std::vector<int32_t> tokens = model->encodeText(
+      fields.text, "content", {.addSpecial = fields.addSpecial, .parseSpecial = fields.parseSpecial, .plain = {}});
   JsonItems items;
   for (int32_t token : tokens)
     items.add(fields.pieces ? "{\"id\":" + std::to_string(token) + ",\"piece\":" + tokenJson(model->bytes(token)) + "}"

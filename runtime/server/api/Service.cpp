@@ -63,19 +63,16 @@ bool Service::originAllowed(const RequestHead &head) const {
   return slashes != head.origin.npos && head.origin.substr(slashes + 3) == head.host;
 }
 
-void Service::addOrigin(const RequestHead &head, Response &response) const {
+Headers Service::headersFor(const RequestHead &head) {
   if (head.origin.empty() || head.origin != options.allowOrigin)
-    return;
-  response.headers.emplace_back("Access-Control-Allow-Origin", options.allowOrigin);
-  response.headers.emplace_back("Vary", "Origin");
+    return {};
+  return {{"Access-Control-Allow-Origin", options.allowOrigin},
+          {"Access-Control-Expose-Headers", "X-Request-Id, Retry-After"},
+          {"Vary", "Origin"}};
 }
 
 std::optional<Response> Service::admit(const RequestHead &head) {
-  auto refusal = [&](const ApiError &error) {
-    Response response = error.response();
-    addOrigin(head, response);
-    return response;
-  };
+  auto refusal = [](const ApiError &error) { return error.response(); };
   const RouteEntry *entry = find(head.path);
   if (!entry)
     return refusal({404, "unknown_url", "unknown URL: " + head.method + " " + head.path});
@@ -84,7 +81,6 @@ std::optional<Response> Service::admit(const RequestHead &head) {
         {403, "origin_not_allowed", "origin " + head.origin + " may not use this server; see --allow-origin"});
   if (head.method == "OPTIONS" && !options.allowOrigin.empty()) {
     Response response{204, {}, "text/plain", {}};
-    addOrigin(head, response);
     response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST");
     response.headers.emplace_back("Access-Control-Allow-Headers", "Authorization, Content-Type, X-Request-Id");
     return response;

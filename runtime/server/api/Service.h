@@ -36,6 +36,7 @@ public:
   void countWith(std::function<HttpServer::Counts()> given) { counts = std::move(given); }
 
   std::optional<Response> admit(const RequestHead &head) override;
+  Headers headersFor(const RequestHead &head) override;
   void handle(std::shared_ptr<Exchange> exchange) override;
   Response refuse(unsigned status, std::string_view why) override;
 
@@ -58,7 +59,6 @@ private:
   std::shared_ptr<const Models> loaded() const;
   std::shared_ptr<ServedModel> modelOf(const std::string &name, bool required) const;
   bool originAllowed(const RequestHead &head) const;
-  void addOrigin(const RequestHead &head, Response &response) const;
 
   void answerHealth(Exchange &exchange);
   void answerModels(Exchange &exchange);

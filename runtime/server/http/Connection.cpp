@@ -113,6 +113,8 @@ asio::awaitable<bool> Connection::serveOne() {
   bool keepAlive = parser.get().keep_alive() && !shared.draining, headOnly = head.head.method == "HEAD";
   unsigned version = parser.get().version();
   if (std::optional<Response> refusal = shared.application.admit(head.head)) {
+    for (auto &header : shared.application.headersFor(head.head))
+      refusal->headers.push_back(header);
     // What is left of the request would be taken for the next one.
     keepAlive = keepAlive && parser.is_done();
     shared.log.event("request", {{"id", head.head.id.text()},
@@ -171,6 +173,7 @@ asio::awaitable<bool> Connection::answer(std::shared_ptr<ConnectionExchange> exc
   bool headOnly = exchange->head().method == "HEAD", done = false;
   unsigned status = 0;
   size_t bytes = 0;
+  Headers headers = shared.application.headersFor(exchange->head());
   asio::co_spawn(socket.get_executor(), watch(exchange), asio::detached);
   shared.application.handle(exchange);
   while (!done && !exchange->hasGone()) {
@@ -184,12 +187,14 @@ asio::awaitable<bool> Connection::answer(std::shared_ptr<ConnectionExchange> exc
     keepAlive = keepAlive && !shared.draining;
     if (exchange->response) {
       status = exchange->response->status;
+      for (auto &header : headers)
+        exchange->response->headers.push_back(header);
       output = responseBytes(*exchange->response, exchange->head().id, keepAlive, headOnly);
       done = true;
     } else {
       status = 200;
       if (!exchange->streamStarted)
-        output = streamHead(exchange->head().id, keepAlive, version >= 11);
+        output = streamHead(exchange->head().id, headers, keepAlive, version >= 11);
       exchange->streamStarted = true;
       output += std::exchange(exchange->unsent, {});
       done = exchange->finished;

@@ -43,11 +43,13 @@ struct RequestHead {
   Clock::time_point arrival;
 };
 
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
 struct Response {
   unsigned status = 200;
   std::string body;
   std::string contentType = "application/json";
-  std::vector<std::pair<std::string, std::string>> headers;
+  Headers headers;
 };
 
 /// One request and its response. Either respond(), or beginStream(), write() any number of times and finish(). Calls
@@ -79,6 +81,8 @@ public:
   virtual ~Application() = default;
   /// Looks at a request whose body is not read yet; a response refuses it.
   virtual std::optional<Response> admit(const RequestHead &head) = 0;
+  /// What every response to the request carries beside its own headers.
+  virtual Headers headersFor(const RequestHead &head) = 0;
   virtual void handle(std::shared_ptr<Exchange> exchange) = 0;
   /// The response for what is no acceptable request: 400 and 408 malformed or too slow, 413 and 431 too large, 503 too
   /// many connections.

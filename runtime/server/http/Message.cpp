@@ -119,10 +119,12 @@ std::string responseBytes(const Response &response, const PublicId &id, bool kee
   return text;
 }
 
-std::string streamHead(const PublicId &id, bool keepAlive, bool chunked) {
+std::string streamHead(const PublicId &id, const Headers &headers, bool keepAlive, bool chunked) {
   // nginx must not hold events back.
   std::string text = startLines(200, "text/event-stream; charset=utf-8", id, keepAlive && chunked);
   text += "Cache-Control: no-cache\r\nX-Accel-Buffering: no\r\n";
+  for (const auto &[name, value] : headers)
+    text += name + ": " + value + "\r\n";
   if (chunked)
     text += "Transfer-Encoding: chunked\r\n";
   return text + "\r\n";

@@ -32,7 +32,7 @@ HeadOrError readHead(const RequestParser::value_type &message);
 /// The response's head and body. A response to HEAD, and status 204, has no body but its length.
 std::string responseBytes(const Response &response, const PublicId &id, bool keepAlive, bool headOnly);
 /// The head of a stream: chunked, or until the connection closes for HTTP/1.0.
-std::string streamHead(const PublicId &id, bool keepAlive, bool chunked);
+std::string streamHead(const PublicId &id, const Headers &headers, bool keepAlive, bool chunked);
 /// `bytes` as one chunk.
 std::string chunk(std::string_view bytes);
 
