@@ -48,7 +48,7 @@ include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
 
 # Header-only libraries are taken from this machine, beside its flatc, not from the device's root.
 if(CMAKE_CROSSCOMPILING)
-  foreach(header flatbuffers/flatbuffers.h xxhash.h)
+  foreach(header flatbuffers/flatbuffers.h xxhash.h boost/beast.hpp nlohmann/json.hpp)
     find_path(MLC_HOST_${header} ${header} PATHS /usr/include /usr/local/include NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH REQUIRED)
     string(REGEX REPLACE "/.*" "" entry ${header})
     file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/host-include)
@@ -62,11 +62,15 @@ if(MLC_STATIC)
   message(STATUS "mlc: static: no dlopen, so nothing is loaded beside the program; XNNPACK is left out, its kernels are refused by name")
 endif()
 
-# mlc_runtime_library(NAME SOURCES... [DEPS...]): a static library of the runtime: no exceptions, no RTTI.
+# The runtime's C++: no exceptions, no RTTI, and no tables to unwind its frames, a tenth of mlc-run (debuggers read theirs
+# from -g).
+set(MLC_RUNTIME_OPTIONS -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-unwind-tables -fno-asynchronous-unwind-tables)
+
+# mlc_runtime_library(NAME SOURCES... [DEPS...]): a static library of the runtime.
 function(mlc_runtime_library name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
-  target_compile_options(${name} PRIVATE -fno-exceptions -fno-rtti -fno-threadsafe-statics)
+  target_compile_options(${name} PRIVATE ${MLC_RUNTIME_OPTIONS})
   if(CMAKE_SIZEOF_VOID_P EQUAL 4 AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     # A size that is cut short shows here, where size_t has 32 bits.
     target_compile_options(${name} PRIVATE -Wshorten-64-to-32 -Wno-error=shorten-64-to-32)

@@ -94,7 +94,7 @@ kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_
   artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
-  step build-aarch64 build build-device-aarch64 mlc-run mlc_shared "${kernel_tests[@]}" &&
+  step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
   unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
 step configure-armv7 cmake --preset device-armv7-static -DMLC_BUILD_TESTS=ON &&
   step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&

@@ -8,6 +8,7 @@
 #include "compiler/Driver/Commands.h"
 #include "runtime/run/Commands.h"
 #include "runtime/run/Options.h"
+#include "runtime/server/serve/Serve.h"
 
 #include <cstdio>
 #include <cstring>
@@ -30,8 +31,9 @@ constexpr Entry kCommands[] = {
     {"tokenize", "text to ids and back", mlc::cli::tokenizeSourceCommand},
     {"perplexity", "an artifact's loss on a text", mlc::cli::perplexityCommand},
     {"eval", "multiple-choice questions", mlc::cli::evalCommand},
+    {"serve", "answer OpenAI's clients over HTTP", mlc::server::serveCommand},
 };
-constexpr const char *kLater[] = {"serve", "voice", "compress", "train"};
+constexpr const char *kLater[] = {"voice", "compress", "train"};
 
 void help() {
   puts("usage: mlc COMMAND ...\n\nCompiles language models ahead of time and runs them.\n\ncommands:");

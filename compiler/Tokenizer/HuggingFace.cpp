@@ -165,9 +165,13 @@ llvm::Error applyConfig(llvm::StringRef directory, const json &config, Tokenizer
     rule("add_eos_token", model.eos, model.suffix);
     if (const json *chat = memberOf(config, "chat_template")) {
       if (chat->is_array()) {
-        for (const json &item : *chat)
-          if (stringOf(memberOf(item, "name")) == "default")
-            model.chatTemplate = stringOf(memberOf(item, "template"));
+        for (const json &item : *chat) {
+          std::string kind = stringOf(memberOf(item, "name")), text = stringOf(memberOf(item, "template"));
+          if (kind == "default")
+            model.chatTemplate = std::move(text);
+          else if (!kind.empty() && !text.empty())
+            model.namedTemplates.emplace_back(std::move(kind), std::move(text));
+        }
       } else {
         model.chatTemplate = stringOf(chat);
       }

@@ -80,6 +80,7 @@ struct TokenizerModel {
   uint32_t bos = none, eos = none, pad = none;
   std::vector<uint32_t> endTokens;
   std::string chatTemplate;
+  std::vector<std::pair<std::string, std::string>> namedTemplates; // Besides it: name and text.
 };
 
 /// Compiles the tables into `builder`. `modelVocab`: the model's vocabulary; ids above the tokenizer's become holes; a

@@ -374,12 +374,16 @@ llvm::Expected<Offset<fb::Tokenizer>> TableBuilder::run() {
   auto prefix = scalars(model.prefix);
   auto suffix = scalars(model.suffix);
   auto ends = scalars(model.endTokens);
+  std::vector<flatbuffers::Offset<fb::NamedTemplate>> named;
+  for (const auto &[name, text] : model.namedTemplates)
+    named.push_back(fb::CreateNamedTemplate(builder, builder.CreateString(name), builder.CreateString(text)));
+  auto namedTable = named.empty() ? 0 : builder.CreateVector(named);
   return fb::CreateTokenizer(builder, chatTemplate, tokenizerVersion, model.kind, offsetTable, poolTable,
                              decodedOffsetTable, decodedTable, flagTable, wordTable, byteTable, pairTable, charTable,
                              extraTable, joinTable, trieTable, scoreTable, model.unknownScore, model.singlePrecision,
                              model.unknown, model.fuseUnknown, classes, dfaTable, formTable, mapTable, normalizerTable,
                              stageTable, addedTable, rawTable, normalizedTable, prefix, suffix, model.stripLeading,
-                             model.bos, model.eos, ends);
+                             model.bos, model.eos, ends, namedTable);
 }
 
 /// Runs the first round's tables for what the second one needs.

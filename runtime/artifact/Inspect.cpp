@@ -5,6 +5,7 @@
 
 #include "runtime/artifact/Inspect.h"
 #include "runtime/artifact/Checks.h"
+#include "runtime/exec/Kernel.h"
 
 #include <algorithm>
 
@@ -77,8 +78,17 @@ ArtifactFacts gatherFacts(const Artifact &artifact) {
       bytes = plus(bytes, constant->size());
     }
   uint64_t context = meta.model() ? meta.model()->context() : 0;
+  uint64_t every = meta.model() ? meta.model()->checkpoint_every() : 0;
   if (meta.states())
     for (const fb::State *state : *meta.states()) {
+      if (const fb::RecurrentSpec *recurrent = state->recurrent()) {
+        uint64_t base = recurrent->dtype() == fb::DType::bf16 ? 2 : 4;
+        for (uint32_t i = 0; i < countOf(recurrent->dims()); ++i)
+          base = times(base, recurrent->dims()->Get(i));
+        uint64_t log = times(recurrent->log_columns(), sizeof(float) * uint64_t(kRecurrentPage));
+        facts.recurrentBytesPerSequence = plus(facts.recurrentBytesPerSequence,
+                                               plus(times(base, plus(2, every ? context / every : 0)), times(log, 2)));
+      }
       const fb::KvSpec *spec = state->kv();
       if (state->kind() != fb::StateKind::kv || !spec)
         continue;
@@ -305,6 +315,11 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
     out.put(" a position, ");
     out.size(facts.kvBytesPerSequence);
     out.put(" a full sequence");
+  }
+  if (facts.recurrentBytesPerSequence) {
+    out.put(", recurrent states ");
+    out.size(facts.recurrentBytesPerSequence);
+    out.put(" a sequence");
   }
   out.put("\n");
   for (const RamFigure &figure : ram)

@@ -44,6 +44,7 @@ struct ArtifactFacts {
   uint64_t unpackedBytes = 0;       // constants without a weight descriptor
   uint64_t kvBytesPerPosition = 0;  // of one sequence, over all its KV states
   uint64_t kvBytesPerSequence = 0;  // at the model's context; a window keeps less
+  uint64_t recurrentBytesPerSequence = 0; // bases and logs of its last two pages, and bases at its checkpoints
   OwnedArray<uint64_t> kernelCalls; // by index of the kernel, each op counted once; empty when there is no memory
 
   uint64_t callsOf(uint32_t kernel) const { return kernel < kernelCalls.size() ? kernelCalls[kernel] : 0; }

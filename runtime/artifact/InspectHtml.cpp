@@ -119,6 +119,8 @@ private:
     rowSize("activations at run time", meta.arena_size());
     rowSize("KV of a position", facts.kvBytesPerPosition);
     rowSize("KV of a full sequence", facts.kvBytesPerSequence);
+    if (facts.recurrentBytesPerSequence)
+      rowSize("recurrent states of a sequence", facts.recurrentBytesPerSequence);
     for (const RamFigure &figure : ram) {
       out.format("<tr><th>RAM of %llu sequence%s</th><td>", ull(figure.sequences), figure.sequences == 1 ? "" : "s");
       out.size(figure.total());
@@ -192,6 +194,16 @@ private:
       if (const fb::KvSpec *spec = state->kv())
         out.format("<td>%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td>",
                    fb::EnumNameDType(spec->dtype()), spec->kv_heads(), spec->head_dim(), spec->window());
+      if (const fb::RecurrentSpec *spec = state->recurrent()) {
+        out.format("<td>%s</td><td colspan=\"3\">", fb::EnumNameDType(spec->dtype()));
+        const char *between = "";
+        if (spec->dims())
+          for (uint64_t dim : *spec->dims()) {
+            out.format("%s%llu", between, ull(dim));
+            between = " × ";
+          }
+        out.put("</td>");
+      }
       out.put("</tr>");
     }
     out.put("</table>");

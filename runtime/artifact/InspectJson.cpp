@@ -145,6 +145,7 @@ static void jsonSizes(JsonEmitter &json, const fb::Artifact &meta, const Artifac
   json.number("arena", meta.arena_size());
   json.number("kv_per_position", facts.kvBytesPerPosition);
   json.number("kv_per_sequence", facts.kvBytesPerSequence);
+  json.number("recurrent_per_sequence", facts.recurrentBytesPerSequence);
   json.open("ram", '[');
   for (const RamFigure &figure : ram) {
     json.open(nullptr, '{');
@@ -179,6 +180,16 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
       json.number("head_dim", spec->head_dim());
       json.string("dtype", fb::EnumNameDType(spec->dtype()));
       json.number("window", spec->window());
+    }
+    if (const fb::RecurrentSpec *spec = state.recurrent()) {
+      json.string("dtype", fb::EnumNameDType(spec->dtype()));
+      json.open("dims", '[');
+      if (spec->dims())
+        for (uint64_t dim : *spec->dims())
+          json.number(nullptr, dim);
+      json.close(']');
+      json.number("groups", spec->groups());
+      json.number("log_columns", spec->log_columns());
     }
   });
   json.tables("kernels", meta.kernels(), [&](const fb::Kernel &kernel, uint32_t index) {

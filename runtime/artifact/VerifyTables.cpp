@@ -285,9 +285,10 @@ Status ProgramVerifier::checkStates() const {
     const char *label = state.name()->c_str();
     if (isRecurrent(state) && state.scope() == fb::StateScope::sequence) {
       if (!recurrentValid(state))
-        return MLC_REFUSE(RecurrentSpec, ErrorCode::Corrupt,
-                          "%s: state '%.60s': dimensions, log columns, groups or dtype of the %s state are out of range",
-                          name(), label, fb::EnumNameStateKind(state.kind()));
+        return MLC_REFUSE(
+            RecurrentSpec, ErrorCode::Corrupt,
+            "%s: state '%.60s': dimensions, log columns, groups or dtype of the %s state are out of range", name(),
+            label, fb::EnumNameStateKind(state.kind()));
       continue;
     }
     if (state.kind() != fb::StateKind::kv || state.scope() != fb::StateScope::sequence)

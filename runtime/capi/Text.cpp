@@ -29,7 +29,7 @@ mlc_status mlc_tokenize(const mlc_model *model, const char *text, size_t size, i
   auto encoder = Encoder::create(*modelOf(model).tokenizer());
   if (!encoder)
     return report(encoder.error());
-  auto ids = encoder->encode({text, size}, {as_prompt != 0, as_prompt != 0});
+  auto ids = encoder->encode({text, size}, {as_prompt != 0, as_prompt != 0, {}});
   if (!ids)
     return report(ids.error());
   *count = ids->size();

@@ -206,6 +206,17 @@ mlc_status mlc_sequence_rollback_limit(const mlc_session *session, mlc_sequence 
   return session && position ? give(sessionOf(session).rollbackLimit(SequenceId(sequence)), position) : nullArgument();
 }
 
+mlc_status mlc_sequence_reachable(const mlc_session *session, mlc_sequence sequence, uint64_t wanted,
+                                  uint64_t *position) {
+  if (!session || !position)
+    return nullArgument();
+  auto found = sessionOf(session).reachable(SequenceId(sequence), wanted > INT64_MAX ? INT64_MAX : int64_t(wanted));
+  if (found && *found < 0)
+    return report(Error(ErrorCode::NotFound, "the states of the sequence reach back to no position up to %llu",
+                        (unsigned long long)wanted));
+  return give(found, position);
+}
+
 mlc_status mlc_sequence_snapshot(mlc_session *session, mlc_sequence sequence, mlc_snapshot *snapshot) {
   if (!session || !snapshot)
     return nullArgument();

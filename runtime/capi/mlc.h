@@ -142,9 +142,13 @@ MLC_API mlc_status mlc_sequence_create(mlc_session *session, uint64_t prompt_len
 MLC_API mlc_status mlc_sequence_destroy(mlc_session *session, mlc_sequence sequence);
 MLC_API mlc_status mlc_sequence_fork(mlc_session *session, mlc_sequence sequence, mlc_sequence *forked);
 MLC_API mlc_status mlc_sequence_length(const mlc_session *session, mlc_sequence sequence, uint64_t *length);
-/* Drops the positions from `position` on. At least 16 tokens back always works. */
+/* Drops the positions from `position` on. Each of the last 16 positions works, all from the rollback limit on, and what
+   mlc_sequence_reachable gives. */
 MLC_API mlc_status mlc_sequence_rollback(mlc_session *session, mlc_sequence sequence, uint64_t position);
 MLC_API mlc_status mlc_sequence_rollback_limit(const mlc_session *session, mlc_sequence sequence, uint64_t *position);
+/* The highest position up to `wanted` that rollback takes, a checkpoint perhaps; MLC_NOT_FOUND when there is none. */
+MLC_API mlc_status mlc_sequence_reachable(const mlc_session *session, mlc_sequence sequence, uint64_t wanted,
+                                          uint64_t *position);
 MLC_API mlc_status mlc_sequence_snapshot(mlc_session *session, mlc_sequence sequence, mlc_snapshot *snapshot);
 /* Makes the sequence equal to the snapshot, which stays until it is destroyed. */
 MLC_API mlc_status mlc_sequence_restore(mlc_session *session, mlc_sequence sequence, mlc_snapshot snapshot);

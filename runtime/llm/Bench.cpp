@@ -12,7 +12,7 @@ namespace mlc {
 
 namespace {
 
-constexpr unsigned kMaxRepetitions = 100;
+constexpr unsigned kMaxRepetitions = 100, kMaxRounds = 64;
 
 Spread spreadOf(std::span<double> values) {
   std::sort(values.begin(), values.end());
@@ -21,10 +21,10 @@ Spread spreadOf(std::span<double> values) {
   return {median, values.front(), values.back()};
 }
 
-/// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, and multiply-adds that
-/// one prompt token needs (rows of logits left out).
+/// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, recurrent states
+/// likewise, and multiply-adds that one prompt token needs (rows of logits left out).
 struct Work {
-  uint64_t weightBytes = 0, promptMacs = 0;
+  uint64_t weightBytes = 0, stateBytes = 0, promptMacs = 0;
 };
 
 Work workOf(const Model &model) {
@@ -53,6 +53,12 @@ Work workOf(const Model &model) {
       work.promptMacs += weight.n() * weight.k();
     }
   }
+  if (auto *states = metadata.states())
+    for (const fb::State *state : *states)
+      if (isRecurrent(*state)) {
+        uint64_t base = plan.target().recurrentLayout.baseBytes(*state);
+        work.stateBytes += base + base / kRecurrentPage;
+      }
   return work;
 }
 
@@ -81,6 +87,29 @@ Status feedText(Session &session, SequenceId sequence, uint64_t from, uint64_t c
     from += part;
     count -= part;
   }
+  return {};
+}
+
+/// What it costs to go back: each token is decoded, taken back behind a snapshot, and decoded again.
+Status benchSnapshots(Session &session, SequenceId sequence, uint64_t depth, unsigned rounds, std::span<int32_t> buffer,
+                      BenchResult &result) {
+  double plain[kMaxRounds], again[kMaxRounds], bookkeeping[kMaxRounds];
+  for (unsigned i = 0; i < rounds; ++i) {
+    double begin = monotonicMs();
+    MLC_TRY(feedText(session, sequence, depth + i, 1, buffer, true));
+    plain[i] = monotonicMs() - begin;
+    begin = monotonicMs();
+    MLC_ASSIGN(SnapshotId snapshot, session.snapshot(sequence));
+    MLC_TRY(session.rollback(sequence, int64_t(depth + i)));
+    bookkeeping[i] = monotonicMs() - begin;
+    MLC_TRY(feedText(session, sequence, depth + i, 1, buffer, true));
+    double release = monotonicMs();
+    MLC_TRY(session.releaseSnapshot(snapshot));
+    again[i] = monotonicMs() - begin;
+    bookkeeping[i] = (bookkeeping[i] + begin + again[i] - release) * 1e3;
+  }
+  result.snapshotUs = spreadOf({bookkeeping, rounds});
+  result.snapshotStepFraction = spreadOf({again, rounds}).median / spreadOf({plain, rounds}).median - 1;
   return {};
 }
 
@@ -124,9 +153,15 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
         tokenRates[r - 1] = double(options.tokens) * 1e3 / (monotonicMs() - begin);
     }
   }
+  if (options.tokens) {
+    MLC_TRY(session.restore(sequence.id, start));
+    auto rounds = unsigned(std::min<uint64_t>(options.tokens, kMaxRounds));
+    MLC_TRY(benchSnapshots(session, sequence.id, options.depth, rounds, buffer.span(), result));
+  }
   MLC_TRY(session.releaseSnapshot(start));
   Work work = workOf(session.model());
   result.weightBytesPerToken = work.weightBytes;
+  result.stateBytesPerToken = work.stateBytes;
   if (options.prompt) {
     result.promptTokensPerSecond = spreadOf({promptRates, options.repetitions});
     result.fractionOfPeak =
@@ -134,8 +169,8 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   }
   if (options.tokens) {
     result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});
-    result.fractionOfBandwidth =
-        double(work.weightBytes) * result.tokensPerSecond.median / (result.ceilings.readBandwidthGbS * 1e9);
+    result.fractionOfBandwidth = double(work.weightBytes + work.stateBytes) * result.tokensPerSecond.median /
+                                 (result.ceilings.readBandwidthGbS * 1e9);
   }
   return result;
 }

@@ -26,6 +26,11 @@ struct BenchResult {
   uint64_t weightBytesPerToken = 0;
   Ceilings ceilings;
   double fractionOfBandwidth = 0;
+  uint64_t stateBytesPerToken = 0; // Of recurrent states: read by every token, written by one of a page.
+  /// A snapshot, a rollback of one token and the snapshot's release, and by how much a step behind them is longer than
+  /// the same step without.
+  Spread snapshotUs;
+  double snapshotStepFraction = 0;
   double fractionOfPeak = 0; // 2 * weights * tokens/s of the prompt over the int8 peak.
 };
 

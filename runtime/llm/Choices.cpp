@@ -102,6 +102,10 @@ Status ChoiceScorer::advance(std::span<const int32_t> prefix, int64_t formLength
   size_t kept = sequence == SequenceId::none
                     ? 0
                     : std::min(commonPrefix(prefix, held.span().first(heldCount)), prefix.size() - 1);
+  if (kept) { // States may reach back to a checkpoint only.
+    MLC_ASSIGN(int64_t reached, session->reachable(sequence, int64_t(kept)));
+    kept = size_t(std::max<int64_t>(reached, 0));
+  }
   if (!kept || !session->rollback(sequence, int64_t(kept))) {
     drop(sequence);
     kept = 0;

@@ -66,11 +66,12 @@ Status checkMemory(const MemoryPlan &plan, uint64_t most) {
   if (plan.total() <= most)
     return {};
   auto mib = [](uint64_t bytes) { return double(bytes) / (1 << 20); };
-  return Error(ErrorCode::OutOfMemory,
-               "needs %.1f MiB, more than --max-memory %.1f MiB: weights %.1f, states %.1f, arena %.1f, scratch %.1f (%u "
-               "threads of %.1f each); lower --context, --sequences or --threads, or compile it smaller",
-               mib(plan.total()), mib(most), mib(plan.weights), mib(plan.states), mib(plan.arena), mib(plan.scratch()),
-               plan.threads, mib(plan.scratchPerThread));
+  return Error(
+      ErrorCode::OutOfMemory,
+      "needs %.1f MiB, more than --max-memory %.1f MiB: weights %.1f, states %.1f, arena %.1f, scratch %.1f (%u "
+      "threads of %.1f each); lower --context, --sequences or --threads, or compile it smaller",
+      mib(plan.total()), mib(most), mib(plan.weights), mib(plan.states), mib(plan.arena), mib(plan.scratch()),
+      plan.threads, mib(plan.scratchPerThread));
 }
 
 } // namespace mlc

@@ -47,10 +47,17 @@ Status Sampler::checkOptions(const SamplingOptions &options) {
 
 Result<Sampler> Sampler::create(size_t vocab, const SamplingOptions &options, std::span<const LogitBias> bias,
                                 const Allocator &allocator) {
+  MLC_ASSIGN(Sampler sampler, createSharing(vocab, options, bias, allocator));
+  MLC_ASSIGN(sampler.ownCandidates, OwnedArray<Candidate>::create(allocator, vocab, "sampler"));
+  sampler.candidates = sampler.ownCandidates.span();
+  return sampler;
+}
+
+Result<Sampler> Sampler::createSharing(size_t vocab, const SamplingOptions &options, std::span<const LogitBias> bias,
+                                       const Allocator &allocator) {
   MLC_TRY(checkOptions(options));
   Sampler sampler;
   sampler.options = options;
-  MLC_ASSIGN(sampler.candidates, OwnedArray<Candidate>::create(allocator, vocab, "sampler"));
   MLC_ASSIGN(sampler.generatedCounts, OwnedArray<uint32_t>::create(allocator, vocab, "sampler"));
   MLC_ASSIGN(sampler.inPrompt, OwnedArray<uint8_t>::create(allocator, vocab, "sampler"));
   if (!bias.empty()) {
@@ -95,28 +102,45 @@ float Sampler::adjusted(std::span<const float> logits, size_t token) const {
   return std::min(logit, 3.4e38f);
 }
 
-Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits) {
-  size_t vocab = candidates.size();
-  if (logits.size() != vocab)
-    return Error(ErrorCode::InvalidArgument, "%zu logits for a vocabulary of %zu", logits.size(), vocab);
-  size_t best = 0, kept = 0;
+static bool isAllowed(std::span<const uint64_t> allowed, size_t token) {
+  return allowed.empty() || allowed[token / 64] >> (token % 64) & 1;
+}
+
+static Error nothingLeft() { return Error(ErrorCode::Internal, "no logit is a number above -infinity"); }
+
+/// What a temperature of 0 draws.
+Result<Sampler::Candidate> Sampler::likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const {
+  Candidate best = {-1, -INFINITY, 1};
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (float logit = adjusted(logits, i); logit > best.logit && isAllowed(allowed, i))
+      best = {int32_t(i), logit, 1};
+  if (best.token < 0)
+    return nothingLeft();
+  return best;
+}
+
+Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits,
+                                                                  std::span<const uint64_t> allowed) {
+  if (logits.size() != vocab() || candidates.size() < vocab())
+    return Error(ErrorCode::InvalidArgument, "%zu logits and room for %zu candidates for a vocabulary of %zu",
+                 logits.size(), candidates.size(), vocab());
+  if (!allowed.empty() && allowed.size() * 64 < vocab())
+    return Error(ErrorCode::InvalidArgument, "a mask of %zu words for a vocabulary of %zu", allowed.size(), vocab());
+  if (options.temperature == 0) {
+    MLC_ASSIGN(candidates[0], likeliest(logits, allowed));
+    return std::span<const Candidate>(candidates.first(1));
+  }
+  size_t kept = 0;
   float highest = -INFINITY;
-  for (size_t i = 0; i < vocab; ++i) {
+  for (size_t i = 0; i < vocab(); ++i) {
     float logit = adjusted(logits, i);
-    if (logit == -INFINITY)
+    if (logit == -INFINITY || !isAllowed(allowed, i))
       continue;
-    if (logit > highest) {
-      highest = logit;
-      best = i;
-    }
+    highest = std::max(highest, logit);
     candidates[kept++] = {int32_t(i), logit, 0};
   }
   if (!kept)
-    return Error(ErrorCode::Internal, "no logit is a number above -infinity");
-  if (options.temperature == 0) {
-    candidates[0] = {int32_t(best), highest, 1};
-    return std::span<const Candidate>(candidates.data(), 1);
-  }
+    return nothingLeft();
 
   // `less` puts the likeliest first; of equals the lowest id.
   auto less = [](const Candidate &a, const Candidate &b) {
@@ -158,8 +182,8 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
   return std::span<const Candidate>(begin, kept);
 }
 
-Result<int32_t> Sampler::sample(std::span<const float> logits) {
-  MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits));
+Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits, allowed));
   if (kept.size() == 1)
     return kept[0].token;
   double sum = 0, reached = 0;

@@ -43,23 +43,33 @@ public:
   static Status checkOptions(const SamplingOptions &options);
   static Result<Sampler> create(size_t vocab, const SamplingOptions &options, std::span<const LogitBias> bias = {},
                                 const Allocator &allocator = systemAllocator());
+  /// One without candidates of its own, of which many share some: sample() and distribution() need useCandidates().
+  static Result<Sampler> createSharing(size_t vocab, const SamplingOptions &options,
+                                       std::span<const LogitBias> bias = {},
+                                       const Allocator &allocator = systemAllocator());
+  /// Room for `vocab` candidates, for the next calls; the caller's.
+  void useCandidates(std::span<Candidate> room) { candidates = room; }
 
-  size_t vocab() const { return candidates.size(); }
+  size_t vocab() const { return generatedCounts.size(); }
 
   /// Tokens that only the repetition penalty counts.
   void acceptPrompt(std::span<const int32_t> tokens);
   /// A token of the answer.
   void accept(int32_t token);
-  /// The next token; the caller accepts it. NaN counts as -inf; an error when no logit is left.
-  Result<int32_t> sample(std::span<const float> logits);
+  /// The next token; the caller accepts it. NaN counts as -inf; an error when no logit is left. `allowed`: bit t % 64
+  /// of word t / 64 says whether token t may be drawn (TokenConstraint); empty: all may.
+  Result<int32_t> sample(std::span<const float> logits, std::span<const uint64_t> allowed = {});
   /// What sample() draws from, most likely first (in token order when nothing was cut); valid until the next call.
-  Result<std::span<const Candidate>> distribution(std::span<const float> logits);
+  Result<std::span<const Candidate>> distribution(std::span<const float> logits,
+                                                  std::span<const uint64_t> allowed = {});
 
 private:
+  Result<Candidate> likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const;
   float adjusted(std::span<const float> logits, size_t token) const;
 
   SamplingOptions options;
-  OwnedArray<Candidate> candidates;
+  OwnedArray<Candidate> ownCandidates;
+  std::span<Candidate> candidates;      // The own ones, or those of useCandidates().
   OwnedArray<float> biases;             // Empty without logit bias.
   OwnedArray<uint32_t> generatedCounts; // Per token.
   OwnedArray<uint8_t> inPrompt;

@@ -26,11 +26,17 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
     if (options.tokens)
       rate(result.tokensPerSecond, "tokens_per_s");
     printf("%-24s %llu\n", "weight_bytes_per_token", (unsigned long long)result.weightBytesPerToken);
+    if (result.stateBytesPerToken)
+      printf("%-24s %llu\n", "state_bytes_per_token", (unsigned long long)result.stateBytesPerToken);
     printf("%-24s %.2f\n", "read_bandwidth_gb_s", ceilings.readBandwidthGbS);
     printf("%-24s %.3f\n", "fraction_of_bandwidth", result.fractionOfBandwidth);
     printf("%-24s %.1f\n", "int8_peak_gop_s", ceilings.int8PeakGopS);
     printf("%-24s %.3f\n", "fraction_of_peak", result.fractionOfPeak);
     printf("%-24s %.1f\n", "f32_peak_gflop_s", ceilings.f32PeakGflopS);
+    if (options.tokens) {
+      rate(result.snapshotUs, "snapshot_us");
+      printf("%-24s %.4f\n", "snapshot_step_fraction", result.snapshotStepFraction);
+    }
     if (ceilings.bf16PeakGflopS > 0)
       printf("%-24s %.1f\n", "bf16_peak_gflop_s", ceilings.bf16PeakGflopS);
     return flushOutput();
@@ -47,11 +53,14 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
   spread("prompt_tokens_per_s", result.promptTokensPerSecond);
   spread("tokens_per_s", result.tokensPerSecond);
   json.count("weight_bytes_per_token", result.weightBytesPerToken);
+  json.count("state_bytes_per_token", result.stateBytesPerToken);
   json.number("read_bandwidth_gb_s", ceilings.readBandwidthGbS);
   json.number("fraction_of_bandwidth", result.fractionOfBandwidth);
   json.number("int8_peak_gop_s", ceilings.int8PeakGopS);
   json.number("fraction_of_peak", result.fractionOfPeak);
   json.number("f32_peak_gflop_s", ceilings.f32PeakGflopS);
+  spread("snapshot_us", result.snapshotUs);
+  json.number("snapshot_step_fraction", result.snapshotStepFraction);
   if (ceilings.bf16PeakGflopS > 0)
     json.number("bf16_peak_gflop_s", ceilings.bf16PeakGflopS);
   json.close('}');

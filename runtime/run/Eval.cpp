@@ -101,7 +101,7 @@ private:
     Buffer<char> text;
     if (!text.append(context.data(), context.size()) || !text.append(choice.data(), choice.size()))
       return noMemory();
-    MLC_ASSIGN(std::span<const uint32_t> encoded, encoder.encode(text.view(), {false, true}));
+    MLC_ASSIGN(std::span<const uint32_t> encoded, encoder.encode(text.view(), {false, true, {}}));
     for (std::span<const uint32_t> part : {tokenizer.prefix(), encoded})
       for (uint32_t id : part)
         if (!ids.append(int32_t(id)))

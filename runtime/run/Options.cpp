@@ -114,17 +114,26 @@ static bool take(const Option &option, const char *dashes, const char *value) {
 }
 
 Parsed parseOptions(const Command &command, int argc, char **argv, const char *&file) {
-  constexpr Parsed usage{true, 2};
+  size_t count;
   file = nullptr;
+  return parseOptions(command, argc, argv, {&file, 1}, count);
+}
+
+Parsed parseOptions(const Command &command, int argc, char **argv, std::span<const char *> files, size_t &count) {
+  constexpr Parsed usage{true, 2};
+  count = 0;
   bool onlyFiles = false;
   for (int i = 1; i < argc; ++i) {
     const char *argument = argv[i];
     if (onlyFiles || argument[0] != '-' || !argument[1]) {
-      if (file) {
-        printError("%s: one file is enough, %s comes first; see %s --help", argument, file, command.name);
+      if (count == files.size()) {
+        if (count == 1)
+          printError("%s: one file is enough, %s comes first; see %s --help", argument, files[0], command.name);
+        else
+          printError("%s: %zu files are the most; see %s --help", argument, count, command.name);
         return usage;
       }
-      file = argument;
+      files[count++] = argument;
       continue;
     }
     if (!strcmp(argument, "--")) {
@@ -171,7 +180,7 @@ Parsed parseOptions(const Command &command, int argc, char **argv, const char *&
     if (!take(*option, dashes, value))
       return usage;
   }
-  if (!file) {
+  if (!count) {
     printError("%s: give %s; see %s --help", command.name, command.positional, command.name);
     return usage;
   }

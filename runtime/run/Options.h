@@ -49,6 +49,8 @@ struct Parsed {
 /// Reads argv[1...] into the options' targets; `file` becomes the positional argument. --help and --version are
 /// answered here. A mistake is one "mlc: error:" line and status 2.
 Parsed parseOptions(const Command &command, int argc, char **argv, const char *&file);
+/// The same with up to files.size() positional arguments, at least one; `count` is how many came.
+Parsed parseOptions(const Command &command, int argc, char **argv, std::span<const char *> files, size_t &count);
 
 /// "mlc: error: ..." in one line on stderr.
 void printError(const char *format, ...) __attribute__((format(printf, 1, 2)));

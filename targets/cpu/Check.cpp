@@ -103,8 +103,9 @@ Status checkRecurrentState(const KernelCallInfo &call, fb::StateKind kind, std::
   for (uint32_t i = 0; i < dims.size(); ++i)
     same = same && spec->dims()->Get(i) == dims.begin()[i];
   // The verifier has compared log_columns with these.
-  return same ? Status() : Error(ErrorCode::Corrupt, "the shape of the %s state is not that of the call",
-                                 fb::EnumNameStateKind(kind));
+  return same ? Status()
+              : Error(ErrorCode::Corrupt, "the shape of the %s state is not that of the call",
+                      fb::EnumNameStateKind(kind));
 }
 
 Status checkSameShape(const TensorView &a, const TensorView &b, const char *what) {

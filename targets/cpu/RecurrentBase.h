@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // The base of a recurrent state. conv: [kernel - 1][channels] f32, as in canonical form. ssm: for each head, panels of
-// 16 columns of head_dim: [panel][state][16] f32, or for bf16 [panel][state / 2][16][2], pairs of state rows interleaved
-// as bf16 products take them. Columns past head_dim and the odd last row are 0.
+// 16 columns of head_dim: [panel][state][16] f32, or for bf16 [panel][state / 2][16][2], pairs of state rows
+// interleaved as bf16 products take them. Columns past head_dim and the odd last row are 0.
 //
 #pragma once
 

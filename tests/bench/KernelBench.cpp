@@ -141,8 +141,8 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   state.counters["GFLOP/s"] = Counter(4e-9 * pairs * 896, Counter::kIsIterationInvariantRate);
   state.counters["us/token"] = Counter(1e-6 * double(queries), Counter::kIsIterationInvariantRate | Counter::kInvert);
 }
-/// `queries` tokens from position 0, or (1) one token at position 1000: 48 heads of 64, one group, a state of 128. Bases
-/// rotate through 72 MiB so that decode reads memory.
+/// `queries` tokens from position 0, or (1) one token at position 1000: 48 heads of 64, one group, a state of 128.
+/// Bases rotate through 72 MiB so that decode reads memory.
 void ssd(benchmark::State &state, DType dtype, fb::Products products) {
   int64_t queries = state.range(0), heads = 48, dim = 64, size = 128, first = queries == 1 ? 1000 : 0;
   flatbuffers::FlatBufferBuilder builder;
@@ -161,7 +161,7 @@ void ssd(benchmark::State &state, DType dtype, fb::Products products) {
   if (pageCount > 1)
     pages[size_t(pageCount) - 2] = {1, 1};
   RecurrentSegment segmentView{first ? 0 : kNone, first ? 2 : kNone, pages.data()};
-  RecurrentStateView view{aligned(bases), baseBytes, aligned(logs), stride * kRecurrentPage * sizeof(float),
+  RecurrentStateView view{aligned(bases), baseBytes,    aligned(logs), stride * kRecurrentPage * sizeof(float),
                           stride,         &segmentView, schema};
   BatchSegment segment{0, 0, int32_t(queries), first, queries};
   BatchView batch{{&segment, 1}, queries};

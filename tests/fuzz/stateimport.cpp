@@ -13,6 +13,7 @@
 #include "tests/unit/support/TinyArtifact.h"
 
 #include <cstddef>
+#include <iterator>
 
 using namespace mlc;
 using namespace mlc::test;
@@ -25,10 +26,8 @@ struct Fixture {
   Owned<Session> session;
   std::vector<std::vector<uint8_t>> chunks;
 
-  explicit Fixture(unsigned window) {
-    TinyOptions options;
+  explicit Fixture(TinyOptions options) {
     options.layers = 1;
-    options.window = window;
     bytes = modelBytes(makeTinyModel(options));
     auto opened = Model::fromMemory(bytes.span());
     if (!opened)
@@ -95,12 +94,14 @@ void change(std::vector<uint8_t> &chunk, Script &script) {
   case 3: // Cut.
     chunk.resize(script.value<uint16_t>() % (chunk.size() + 1));
     break;
-  case 4: { // Another part of a page, with the size that belongs to it.
+  case 4: { // Another part of a page, with the size that belongs to it; the state before it when there is no position.
     TransferHeader head;
     memcpy(&head, chunk.data(), sizeof head);
     head.firstPosition = script.value<uint16_t>() % 300;
-    head.positions = script.next() % 70;
-    chunk.resize(sizeof head + head.nameBytes + head.positions * (chunk.size() / 64), 0x3f);
+    uint64_t positions = script.next() % 70, before = head.positions;
+    if (before && positions) // A base keeps its size.
+      chunk.resize(sizeof head + head.nameBytes + positions * (head.payloadBytes / before), 0x3f);
+    head.positions = positions;
     head.payloadBytes = chunk.size() - sizeof head - head.nameBytes;
     memcpy(chunk.data(), &head, sizeof head);
     break;
@@ -112,12 +113,27 @@ void change(std::vector<uint8_t> &chunk, Script &script) {
   }
 }
 
+TinyOptions windowed(unsigned window) {
+  TinyOptions options;
+  options.window = window;
+  return options;
+}
+/// One layer without attention.
+TinyOptions recurrent(fb::DType type, unsigned checkpointEvery) {
+  TinyOptions options = hybridOptions();
+  options.attention = false;
+  options.ssm = type;
+  options.checkpointEvery = checkpointEvery;
+  return options;
+}
+
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static Fixture fixtures[2] = {Fixture(0), Fixture(20)};
+  static Fixture fixtures[] = {Fixture(windowed(0)), Fixture(windowed(20)), Fixture(recurrent(fb::DType::f32, 0)),
+                               Fixture(recurrent(fb::DType::bf16, 32))};
   Script script{data, size};
-  Fixture &fixture = fixtures[script.next() % 2];
+  Fixture &fixture = fixtures[script.next() % std::size(fixtures)];
   Session &session = *fixture.session;
   SequenceId sequence = *session.beginImport();
   bool complete = false;
@@ -134,10 +150,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     StepSegment segment{sequence, tokens};
     (void)session.step({&segment, 1}, {&row, 1});
     (void)session.rollback(sequence, *session.rollbackLimit(sequence));
+    (void)session.rollback(sequence, *session.reachable(sequence, 40));
     (void)session.step({&segment, 1}, {&row, 1});
   }
   (void)session.destroySequence(sequence);
-  if (session.kvBytesUsed())
+  if (session.kvBytesUsed() || session.recurrentBytesUsed())
     abort();
   return 0;
 }

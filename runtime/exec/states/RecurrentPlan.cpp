@@ -40,8 +40,7 @@ Result<RecurrentPlan> planRecurrent(std::span<const fb::State *const> states, co
   if (!checkedMul(sequences, checkpoints, kept) || !checkedAdd(bases, kept, bases) ||
       bases >= RecurrentStateView::kNoBlock || !checkedMul(bases, plan.baseBytes, baseTotal) ||
       !checkedMul(logs, plan.logBytes, logTotal) || !checkedAdd(baseTotal, logTotal, plan.poolBytes))
-    return Error(ErrorCode::OutOfMemory,
-                 "recurrent states overflow the address space; lower --context or --sequences");
+    return Error(ErrorCode::OutOfMemory, "recurrent states overflow the address space; lower --context or --sequences");
   plan.bases = uint32_t(bases);
   plan.logs = uint32_t(logs);
   plan.basesPerSlot = uint32_t(checkpoints + 4);
@@ -49,10 +48,11 @@ Result<RecurrentPlan> planRecurrent(std::span<const fb::State *const> states, co
   uint64_t held = uint64_t(plan.basesPerSlot + RecurrentStore::kLogsPerSlot) * sizeof(RecurrentHeld);
   uint64_t marks = uint64_t(plan.basesPerSlot + RecurrentStore::kLogsPerSlot) * plan.states * sizeof(uint16_t);
   if (!checkedMul(uint64_t(options.slots), held, plan.tableBytes) ||
-      !checkedMul(uint64_t(options.imports), marks, entries) || !checkedAdd(plan.tableBytes, entries, plan.tableBytes) ||
+      !checkedMul(uint64_t(options.imports), marks, entries) ||
+      !checkedAdd(plan.tableBytes, entries, plan.tableBytes) ||
       !checkedAdd(plan.tableBytes,
-                  sequences * sizeof(RecurrentSegment) +
-                      RecurrentStore::stepPages(options) * sizeof(RecurrentPage) + (bases + 3 * logs) * 8,
+                  sequences * sizeof(RecurrentSegment) + RecurrentStore::stepPages(options) * sizeof(RecurrentPage) +
+                      (bases + 3 * logs) * 8,
                   plan.tableBytes))
     return Error(ErrorCode::OutOfMemory, "tables of recurrent states overflow the address space");
   return plan;

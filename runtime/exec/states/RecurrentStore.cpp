@@ -10,9 +10,8 @@
 
 namespace mlc {
 
-Result<RecurrentStore *> RecurrentStore::create(std::span<const fb::State *const> states,
-                                                const RecurrentLayout &layout, const RecurrentStoreOptions &options,
-                                                const Allocator &allocator) {
+Result<RecurrentStore *> RecurrentStore::create(std::span<const fb::State *const> states, const RecurrentLayout &layout,
+                                                const RecurrentStoreOptions &options, const Allocator &allocator) {
   void *memory = allocator.allocate(allocator.context, sizeof(RecurrentStore), alignof(RecurrentStore));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for recurrent states");

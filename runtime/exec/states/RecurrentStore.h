@@ -3,14 +3,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Recurrent states. The positions of a sequence are cut into pages of kRecurrentPage. A base is the state before a page,
-// a log page the small inputs of the page's tokens; a token's result is a function of its page's base and the entries up
-// to it. A sequence of `length` positions, in page k = length / 16, holds the bases of pages k and k - 1 and the log
-// from page k - 1 on, so a rollback within them drops entries and copies nothing. Bases at the checkpoints stay too.
+// Recurrent states. The positions of a sequence are cut into pages of kRecurrentPage. A base is the state before a
+// page, a log page the small inputs of the page's tokens; a token's result is a function of its page's base and the
+// entries up to it. A sequence of `length` positions, in page k = length / 16, holds the bases of pages k and k - 1 and
+// the log from page k - 1 on, so a rollback within them drops entries and copies nothing. Bases at the checkpoints stay
+// too.
 //
-// Slots share blocks by reference count. A base is never written again. Log entries are only appended: a slot appends in
-// place to a block that others share while none of them was promised the entries it writes, else it first copies what it
-// keeps of the page.
+// Slots share blocks by reference count. A base is never written again. Log entries are only appended: a slot appends
+// in place to a block that others share while none of them was promised the entries it writes, else it first copies
+// what it keeps of the page.
 //
 #pragma once
 
@@ -100,9 +101,7 @@ private:
   template <typename Keep> void retainBases(uint32_t slot, const Keep &keep);
   template <typename Keep> void retainLogs(uint32_t slot, const Keep &keep);
   Error exhausted(const PagePool &pool, const char *what) const;
-  uint8_t *baseOf(const Recurrent &state, uint32_t block) const {
-    return basePool.page(block) + state.baseOffset;
-  }
+  uint8_t *baseOf(const Recurrent &state, uint32_t block) const { return basePool.page(block) + state.baseOffset; }
   float *logOf(const Recurrent &state, uint32_t block, int64_t entry) const {
     return reinterpret_cast<float *>(logPool.page(block) + state.logOffset) + size_t(entry) * state.logStride;
   }

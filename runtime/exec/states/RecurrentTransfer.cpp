@@ -91,8 +91,8 @@ Result<const RecurrentHeld *> RecurrentStore::importBlock(uint32_t slot, uint16_
 }
 
 Status RecurrentStore::importChunk(uint32_t slot, const StateChunk &chunk) {
-  const Recurrent *own = std::find_if(states.begin(), states.end(),
-                                      [&](const Recurrent &state) { return state.state == chunk.state; });
+  const Recurrent *own =
+      std::find_if(states.begin(), states.end(), [&](const Recurrent &state) { return state.state == chunk.state; });
   if (own == states.end())
     return Error(ErrorCode::Internal, "state %u is not a recurrent state", chunk.state);
   const char *name = own->schema->name()->c_str();
@@ -145,8 +145,7 @@ Status RecurrentStore::checkImport(uint32_t slot, uint16_t *received, int64_t le
       for (size_t s = 0; s < states.size(); ++s)
         if (row[s] != whole)
           return Error(ErrorCode::NotFound, "import of state %s: the %s of position %lld is incomplete",
-                       states[s].schema->name()->c_str(), log ? "log" : "base",
-                       (long long)held.page * kRecurrentPage);
+                       states[s].schema->name()->c_str(), log ? "log" : "base", (long long)held.page * kRecurrentPage);
     }
   }
   if ((page && !bases(slot).find(page)) || (endLog > page && !logs(slot).find(page)))

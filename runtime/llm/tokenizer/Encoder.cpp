@@ -58,7 +58,16 @@ private:
   Status piece(std::string_view text);
   Status word(std::string_view text, bool &unknownBefore);
   bool isWord(uint32_t code) const;
-
+  /// Whether bytes [begin, end) of the text at `base` touch a plain range.
+  bool isPlain(const char *begin, const char *end) const {
+    auto after = [&](const TextRange &range) { return range.end > size_t(begin - base); };
+    auto found = std::partition_point(options.plain.begin(), options.plain.end(),
+                                      [&](const TextRange &range) { return !after(range); });
+    return found != options.plain.end() && found->begin < size_t(end - base);
+  }
+  const char *base = nullptr; // Of the text being encoded, which the plain ranges count from.
+  bool specialNormalized = false; // Some special token is found in normalized text.
+  bool inPlain = false;           // What is normalized now is plain.
   Allocator allocator;
   const TokenizerView tables;
   const TokenizerView *view;
@@ -91,6 +100,8 @@ Result<Encoder> Encoder::create(const Tokenizer &tokenizer, const Allocator &all
   };
   mark(tokenizer.tables().addedRaw, state.rawFirst);
   mark(tokenizer.tables().addedNormalized, state.normalizedFirst);
+  for (const fb::AddedToken &token : tokenizer.tables().added)
+    state.specialNormalized |= (token.flags() & addedSpecial) && (token.flags() & addedNormalized);
   return encoder;
 }
 
@@ -109,6 +120,8 @@ Result<std::span<const uint32_t>> Encoder::encode(std::string_view text, EncodeO
 
 Status Encoder::State::encode(std::string_view text, EncodeOptions chosen) {
   options = chosen;
+  base = text.data();
+  inPlain = false;
   ids.clear();
   if (text.size() > size_t(1) << 30)
     return Error(ErrorCode::OutOfRange, "text: %zu bytes; give at most 1 GiB at a time", text.size());
@@ -134,7 +147,23 @@ template <Encoder::State::Source source> Status Encoder::State::addedTokens(std:
   const bool *first = raw ? rawFirst : normalizedFirst;
   auto between = [&](const char *from, const char *to, bool start) -> Status {
     std::string_view part(from, size_t(to - from));
-    return raw ? section(part, start) : stages(0, part, start);
+    if (!raw)
+      return stages(0, part, start);
+    // Normalizing loses the places, so here alone plain ranges part the text.
+    while (specialNormalized && isPlain(from, to)) {
+      size_t begin = size_t(from - base), last = size_t(to - base);
+      auto range = std::partition_point(options.plain.begin(), options.plain.end(),
+                                        [&](const TextRange &each) { return each.end <= begin; });
+      inPlain = range->begin <= begin;
+      size_t cut = std::min(last, inPlain ? range->end : range->begin);
+      Status done = section({from, cut - begin}, start);
+      inPlain = false;
+      MLC_TRY(std::move(done));
+      start = false;
+      from = base + cut;
+    }
+    part = {from, size_t(to - from)};
+    return part.empty() ? Status() : section(part, start);
   };
   const char *begin = text.data(), *end = begin + text.size(), *kept = begin;
   if (trie.empty())
@@ -152,8 +181,11 @@ template <Encoder::State::Source source> Status Encoder::State::addedTokens(std:
       if (!node)
         break;
       if (trie[node].value() >= 0 && (next == end || (uint8_t(*next) & 0xc0) != 0x80)) {
+        const fb::AddedToken &here = view->added[size_t(trie[node].value())];
+        if ((here.flags() & addedSpecial) && (raw ? isPlain(at, next) : inPlain))
+          continue;
         last = next;
-        found = &view->added[size_t(trie[node].value())];
+        found = &here;
       }
     }
     if (!found) {

@@ -61,4 +61,12 @@ std::string_view Tokenizer::chatTemplate() const {
   return text ? std::string_view(text->c_str(), text->size()) : std::string_view();
 }
 
+std::string_view Tokenizer::chatTemplate(std::string_view name) const {
+  if (auto *named = view.tables->named_templates())
+    for (const fb::NamedTemplate *each : *named)
+      if (each->name()->string_view() == name)
+        return each->text()->string_view();
+  return {};
+}
+
 } // namespace mlc

@@ -53,7 +53,9 @@ public:
   /// Whether EncodeOptions::addSpecial puts anything before or after the text.
   std::span<const uint32_t> prefix() const { return view.prefix; }
   std::span<const uint32_t> suffix() const { return view.suffix; }
+  /// The checkpoint's chat template, empty where it has none; or the one it has under a name besides ("tool_use").
   std::string_view chatTemplate() const;
+  std::string_view chatTemplate(std::string_view name) const;
 
   const TokenizerView &tables() const { return view; }
 
@@ -62,11 +64,19 @@ private:
   TokenizerView view;
 };
 
+/// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin, end;
+};
+
 struct EncodeOptions {
   /// Adds the checkpoint's BOS, EOS and template tokens.
   bool addSpecial = true;
   /// Text that spells a special token becomes that token; else it is ordinary text.
   bool parseSpecial = true;
+  /// With parseSpecial: ascending ranges in which it is ordinary text all the same. They do not part the text: what
+  /// holds no special token is encoded as if they were not there.
+  std::span<const TextRange> plain;
 };
 
 /// Turns text into ids. Owns its scratch, which grows with the longest text through the allocator; keep one per thread.

@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // conv1d_causal: y[t] = activation(bias + sum over j < kernel of weight[j] * x[t - kernel + 1 + j]), a channel on its
-// own, j ascending. What lies before the step's tokens comes from the log of their page, then from the page's base; zeros
-// before position 0.
+// own, j ascending. What lies before the step's tokens comes from the log of their page, then from the page's base;
+// zeros before position 0.
 //
 #include "targets/cpu/simd/Activation.h"
 #if MLC_ISA_BASE
@@ -191,11 +191,10 @@ template <Isa isa> void run(const KernelContext &context) {
           const float *row = history.row(from - (kernel - 1) + i);
           rows[i] = row ? row + channel : nullptr;
         }
-        formFor(convRowsForms, isa)({rows, y.row<float>(segments[s].firstRow + from) + channel, y.strides[0], t - from,
-                                     channelEnd - channel, kernel,
-                                     context.inputs[1].as<float>() + channel * kernel,
-                                     attrs.has_bias() ? context.inputs[2].as<float>() + channel : nullptr,
-                                     Act(attrs.activation())});
+        formFor(convRowsForms,
+                isa)({rows, y.row<float>(segments[s].firstRow + from) + channel, y.strides[0], t - from,
+                      channelEnd - channel, kernel, context.inputs[1].as<float>() + channel * kernel,
+                      attrs.has_bias() ? context.inputs[2].as<float>() + channel : nullptr, Act(attrs.activation())});
         t = from;
       }
     }

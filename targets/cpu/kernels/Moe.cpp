@@ -74,7 +74,7 @@ Grouping groupRows(uint8_t *shared, const MoeScratch &layout, const TensorView &
   return g;
 }
 
-int64_t tileRows(int64_t rows) { return alignUp<int64_t>(rows < kMostRows ? (rows < 1 ? 1 : rows) : kMostRows, 24); }
+int64_t tileRows(int64_t rows) { return rows < 1 ? 1 : rows < kMostRows ? rows : kMostRows; }
 
 /// Bytes of the row that meets a weight as the products take it.
 int64_t preparedBytes(const fb::WeightDesc &weight, bool quantized, bool bf16) {
@@ -91,12 +91,14 @@ template <Isa isa> struct Products {
   LinearInt ints;
   LinearBf16 halves;
   LinearFloat floats;
+  int64_t rowTile;
 
   Products(const fb::WeightDesc &weight, bool quantized, bool rounded, const uint8_t *x, int64_t stride,
            const uint8_t *sums, int64_t rowTile)
       : kind(quantized ? integer
              : rounded ? bf16
-                       : real) {
+                       : real),
+        rowTile(rowTile) {
     if (kind == integer) {
       ints = linearIntOf(weight);
       ints.x = x, ints.xStride = stride, ints.sums = sums, ints.rowTile = rowTile;
@@ -112,8 +114,9 @@ template <Isa isa> struct Products {
   /// Rows [begin, end) by panels [panel, panelEnd) of the matrix at `weight`; gateBytes further: what a gate meets.
   void run(const uint8_t *weight, int64_t gateBytes, const LinearOutput &output, int64_t begin, int64_t end,
            int64_t panel, int64_t panelEnd, uint8_t *scratch) const {
-    for (int64_t row = begin; row < end; row += kMostRows) {
-      int64_t last = row + kMostRows < end ? row + kMostRows : end;
+    // An expert has more rows than the step has tokens where one names it twice.
+    for (int64_t row = begin; row < end; row += rowTile) {
+      int64_t last = row + rowTile < end ? row + rowTile : end;
       if (kind == integer) {
         LinearInt linear = ints;
         linear.weight = weight, linear.gateBytes = gateBytes, linear.output = output;

@@ -50,7 +50,7 @@ template <Isa isa> static void run(const KernelContext &context) {
   auto columns = uint64_t(x.dims[1]);
   int64_t rows = commonRows({{&x, columns}, {&factors, 1}, {&out, columns}});
   Act act = Act(context.attrsAs<fb::ScaleRowsAttrs>().activation());
-  context.pool->parallelFor(rows, 1 + 16384 / int64_t(columns), [&](int64_t begin, int64_t end, unsigned) {
+  context.pool->parallelFor(rows, 1 + 16384 / int64_t(columns + 1), [&](int64_t begin, int64_t end, unsigned) {
     for (int64_t t = begin; t < end; ++t)
       formFor(scaleRowForms, isa)(act, *factors.row<float>(t), x.row<float>(t), out.row<float>(t), int64_t(columns));
   });

@@ -4,10 +4,10 @@
 //===----------------------------------------------------------------------===//
 //
 // ssd: state-space duality over pages of 16 positions. What a token gives depends on its page's base and the entries up
-// to it alone, so every split into steps gives the same bits. A step has two stages: for every page of every segment and
-// each group, b and c are packed and multiplied (and what is kept goes to the log); then every head of every segment
-// goes through its pages. A decode step reads the base and writes none but where a page fills. This file checks, and
-// splits the work; SsdF32.cpp and SsdBf16.cpp do it.
+// to it alone, so every split into steps gives the same bits. A step has two stages: for every page of every segment
+// and each group, b and c are packed and multiplied (and what is kept goes to the log); then every head of every
+// segment goes through its pages. A decode step reads the base and writes none but where a page fills. This file
+// checks, and splits the work; SsdF32.cpp and SsdBf16.cpp do it.
 //
 #include "targets/cpu/kernels/Ssd.h"
 
@@ -96,7 +96,8 @@ struct Step {
         prepare(item / groups, item % groups, worker);
     });
     // A token or two of a head are soon done.
-    int64_t items = int64_t(segments.size()) * heads, grain = context.batch->tokens <= 2 * int64_t(segments.size()) ? 4 : 1;
+    int64_t items = int64_t(segments.size()) * heads,
+            grain = context.batch->tokens <= 2 * int64_t(segments.size()) ? 4 : 1;
     context.pool->parallelFor(items, grain, [&](int64_t begin, int64_t end, unsigned worker) {
       for (int64_t item = begin; item < end; ++item)
         head(size_t(item / heads), item % heads, worker);
@@ -117,9 +118,9 @@ private:
     int64_t done = index ? index * kSsdPage - entry : 0, row = segment.firstRow + done;
     args.end = segment.length - done < kSsdPage - args.begin ? args.begin + segment.length - done : kSsdPage;
     for (int64_t j = 0; j < args.end; ++j)
-      args.b[j] = (j < args.begin ? state.log(view.log, j) + logB
-                                  : context.inputs[2].row<float>(row + j - args.begin)) +
-                  group * size;
+      args.b[j] =
+          (j < args.begin ? state.log(view.log, j) + logB : context.inputs[2].row<float>(row + j - args.begin)) +
+          group * size;
     args.c = context.inputs[3].row<float>(row) + group * size;
     args.cStride = context.inputs[3].strides[0];
     args.state = size;

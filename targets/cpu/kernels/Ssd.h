@@ -52,9 +52,9 @@ struct SsdHeadArgs {
   int64_t packedStride;
   float a, d; // The decay's rate is -exp(a) if logA, else a.
   bool logA;
-  const uint8_t *base; // This head's base of the first page; null: zeros.
-  uint8_t *bases;      // Of this head in block 0.
-  int64_t baseStride;  // Bytes from block to block.
+  const uint8_t *base;  // This head's base of the first page; null: zeros.
+  uint8_t *bases;       // Of this head in block 0.
+  int64_t baseStride;   // Bytes from block to block.
   const uint32_t *kept; // kept[2 i]: the block for the state behind page i, or ~0.
   uint8_t *scratch;     // ssdHeadScratch bytes, at 64.
 };

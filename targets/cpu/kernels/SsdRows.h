@@ -11,8 +11,8 @@
 //   g[t][j] = (c_t . b_j) exp(cum_t - cum_j) dt_j,  w_j = exp(cum_15 - cum_j) dt_j
 // each sum in the order of its index, in one accumulator, for every blocking.
 //
-// An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac takes;
-// kTile, whether the state is copied to be multiplied.
+// An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac
+// takes; kTile, whether the state is copied to be multiplied.
 //
 #pragma once
 
@@ -24,6 +24,8 @@ namespace MLC_ISA_NS {
 namespace {
 
 constexpr int64_t kPage = kSsdPage;
+/// Values that a decode step fetches ahead in each panel.
+constexpr int64_t kAhead = 32 * kLanes;
 
 // Rows and vectors of a block that the form's registers hold.
 #if defined(__AVX512F__)
@@ -36,7 +38,6 @@ constexpr int kSsdRows = 4, kSsdColumns = 1;
 constexpr int kSsdRows = 2, kSsdColumns = 1;
 #endif
 
-
 /// Rows of a page against some panels: their outputs.
 template <typename Ops> struct SsdOutput {
   using T = typename Ops::T;
@@ -48,7 +49,7 @@ template <typename Ops> struct SsdOutput {
   const T *g;         // [row][16]
   const T *x;         // The page's x, [16][columns], from the first panel on.
   int64_t columns;
-  int64_t first; // Entry of the first row.
+  int64_t first; // Entry of the first row; more rows than one begin at a multiple of kStep.
   const float *input;
   float *y;
   int64_t inputStride, yStride;
@@ -74,22 +75,31 @@ template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Op
   };
   if (a.tile) {
     const typename Ops::T *w = a.tile;
-    for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes)
+    for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes) {
+      // One row reads the state from memory, a panel's lines ahead; behind the last panel stands the next head's.
+      if constexpr (R == 1)
+        for (int p = 0; p < P; ++p)
+          __builtin_prefetch(w + p * a.panelStride + kAhead);
       step(a.c + i, a.cStride, w, a.panelStride);
+    }
     for (int r = 0; r < R; ++r)
       for (int p = 0; p < P; ++p)
         acc[r][p] = acc[r][p] * set1(a.decay[r]);
   }
   // What all rows see, then each row's own end: no row meets a later token, not even by a factor of 0.
-  int64_t common = a.first & ~(kStep - 1);
-  for (int64_t j = 0; j < common; j += kStep)
+  for (int64_t j = 0; j < a.first; j += kStep)
     step(a.g + j, kPage, a.x + j * a.columns, kStep * kLanes);
+  const typename Ops::T *ownX = a.x + a.first * a.columns;
+  // The second of a pair, alone, has met itself with the first.
+  const bool inPairs = R > 1 || kStep == 1 || a.first % kStep == 0;
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
-    for (int64_t j = common; j <= a.first + r; j += kStep) {
-      typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + j);
+#pragma GCC unroll 8
+    for (int j = 0; j <= r && inPairs; j += int(kStep)) {
+      typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + a.first + j);
       for (int p = 0; p < P; ++p) {
-        typename Ops::Vec w = Ops::load(a.x + j * a.columns + p * kStep * kLanes);
-        acc[r][p] = Ops::mac(v, j == a.first + r ? Ops::firstOf(w) : w, acc[r][p]);
+        typename Ops::Vec w = Ops::load(ownX + j * a.columns + p * kStep * kLanes);
+        acc[r][p] = Ops::mac(v, j == r ? Ops::firstOf(w) : w, acc[r][p]);
       }
     }
   for (int r = 0; r < R; ++r)
@@ -122,6 +132,7 @@ template <typename Ops, bool Round, int R, int P> static void foldBlock(const Ss
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p)
       acc[r][p] = a.source ? load(a.source + p * a.panelStride + r * kLanes) * set1(a.decay) : zero();
+#pragma GCC unroll 16
   for (int64_t j = 0; j < kPage; j += kStep) {
     typename Ops::Vec w[P];
     for (int p = 0; p < P; ++p)
@@ -191,6 +202,7 @@ template <typename Ops, bool Round> struct SsdHead {
     int64_t begin = a.firstEntry;
     for (int64_t done = 0, page = 0; done < a.tokens; ++page) {
       int64_t end = a.tokens - done < kPage - begin ? begin + a.tokens - done : kPage;
+      prefetch(done + end - begin);
       coefficients(rate, begin, end, done, page);
       inputs(begin, end, done);
       advance(begin, end, done, page);
@@ -200,6 +212,15 @@ template <typename Ops, bool Round> struct SsdHead {
   }
 
 private:
+  /// The rows of the next page: each lies a whole token from the one before.
+  void prefetch(int64_t done) const {
+    for (int64_t t = done; t < a.tokens && t < done + kPage; ++t)
+      for (int64_t column = 0; column < a.headDim; column += kLanes) {
+        __builtin_prefetch(a.x + t * a.xStride + column);
+        __builtin_prefetch(a.y + t * a.yStride + column, 1);
+      }
+  }
+
   /// The first page's state, in the forms that are read.
   void loadBase() {
     if (!a.base)
@@ -323,8 +344,12 @@ private:
     out.d = a.d;
     out.left = a.headDim - p * kLanes;
     for (int64_t t = begin; t < end;) {
-      // As even as the rows divide.
+      // As evenly as the rows divide, from a whole pair on.
       int64_t blocks = (end - t + kSsdRows - 1) / kSsdRows, count = (end - t + blocks - 1) / blocks;
+      if (t % Ops::kStep)
+        count = 1;
+      else if (count % Ops::kStep && count < end - t)
+        ++count;
       out.c = c + (t - begin) * padded;
       out.g = g + (t - begin) * kPage;
       out.decay = decay + t;
@@ -401,8 +426,9 @@ template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
   // Bf16 is f32 where F32 is compiled: one product serves both.
   for (int64_t t = 0; t < a.end - a.begin; t += kBf16Rows) {
     int64_t rows = a.end - a.begin - t < kBf16Rows ? a.end - a.begin - t : kBf16Rows;
-    bf16Gemm({c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
-             rows, 1);
+    bf16Gemm(
+        {c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
+        rows, 1);
   }
 }
 

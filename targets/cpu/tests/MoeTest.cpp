@@ -186,7 +186,7 @@ TEST(Moe, EqualsLinearBitwise) {
       // Odd widths; 160 has groups of 32, 256 of 128 columns.
       int64_t hidden = blocks ? 64 : halves ? 160 : 37, k = blocks ? 96 : halves ? 256 : 75;
       Mixture mixture(random, format, k, hidden, 53, gated, halves);
-      for (int64_t tokens : {1, 2, 33}) {
+      for (int64_t tokens : {1, 2, 15}) {
         Tensor x = Tensor::matrix(normals(random, size_t(tokens * k)), tokens, k, 2);
         Tensor ids = randomIds(random, tokens, mixture.topK, mixture.experts);
         Tensor p = Tensor::matrix(normals(random, size_t(tokens * mixture.topK)), tokens, mixture.topK);
@@ -300,7 +300,7 @@ TEST(Moe, RouterForms) {
           std::vector<int> order(experts);
           for (int e = 0; e < experts; ++e)
             order[size_t(e)] = e;
-          std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return s[size_t(a)] > s[size_t(b)]; });
+          std::sort(order.begin(), order.end(), [&](int a, int b) { return s[size_t(a)] > s[size_t(b)]; });
           double chosen = 0;
           for (int64_t j = 0; j < topK; ++j)
             chosen += p[size_t(order[size_t(j)])];

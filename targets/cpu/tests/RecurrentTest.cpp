@@ -252,8 +252,10 @@ struct Scan : Recurrent {
 };
 
 std::vector<Shape> scanShapes(Random &random) {
-  std::vector<Shape> shapes = {{2, 64, 1, 128}, {4, 16, 2, 16, DType::f32, fb::Products::f32, false, 0.01f, 1.5f},
-                               {3, 5, 3, 7},    {6, 80, 2, 33},
+  std::vector<Shape> shapes = {{2, 64, 1, 128},
+                               {4, 16, 2, 16, DType::f32, fb::Products::f32, false, 0.01f, 1.5f},
+                               {3, 5, 3, 7},
+                               {6, 80, 2, 33},
                                {1, 1, 1, 1}};
   for (int i = 0; i < 4; ++i) {
     int64_t groups = uniform(random, 1, 3);
@@ -343,7 +345,14 @@ TEST(Ssd, BatchInvariance) {
               scan.store->share(s, 3, position);
               scan.store->share(3, 4, position);
               if (left) {
-                scan.run(scan.segments([&] { std::vector<int64_t> one(3); one[s] = std::min<int64_t>(left, 5); return one; }(), {0, 1, 2}), isa, 1);
+                scan.run(scan.segments(
+                             [&] {
+                               std::vector<int64_t> one(3);
+                               one[s] = std::min<int64_t>(left, 5);
+                               return one;
+                             }(),
+                             {0, 1, 2}),
+                         isa, 1);
                 scan.store->clear(s);
                 scan.store->share(3, s, position);
                 scan.fed[s] = position;
@@ -449,14 +458,16 @@ TEST(Ssd, ChecksItsOperands) {
   EXPECT_EQ(check(good), "");
   for (size_t i = 0; i < 8; ++i)
     EXPECT_NE(check(good, &wrong, i), "") << i;
-  for (const fb::SsdAttrs &bad :
-       {fb::SsdAttrs(4, 8, 3, 6, 0, 1, true, fb::Products::f32), fb::SsdAttrs(4, 8, 0, 6, 0, 1, true, fb::Products::f32),
-        fb::SsdAttrs(4, 8, 2, 7, 0, 1, true, fb::Products::f32), fb::SsdAttrs(8, 4, 2, 6, 0, 1, true, fb::Products::f32),
-        fb::SsdAttrs(4, 8, 4, 6, 0, 1, true, fb::Products::f32), fb::SsdAttrs(4, 8, 2, 6, 1, 0, true, fb::Products::f32),
-        fb::SsdAttrs(4, 8, 2, 6, NAN, 1, true, fb::Products::f32),
-        fb::SsdAttrs(4, 8, 2, 6, 0, NAN, true, fb::Products::f32),
-        fb::SsdAttrs(4, 8, 2, 6, 0, 1, true, fb::Products(2)),
-        fb::SsdAttrs(~0u, ~0u, 1, ~0u, 0, 1, true, fb::Products::f32)})
+  for (const fb::SsdAttrs &bad : {fb::SsdAttrs(4, 8, 3, 6, 0, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 0, 6, 0, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 2, 7, 0, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(8, 4, 2, 6, 0, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 4, 6, 0, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 2, 6, 1, 0, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 2, 6, NAN, 1, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 2, 6, 0, NAN, true, fb::Products::f32),
+                                  fb::SsdAttrs(4, 8, 2, 6, 0, 1, true, fb::Products(2)),
+                                  fb::SsdAttrs(~0u, ~0u, 1, ~0u, 0, 1, true, fb::Products::f32)})
     EXPECT_NE(check(bad), "");
 }
 
@@ -514,7 +525,8 @@ struct Conv : Recurrent {
 // Every form, against double; then splits, rollbacks, transfers and threads, in place too: the same bits.
 TEST(Conv1d, MatchesDoubleHoweverItIsSplit) {
   Random random(6);
-  for (auto [channels, kernel] : std::vector<std::pair<int64_t, int64_t>>{{300, 4}, {17, 4}, {5, 2}, {33, 3}, {16, 20}, {1, 64}})
+  for (auto [channels, kernel] :
+       std::vector<std::pair<int64_t, int64_t>>{{300, 4}, {17, 4}, {5, 2}, {33, 3}, {16, 20}, {1, 64}})
     for (fb::Activation activation : {fb::Activation::none, fb::Activation::silu}) {
       const std::vector<int64_t> lengths = {90, 40};
       Conv conv(random, channels, kernel, activation == fb::Activation::silu, activation, lengths, 32);
@@ -540,7 +552,8 @@ TEST(Conv1d, MatchesDoubleHoweverItIsSplit) {
               conv.transfer(s, random);
             next[s] = std::min(lengths[s] - conv.fed[s], uniform(random, 0, random() % 2 ? 2 : 50));
           }
-          std::vector<BatchSegment> list = conv.segments(next, trial % 2 ? std::vector<uint32_t>{0, 1} : std::vector<uint32_t>{1, 0});
+          std::vector<BatchSegment> list =
+              conv.segments(next, trial % 2 ? std::vector<uint32_t>{0, 1} : std::vector<uint32_t>{1, 0});
           if (list.empty())
             continue;
           std::vector<float> got = conv.run(list, isa, unsigned(trial % 4 + 1), trial % 3 == 0), expected;
@@ -572,13 +585,15 @@ TEST(Conv1d, ChecksItsOperands) {
   EXPECT_NE(check({8, 4, fb::Activation::silu, false}, {&wrong, &weight}), "");
   EXPECT_NE(check({8, 4, fb::Activation::silu, false}, {&x, &wrong}), "");
   EXPECT_NE(check({8, 4, fb::Activation(99), false}, {&x, &weight}), "");
-  for (auto [channels, kernel] : std::vector<std::pair<uint64_t, uint32_t>>{{8, 3}, {8, 5}, {8, 1}, {8, 0}, {4, 8}, {0, 4}, {~uint64_t(0), 4}})
+  for (auto [channels, kernel] :
+       std::vector<std::pair<uint64_t, uint32_t>>{{8, 3}, {8, 5}, {8, 1}, {8, 0}, {4, 8}, {0, 4}, {~uint64_t(0), 4}})
     EXPECT_NE(check({channels, kernel, fb::Activation::none, false}, {&x, &weight}), "") << channels << " " << kernel;
 }
 
 TEST(GatedRmsNorm, MatchesDouble) {
   Random random(8);
-  for (auto [columns, group] : std::vector<std::pair<int64_t, int64_t>>{{3072, 3072}, {96, 32}, {21, 7}, {5, 5}, {34, 17}, {1, 1}})
+  for (auto [columns, group] :
+       std::vector<std::pair<int64_t, int64_t>>{{3072, 3072}, {96, 32}, {21, 7}, {5, 5}, {34, 17}, {1, 1}})
     for (bool normFirst : {false, true})
       for (int aliased = 0; aliased < 3; ++aliased) {
         const int64_t rows = 5;
@@ -623,10 +638,10 @@ TEST(GatedRmsNorm, MatchesDouble) {
   EXPECT_EQ(check(good, &x, &weight), "");
   EXPECT_NE(check(good, &wrong, &weight), "");
   EXPECT_NE(check(good, &x, &wrong), "");
-  for (const fb::GatedRmsNormAttrs &bad :
-       {fb::GatedRmsNormAttrs(3, 0, fb::Activation::silu, false), fb::GatedRmsNormAttrs(0, 0, fb::Activation::silu, false),
-        fb::GatedRmsNormAttrs(4, -1, fb::Activation::silu, false),
-        fb::GatedRmsNormAttrs(4, NAN, fb::Activation::silu, false),
-        fb::GatedRmsNormAttrs(4, 0, fb::Activation(99), false)})
+  for (const fb::GatedRmsNormAttrs &bad : {fb::GatedRmsNormAttrs(3, 0, fb::Activation::silu, false),
+                                           fb::GatedRmsNormAttrs(0, 0, fb::Activation::silu, false),
+                                           fb::GatedRmsNormAttrs(4, -1, fb::Activation::silu, false),
+                                           fb::GatedRmsNormAttrs(4, NAN, fb::Activation::silu, false),
+                                           fb::GatedRmsNormAttrs(4, 0, fb::Activation(99), false)})
     EXPECT_NE(check(bad, &x, &weight), "");
 }

@@ -152,7 +152,7 @@ struct Call {
   std::vector<bool> tokens; // Per input: follows `tokens`; empty: only input 0 does.
   KvState *kv = nullptr;
   const RecurrentStateView *recurrent = nullptr; // Its segments are those of the step.
-  std::vector<BatchSegment> segments; // Their sequence picks the pages; empty: no batch.
+  std::vector<BatchSegment> segments;            // Their sequence picks the pages; empty: no batch.
   int64_t maxPositions = 8192;
 
   template <typename T>

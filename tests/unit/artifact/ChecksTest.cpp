@@ -286,7 +286,36 @@ std::vector<Case> tableCases() {
   model(Check::SlotInSegment, [](auto &m) { m.metadata.slots[weightSlot(m)]->offset = uint64_t(1) << 62; });
   model(Check::SlotInArena, [](auto &m) { someActivation(m).dims[1] = fb::Dim(1 << 20, -1); });
   model(Check::ArenaSize, [](auto &m) { m.metadata.arena_size = kMaxArenaBytes + 1; });
-  model(Check::StateKind, [](auto &m) { m.metadata.states[0]->kind = fb::StateKind::conv; });
+  model(Check::CheckpointEvery, [](auto &m) { m.metadata.model->checkpoint_every = 24; });
+  model(Check::CheckpointEvery, [](auto &m) { m.metadata.model->checkpoint_every = kMaxContext * 2; });
+  model(Check::StateKind, [](auto &m) { m.metadata.states[0]->kind = fb::StateKind::membrane; });
+  model(Check::RecurrentSpec, [](auto &m) { m.metadata.states[0]->kind = fb::StateKind::conv; });
+  auto recurrent = [&](fb::StateKind kind, std::function<void(fb::RecurrentSpecT &)> change) {
+    model(Check::RecurrentSpec, [kind, change](TinyModel &m) {
+      fb::StateT &state = *m.metadata.states[0];
+      state.kind = kind;
+      state.recurrent = std::make_unique<fb::RecurrentSpecT>();
+      fb::RecurrentSpecT &spec = *state.recurrent;
+      spec.dims = kind == fb::StateKind::conv ? std::vector<uint64_t>{8, 3} : std::vector<uint64_t>{4, 5, 6};
+      spec.log_columns = kind == fb::StateKind::conv ? 8 : 4 * 5 + 2 * 6 + 4;
+      spec.groups = kind == fb::StateKind::conv ? 0 : 2;
+      change(spec);
+    });
+  };
+  for (auto kind : {fb::StateKind::conv, fb::StateKind::ssm}) {
+    recurrent(kind, [](auto &spec) { spec.dims.clear(); });
+    recurrent(kind, [](auto &spec) { spec.dims[0] = 0; });
+    recurrent(kind, [](auto &spec) { spec.dims.push_back(2); });
+    recurrent(kind, [](auto &spec) { spec.dims[0] = spec.dims[1] = uint64_t(1) << 32; });
+    recurrent(kind, [](auto &spec) { spec.dims[1] = kMaxRecurrentElements; });
+    recurrent(kind, [](auto &spec) { spec.log_columns += 1; });
+    recurrent(kind, [](auto &spec) { spec.log_columns = uint64_t(-1); });
+    recurrent(kind, [](auto &spec) { spec.groups = 3; });
+    recurrent(kind, [](auto &spec) { spec.dtype = DType::f16; });
+  }
+  recurrent(fb::StateKind::conv, [](auto &spec) { spec.dtype = DType::bf16; });
+  recurrent(fb::StateKind::conv, [](auto &spec) { spec.dims[1] = kMaxConvKernel; });
+  recurrent(fb::StateKind::ssm, [](auto &spec) { spec.groups = 0; });
   model(Check::StateKind, [](auto &m) { m.metadata.states[0]->scope = fb::StateScope::model; });
   model(Check::StateSpec, [](auto &m) { m.metadata.states[0]->kv.reset(); });
   model(Check::StateSpec, [](auto &m) { *m.metadata.states[0]->kv = fb::KvSpec(1, 1u << 31, DType::f32, 0); });

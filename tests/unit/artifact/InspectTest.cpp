@@ -45,6 +45,7 @@ TEST(Inspect, JsonSaysWhatTheModelHolds) {
   // Two layers of 2 heads of 8 values, K and V in f32; 256 positions.
   EXPECT_EQ(json["memory"]["kv_per_position"], 2 * 2 * 8 * 4 * 2);
   EXPECT_EQ(json["memory"]["kv_per_sequence"], 2 * 2 * 8 * 4 * 2 * 256);
+  EXPECT_EQ(json["memory"]["recurrent_per_sequence"], 0);
   EXPECT_EQ(json["memory"]["ram"][0]["total"], 1230);
   EXPECT_EQ(json["memory"]["ram"][1]["sequences"], 4);
   EXPECT_EQ(json["memory"]["ram"][1]["states"], 800);

@@ -75,6 +75,8 @@ static void test_sequences(mlc_session *session, mlc_session *other, const mlc_m
   CHECK(mlc_sequence_snapshot(session, sequence, &snapshot) == MLC_OK);
   CHECK(mlc_sequence_fork(session, sequence, &forked) == MLC_OK && forked != sequence);
   CHECK(mlc_sequence_rollback_limit(session, sequence, &length) == MLC_OK && length == 0);
+  CHECK(mlc_sequence_reachable(session, sequence, 0, &length) == MLC_OK && length == 0);
+  CHECK(mlc_sequence_reachable(session, sequence, 0, NULL) == MLC_INVALID_ARGUMENT);
   CHECK(mlc_sequence_rollback(session, sequence, 5) == MLC_OUT_OF_RANGE);
   CHECK(mlc_sequence_rollback(session, sequence, 0) == MLC_OK);
   CHECK(mlc_session_step(session, &segment, 1, rows, 1) == MLC_OK);

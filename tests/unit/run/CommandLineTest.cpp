@@ -139,7 +139,8 @@ TEST_F(MlcRun, HelpVersionVerifyInspectBench) {
   Outcome bench = mlcRun(artifact + " --bench -p 20 -n 3 -r 1 --json");
   EXPECT_EQ(bench.status, 0) << bench.err;
   for (const char *key : {"prompt_tokens_per_s", "tokens_per_s", "weight_bytes_per_token", "read_bandwidth_gb_s",
-                          "fraction_of_bandwidth", "int8_peak_gop_s", "fraction_of_peak", "f32_peak_gflop_s"})
+                          "fraction_of_bandwidth", "int8_peak_gop_s", "fraction_of_peak", "f32_peak_gflop_s",
+                          "state_bytes_per_token", "snapshot_us", "snapshot_step_fraction"})
     EXPECT_THAT(bench.out, HasSubstr("\"" + std::string(key) + "\":"));
   std::string damaged = temporaryPath("damaged.mlca");
   AlignedBytes bytes = readBytes(artifact);

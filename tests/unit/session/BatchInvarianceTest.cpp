@@ -145,8 +145,8 @@ private:
       must(session->releaseSnapshot(kept.front().id));
       kept.erase(kept.begin());
     }
-    kept.push_back({must(session->snapshot(sequence.id)), size_t(&sequence - sequences.data()), sequence.fed,
-                    sequence.longest});
+    kept.push_back(
+        {must(session->snapshot(sequence.id)), size_t(&sequence - sequences.data()), sequence.fed, sequence.longest});
   }
 
   void restore() {

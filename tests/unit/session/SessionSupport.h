@@ -7,7 +7,9 @@
 //
 #pragma once
 
+#include "runtime/artifact/Header.h"
 #include "runtime/llm/Session.h"
+#include "runtime/llm/Transfer.h"
 #include "tests/unit/support/TinyArtifact.h"
 
 #include <gtest/gtest.h>
@@ -24,6 +26,25 @@ template <typename T> T must(Result<T> result) {
   return std::move(*result);
 }
 inline void must(const Status &status) { ASSERT_TRUE(bool(status)) << status.error().message(); }
+
+/// The message of a failure with this code.
+template <typename T> std::string failure(const Result<T> &result, ErrorCode code) {
+  if (result)
+    return "no error";
+  EXPECT_EQ(result.error().code(), code) << result.error().message();
+  return result.error().message();
+}
+
+inline std::vector<int32_t> zeros(size_t count) { return std::vector<int32_t>(count, 0); }
+
+/// Recomputes the digests of a chunk that a test has changed.
+inline void reseal(std::vector<uint8_t> &chunk) {
+  TransferHeader head;
+  memcpy(&head, chunk.data(), sizeof head);
+  head.bodyDigest = digest64(std::span<const uint8_t>(chunk).subspan(sizeof head));
+  head.headDigest = digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)});
+  memcpy(chunk.data(), &head, sizeof head);
+}
 
 /// A tiny model; its bytes stay as long as it does.
 struct TestModel {

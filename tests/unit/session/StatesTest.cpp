@@ -5,27 +5,11 @@
 //
 // Sessions and their states: bounds, handles, the pool, windows, transfers of damaged chunks.
 //
-#include "runtime/artifact/Header.h"
-#include "runtime/llm/Transfer.h"
 #include "tests/unit/session/SessionSupport.h"
 
 using namespace mlc;
 using namespace mlc::test;
 using testing::Test;
-
-namespace {
-
-/// The message of a failure with this code.
-template <typename T> std::string failure(const Result<T> &result, ErrorCode code) {
-  if (result)
-    return "no error";
-  EXPECT_EQ(result.error().code(), code) << result.error().message();
-  return result.error().message();
-}
-
-std::vector<int32_t> zeros(size_t count) { return std::vector<int32_t>(count, 0); }
-
-} // namespace
 
 /// Bytes of a KV page of the target.
 static uint64_t pageBytes(const TestModel &tiny) {
@@ -228,8 +212,9 @@ struct Rationed {
 
 } // namespace
 
-TEST(Session, EveryAllocationMayFail) {
-  TestModel tiny;
+class EveryAllocation : public testing::TestWithParam<bool> {};
+TEST_P(EveryAllocation, MayFail) {
+  TestModel tiny(GetParam() ? hybridOptions() : TinyOptions{});
   unsigned refused = 0;
   for (size_t allowed = 0;; ++allowed) {
     Rationed ration{allowed};
@@ -271,6 +256,8 @@ TEST(Session, EveryAllocationMayFail) {
   EXPECT_GT(refused, 20u);
 }
 
+INSTANTIATE_TEST_SUITE_P(Session, EveryAllocation, testing::Bool());
+
 TEST(Session, CancelledStepChangesNothing) {
   TestModel tiny;
   Owned<Session> session = makeSession(*tiny.model);
@@ -286,15 +273,6 @@ TEST(Session, CancelledStepChangesNothing) {
 }
 
 namespace {
-
-/// Recomputes the digests of a chunk that a test has changed.
-void reseal(std::vector<uint8_t> &chunk) {
-  TransferHeader head;
-  memcpy(&head, chunk.data(), sizeof head);
-  head.bodyDigest = digest64(std::span<const uint8_t>(chunk).subspan(sizeof head));
-  head.headDigest = digest64({reinterpret_cast<const uint8_t *>(&head), offsetof(TransferHeader, headDigest)});
-  memcpy(chunk.data(), &head, sizeof head);
-}
 
 struct TransferTest : Test {
   TransferTest() {

@@ -226,8 +226,8 @@ private:
 uint32_t Assembler::recurrentLayer(const std::string &prefix, uint32_t hidden) {
   uint64_t heads = options.ssmHeads, inner = heads * options.ssmHeadDim, bc = options.ssmGroups * options.ssmState,
            channels = inner + 2 * bc, width = inner + channels + heads;
-  uint32_t conv = recurrentState(prefix + "conv", fb::StateKind::conv, DType::f32, {channels, options.convKernel - 1},
-                                 channels, 0);
+  uint32_t conv =
+      recurrentState(prefix + "conv", fb::StateKind::conv, DType::f32, {channels, options.convKernel - 1}, channels, 0);
   uint32_t ssm = recurrentState(prefix + "ssm", fb::StateKind::ssm, options.ssm,
                                 {heads, options.ssmHeadDim, options.ssmState}, inner + bc + heads, options.ssmGroups);
 

@@ -1,0 +1,102 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/run/Output.h"
+#include "runtime/server/serve/Serve.h"
+#include "runtime/server/serve/ServeOptions.h"
+
+#include <csignal>
+#include <sys/resource.h>
+
+namespace mlc::server {
+
+/// Connections need descriptors, of which shells give few.
+static void raiseDescriptorLimit() {
+  rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+}
+
+static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Log &log,
+                         std::vector<std::shared_ptr<ServedModel>> &models) {
+  for (const ModelSource &source : options.models) {
+    MLC_TRY(cli::refuseCheckpoint(source.file.c_str()));
+    EngineOptions engine = options.engine;
+    // Several models take turns on one pool.
+    engine.session.pool = pool;
+    auto start = Clock::now();
+    MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.model));
+    log.event("model", {{"name", source.name},
+                        {"file", source.file},
+                        {"ms", std::chrono::duration<double, std::milli>(Clock::now() - start).count()},
+                        {"context", int64_t(model->engine().context())},
+                        {"slots", int64_t(model->engine().stats().sequences)}});
+    models.push_back(std::move(model));
+  }
+  return {};
+}
+
+static int serve(const ServeOptions &options) {
+  Log log(options.log);
+  Owned<WorkerPool> pool;
+  if (options.models.size() > 1) {
+    auto made = WorkerPool::create(options.threads);
+    if (!made)
+      return cli::fail(made.error());
+    pool.reset(*made);
+  }
+  Service service(options.service);
+  auto opened = HttpServer::open(options.http, service, log);
+  if (!opened)
+    return cli::fail(opened.error());
+  std::unique_ptr<HttpServer> server = std::move(*opened);
+  service.countWith([&] { return server->counts(); });
+  server->onTerminate([&](int count) {
+    log.event("terminating", {{"requests", int64_t(server->counts().requests)}});
+    service.drain();
+    count == 1 ? server->drain() : server->stop();
+  });
+  bool bracketed = options.http.host.find(':') != std::string::npos;
+  std::string url = "http://" + (bracketed ? "[" + options.http.host + "]" : options.http.host) + ":" +
+                    std::to_string(server->port());
+  log.event("listening", {{"url", url}, {"port", int64_t(server->port())}});
+
+  std::vector<std::shared_ptr<ServedModel>> models;
+  std::optional<Error> failure;
+  std::thread loader([&] {
+    if (Status loaded = loadModels(options, pool.get(), log, models); !loaded) {
+      failure.emplace(loaded.error());
+      server->stop();
+      return;
+    }
+    service.serve(models);
+    log.event("ready", {{"models", int64_t(models.size())}});
+  });
+  server->run();
+  loader.join();
+  log.event("stopped", {});
+  // Before the server goes, which the exchanges still use.
+  models.clear();
+  service.stop();
+  return failure ? cli::fail(*failure) : 0;
+}
+
+int serveCommand(int argc, char **argv) {
+  ServeOptions options;
+  if (cli::Parsed parsed = readServeOptions(argc, argv, options); parsed.leave)
+    return parsed.status;
+  signal(SIGPIPE, SIG_IGN);
+  raiseDescriptorLimit();
+  try {
+    return serve(options);
+  } catch (const std::exception &error) {
+    cli::printError("%s", error.what());
+    return 1;
+  }
+}
+
+} // namespace mlc::server
