@@ -106,7 +106,7 @@ void DecoderBuilder::declareModel() {
       builder.getI64IntegerAttr(coveredPositions(config)), promptForm ? builder.getUnitAttr() : UnitAttr(),
       endTokens.empty() ? DenseI32ArrayAttr() : builder.getDenseI32ArrayAttr(endTokens),
       sampling.empty() ? DictionaryAttr() : builder.getDictionaryAttr(sampling), optional(config.license),
-      IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
+      IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr(), IntegerAttr());
   for (const char *extent : {"tokens", "rows"})
     declarations.create<graph::ExtentOp>(loc, builder.getStringAttr(extent), IntegerAttr());
 }
@@ -169,10 +169,6 @@ void DecoderBuilder::refuse(const llvm::Twine &what) {
 
 std::string DecoderBuilder::inLayer(int64_t index, const char *name) const {
   return names.layerPrefix + std::to_string(index) + "." + name;
-}
-
-std::string DecoderBuilder::layerTap(int64_t index, const char *name) {
-  return "blocks." + std::to_string(index) + "." + name;
 }
 
 bool DecoderBuilder::isUnusedLayer(StringRef name) const {

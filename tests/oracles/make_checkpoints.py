@@ -63,7 +63,7 @@ def old_hybrid(c):
     """Layers and limits in the words of transformers 4, in place."""
     words = dict(linear_attention="mamba", full_attention="attention")
     if c["model_type"] == "nemotron_h":
-        letters = dict(linear_attention="M", full_attention="*", mlp="-")
+        letters = dict(linear_attention="M", full_attention="*", mlp="-", moe="E")
         types = c.pop("layers_block_type", None) or c.pop("layer_types")
         c["hybrid_override_pattern"] = "".join(letters[t] for t in types)
         c["num_hidden_layers"] = len(types)
