@@ -41,8 +41,8 @@ static std::string chatToken(std::string_view bytes, float logprob) {
 
 void LogprobsJson::add(const TokenInfo &token) {
   // The text's own bytes, which a leading space may have been taken from; special tokens have none there.
-  std::string_view own = token.bytes.empty() && model.isSpecial(token.token) ? model.bytes(token.token) : token.bytes;
-  auto bytesOf = [&](int32_t id) { return id == token.token ? own : model.bytes(id); };
+  std::string_view own = token.bytes.empty() && model->isSpecial(token.token) ? model->bytes(token.token) : token.bytes;
+  auto bytesOf = [&](int32_t id) { return id == token.token ? own : model->bytes(id); };
   if (chat) {
     JsonItems alternatives;
     for (const TokenScore &score : token.top)

@@ -28,12 +28,12 @@ private:
 /// The log-probabilities of a choice or of a piece of it.
 class LogprobsJson {
 public:
-  LogprobsJson(const ServedModel &model, bool chat) : model(model), chat(chat) {}
+  LogprobsJson(const ServedModel &model, bool chat) : model(&model), chat(chat) {}
   void add(const TokenInfo &token);
   std::string json() const;
 
 private:
-  const ServedModel &model;
+  const ServedModel *model;
   bool chat;
   JsonItems tokens, logprobs, tops, offsets; // Chat has `tokens` alone.
 };

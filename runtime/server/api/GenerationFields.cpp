@@ -14,7 +14,7 @@
 
 namespace mlc::server {
 
-static constexpr size_t kMaxStops = 4, kMaxStopLength = 1024;
+static constexpr size_t kStopTexts = 4, kStopTextBytes = 1024;
 
 std::vector<int32_t> readTokens(const Json &value, const std::string &param) {
   std::vector<int32_t> tokens;
@@ -86,12 +86,12 @@ static std::vector<std::string> readStops(const Json &value, const std::string &
     if (!item.is_string())
       wrongType(param, "a string or a list of strings", item);
     stops.push_back(item.get<std::string>());
-    if (stops.back().empty() || stops.back().size() > kMaxStopLength)
-      wrongValue(param, "a stop text has 1 to " + std::to_string(kMaxStopLength) + " bytes");
+    if (stops.back().empty() || stops.back().size() > kStopTextBytes)
+      wrongValue(param, "a stop text has 1 to " + std::to_string(kStopTextBytes) + " bytes");
   };
   if (value.is_array()) {
-    if (value.size() > kMaxStops)
-      wrongValue(param, "at most " + std::to_string(kMaxStops) + " stop texts");
+    if (value.size() > kStopTexts)
+      wrongValue(param, "at most " + std::to_string(kStopTexts) + " stop texts");
     for (const Json &item : value)
       take(item);
   } else {
