@@ -10,6 +10,7 @@
 //     --requests N     of each client (default 2)
 //     --clients A,B    loads, one after the other (default 1,8,64)
 //     --prompt A-B     tokens of a prompt (default 16-128); --answer A-B: of an answer (default 16-64)
+//     --steps          no load: the time of steps of 1 to 64 answers, and of pieces of a prompt
 //     --check          compares every answer with that of a session alone
 //
 #include "runtime/llm/Generate.h"
@@ -36,12 +37,12 @@ struct Arguments {
   double stepMs = 40;
   std::vector<unsigned> clients = {1, 8, 64};
   Range prompt{16, 128}, answer{16, 64};
-  bool check = false;
+  bool check = false, steps = false;
 };
 
 [[noreturn]] void usage() {
   fprintf(stderr, "usage: engine_bench MODEL.mlca [--threads N] [--sequences N] [--step-ms MS] [--requests N]\n"
-                  "                    [--clients A,B,...] [--prompt A-B] [--answer A-B] [--check]\n");
+                  "                    [--steps] [--clients A,B,...] [--prompt A-B] [--answer A-B] [--check]\n");
   exit(2);
 }
 
@@ -51,6 +52,10 @@ Arguments parse(int argc, char **argv) {
     std::string option = argv[i];
     if (option == "--check") {
       arguments.check = true;
+      continue;
+    }
+    if (option == "--steps") {
+      arguments.steps = true;
       continue;
     }
     if (option.rfind("--", 0)) {
@@ -245,6 +250,38 @@ void load(const Model &model, const Arguments &arguments, unsigned clients) {
   fflush(stdout);
 }
 
+/// The median of five.
+double stepMs(Session &session, std::span<const StepSegment> segments, std::span<const int32_t> rows) {
+  std::vector<double> times;
+  for (int i = 0; i < 5; ++i) {
+    double start = monotonicMs();
+    (void)must(session.step(segments, rows));
+    times.push_back(monotonicMs() - start);
+  }
+  return at(times, 0.5);
+}
+
+void profile(const Model &model, const Arguments &arguments) {
+  SessionOptions options;
+  options.threads = arguments.threads;
+  Owned<Session> session(must(Session::create(model, options)));
+  std::vector<int32_t> tokens(512, 7), rows;
+  std::vector<StepSegment> segments;
+  for (uint64_t count = 1; count <= std::min<uint64_t>(session->sequences(), 64); ++count) {
+    segments.push_back({must(session->createSequence()), std::span(tokens).first(64)});
+    (void)must(session->step({&segments.back(), 1}, {}));
+    segments.back().tokens = std::span(tokens).first(1);
+    rows.push_back(int32_t(count) - 1);
+    if ((count & (count - 1)) == 0 || count == 6 || count == 12)
+      printf("{\"answers\": %llu, \"ms\": %.2f, \"ms_without_logits\": %.2f}\n", (unsigned long long)count,
+             stepMs(*session, segments, rows), stepMs(*session, segments, {}));
+  }
+  for (size_t count = 2; count <= std::min<size_t>(session->batch(), 128); count *= 2) {
+    StepSegment segment{segments[0].sequence, std::span(tokens).first(count)};
+    printf("{\"prompt\": %zu, \"ms\": %.2f}\n", count, stepMs(*session, {&segment, 1}, {}));
+  }
+}
+
 } // namespace
 } // namespace mlc::server
 
@@ -252,6 +289,8 @@ int main(int argc, char **argv) {
   using namespace mlc::server;
   Arguments arguments = parse(argc, argv);
   mlc::Owned<mlc::Model> model(must(mlc::Model::open(arguments.model)));
-  for (unsigned clients : arguments.clients)
+  if (arguments.steps)
+    profile(*model, arguments);
+  for (unsigned clients : arguments.steps ? std::vector<unsigned>() : arguments.clients)
     load(*model, arguments, clients);
 }

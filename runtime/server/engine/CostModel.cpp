@@ -48,7 +48,7 @@ void CostModel::learn(const StepShape &shape, double ms) {
   double predicted = predict(shape);
   if (learned++) {
     double excess = predicted > 0 ? ms / predicted - 1 : 0;
-    margin += 0.05 * (std::clamp(excess, 0.0, 1.0) - margin);
+    margin += 0.05 * (std::clamp(excess, 0.0, 0.2) - margin);
   } else {
     // A position of attention costs little; that much is corrected where depth matters.
     perReach = ms / 20000;

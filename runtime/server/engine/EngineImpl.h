@@ -107,8 +107,8 @@ private:
   std::vector<Lane *> active; // In the order of their slots' start.
   std::vector<Piece> pieces;
   StepShape shape;
-  bool promptsWent = false; // Whether the last step processed prompts.
-  uint64_t stepNumber = 0;
+  uint64_t round = 1;                                         // In which every answer gets a token,
+  bool promptsWent = false;                                   // and prompts one step.
   std::vector<OwnedArray<Sampler::Candidate>> candidateRooms; // One a worker.
   std::vector<std::vector<uint64_t>> masks;                   // One a worker.
   std::vector<int32_t> stepRows;

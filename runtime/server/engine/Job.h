@@ -37,7 +37,7 @@ struct Lane {
   FinishEvent end;
   double logprobs = 0; // Sum over the answer.
   double lastTokenMs = 0;
-  uint64_t lastStep = 0;
+  uint64_t round = 0; // The engine's, when it last took part in a step.
 
   size_t remaining() const { return tokens.size() - held; }
   size_t generated() const;

@@ -6,13 +6,10 @@
 #include "runtime/server/engine/EngineImpl.h"
 
 #include <algorithm>
-#include <tuple>
 
 namespace mlc::server {
 
-/// While answers and prompts share a step, answers leave prompts this share of it.
-constexpr double kPromptShare = 0.3;
-/// A smaller piece of a prompt is not worth reading the weights for: prompts and answers then take turns.
+/// A smaller piece of a prompt is not worth its part in a step of answers: it gets a step of its own.
 constexpr size_t kLeastChunk = 8;
 
 void Engine::Impl::addPiece(Lane &lane, size_t count) {
@@ -66,7 +63,9 @@ void Engine::Impl::planPrompts(std::span<Lane *const> prompts, double budget) {
   }
 }
 
-/// Answers first, those that waited longest before the others; then prompts in what is left of the step's time.
+/// Answers go in rounds: each gets one token, in as many steps as the time of a step asks for; then prompts, in what is
+/// left of the round's last step or in a step of their own. So tokens come evenly, and prompts go on at a rate that
+/// falls with the number of answers.
 void Engine::Impl::plan() {
   pieces.clear();
   shape = {};
@@ -79,28 +78,31 @@ void Engine::Impl::plan() {
   }
   if (answers.empty())
     return planPrompts(prompts, options.promptStepMs);
-  std::sort(answers.begin(), answers.end(), [](const Lane *a, const Lane *b) {
-    return std::tuple(a->lastStep, a->job.id, a->index) < std::tuple(b->lastStep, b->job.id, b->index);
-  });
-  double share = prompts.empty() ? 1 : 1 - kPromptShare;
+  auto due = [&](const Lane *lane) { return lane->round != round; };
+  if (std::none_of(answers.begin(), answers.end(), due)) {
+    if (!prompts.empty() && !promptsWent) {
+      promptsWent = true;
+      return planPrompts(prompts, options.stepMs);
+    }
+    ++round;
+    promptsWent = false;
+  }
   auto most = size_t(std::min(session->batch(), session->maxRows()));
   for (Lane *lane : answers) {
+    if (!due(lane))
+      continue;
     StepShape with = shape;
     with.add(int64_t(lane->held), 1, 1);
-    if (!pieces.empty() && (pieces.size() == most || cost.atMost(with) > share * options.stepMs))
-      break;
+    if (!pieces.empty() && (pieces.size() == most || cost.atMost(with) > options.stepMs))
+      return;
     addPiece(*lane, 1);
   }
-  if (prompts.empty())
+  if (prompts.empty() || promptsWent)
     return;
-  Lane &first = *prompts.front();
-  bool worthwhile = chunk(first, options.stepMs) >= std::min(kLeastChunk, first.remaining());
-  if (!worthwhile && promptsWent)
+  const Lane &first = *prompts.front();
+  if (chunk(first, options.stepMs) < std::min(kLeastChunk, first.remaining()))
     return;
-  if (!worthwhile) {
-    pieces.clear();
-    shape = {};
-  }
+  promptsWent = true;
   planPrompts(prompts, options.stepMs);
 }
 

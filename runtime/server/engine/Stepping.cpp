@@ -62,7 +62,6 @@ void Engine::Impl::oneStep() {
   plan();
   if (pieces.empty())
     return;
-  bool prompts = std::any_of(pieces.begin(), pieces.end(), [](const Piece &piece) { return !piece.lane->answering; });
   Status ran = runStep();
   if (!ran) {
     if (ran.error().code() == ErrorCode::Cancelled)
@@ -77,12 +76,10 @@ void Engine::Impl::oneStep() {
       failJob(*job, FinishReason::error, ran.error().code(), ran.error().message());
     return;
   }
-  promptsWent = prompts;
-  ++stepNumber;
   StepShape done = shape;
   for (const Piece &piece : pieces) {
     piece.lane->held += piece.count;
-    piece.lane->lastStep = stepNumber;
+    piece.lane->round = round;
   }
   {
     std::lock_guard guard(statsLock);
