@@ -5,8 +5,10 @@
 
 #include "runtime/run/Common.h"
 #include "runtime/core/Cpus.h"
+#include "targets/cpu/Isa.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -68,6 +70,14 @@ Status refuseCheckpoint(const char *path) {
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments) {
   MLC_TRY(refuseCheckpoint(path));
   ModelOptions options;
+  if (const char *form = getenv("MLC_ISA")) {
+    auto isa = parseIsa(form);
+    if (!isa)
+      return inFile("MLC_ISA", isa.error());
+    if (!machineRuns(*isa))
+      return Error(ErrorCode::Unsupported, "MLC_ISA: this machine does not run the form '%s'", form);
+    options.isa = *isa;
+  }
   options.allowCode = !arguments.noCode;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   MLC_ASSIGN(Model * model, Model::open(path, options));
