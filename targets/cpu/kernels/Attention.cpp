@@ -52,15 +52,13 @@ static Status check(const KernelCallInfo &call) {
 
 static ScratchNeed scratch(const KernelCallInfo &call) {
   const auto *attrs = call.attrsAs<fb::AttentionAttrs>();
-  int64_t dim = attrs->head_dim(), padded = alignUp<int64_t>(dim, 16);
+  int64_t padded = alignUp<int64_t>(attrs->head_dim(), 16);
   int64_t chunks = kSplitChunks;
   if (call.maxPositions < kSplitChunks * kChunkPositions)
     chunks = ceilDiv(call.maxPositions, kChunkPositions);
   int64_t tokens = call.maxTokens < kSplitTokens ? call.maxTokens : kSplitTokens;
   return {uint64_t(tokens * attrs->heads() * chunks * (16 + padded)) * sizeof(float),
-          uint64_t(attrs->products() == fb::Products::bf16 ? attentionScratchBf16(padded)
-                                                           : attentionScratchF32(dim, padded)) *
-              sizeof(float)};
+          uint64_t(attentionScratch(padded)) * sizeof(float)};
 }
 
 /// One segment's share of a step.
@@ -112,19 +110,19 @@ static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head
   return a;
 }
 
-/// The functions of one product type in one form, and the rows of their blocks.
+/// The functions of one product type in one form.
 struct Functions {
   AttentionBlockFn *block;
   AttentionChunkFn *chunk;
   AttentionBlockFn *combine;
-  int64_t blockRows;
 };
 
 static void runWith(const KernelContext &context, const Functions &functions) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   std::span<const BatchSegment> segments = context.batch->segments;
-  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads, blockRows = functions.blockRows,
-          columns = int64_t(attrs.heads()) * attrs.head_dim();
+  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads,
+          columns = int64_t(attrs.heads()) * attrs.head_dim(),
+          blockRows = attentionBlockRows(alignUp<int64_t>(attrs.head_dim(), 16));
   if (context.inputs[0].dims[1] != columns || context.outputs[0].dims[1] != columns)
     return;
   auto planFor = [&](size_t s) { return planOf(segments[s], group, attrs.window(), blockRows); };
@@ -179,10 +177,9 @@ static void runWith(const KernelContext &context, const Functions &functions) {
 template <Isa isa> static void run(const KernelContext &context) {
   if (context.attrsAs<fb::AttentionAttrs>().products() == fb::Products::f32)
     return runWith(context, {formFor(attentionBlockF32Forms, isa), formFor(attentionChunkF32Forms, isa),
-                             formFor(attentionCombineF32Forms, isa), kBlockRows});
-  int64_t padded = alignUp<int64_t>(context.attrsAs<fb::AttentionAttrs>().head_dim(), 16);
+                             formFor(attentionCombineF32Forms, isa)});
   runWith(context, {formFor(attentionBlockBf16Forms, isa), formFor(attentionChunkBf16Forms, isa),
-                    formFor(attentionCombineBf16Forms, isa), bf16BlockRows(padded)});
+                    formFor(attentionCombineBf16Forms, isa)});
 }
 
 MLC_KERNEL_FORMS(MLC_ALL_FORMS, attentionKernels, "attention", check, scratch, run)

@@ -37,19 +37,13 @@ using AttentionBlockFn = void(const AttentionArgs &args, int64_t rowBegin, int64
 using AttentionChunkFn = void(const AttentionArgs &args, int64_t rowBegin, int64_t rowEnd, int64_t chunk,
                               uint8_t *scratch);
 
-/// Most rows of a block with f32 products.
-constexpr int64_t kBlockRows = 48;
-/// Most rows of a block with bf16 products: a block's page tiles are shared by its rows, which lie in L2.
-constexpr int64_t bf16BlockRows(int64_t paddedDim) { return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48; }
-
+/// Most rows of a block: its page tiles are shared by its rows, which lie in L2.
+constexpr int64_t attentionBlockRows(int64_t paddedDim) { return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48; }
+constexpr int64_t kGroupRows = 12; // Rows of a group, at most; the scores of two groups exist at once.
 /// Floats of a worker's scratch, aligned to 64 bytes.
-constexpr int64_t attentionScratchF32(int64_t headDim, int64_t paddedDim) {
-  return kBlockRows * (headDim + kAttentionPage + 2 * (16 + paddedDim)) + kAttentionPage * (headDim + paddedDim) + 16;
-}
-constexpr int64_t kBf16GroupRows = 8; // Rows of a group, at most; the scores of two groups exist at once.
-constexpr int64_t attentionScratchBf16(int64_t paddedDim) {
-  return bf16BlockRows(paddedDim) * (3 * paddedDim + 2 * 16 + 3) + 2 * kAttentionPage * paddedDim +
-         4 * kBf16GroupRows * kAttentionPage + 16;
+constexpr int64_t attentionScratch(int64_t paddedDim) {
+  return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 3) + 2 * kAttentionPage * paddedDim +
+         4 * kGroupRows * kAttentionPage + 16;
 }
 
 } // namespace mlc::cpu

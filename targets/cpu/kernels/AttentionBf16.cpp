@@ -3,314 +3,46 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// attention with bf16 products. A page of the KV head becomes two tiles, K [head_dim][64] and V [64][head_dim], once
-// for a block of rows; a few rows at a time then take their scores, their softmax and their share of V, so that scores
-// stay in L1. The softmax is in powers of two, relative to the running maximum rounded up to an integer: rescaling is
-// exact, and what a probability rounds to does not depend on the pages before. What a row does not see meets it as 0.
+// attention with bf16 products, by simd/Bf16.h.
 //
-#include "targets/cpu/kernels/AttentionRows.h"
+#include "targets/cpu/kernels/AttentionTiles.h"
 #include "targets/cpu/simd/Bf16.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-constexpr int64_t kPage = kAttentionPage, kPageVectors = kPage / kLanes;
-constexpr float kLog2e = 1.44269504f;
-constexpr float kUnseen = -3e38f; // The maximum of no score.
-static_assert(kBf16Rows <= kBf16GroupRows);
+struct Bf16Products {
+  using Value = Bf16;
+  static constexpr int64_t kRows = kBf16Rows, kTogether = 2;
+  static constexpr bool kDirect = false, kCodes = true;
 
-/// 16 elements of a page in f32, from element `at`; Type as fb::DType.
-template <int Type> MLC_SIMD VF loadStored(const uint8_t *base, int64_t at) {
-  if constexpr (Type == 0)
-    return load(base + at * 4);
-  if constexpr (Type == 1)
-    return loadF16(base + at * 2);
-  if constexpr (Type == 2)
-    return loadBf16(base + at * 2);
-  return toFloat(loadI8(base + at));
-}
-/// bf16 values as they are stored, int8 too.
-template <int Type> constexpr bool kExact = Type == 2 || Type == 4;
-
-/// K of a page, [headDim][64], into the tile of headDim rounded up to even.
-template <int Type> void keyTile(const uint8_t *keys, int64_t headDim, Bf16 *tile) {
-  for (int64_t d = 0; d < headDim; d += 2)
-    for (int64_t c = 0; c < kPage; c += kLanes)
-      storeTile<kExact<Type>>(tile, kPage, d, c, loadStored<Type>(keys, d * kPage + c),
-                              d + 1 < headDim ? loadStored<Type>(keys, (d + 1) * kPage + c) : zero());
-}
-
-/// V of a page, [64][columns], into its tile; positions outside `seen` are 0. Returns whether all others are finite.
-template <int Type> bool valueTile(const uint8_t *values, int64_t columns, Span seen, Bf16 *tile) {
-  VI special = {};
-  for (int64_t p = seen.begin & ~int64_t(1); p < seen.end; p += 2)
-    for (int64_t c = 0; c < columns; c += kLanes) {
-      VF even = p >= seen.begin ? loadStored<Type>(values, p * columns + c) : zero();
-      VF odd = p + 1 < seen.end ? loadStored<Type>(values, (p + 1) * columns + c) : zero();
-      if constexpr (Type != 4) // What rounds to infinity counts.
-        special |= ((VI)magnitude(even) > set1(0x7f7f7fff)) | ((VI)magnitude(odd) > set1(0x7f7f7fff));
-      storeTile<kExact<Type>>(tile, columns, p, c, even, odd);
-    }
-  return Type == 4 || !maxLanes(special & 1);
-}
-
-struct Bf16Rows {
+  MLC_SIMD void storeRow(Bf16 *p, VF low, VF high) { storeBf16(p, low, high); }
+  /// bf16 values are exact as they are stored, int8 too.
+  template <int Type>
+  MLC_SIMD void storeTile(Bf16 *tile, int64_t columns, int64_t row, int64_t column, VF even, VF odd) {
+    storeBf16Tile<Type == 2 || Type == 4>(tile, columns, row, column, even, odd);
+  }
+  static void product(const Bf16Gemm &b, int64_t rows, int64_t vectors) { bf16Gemm(b, rows, vectors); }
   MLC_SIMD VF power(VF x) { return exp2Short(x); }
-
-  Bf16Rows(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, uint8_t *scratch)
-      : a(a), rowBegin(rowBegin), rowEnd(rowEnd), record(16 + a.paddedDim) {
-    int64_t rows = bf16BlockRows(a.paddedDim);
-    // Tiles first: each part begins at a multiple of 64 bytes.
-    keys = reinterpret_cast<Bf16 *>(scratch);
-    values = keys + kPage * a.paddedDim;
-    p = values + kPage * a.paddedDim;
-    q = p + 2 * kBf16GroupRows * kPage;
-    scores = reinterpret_cast<float *>(q + rows * a.paddedDim);
-    parts = scores + 2 * kBf16GroupRows * kPage;
-    totals = parts + rows * record;
-    positions = reinterpret_cast<int64_t *>(totals + rows * record);
-    tops = reinterpret_cast<float *>(positions + rows);
-    // The softmax is in powers of two.
-    float scale = a.scale * kLog2e;
-    for (int64_t row = rowBegin; row < rowEnd; ++row) {
-      positions[row - rowBegin] = a.firstPosition + row / a.group;
-      const float *source = a.q + row / a.group * a.qStride + row % a.group * a.headDim;
-      for (int64_t i = 0; i < a.paddedDim; i += kLanes)
-        storeBf16(q + (row - rowBegin) * a.paddedDim + i,
-                  i < a.headDim ? loadPart(source + i, a.headDim - i) * set1(scale) : zero());
-    }
-  }
-
-  /// Fills the records of `parts`.
-  void chunk(int64_t chunk) {
-    int64_t count = rowEnd - rowBegin;
-    for (int64_t r = 0; r < count; ++r) {
-      tops[r] = kUnseen;
-      for (int64_t i = 0; i < record; i += kLanes)
-        store(parts + r * record + i, zero());
-    }
-    forEachPage(a, rowBegin, rowEnd, chunk,
-                [&](int64_t start, const uint8_t *base, int64_t begin, int64_t end) { page(start, base, begin, end); });
-    // Until here the first 16 floats were the sum's lanes.
-    for (int64_t r = 0; r < count; ++r) {
-      float *sum = parts + r * record;
-      sum[1] = sumLanes(load(sum));
-      sum[0] = tops[r];
-    }
-  }
-
-private:
-  template <int Type> bool loadTiles(const uint8_t *base, Span seen, bool withKeys) {
-    if (withKeys)
-      keyTile<Type>(base, a.headDim, keys);
-    return valueTile<Type>(base + a.valueOffset, a.paddedDim, seen, values);
-  }
-  bool tiles(const uint8_t *base, Span seen, bool withKeys) {
-    switch (a.dtype) {
-    case 0:
-      return loadTiles<0>(base, seen, withKeys);
-    case 1:
-      return loadTiles<1>(base, seen, withKeys);
-    case 2:
-      return loadTiles<2>(base, seen, withKeys);
-    default:
-      return loadTiles<4>(base, seen, withKeys);
-    }
-  }
-
-  Span seenBy(int64_t row, int64_t start) const {
-    int64_t position = positions[row - rowBegin], begin = a.window ? position - a.window + 1 - start : 0;
-    return {begin < 0 ? 0 : begin, position + 1 - start < kPage ? position + 1 - start : kPage};
-  }
-
-  /// Rows whose scores exist at once, and what they see of the page together.
-  struct Group {
-    int64_t row, count;
-    Span seen;
-    bool full; // Each of them sees all of the page.
-    float *scores;
-    Bf16 *p;
-  };
-  struct Page {
-    int64_t start;
-    const uint8_t *base;
-    const float *keyScales, *valueScales;
-  };
-
-  void page(int64_t start, const uint8_t *base, int64_t begin, int64_t end) {
-    // Spans move forward with the row.
-    Span first = seenBy(begin, start), last = seenBy(end - 1, start);
-    bool mixed = first.begin != last.begin || first.end != last.end;
-    bool finite = tiles(base, {first.begin, last.end}, true);
-    Page page{start, base, reinterpret_cast<const float *>(base + a.keyScales),
-              reinterpret_cast<const float *>(base + a.valueScales)};
-    int64_t rows = end - begin, groups = (rows + kBf16Rows - 1) / kBf16Rows, most = (rows + groups - 1) / groups;
-    // Three stages, a group apart: what one stage waits for, the others fill.
-    Group group[3];
-    for (int64_t g = 0; g < groups + 2; ++g) {
-      if (g < groups) {
-        int64_t row = begin + g * most, count = end - row < most ? end - row : most;
-        Span low = seenBy(row, start), high = seenBy(row + count - 1, start);
-        Group &next = group[g % 3];
-        next = {row,
-                count,
-                {low.begin, high.end},
-                low.end == kPage && high.begin == 0,
-                scores + g % 2 * kBf16GroupRows * kPage,
-                p + g % 2 * kBf16GroupRows * kPage};
-        score(next);
-      }
-      if (g >= 1 && g <= groups)
-        softmaxOf(group[(g - 1) % 3], page);
-      if (g >= 2)
-        weigh(group[(g - 2) % 3], page, finite || !mixed);
-    }
-  }
-
-  void score(const Group &g) {
-    // From L2, for the stages that follow.
-    const float *sums = parts + (g.row - rowBegin) * record;
-    for (int64_t i = 0; i < g.count * record; i += kLanes)
-      __builtin_prefetch(sums + i, 1);
-    bf16Gemm({q + (g.row - rowBegin) * a.paddedDim, a.paddedDim, keys, kPage, (a.headDim + 1) & ~int64_t(1), g.scores,
-              kPage, true},
-             g.count, (g.seen.end + kLanes - 1) / kLanes);
-  }
-
-  /// values += probabilities x V.
-  void weigh(const Group &g, const Page &page, bool together) {
-    auto product = [&](int64_t r, int64_t count, Span span) {
-      int64_t begin = span.begin & ~int64_t(1), k = ((span.end + 1) & ~int64_t(1)) - begin;
-      bf16Gemm({g.p + r * kPage + begin, kPage, values + begin * a.paddedDim, a.paddedDim, k,
-                parts + (g.row + r - rowBegin) * record + 16, record, false},
-               count, a.paddedDim / kLanes);
-    };
-    if (together)
-      return product(0, g.count, g.seen);
-    // 0 times infinity or NaN is NaN: every row gets a tile of its own positions.
-    for (int64_t r = 0; r < g.count; ++r) {
-      Span own = seenBy(g.row + r, page.start);
-      tiles(page.base, own, false);
-      product(r, 1, own);
-    }
-  }
-
-  void softmaxOf(const Group &g, const Page &page) {
-    bool scaled = a.dtype == 4, keysScaled = scaled;
-    if (a.softcap != 0) {
-      capScores(g, scaled ? page.keyScales : nullptr);
-      keysScaled = false;
-    }
-    if (keysScaled)
-      g.full ? softmax<true, true, true>(g, page) : softmax<true, true, false>(g, page);
-    else if (scaled)
-      g.full ? softmax<false, true, true>(g, page) : softmax<false, true, false>(g, page);
-    else
-      g.full ? softmax<false, false, true>(g, page) : softmax<false, false, false>(g, page);
-  }
-
-  /// scores = tanh(scores / cap) * cap, after the keys' scales where there are any.
-  void capScores(const Group &g, const float *keyScales) {
-    VF cap = set1(a.softcap * kLog2e);
-    for (int64_t i = 0; i < g.count * kPage; i += kLanes) {
-      VF s = load(g.scores + i);
-      if (keyScales)
-        s = s * load(keyScales + i % kPage);
-      store(g.scores + i, tanh(s / cap) * cap);
-    }
-  }
-
-  /// The scores of a group of rows into probabilities relative to the new maxima; what a row whose maximum grew has
-  /// summed is rescaled.
-  template <bool KeysScaled, bool ValuesScaled, bool Full> void softmax(const Group &g, const Page &page) {
-    // Locals: a store of a vector could otherwise change the members.
-    const int64_t row = g.row, count = g.count, stride = record;
-    float *const score = g.scores, *const top = tops + (row - rowBegin);
-    float *const sums = parts + (row - rowBegin) * record;
-    const float *const keyScales = page.keyScales, *const valueScales = page.valueScales;
-    Bf16 *const out = g.p;
-    VF most[kBf16GroupRows];
-#pragma GCC unroll 8
-    for (int64_t r = 0; r < kBf16Rows; ++r) {
-      most[r] = set1(-__builtin_inff());
-      if (r >= count)
-        continue;
-      [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
-      for (int c = 0; c < kPageVectors; ++c) {
-        VF s = load(score + r * kPage + c * kLanes);
-        if constexpr (KeysScaled)
-          s = s * load(keyScales + c * kLanes);
-        if constexpr (!Full)
-          s = select(laneMask(span.begin - c * kLanes, span.end - c * kLanes), s, set1(-__builtin_inff()));
-        most[r] = maximum(s, most[r]);
-      }
-    }
-    for (int64_t r = kBf16Rows; r < kBf16GroupRows; ++r)
-      most[r] = most[0];
-    float now[kBf16GroupRows];
-    maxRows(most, now);
-    for (int64_t r = 0; r < count; ++r)
-      if (now[r] > top[r])
-        rescale(top[r], now[r], sums + r * stride, stride);
-    for (int64_t r = 0; r < count; ++r) {
-      [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
-      VF m = set1(top[r]), e[kPageVectors], sum = load(sums + r * stride);
-      for (int c = 0; c < kPageVectors; ++c) {
-        VF s = load(score + r * kPage + c * kLanes);
-        e[c] = exp2Short(KeysScaled ? fma(s, load(keyScales + c * kLanes), -m) : s - m);
-        [[maybe_unused]] VI mask = laneMask(span.begin - c * kLanes, span.end - c * kLanes);
-        if constexpr (!Full)
-          e[c] = select(mask, e[c], zero());
-        sum = sum + e[c];
-        if constexpr (ValuesScaled) {
-          e[c] = e[c] * load(valueScales + c * kLanes);
-          if constexpr (!Full) // Positions not seen may have any scale.
-            e[c] = select(mask, e[c], zero());
-        }
-      }
-      for (int c = 0; c < kPageVectors; c += 2)
-        storeBf16(out + r * kPage + c * kLanes, e[c], e[c + 1]);
-      store(sums + r * stride, sum);
-    }
-  }
-
-  /// A row's new maximum, rounded up to an integer; its `count` sums follow.
-  static void rescale(float &top, float most, float *sums, int64_t count) {
-    // From 2^22 on the rounding is to some integer nearby.
-    VF up = roundEven(set1(most));
-    up = select(up < set1(most), up + set1(1.0f), up);
-    VF factor = exp2Short(set1(top) - up);
-    top = up[0];
-    for (int64_t i = 0; i < count; i += kLanes)
-      store(sums + i, load(sums + i) * factor);
-  }
-
-  const AttentionArgs &a;
-  int64_t rowBegin, rowEnd, record;
-  Bf16 *q, *keys, *values, *p;
-  float *scores, *tops; // tops: the rows' maxima so far.
-  int64_t *positions;   // Of the rows.
-
-public:
-  float *parts, *totals;
 };
+using Rows = TiledRows<Bf16Products>;
 
 } // namespace
 
 AttentionBlockFn attentionBlockBf16;
 void attentionBlockBf16(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, uint8_t *scratch) {
-  blockOf<Bf16Rows>(a, rowBegin, rowEnd, scratch);
+  blockOf<Rows>(a, rowBegin, rowEnd, scratch);
 }
 
 AttentionChunkFn attentionChunkBf16;
 void attentionChunkBf16(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, int64_t chunk, uint8_t *scratch) {
-  chunkOf<Bf16Rows>(a, rowBegin, rowEnd, chunk, scratch);
+  chunkOf<Rows>(a, rowBegin, rowEnd, chunk, scratch);
 }
 
 AttentionBlockFn attentionCombineBf16;
 void attentionCombineBf16(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, uint8_t *) {
-  combineOf<Bf16Rows>(a, rowBegin, rowEnd);
+  combineOf<Rows>(a, rowBegin, rowEnd);
 }
 
 } // namespace MLC_ISA_NS

@@ -67,8 +67,9 @@ template <typename Rows> void combine(const AttentionArgs &a, float *total, cons
 MLC_SIMD void finish(const AttentionArgs &a, int64_t row, const float *total) {
   float *out = a.out + row / a.group * a.outStride + row % a.group * a.headDim;
   VF inverse = set1(1.0f / total[1]);
+  // A sum that is a negative zero alone may be a positive one beside rows that see more.
   for (int64_t i = 0; i < a.headDim; i += kLanes)
-    storePart(out + i, load(total + 16 + i) * inverse, a.headDim - i);
+    storePart(out + i, fma(load(total + 16 + i), inverse, zero()), a.headDim - i);
 }
 
 template <typename Rows>

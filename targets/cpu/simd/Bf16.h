@@ -4,12 +4,12 @@
 //===----------------------------------------------------------------------===//
 //
 // Products of values rounded to bf16, summed in f32. With vdpbf16ps a tile row pair lies interleaved and two products
-// go into a lane at once; the other forms keep the rounded values as f32 and multiply those. A form has one order of
-// sums for every blocking. Also what the softmax between two such products takes.
+// go into a lane at once: the odd one of the pair first, then the even one, each sum rounded. The other forms keep the
+// rounded values as f32 with the values of a pair swapped, and multiply those one by one: the same bits.
 //
 #pragma once
 
-#include "targets/cpu/simd/Math.h"
+#include "targets/cpu/simd/Simd.h"
 #if !defined(__AVX512BF16__)
 #include "targets/cpu/simd/Gemm.h"
 #endif
@@ -26,38 +26,37 @@ typedef float Bf16;
 constexpr int kBf16Rows = kGemmRows;
 #endif
 
+#if !defined(__AVX512BF16__)
+/// Subnormal values as 0: so the instruction takes them.
+MLC_SIMD VF withoutSubnormals(VF v) { return select(magnitude(v) < set1(0x1p-126f), zero(), v); }
+
 /// v rounded to bf16, to nearest even; NaN stays NaN.
-MLC_SIMD VF roundBf16(VF v) {
-  VI bits = (VI)v;
+MLC_MATH VF roundBf16(VF v) {
+  VI bits = (VI)withoutSubnormals(v);
   VI rounded = (bits + set1(0x7fff) + ((bits >> 16) & 1)) & set1(int32_t(0xffff0000));
   return select(v != v, v, (VF)rounded);
 }
 
-/// A row of rounded values: 16 of them.
-MLC_SIMD void storeBf16(Bf16 *p, VF v) {
-#if defined(__AVX512BF16__)
-  __m256bh rounded = _mm512_cvtneps_pbh((__m512)v);
-  __builtin_memcpy(p, &rounded, sizeof rounded);
-#else
-  store(p, roundBf16(v));
-#endif
+MLC_SIMD VF swapPairs(VF v) {
+  return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
 }
+#endif
 
-/// 32 of them.
+/// A row of rounded values: 32 of them.
 MLC_SIMD void storeBf16(Bf16 *p, VF low, VF high) {
 #if defined(__AVX512BF16__)
   __m512bh rounded = _mm512_cvtne2ps_pbh((__m512)high, (__m512)low);
   __builtin_memcpy(p, &rounded, sizeof rounded);
 #else
-  store(p, roundBf16(low));
-  store(p + kLanes, roundBf16(high));
+  store(p, swapPairs(roundBf16(low)));
+  store(p + kLanes, swapPairs(roundBf16(high)));
 #endif
 }
 
 /// Columns [column, column + 16) of the tile rows `row` (even) and row + 1; `Exact`: both are bf16 values already. A
 /// tile has `columns` columns and an even number of rows.
 template <bool Exact>
-MLC_SIMD void storeTile(Bf16 *tile, int64_t columns, int64_t row, int64_t column, VF even, VF odd) {
+MLC_SIMD void storeBf16Tile(Bf16 *tile, int64_t columns, int64_t row, int64_t column, VF even, VF odd) {
 #if defined(__AVX512BF16__)
   VI pairs;
   if constexpr (Exact) {
@@ -69,8 +68,8 @@ MLC_SIMD void storeTile(Bf16 *tile, int64_t columns, int64_t row, int64_t column
   }
   __builtin_memcpy(tile + row * columns + 2 * column, &pairs, sizeof pairs);
 #else
-  store(tile + row * columns + column, Exact ? even : roundBf16(even));
-  store(tile + (row + 1) * columns + column, Exact ? odd : roundBf16(odd));
+  store(tile + row * columns + column, Exact ? withoutSubnormals(odd) : roundBf16(odd));
+  store(tile + (row + 1) * columns + column, Exact ? withoutSubnormals(even) : roundBf16(even));
 #endif
 }
 
@@ -132,52 +131,10 @@ static void bf16Gemm(Bf16Gemm b, int64_t rows, int64_t vectors) {
 }
 #else
 static void bf16Gemm(const Bf16Gemm &b, int64_t rows, int64_t vectors) {
-  gemm({b.x, b.xStride, b.tile, b.columns, kLanes, b.k, b.acc, b.accStride, b.fresh}, rows, vectors);
+  // Products of bf16 are exact.
+  gemm<multiplyAdd>({b.x, b.xStride, b.tile, b.columns, kLanes, b.k, b.acc, b.accStride, b.fresh}, rows, vectors);
 }
 #endif
-
-/// 2^x for x <= 1, to 3e-6 relative, by a polynomial in the fraction; 2^x itself for integers down to -126; NaN stays
-/// NaN, -infinity gives 0.
-MLC_SIMD VF exp2Short(VF x) {
-#if defined(__AVX512F__)
-  // x - floor(x), 0 for -infinity.
-  VF r = (VF)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
-  VF p = fma(r, set1(1.34266876e-2f), set1(5.22424690e-2f));
-  p = fma(p, r, set1(0.241280213f));
-  p = fma(p, r, set1(0.693044841f));
-  p = fma(p, r, set1(1.0f));
-  return (VF)_mm512_scalef_ps((__m512)p, (__m512)x);
-#else
-  VF limited = select(x < set1(-126.0f), set1(-126.0f), x);
-  VF n = roundEven(limited), r = limited - n;
-  VF p = fma(r, set1(9.58285294e-3f), set1(5.59064262e-2f));
-  p = fma(p, r, set1(0.240240991f));
-  p = fma(p, r, set1(0.693124175f));
-  p = fma(p, r, set1(1.0f));
-  return select(x < set1(-126.0f), zero(), p * exp2Integer(n));
-#endif
-}
-
-/// out[i] = the largest lane of v[i].
-MLC_SIMD void maxRows(const VF (&v)[8], float *out) {
-#if defined(__AVX512F__)
-  __m256 half[8], pair[4];
-  for (int i = 0; i < 8; ++i)
-    half[i] = _mm256_max_ps(_mm512_castps512_ps256((__m512)v[i]), _mm512_extractf32x8_ps((__m512)v[i], 1));
-  for (int i = 0; i < 4; ++i)
-    pair[i] = _mm256_max_ps(_mm256_unpacklo_ps(half[2 * i], half[2 * i + 1]),
-                            _mm256_unpackhi_ps(half[2 * i], half[2 * i + 1]));
-  __m256 quad[2];
-  for (int i = 0; i < 2; ++i)
-    quad[i] = _mm256_max_ps((__m256)_mm256_unpacklo_pd((__m256d)pair[2 * i], (__m256d)pair[2 * i + 1]),
-                            (__m256)_mm256_unpackhi_pd((__m256d)pair[2 * i], (__m256d)pair[2 * i + 1]));
-  _mm256_storeu_ps(out, _mm256_max_ps(_mm256_permute2f128_ps(quad[0], quad[1], 0x20),
-                                      _mm256_permute2f128_ps(quad[0], quad[1], 0x31)));
-#else
-  for (int i = 0; i < 8; ++i)
-    out[i] = maxLanes(v[i]);
-#endif
-}
 
 } // namespace
 } // namespace MLC_ISA_NS

@@ -23,17 +23,19 @@ MLC_SIMD VU roundBf16(VF v) {
   return ((isNan & nan) | (~isNan & rounded)) & 0xffff0000;
 }
 
-/// acc + x.first * w.first + x.second * w.second for every lane, in f32; bf16 values below 2^-126 may count as 0.
+/// (acc + x.second * w.second) + x.first * w.first for every lane, each sum rounded once to f32 in every form: products
+/// of bf16 are exact. What lies below 2^-126 may count as 0.
 MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
 #if defined(__AVX512BF16__)
   return (VF)_mm512_dpbf16_ps((__m512)acc, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int32_t(x)));
 #elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+  // bfdot rounds in a way of its own; these two round as fused products do.
   bfloat16x8_t pair = vreinterpretq_bf16_u32(vdupq_n_u32(x)), pairs[4];
   float32x4_t sums[4];
   __builtin_memcpy(pairs, &w, sizeof pairs);
   __builtin_memcpy(sums, &acc, sizeof sums);
   for (int i = 0; i < 4; ++i)
-    sums[i] = vbfdotq_f32(sums[i], pairs[i], pair);
+    sums[i] = vbfmlalbq_f32(vbfmlaltq_f32(sums[i], pairs[i], pair), pairs[i], pair);
   __builtin_memcpy(&acc, sums, sizeof acc);
   return acc;
 #else
@@ -41,8 +43,8 @@ MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
     uint32_t bits;
     float value;
   } first{x << 16}, second{x & 0xffff0000};
-  acc = fma(set1(first.value), (VF)(w << 16), acc);
-  return fma(set1(second.value), (VF)(w & 0xffff0000), acc);
+  acc = multiplyAdd(set1(second.value), (VF)(w & 0xffff0000), acc);
+  return multiplyAdd(set1(first.value), (VF)(w << 16), acc);
 #endif
 }
 
