@@ -70,7 +70,7 @@ def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
   let summary = "Rounds the factors of attention's products to bf16 (--math fast)";
   let description = [{
     Where keys and values are stored as bf16 or int8: nothing more of them is lost. Stored as f32 or f16 they keep
-    their precision, and machines with and without bf16 instructions agree more closely.
+    their precision.
   }];
 }
 

@@ -120,7 +120,8 @@ struct Functions {
 static void runWith(const KernelContext &context, const Functions &functions) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   std::span<const BatchSegment> segments = context.batch->segments;
-  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads, columns = int64_t(attrs.heads()) * attrs.head_dim(),
+  int64_t kvHeads = attrs.kv_heads(), group = attrs.heads() / kvHeads,
+          columns = int64_t(attrs.heads()) * attrs.head_dim(),
           blockRows = attentionBlockRows(alignUp<int64_t>(attrs.head_dim(), 16));
   if (context.inputs[0].dims[1] != columns || context.outputs[0].dims[1] != columns)
     return;

@@ -38,9 +38,7 @@ using AttentionChunkFn = void(const AttentionArgs &args, int64_t rowBegin, int64
                               uint8_t *scratch);
 
 /// Most rows of a block: its page tiles are shared by its rows, which lie in L2.
-constexpr int64_t attentionBlockRows(int64_t paddedDim) {
-  return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48;
-}
+constexpr int64_t attentionBlockRows(int64_t paddedDim) { return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48; }
 constexpr int64_t kGroupRows = 12; // Rows of a group, at most; the scores of two groups exist at once.
 /// Floats of a worker's scratch, aligned to 64 bytes.
 constexpr int64_t attentionScratch(int64_t paddedDim) {

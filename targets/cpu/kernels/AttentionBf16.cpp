@@ -15,7 +15,7 @@ namespace {
 struct Bf16Products {
   using Value = Bf16;
   static constexpr int64_t kRows = kBf16Rows, kTogether = 2;
-  static constexpr bool kDirect = false;
+  static constexpr bool kDirect = false, kCodes = true;
 
   MLC_SIMD void storeRow(Bf16 *p, VF low, VF high) { storeBf16(p, low, high); }
   /// bf16 values are exact as they are stored, int8 too.

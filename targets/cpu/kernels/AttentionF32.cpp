@@ -15,7 +15,7 @@ namespace {
 struct F32Products {
   using Value = float;
   static constexpr int64_t kRows = kGemmRows < 8 ? 2 * kGemmRows : kGemmRows, kTogether = 1;
-  static constexpr bool kDirect = true;
+  static constexpr bool kDirect = true, kCodes = false;
 
   MLC_SIMD void storeRow(float *p, VF low, VF high) {
     store(p, low);
@@ -35,7 +35,7 @@ struct F32Products {
     bool fresh;
   };
   static void product(const Operands &o, int64_t rows, int64_t vectors) {
-    gemm({o.x, o.xStride, o.tile, o.columns, kLanes, o.k, o.acc, o.accStride, o.fresh}, rows, vectors);
+    gemm<fma>({o.x, o.xStride, o.tile, o.columns, kLanes, o.k, o.acc, o.accStride, o.fresh}, rows, vectors);
   }
   MLC_SIMD VF power(VF x) { return exp2Below(x); }
 };

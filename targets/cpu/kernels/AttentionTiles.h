@@ -4,10 +4,10 @@
 //===----------------------------------------------------------------------===//
 //
 // attention over tiles, for products of f32 and of bf16. A page of the KV head becomes two tiles, K [head_dim][64] and
-// V [64][head_dim], once for a block of rows; a few rows at a time then take their scores, their softmax and their share
-// of V, so that scores stay in L1. The softmax is in powers of two, relative to the running maximum rounded up to an
-// integer: rescaling is exact, and what a probability rounds to does not depend on the pages before. What a row does not
-// see meets it as 0.
+// V [64][head_dim], once for a block of rows; a few rows at a time then take their scores, their softmax and their
+// share of V, so that scores stay in L1. The softmax is in powers of two, relative to the running maximum rounded up to
+// an integer: rescaling is exact, and what a probability rounds to does not depend on the pages before. What a row does
+// not see meets it as 0.
 //
 #pragma once
 
@@ -32,11 +32,13 @@ template <int Type> MLC_SIMD VF loadStored(const uint8_t *base, int64_t at) {
     return loadBf16(base + at * 2);
   return toFloat(loadI8(base + at));
 }
+
 /// `Products` says how the factors of the products are kept:
 ///   Value                   the type of one
 ///   kRows                   rows of its register block, at most kGroupRows
 ///   kTogether               factors along a sum that go together: sums begin and end at multiples of it
 ///   kDirect                 a page of f32 is its own tiles
+///   kCodes                  int8 pages give codes, and their scales meet scores and probabilities
 ///   storeRow(p, low, high)  32 factors of a row
 ///   storeTile<Type>(...)    two rows of a tile, from values of the type
 ///   product(...)            acc += rows x tile
@@ -94,28 +96,43 @@ private:
   int64_t queryStride() const { return (a.paddedDim + 2 * kLanes - 1) & ~int64_t(2 * kLanes - 1); }
 
   /// K of a page, [headDim][64], into its tile of headDim rounded up to even.
-  template <int Type> void loadKeys(const uint8_t *stored) {
+  template <int Type> void loadKeys(const uint8_t *base) {
+    auto part = [&](int64_t d, int64_t c) __attribute__((always_inline)) {
+      VF v = loadStored<Type>(base, d * kPage + c);
+      if constexpr (Type == 4 && !Products::kCodes)
+        v = v * load(base + a.keyScales + c * 4);
+      return v;
+    };
     for (int64_t d = 0; d < a.headDim; d += 2)
       for (int64_t c = 0; c < kPage; c += kLanes)
-        Products::template storeTile<Type>(keySpace, kPage, d, c, loadStored<Type>(stored, d * kPage + c),
-                                           d + 1 < a.headDim ? loadStored<Type>(stored, (d + 1) * kPage + c) : zero());
+        Products::template storeTile<Type>(keySpace, kPage, d, c, part(d, c),
+                                           d + 1 < a.headDim ? part(d + 1, c) : zero());
     keys = keySpace;
   }
 
-  /// V of a page, [64][paddedDim], into its tile; positions outside `seen` are 0. Returns whether all others are finite.
-  template <int Type> bool loadValues(const uint8_t *stored, Span seen) {
+  /// V of a page, [64][paddedDim], into its tile; positions outside `seen` are 0. Returns whether all others are
+  /// finite.
+  template <int Type> bool loadValues(const uint8_t *base, Span seen) {
+    const uint8_t *stored = base + a.valueOffset;
     int64_t columns = a.paddedDim;
     VI special = {};
+    auto part = [&](int64_t i, int64_t c) __attribute__((always_inline)) {
+      if (i < seen.begin || i >= seen.end)
+        return zero();
+      VF v = loadStored<Type>(stored, i * columns + c);
+      if constexpr (Type == 4 && !Products::kCodes)
+        v = v * set1(loadFloat(base + a.valueScales + i * 4));
+      if constexpr (Type != 4 || !Products::kCodes) // What rounds to infinity counts.
+        special |= (VI)magnitude(v) > set1(0x7f7f7fff);
+      return v;
+    };
     for (int64_t i = seen.begin & ~int64_t(1); i < seen.end; i += 2)
       for (int64_t c = 0; c < columns; c += kLanes) {
-        VF even = i >= seen.begin ? loadStored<Type>(stored, i * columns + c) : zero();
-        VF odd = i + 1 < seen.end ? loadStored<Type>(stored, (i + 1) * columns + c) : zero();
-        if constexpr (Type != 4) // What rounds to infinity counts.
-          special |= ((VI)magnitude(even) > set1(0x7f7f7fff)) | ((VI)magnitude(odd) > set1(0x7f7f7fff));
+        VF even = part(i, c), odd = part(i + 1, c);
         Products::template storeTile<Type>(valueSpace, columns, i, c, even, odd);
       }
     values = valueSpace;
-    return Type == 4 || !maxLanes(special & 1);
+    return !maxLanes(special & 1);
   }
 
   /// The same where the page is its own tiles. `check`: whether the result matters.
@@ -131,7 +148,7 @@ private:
   template <int Type> bool loadTiles(const uint8_t *base, Span seen, bool withKeys) {
     if (withKeys)
       loadKeys<Type>(base);
-    return loadValues<Type>(base + a.valueOffset, seen);
+    return loadValues<Type>(base, seen);
   }
   bool tiles(const uint8_t *base, Span seen, bool withKeys, bool check) {
     switch (a.dtype) {
@@ -175,7 +192,8 @@ private:
     bool finite = tiles(base, {first.begin, last.end}, true, mixed);
     Page page{start, base, reinterpret_cast<const float *>(base + a.keyScales),
               reinterpret_cast<const float *>(base + a.valueScales)};
-    int64_t rows = end - begin, groups = (rows + Products::kRows - 1) / Products::kRows, most = (rows + groups - 1) / groups;
+    int64_t rows = end - begin, groups = (rows + Products::kRows - 1) / Products::kRows,
+            most = (rows + groups - 1) / groups;
     // Three stages, a group apart: what one stage waits for, the others fill.
     Group group[3];
     for (int64_t g = 0; g < groups + 2; ++g) {
@@ -203,12 +221,14 @@ private:
     const float *sums = parts + (g.row - rowBegin) * record;
     for (int64_t i = 0; i < g.count * record; i += kLanes)
       __builtin_prefetch(sums + i, 1);
-    Products::product({q + (g.row - rowBegin) * queryStride(), queryStride(), keys, kPage, together(a.headDim), g.scores,
-                       kPage, true},
+    Products::product({q + (g.row - rowBegin) * queryStride(), queryStride(), keys, kPage, together(a.headDim),
+                       g.scores, kPage, true},
                       g.count, (g.seen.end + kLanes - 1) / kLanes);
   }
 
-  static int64_t together(int64_t i) { return (i + Products::kTogether - 1) / Products::kTogether * Products::kTogether; }
+  static int64_t together(int64_t i) {
+    return (i + Products::kTogether - 1) / Products::kTogether * Products::kTogether;
+  }
 
   /// values += probabilities x V; `alike`: each row may take what the group sees.
   void weigh(const Group &g, const Page &page, bool alike) {
@@ -229,17 +249,19 @@ private:
   }
 
   void softmaxOf(const Group &g, const Page &page) {
-    bool scaled = a.dtype == 4, keysScaled = scaled;
-    if (a.softcap != 0) {
-      capScores(g, scaled ? page.keyScales : nullptr);
-      keysScaled = false;
-    }
-    if (keysScaled)
-      g.full ? softmax<true, true, true>(g, page) : softmax<true, true, false>(g, page);
-    else if (scaled)
-      g.full ? softmax<false, true, true>(g, page) : softmax<false, true, false>(g, page);
-    else
-      g.full ? softmax<false, false, true>(g, page) : softmax<false, false, false>(g, page);
+    // The portable form and capped scores do without the form for full pages.
+    bool full = kFused && g.full && a.softcap == 0;
+    if constexpr (Products::kCodes)
+      if (a.dtype == 4) {
+        if (a.softcap != 0) {
+          capScores(g, page.keyScales);
+          return softmax<false, true, false>(g, page);
+        }
+        return full ? softmax<true, true, kFused>(g, page) : softmax<true, true, false>(g, page);
+      }
+    if (a.softcap != 0)
+      capScores(g, nullptr);
+    full ? softmax<false, false, kFused>(g, page) : softmax<false, false, false>(g, page);
   }
 
   /// scores = tanh(scores / cap) * cap, after the keys' scales where there are any.
@@ -322,8 +344,8 @@ private:
   int64_t rowBegin, rowEnd, record;
   Value *q, *p, *keySpace, *valueSpace;
   const Value *keys = nullptr, *values = nullptr; // The tiles of the page at hand.
-  float *scores, *tops; // tops: the rows' maxima so far.
-  int64_t *positions;   // Of the rows.
+  float *scores, *tops;                           // tops: the rows' maxima so far.
+  int64_t *positions;                             // Of the rows.
 
 public:
   float *parts, *totals;

@@ -68,7 +68,7 @@ template <int R, int C, bool Half> void halfBlock(const LinearFloat &a, int64_t 
       for (int r = 0; r < R; ++r) {
         VF xv = set1(x[r * a.xStride + i + j]);
         for (int c = 0; c < C; ++c)
-          sums[r][c] = fma(xv, values[j][c], sums[r][c]);
+          sums[r][c] = multiplyAdd(xv, values[j][c], sums[r][c]);
       }
   }
   for (int r = 0; r < R; ++r)
@@ -110,8 +110,9 @@ void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t
         w = p ? w : at;
       }
       int64_t between = a.source == LinearFloat::panelF32 ? a.panelBytes / 4 : kTile;
-      gemm({a.x + rowBegin * a.xStride + begin, a.xStride, w, kLanes, between, count, acc, kStride, begin == 0},
-           rowEnd - rowBegin, panels);
+      gemm<multiplyAdd>(
+          {a.x + rowBegin * a.xStride + begin, a.xStride, w, kLanes, between, count, acc, kStride, begin == 0},
+          rowEnd - rowBegin, panels);
     }
     writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
   }

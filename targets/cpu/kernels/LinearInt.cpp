@@ -93,12 +93,12 @@ template <int Bits, int R, int C, bool Offset, bool Shared> void dotBlock(const 
         for (int c = 0; c < C; ++c) {
           VF sum = toFloat(dotTotal(sums[r][c], init[r])), scale = load(factors + c * kFactors);
           if constexpr (Shared)
-            parts[r][c] = fmaExact(sum, scale, parts[r][c]);
+            parts[r][c] = fma(sum, scale, parts[r][c]);
           else
             parts[r][c] = sum;
           if constexpr (Shared && Offset)
-            parts[r][c] = fmaExact(load(factors + c * kFactors + kLanes),
-                                   set1(loadFloat(b.sums + r * b.sumStride + 4 * g)), parts[r][c]);
+            parts[r][c] = fma(load(factors + c * kFactors + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * g)),
+                              parts[r][c]);
         }
     }
     for (int r = 0; r < R; ++r) {
@@ -109,11 +109,11 @@ template <int Bits, int R, int C, bool Offset, bool Shared> void dotBlock(const 
         const float *factor = factors + (c - C) * kFactors;
         VF sum;
         if constexpr (Shared)
-          sum = fmaExact(parts[r][c], set1(xScale), load(acc));
+          sum = fma(parts[r][c], set1(xScale), load(acc));
         else
-          sum = fmaExact(parts[r][c], load(factor) * set1(xScale), load(acc));
+          sum = fma(parts[r][c], load(factor) * set1(xScale), load(acc));
         if constexpr (Offset && !Shared)
-          sum = fmaExact(load(factor + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * (g - 1)) * xScale), sum);
+          sum = fma(load(factor + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * (g - 1)) * xScale), sum);
         store(acc, sum);
       }
     }
@@ -218,17 +218,17 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       if constexpr (M != IntOffset::none)
         negated = float(loadInt(x + a.xSums + 4 * g));
       if (together == 1) {
-        acc = fmaExact(toFloat(isum), scales * set1(xScale), acc);
+        acc = fma(toFloat(isum), scales * set1(xScale), acc);
         if constexpr (M != IntOffset::none)
-          acc = fmaExact(groupOffsets<M>(a, panel, g, scales), set1(negated * xScale), acc);
+          acc = fma(groupOffsets<M>(a, panel, g, scales), set1(negated * xScale), acc);
         ++g;
         return;
       }
-      part = fmaExact(toFloat(isum), scales, part);
+      part = fma(toFloat(isum), scales, part);
       if constexpr (M != IntOffset::none)
-        part = fmaExact(groupOffsets<M>(a, panel, g, scales), set1(negated), part);
+        part = fma(groupOffsets<M>(a, panel, g, scales), set1(negated), part);
       if ((++g & (together - 1)) == 0) {
-        acc = fmaExact(part, set1(xScale), acc);
+        acc = fma(part, set1(xScale), acc);
         part = zero();
       }
     };

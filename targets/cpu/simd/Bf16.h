@@ -31,7 +31,7 @@ constexpr int kBf16Rows = kGemmRows;
 MLC_SIMD VF withoutSubnormals(VF v) { return select(magnitude(v) < set1(0x1p-126f), zero(), v); }
 
 /// v rounded to bf16, to nearest even; NaN stays NaN.
-MLC_SIMD VF roundBf16(VF v) {
+MLC_MATH VF roundBf16(VF v) {
   VI bits = (VI)withoutSubnormals(v);
   VI rounded = (bits + set1(0x7fff) + ((bits >> 16) & 1)) & set1(int32_t(0xffff0000));
   return select(v != v, v, (VF)rounded);
@@ -131,7 +131,8 @@ static void bf16Gemm(Bf16Gemm b, int64_t rows, int64_t vectors) {
 }
 #else
 static void bf16Gemm(const Bf16Gemm &b, int64_t rows, int64_t vectors) {
-  gemm({b.x, b.xStride, b.tile, b.columns, kLanes, b.k, b.acc, b.accStride, b.fresh}, rows, vectors);
+  // Products of bf16 are exact.
+  gemm<multiplyAdd>({b.x, b.xStride, b.tile, b.columns, kLanes, b.k, b.acc, b.accStride, b.fresh}, rows, vectors);
 }
 #endif
 

@@ -37,7 +37,7 @@ constexpr int kGemmRows = 4, kGemmColumns = 1;
 constexpr int kGemmRows = 2, kGemmColumns = 1;
 #endif
 
-template <int R, int C> static void gemmBlock(const GemmBlock &b) {
+template <auto Add, int R, int C> static void gemmBlock(const GemmBlock &b) {
   VF acc[R][C];
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < C; ++c)
@@ -50,7 +50,7 @@ template <int R, int C> static void gemmBlock(const GemmBlock &b) {
     for (int r = 0; r < R; ++r) {
       VF xv = set1(b.x[r * b.xStride + i]);
       for (int c = 0; c < C; ++c)
-        acc[r][c] = fma(xv, wv[c], acc[r][c]);
+        acc[r][c] = Add(xv, wv[c], acc[r][c]);
     }
   }
   for (int r = 0; r < R; ++r)
@@ -59,21 +59,21 @@ template <int R, int C> static void gemmBlock(const GemmBlock &b) {
 }
 
 using GemmFn = void (*)(const GemmBlock &);
-template <int C, int... Rows> struct GemmTable {
-  static constexpr GemmFn fn[] = {gemmBlock<Rows, C>...};
+template <auto Add, int C, int... Rows> struct GemmTable {
+  static constexpr GemmFn fn[] = {gemmBlock<Add, Rows, C>...};
 };
 #if defined(__AVX512F__)
-template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6, 7, 8>;
+template <auto Add, int C> using GemmRows = GemmTable<Add, C, 1, 2, 3, 4, 5, 6, 7, 8>;
 #elif defined(__AVX2__)
-template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4, 5, 6>;
+template <auto Add, int C> using GemmRows = GemmTable<Add, C, 1, 2, 3, 4, 5, 6>;
 #elif defined(__ARM_NEON)
-template <int C> using GemmRows = GemmTable<C, 1, 2, 3, 4>;
+template <auto Add, int C> using GemmRows = GemmTable<Add, C, 1, 2, 3, 4>;
 #else
-template <int C> using GemmRows = GemmTable<C, 1, 2>;
+template <auto Add, int C> using GemmRows = GemmTable<Add, C, 1, 2>;
 #endif
 
-/// `rows` <= any, `columns` vectors <= any: cut into blocks.
-static void gemm(GemmBlock b, int64_t rows, int64_t columns) {
+/// `rows` <= any, `columns` vectors <= any: cut into blocks. Add: fma or multiplyAdd.
+template <auto Add> static void gemm(GemmBlock b, int64_t rows, int64_t columns) {
   const float *x = b.x;
   float *acc = b.acc;
   for (int64_t c = 0; c < columns;) {
@@ -85,9 +85,9 @@ static void gemm(GemmBlock b, int64_t rows, int64_t columns) {
       b.x = x + r * b.xStride;
       b.acc = acc + r * b.accStride + c * kLanes;
       if (step == 4)
-        gemmBlock<1, 4>(b);
+        gemmBlock<Add, 1, 4>(b);
       else
-        (step == 1 ? GemmRows<1>::fn : GemmRows<kGemmColumns>::fn)[count - 1](b);
+        (step == 1 ? GemmRows<Add, 1>::fn : GemmRows<Add, kGemmColumns>::fn)[count - 1](b);
     }
     b.w += step * b.wColumn;
     c += step;

@@ -21,7 +21,7 @@ MLC_SIMD VF exp2Integer(VF n) {
 }
 
 /// x = n ln 2 + r with |r| <= ln 2 / 2; returns expm1(r).
-MLC_SIMD VF reducedExpm1(VF x, VF &n) {
+MLC_MATH VF reducedExpm1(VF x, VF &n) {
   n = roundEven(x * set1(1.44269504f));
   VF r = fma(n, set1(-0.693145752f), x);
   r = fma(n, set1(-1.42860677e-6f), r);
@@ -36,7 +36,7 @@ MLC_SIMD VF reducedExpm1(VF x, VF &n) {
 }
 
 /// e^x; 0 below -87.3 (results are never subnormal), infinity above 88.7; NaN stays NaN; exactly 1 at 0.
-MLC_SIMD VF exp(VF x) {
+MLC_MATH VF exp(VF x) {
   VF limited = select(x > set1(88.8f), set1(88.8f), x);
   limited = select(limited < set1(-87.5f), set1(-87.5f), limited);
   VF n, e = reducedExpm1(limited, n);
@@ -48,7 +48,7 @@ MLC_SIMD VF exp(VF x) {
 
 MLC_SIMD VF sigmoid(VF x) { return set1(1.0f) / (set1(1.0f) + exp(-x)); }
 
-MLC_SIMD VF tanh(VF x) {
+MLC_MATH VF tanh(VF x) {
   VF a = minimum(magnitude(x), set1(10.0f)), n, e = reducedExpm1(a + a, n);
   VF scale = exp2Integer(n), em1 = fma(e, scale, scale - set1(1.0f));
   VF y = em1 / (em1 + set1(2.0f));
@@ -57,7 +57,7 @@ MLC_SIMD VF tanh(VF x) {
 }
 
 /// Below 1: x * P(x^2); else 1 - t Q(t) e^(-x^2) with t = 1 / (1 + x / 2).
-MLC_SIMD VF erf(VF x) {
+MLC_MATH VF erf(VF x) {
   VF a = magnitude(x), s = a * a;
   VF p = set1(-9.67359024e-06f);
   p = fma(p, s, set1(0.000112682537f));

@@ -23,8 +23,8 @@ MLC_SIMD VU roundBf16(VF v) {
   return ((isNan & nan) | (~isNan & rounded)) & 0xffff0000;
 }
 
-/// (acc + x.second * w.second) + x.first * w.first for every lane, each sum rounded once to f32 in every form: products of
-/// bf16 are exact. What lies below 2^-126 may count as 0.
+/// (acc + x.second * w.second) + x.first * w.first for every lane, each sum rounded once to f32 in every form: products
+/// of bf16 are exact. What lies below 2^-126 may count as 0.
 MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
 #if defined(__AVX512BF16__)
   return (VF)_mm512_dpbf16_ps((__m512)acc, (__m512bh)w, (__m512bh)_mm512_set1_epi32(int32_t(x)));
@@ -43,8 +43,8 @@ MLC_SIMD VF dotPairs(VF acc, VU w, uint32_t x) {
     uint32_t bits;
     float value;
   } first{x << 16}, second{x & 0xffff0000};
-  acc = fma(set1(second.value), (VF)(w & 0xffff0000), acc);
-  return fma(set1(first.value), (VF)(w << 16), acc);
+  acc = multiplyAdd(set1(second.value), (VF)(w & 0xffff0000), acc);
+  return multiplyAdd(set1(first.value), (VF)(w << 16), acc);
 #endif
 }
 

@@ -91,9 +91,16 @@ MLC_SIMD VI joinInt(__m256i a, __m256i b) {
 }
 #endif
 
-#if !defined(__AVX2__)
-MLC_SIMD VF fmaLanes(VF a, VF b, VF c) {
-#if defined(__clang__)
+#if defined(__AVX2__) || defined(__FMA__) || defined(__aarch64__) || defined(__ARM_FEATURE_FMA)
+constexpr bool kFused = true;
+#define MLC_MATH MLC_SIMD
+/// a * b + c, rounded once in every form.
+MLC_SIMD VF fma(VF a, VF b, VF c) {
+#if defined(__AVX512F__)
+  return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__AVX2__)
+  return join(_mm256_fmadd_ps(low(a), low(b), low(c)), _mm256_fmadd_ps(high(a), high(b), high(c)));
+#elif defined(__clang__)
   return __builtin_elementwise_fma(a, b, c);
 #else
   VF r;
@@ -102,29 +109,37 @@ MLC_SIMD VF fmaLanes(VF a, VF b, VF c) {
   return r;
 #endif
 }
-#endif
-
 /// a * b + c, rounded once where the form has fused instructions, else twice.
-MLC_SIMD VF fma(VF a, VF b, VF c) {
-#if defined(__AVX512F__)
-  return (VF)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#elif defined(__AVX2__)
-  return join(_mm256_fmadd_ps(low(a), low(b), low(c)), _mm256_fmadd_ps(high(a), high(b), high(c)));
-#elif defined(__FMA__) || defined(__aarch64__)
-  return fmaLanes(a, b, c);
+MLC_SIMD VF multiplyAdd(VF a, VF b, VF c) { return fma(a, b, c); }
 #else
-  return a * b + c;
-#endif
+constexpr bool kFused = false;
+/// Of functions that the emulation makes too long to have several copies.
+#define MLC_MATH static __attribute__((noinline, unused))
+/// Without fused instructions: the product is exact in f64; a sum whose bits beyond f64 go into its last bit (round to
+/// odd) rounds to f32 as the exact sum does (Boldo and Melquiond, Emulation of FMA, 2008).
+MLC_MATH VF fma(VF a, VF b, VF c) {
+  typedef float F4 __attribute__((vector_size(16)));
+  typedef double D4 __attribute__((vector_size(32)));
+  typedef uint64_t L4 __attribute__((vector_size(32)));
+  F4 x[4], y[4], z[4];
+  __builtin_memcpy(x, &a, sizeof a);
+  __builtin_memcpy(y, &b, sizeof b);
+  __builtin_memcpy(z, &c, sizeof c);
+  for (int i = 0; i < 4; ++i) {
+    D4 product = __builtin_convertvector(x[i], D4) * __builtin_convertvector(y[i], D4);
+    D4 term = __builtin_convertvector(z[i], D4), sum = product + term;
+    D4 back = sum - product, error = (product - (sum - back)) + (term - back);
+    // NaN and infinite sums have no order with 0.
+    L4 inexact = (L4)((error < 0) | (error > 0)), even = ~(L4)sum & inexact & 1;
+    // Towards the exact sum: away from 0 where the error has the sum's sign.
+    L4 odd = (L4)sum + even - ((((L4)sum ^ (L4)error) >> 63 & even) << 1);
+    x[i] = __builtin_convertvector((D4)odd, F4);
+  }
+  __builtin_memcpy(&a, x, sizeof a);
+  return a;
 }
-
-/// a * b + c, rounded once in every form.
-MLC_SIMD VF fmaExact(VF a, VF b, VF c) {
-#if defined(__AVX2__)
-  return fma(a, b, c);
-#else
-  return fmaLanes(a, b, c);
+MLC_SIMD VF multiplyAdd(VF a, VF b, VF c) { return a * b + c; }
 #endif
-}
 
 MLC_SIMD VF select(VI mask, VF a, VF b) { return mask ? a : b; }
 MLC_SIMD VF maximum(VF a, VF b) { return select(a > b, a, b); }
@@ -174,7 +189,7 @@ MLC_SIMD VF loadBf16(const uint8_t *p) {
   typedef uint32_t VU __attribute__((vector_size(64)));
   return (VF)(__builtin_convertvector(v, VU) << 16);
 }
-MLC_SIMD VF loadF16(const uint8_t *p) {
+MLC_MATH VF loadF16(const uint8_t *p) {
 #if defined(__AVX512F__)
   return (VF)_mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)p));
 #elif defined(__AVX2__)

@@ -38,7 +38,7 @@ MLC_SIMD VF scaleInteger(VF p, VF n, VF x) {
 // itself for integers; 0 below -126: results are never subnormal. NaN stays NaN.
 
 /// To 3e-6 relative.
-MLC_SIMD VF exp2Short(VF x) {
+MLC_MATH VF exp2Short(VF x) {
   VF r, n = splitInteger(x, r);
   VF p = fma(r, set1(9.58285294e-3f), set1(5.59064262e-2f));
   p = fma(p, r, set1(0.240240991f));
@@ -48,7 +48,7 @@ MLC_SIMD VF exp2Short(VF x) {
 }
 
 /// To 8e-8 relative.
-MLC_SIMD VF exp2Below(VF x) {
+MLC_MATH VF exp2Below(VF x) {
   VF r, n = splitInteger(x, r);
   VF p = fma(r, set1(1.5353362e-4f), set1(1.3398875e-3f));
   p = fma(p, r, set1(9.61843692e-3f));

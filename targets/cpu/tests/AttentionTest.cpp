@@ -252,6 +252,23 @@ TEST(Attention, BatchInvariance) {
   }
 }
 
+// Every form gives the same bits, whatever the products: a state may move between machines, and forms of one model
+// agree.
+TEST(Attention, FormsAgree) {
+  Random random(27);
+  for (DType dtype : {DType::f32, DType::f16, DType::bf16, DType::i8})
+    for (fb::Products products : {fb::Products::f32, fb::Products::bf16})
+      for (float softcap : {0.0f, 20.0f}) {
+        Model model(random, {6, 2, uniform(random, 1, 90), softcap != 0 ? 70u : 0u, softcap, dtype, products}, {150});
+        const std::vector<BatchSegment> all = {segment(0, 0, 150, 0)};
+        model.append(all);
+        std::vector<float> first = model.attend(all, Isa::portable, 1);
+        for (Isa isa : forms())
+          EXPECT_TRUE(sameBits(model.attend(all, isa, 1), first))
+              << isaName(isa) << " bf16 " << (products == fb::Products::bf16) << " type " << int(dtype);
+      }
+}
+
 // What lies beyond a row's own positions, NaN and infinity included, never reaches it.
 TEST(Attention, OtherPositionsDoNotMatter) {
   Random random(9);

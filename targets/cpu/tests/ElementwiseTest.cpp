@@ -29,7 +29,7 @@ TEST(RmsNorm, MatchesDouble) {
     Tensor xTensor = Tensor::matrix(x, rows, columns, trial % 3), rTensor = Tensor::matrix(residual, rows, columns, 5),
            wTensor = Tensor::vector(weight);
     fb::RmsNormAttrs attrs(uint64_t(width), eps, offset);
-    std::vector<float> alone;
+    std::vector<float> alone; // Of the first form: all are equal.
     for (Isa isa : forms()) {
       Tensor y(DType::f32, {rows, columns}, 2, 1), sum(DType::f32, {rows, columns});
       Call call(adds ? "add_rms_norm" : "rms_norm", attrs);
@@ -60,6 +60,9 @@ TEST(RmsNorm, MatchesDouble) {
               ASSERT_EQ(sum.values()[size_t(r * columns + g * width + i)], at(i));
           }
         }
+      if (alone.empty())
+        alone = got;
+      ASSERT_TRUE(sameBits(got, alone)) << isaName(isa);
       // The last row on its own, in place.
       std::vector<float> last(x.end() - columns, x.end());
       Tensor one = Tensor::matrix(last, 1, columns);
@@ -171,6 +174,7 @@ TEST(Activations, MatchDouble) {
     Tensor xTensor = Tensor::matrix(x, rows, n, 2), uTensor = Tensor::matrix(up, rows, n);
     fb::UnaryAttrs unary(act, 0.5f, 3.0f);
     fb::GatedActivationAttrs gated(act);
+    std::vector<float> first;
     for (Isa isa : forms()) {
       Tensor y(DType::f32, {rows, n}, 1), z(DType::f32, {rows, n});
       Call call("unary", unary);
@@ -183,7 +187,11 @@ TEST(Activations, MatchDouble) {
       both.outputs = {&z};
       both.run(isa, 2);
       std::vector<float> got = y.values(), product = z.values();
+      if (first.empty())
+        first = got;
       for (size_t i = 0; i < x.size(); ++i) {
+        if (!std::isnan(got[i]))
+          ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(first[i])) << isaName(isa) << " " << x[i];
         double expected = activation(act, double(x[i]) * 0.5) * 3, gate = activation(act, double(x[i])) * double(up[i]);
         if (!std::isfinite(float(expected)) || !std::isfinite(float(gate)))
           continue;

@@ -230,8 +230,10 @@ TEST(Linear, EveryFormatAndFormMatchesDouble) {
           rounded.bf16 = true;
           for (float &value : source)
             value = bf16ToF32(f32ToBf16(value));
-          expectNear(rounded.run(0, int64_t(rows), isa, 2), weight, source, int64_t(rows), linear.bias, linear.residual,
+          std::vector<float> products = rounded.run(0, int64_t(rows), isa, 2);
+          expectNear(products, weight, source, int64_t(rows), linear.bias, linear.residual,
                      (std::string(isaName(isa)) + " bf16 products").c_str());
+          EXPECT_TRUE(sameBits(products, rounded.run(0, int64_t(rows), Isa::portable, 1))) << isaName(isa);
         }
         if (HasFatalFailure())
           return;
