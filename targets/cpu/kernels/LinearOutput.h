@@ -41,7 +41,7 @@ struct LinearScratch {
         VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
         float *out = o.out + (scatter ? o.targets[row] : row) * o.stride + n;
         if (scatter)
-          v = fmaExact(set1(o.factors[row]), v, loadPart(out, left));
+          v = fma(set1(o.factors[row]), v, loadPart(out, left));
         else
           v = multiply ? activate<A>(loadPart(out, left)) * v : activate<A>(v);
         storePart(out, v, left);

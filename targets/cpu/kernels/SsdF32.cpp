@@ -19,7 +19,7 @@ struct F32 {
   MLC_SIMD VF load(const float *p) { return MLC_ISA_NS::load(p); }
   MLC_SIMD VF broadcast(const float *p) { return set1(*p); }
   MLC_SIMD VF firstOf(VF v) { return v; }
-  MLC_SIMD VF mac(VF a, VF b, VF c) { return fma(a, b, c); }
+  MLC_SIMD VF mac(VF a, VF b, VF c) { return multiplyAdd(a, b, c); }
   MLC_SIMD void storeRow(float *p, VF v) { store(p, v); }
   MLC_SIMD void storeTile(float *tile, int64_t columns, int64_t row, int64_t column, VF even, VF odd) {
     store(tile + row * columns + column, even);

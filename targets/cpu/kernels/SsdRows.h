@@ -12,12 +12,13 @@
 // each sum in the order of its index, in one accumulator, for every blocking.
 //
 // An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac
-// takes; kTile, whether the state is copied to be multiplied.
+// takes; kTile, whether the state is copied to be multiplied. Pairs are summed the second one first, as vdpbf16ps does.
 //
 #pragma once
 
 #include "targets/cpu/kernels/Ssd.h"
 #include "targets/cpu/simd/Bf16.h"
+#include "targets/cpu/simd/Math.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
@@ -105,7 +106,7 @@ template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Op
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p) {
       int64_t left = a.left - p * kLanes;
-      VF y = fma(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), acc[r][p]);
+      VF y = multiplyAdd(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), acc[r][p]);
       storePart(a.y + r * a.yStride + p * kLanes, y, left);
     }
 }
@@ -225,26 +226,12 @@ private:
   void loadBase() {
     if (!a.base)
       return;
-    bool fills = a.firstEntry + a.tokens >= kPage;
-    if constexpr (!Round) {
-      state = reinterpret_cast<const float *>(a.base);
-      if constexpr (!Ops::kTile) {
-        tile = reinterpret_cast<const T *>(state);
-      } else {
-        for (int64_t p = 0; p < panels; ++p)
-          for (int64_t n = 0; n < tileRows; n += 2) {
-            const float *row = state + (p * rows32 + n) * kLanes;
-            Ops::storeTile(tileScratch + p * tileRows * kLanes, kLanes, n, 0, load(row),
-                           n + 1 < a.state ? load(row + kLanes) : zero());
-          }
-        tile = tileScratch;
-      }
-      return;
-    }
-    bool direct = Ops::kTile && Ops::kStep == 2; // Stored as the tile is.
-    if (direct)
-      tile = reinterpret_cast<const T *>(a.base);
-    if (!direct || fills) {
+    if constexpr (Round) {
+      const bool direct = sizeof(T) == 2; // Stored as the tile is.
+      if (direct)
+        tile = reinterpret_cast<const T *>(a.base);
+      if (direct && a.firstEntry + a.tokens < kPage)
+        return;
       for (int64_t i = 0; i < panels * rows32 * kLanes; i += 2 * kLanes) {
         VI pair;
         __builtin_memcpy(&pair, a.base + i * 2, sizeof pair);
@@ -252,9 +239,22 @@ private:
         store(work + i + kLanes, (VF)(pair & set1(int32_t(0xffff0000))));
       }
       state = work;
+      if (direct)
+        return;
+    } else {
+      state = reinterpret_cast<const float *>(a.base);
     }
-    if (!direct)
-      tile = reinterpret_cast<const T *>(work); // bf16 values in f32 are T.
+    if constexpr (!Ops::kTile) {
+      tile = reinterpret_cast<const T *>(state);
+      return;
+    }
+    for (int64_t p = 0; p < panels; ++p)
+      for (int64_t n = 0; n < tileRows; n += 2) {
+        const float *row = state + (p * rows32 + n) * kLanes;
+        Ops::storeTile(tileScratch + p * tileRows * kLanes, kLanes, n, 0, load(row),
+                       n + 1 < a.state ? load(row + kLanes) : zero());
+      }
+    tile = tileScratch;
   }
 
   const float *products(int64_t page) const { return a.packed + page * a.packedStride + ssdPackedProducts(a.state); }
@@ -402,6 +402,21 @@ template <typename Ops> MLC_SIMD void ssdHeadOf(const SsdHeadArgs &args) {
     SsdHead<Ops, false>(args).run();
 }
 
+/// R rows of c against the b of a page: out is [R][16].
+template <typename Ops, int R>
+MLC_SIMD void productBlock(const typename Ops::T *c, int64_t stride, const typename Ops::T *b, int64_t k, float *out) {
+  VF acc[R];
+  for (int r = 0; r < R; ++r)
+    acc[r] = zero();
+  for (int64_t n = 0; n < k; n += Ops::kStep) {
+    typename Ops::Vec w = Ops::load(b + n * kPage);
+    for (int r = 0; r < R; ++r)
+      acc[r] = Ops::mac(Ops::broadcast(c + r * stride + n), w, acc[r]);
+  }
+  for (int r = 0; r < R; ++r)
+    store(out + r * kPage, acc[r]);
+}
+
 template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
   using T = typename Ops::T;
   int64_t padded = ssdPaddedState(a.state), even = (a.state + 1) & ~int64_t(1);
@@ -423,13 +438,10 @@ template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
     for (int64_t n = 0; n < padded; n += kLanes)
       Ops::storeRow(c + (t - a.begin) * padded + n, loadPart(a.c + (t - a.begin) * a.cStride + n, a.state - n));
   float *products = a.packed + ssdPackedProducts(a.state);
-  // Bf16 is f32 where F32 is compiled: one product serves both.
-  for (int64_t t = 0; t < a.end - a.begin; t += kBf16Rows) {
-    int64_t rows = a.end - a.begin - t < kBf16Rows ? a.end - a.begin - t : kBf16Rows;
-    bf16Gemm(
-        {c + t * padded, padded, tile, kLanes, Ops::kStep == 2 ? even : a.state, products + t * kPage, kPage, true},
-        rows, 1);
-  }
+  for (int64_t t = 0; t < a.end - a.begin; t += kSsdRows)
+    withRows(a.end - a.begin - t, [&]<int R>() __attribute__((always_inline)) {
+      productBlock<Ops, R>(c + t * padded, padded, tile, Ops::kStep == 2 ? even : a.state, products + t * kPage);
+    });
 }
 
 } // namespace

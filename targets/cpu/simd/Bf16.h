@@ -26,7 +26,6 @@ typedef float Bf16;
 constexpr int kBf16Rows = kGemmRows;
 #endif
 
-#if !defined(__AVX512BF16__)
 /// Subnormal values as 0: so the instruction takes them.
 MLC_SIMD VF withoutSubnormals(VF v) { return select(magnitude(v) < set1(0x1p-126f), zero(), v); }
 
@@ -37,6 +36,7 @@ MLC_MATH VF roundBf16(VF v) {
   return select(v != v, v, (VF)rounded);
 }
 
+#if !defined(__AVX512BF16__)
 MLC_SIMD VF swapPairs(VF v) {
   return __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14);
 }
@@ -116,7 +116,7 @@ template <int C> struct Bf16Blocks {
 };
 
 /// 1 <= rows <= kBf16Rows, any number of vectors of columns.
-static void bf16Gemm(Bf16Gemm b, int64_t rows, int64_t vectors) {
+[[maybe_unused]] static void bf16Gemm(Bf16Gemm b, int64_t rows, int64_t vectors) {
   for (; vectors >= kBf16Columns; vectors -= kBf16Columns) {
     Bf16Blocks<kBf16Columns>::fn[rows - 1](b);
     b.tile += 2 * kBf16Columns * kLanes;
@@ -130,7 +130,7 @@ static void bf16Gemm(Bf16Gemm b, int64_t rows, int64_t vectors) {
     Bf16Blocks<1>::fn[rows - 1](b);
 }
 #else
-static void bf16Gemm(const Bf16Gemm &b, int64_t rows, int64_t vectors) {
+[[maybe_unused]] static void bf16Gemm(const Bf16Gemm &b, int64_t rows, int64_t vectors) {
   // Products of bf16 are exact.
   gemm<multiplyAdd>({b.x, b.xStride, b.tile, b.columns, kLanes, b.k, b.acc, b.accStride, b.fresh}, rows, vectors);
 }
