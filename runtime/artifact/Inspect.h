@@ -40,12 +40,12 @@ void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const
 /// Sizes that the three forms show.
 struct ArtifactFacts {
   uint64_t weightBytes = 0, codeBytes = 0, metadataBytes = 0, paddingBytes = 0;
-  uint64_t bytesOfFormat[256] = {}; // packed weights, by WeightFormat
-  uint64_t unpackedBytes = 0;       // constants without a weight descriptor
-  uint64_t kvBytesPerPosition = 0;  // of one sequence, over all its KV states
-  uint64_t kvBytesPerSequence = 0;  // at the model's context; a window keeps less
+  uint64_t bytesOfFormat[256] = {};       // packed weights, by WeightFormat
+  uint64_t unpackedBytes = 0;             // constants without a weight descriptor
+  uint64_t kvBytesPerPosition = 0;        // of one sequence, over all its KV states
+  uint64_t kvBytesPerSequence = 0;        // at the model's context; a window keeps less
   uint64_t recurrentBytesPerSequence = 0; // bases and logs of its last two pages, and bases at its checkpoints
-  OwnedArray<uint64_t> kernelCalls; // by index of the kernel, each op counted once; empty when there is no memory
+  OwnedArray<uint64_t> kernelCalls;       // by index of the kernel, each op counted once; empty when there is no memory
 
   uint64_t callsOf(uint32_t kernel) const { return kernel < kernelCalls.size() ? kernelCalls[kernel] : 0; }
 };

@@ -70,13 +70,13 @@ private:
   OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
   size_t workerStride = 0;
   OwnedArray<int64_t> extents;
-  OwnedArray<uint8_t *> slotData;     // Of every slot.
-  OwnedArray<TensorView> views;       // One per operand of a kernel call.
-  OwnedArray<KvStateView> kvViews;    // One per state operand of a kernel call; of another kind: empty.
+  OwnedArray<uint8_t *> slotData;                // Of every slot.
+  OwnedArray<TensorView> views;                  // One per operand of a kernel call.
+  OwnedArray<KvStateView> kvViews;               // One per state operand of a kernel call; of another kind: empty.
   OwnedArray<RecurrentStateView> recurrentViews; // The same.
-  OwnedArray<Patch> patches;          // By extent:
-  OwnedArray<uint32_t> patchBegin;    // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
-  OwnedArray<void *> codeBuffers;     // One per slot of a code call.
+  OwnedArray<Patch> patches;                     // By extent:
+  OwnedArray<uint32_t> patchBegin;               // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
+  OwnedArray<void *> codeBuffers;                // One per slot of a code call.
   KernelObserver observer;
   const BatchView *batch = nullptr;
   const WorkerPool::Turn *turn = nullptr; // Of the run in progress.

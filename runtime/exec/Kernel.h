@@ -112,8 +112,8 @@ struct RecurrentSegment {
 };
 
 /// A recurrent state as a kernel sees it in one step: blocks of bases and of log pages, of which segment s reads and
-/// writes what segments[s] says. A base is never written while it is read; log entries are only appended. What lies in a
-/// base is the target's (RecurrentLayout); a log page is [kRecurrentPage][logStride] f32, an entry as the schema says.
+/// writes what segments[s] says. A base is never written while it is read; log entries are only appended. What lies in
+/// a base is the target's (RecurrentLayout); a log page is [kRecurrentPage][logStride] f32, as the schema says.
 struct RecurrentStateView {
   static constexpr uint32_t kNoBlock = ~0u;
   uint8_t *bases = nullptr; // Of this state, in block 0.

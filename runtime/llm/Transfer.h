@@ -23,14 +23,14 @@ struct TransferHeader {
   TransferKind kind;
   uint64_t artifact;      // Digest of the artifact that wrote it.
   uint64_t firstPosition; // data: of its first position; commit: 0.
-  uint64_t positions;     // data: how many, 0 for the state that stands before firstPosition; commit: the length of the sequence.
+  uint64_t positions;     // data: how many, 0: the state before firstPosition; commit: the sequence's length.
   uint64_t formLength;    // commit: tokens of the complete prompt; data: 0.
   uint64_t chunks;        // commit: how many data chunks the sequence has; data: 0.
   uint32_t state;         // data: index of the state in the artifact; commit: 0.
   uint32_t nameBytes;
   uint64_t payloadBytes;
-  // data: the format; commit: 0. kv: kv_heads, head_dim, dtype, window; conv: channels, kernel - 1, dtype, 0; ssm: heads,
-  // head_dim, dtype, state.
+  // data: the format; commit: 0. kv: kv_heads, head_dim, dtype, window; conv: channels, kernel - 1, dtype, 0; ssm:
+  // heads, head_dim, dtype, state.
   uint32_t format[4];
   uint64_t bodyDigest; // XXH3-64 of name and payload.
   uint64_t headDigest; // XXH3-64 of all bytes before.

@@ -5,8 +5,8 @@
 //
 // What a kind of state must offer so that every model has the same operations on a sequence: fork, snapshot, rollback,
 // export, import, evict. A store holds the states of its kind for every slot (a live sequence, a snapshot or a pending
-// import). Paged KV is KvStore; RecurrentStore has states that only some positions can be rolled back to, which is why a
-// rollback may be refused.
+// import). Paged KV is KvStore; RecurrentStore has states that only some positions can be rolled back to, which is why
+// a rollback may be refused.
 //
 #pragma once
 

@@ -50,7 +50,7 @@ struct TinyModel {
 };
 
 /// Extents `tokens` and `rows`; function `step` (ids i32[tokens], rows i32[rows]) -> logits f32[rows, vocab]; one KV
-/// state `l<i>.kv`, or the recurrent states `l<i>.conv` and `l<i>.ssm`, a layer. Weights are uniform, scaled so that logits spread over a few units.
+/// state `l<i>.kv`, or recurrent states `l<i>.conv` and `l<i>.ssm`, a layer. Weights spread logits over a few units.
 TinyModel makeTinyModel(const TinyOptions &options = {});
 
 /// Writes `model` to `path`; aborts the test program on failure.
