@@ -97,7 +97,7 @@ def measure_runs(case, directory, seed):
     """All runs of a case, or the reason why the seed does not serve."""
     runs, kept = [], []
     for i, (name, length) in enumerate(case.runs):
-        answer = oracle.measure(directory, prompt_of(length, case.fields["vocab_size"], seed * 100 + i))
+        answer = oracle.measure(directory, prompt_of(length, case.fields["vocab_size"], seed * 100 + i), case.steps)
         if isinstance(answer, str):
             return f"{name}: {answer}"
         runs.append(dict(name=name, logits=f"logits-{name}.npy") | answer[0])

@@ -16,6 +16,7 @@ import tempfile
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache
 
 STEPS = 200
@@ -26,7 +27,8 @@ EVERY = 20  # generated rows that are kept: every 20th
 
 
 def load(directory, dtype=torch.float32):
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype, attn_implementation="eager",
+                                                 experts_implementation="eager")
     return model.eval()
 
 
@@ -112,7 +114,7 @@ def measure(directory, prompt, steps=STEPS):
     tokens = greedy(model, prompt, steps)
     if tokens is None:
         return "close choice"
-    if len(set(tokens)) < min(16, steps // 2):
+    if len(set(tokens)) < min(16, steps // 3):
         return "repeats itself"
     logits = forward(model, prompt, tokens)
     entropy = attention_entropy(model, prompt)
@@ -129,7 +131,7 @@ def measure(directory, prompt, steps=STEPS):
     gap = ((best[:, 0] - best[:, 1]) / picked.abs().amax(-1)).min().item()
     if picked.argmax(-1).tolist() != tokens or wide[len(prompt) - 1:].argmax(-1).tolist() != tokens:
         return "tokens depend on rounding"
-    rows = list(range(len(prompt) - LAST_PROMPT_ROWS, len(prompt)))
+    rows = list(range(max(0, len(prompt) - LAST_PROMPT_ROWS), len(prompt)))
     rows += range(len(prompt) - 1 + EVERY, len(prompt) + steps - 1, EVERY)
     rows += [len(prompt) + steps - 2]
     rows = sorted(set(rows))
@@ -155,6 +157,19 @@ def apply_patch(document, patch):
     return document
 
 
+def zero_stored(directory, names):
+    """Overwrites tensors with zeros, by their names in the files."""
+    names = set(names)
+    for file in sorted(f for f in os.listdir(directory) if f.endswith(".safetensors")) if names else ():
+        path = os.path.join(directory, file)
+        tensors = load_file(path)
+        for name in names & tensors.keys():
+            tensors[name].zero_()
+        names -= tensors.keys()
+        save_file(tensors, path, metadata=dict(format="pt"))
+    assert not names, f"no such tensors: {names}"
+
+
 @torch.no_grad()
 def ablated_difference(directory, ablation, run, logits, config_name="config.json"):
     """How far the kept rows of the prompt move without the feature, of the
@@ -165,13 +180,8 @@ def ablated_difference(directory, ablation, run, logits, config_name="config.jso
             config = apply_patch(json.load(f), ablation.get("patch", []))
         with open(os.path.join(temporary, "config.json"), "w") as f:
             json.dump(config, f)
+        zero_stored(temporary, ablation.get("zero", []))
         model = load(temporary)
-    names = set(ablation.get("zero", []))
-    for name, parameter in model.named_parameters():
-        if name in names:
-            parameter.zero_()
-            names.remove(name)
-    assert not names, f"no such tensors: {names}"
     prompt = run["prompt"]
     rows = [r for r in run["rows"] if r < len(prompt)]
     other = forward(model, prompt, [0])[rows].numpy()
@@ -213,10 +223,15 @@ def randomize(model, seed, sharpness=1.6, logit_std=3.0):
                 gain = sharpness
             if name.endswith("qkv_proj.weight"):
                 gain = sharpness
+            if name.endswith((".gate.weight", ".router.weight")):
+                gain = 2.0  # a router that decides
             if config.model_type == "gemma2" and name.endswith(("q_proj.weight", "k_proj.weight")):
                 gain = sharpness * (config.query_pre_attn_scalar / config.head_dim) ** 0.25
             value = noise * (gain / math.sqrt(fan_in))
         p.copy_(value)
+    for name, b in model.named_buffers():
+        if name.endswith("e_score_correction_bias"):
+            b.copy_(0.3 * torch.randn(b.shape, generator=g))
 
 
 def config_of(model_type, **fields):
