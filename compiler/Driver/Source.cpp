@@ -104,7 +104,7 @@ static llvm::Error checkWeights(ModuleOp module, const Checkpoint *checkpoint, S
     if (!tensor)
       return llvm::createStringError("%s: tensor \"%s\" is missing; %s needs it", from.c_str(), name.c_str(),
                                      path.str().c_str());
-    if (ArrayRef(tensor->shape) != weight.getTensorType().getShape())
+    if (!tensor->fits(weight.getTensorType().getShape()))
       return llvm::createStringError("%s: tensor \"%s\" has shape %s, %s says %s", from.c_str(), name.c_str(),
                                      shapeText(tensor->shape).c_str(), path.str().c_str(),
                                      shapeText(weight.getTensorType().getShape()).c_str());

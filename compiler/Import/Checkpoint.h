@@ -36,6 +36,11 @@ struct TensorInfo {
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
   int64_t rows() const;
   int64_t elements() const { return rows() * columns(); }
+  /// Whether the graph may give it that shape: its own, or a matrix of one row for a vector.
+  bool fits(llvm::ArrayRef<int64_t> wanted) const {
+    llvm::ArrayRef<int64_t> own = shape;
+    return own == wanted || (wanted.size() == 2 && wanted[0] == 1 && own == wanted.drop_front());
+  }
 };
 
 /// "[2, 3]".

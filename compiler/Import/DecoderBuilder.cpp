@@ -120,9 +120,7 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
            " is missing; is the checkpoint complete?");
     return symbol;
   }
-  // One row may be stored as a vector.
-  bool row = shape.size() == 2 && shape[0] == 1 && ArrayRef<int64_t>(tensor->shape) == shape.drop_front();
-  if (ArrayRef<int64_t>(tensor->shape) != shape && !row) {
+  if (!tensor->fits(shape)) {
     refuse(checkpoint.fileOf(*tensor) + ": tensor \"" + printable(name) + "\" at byte " + llvm::Twine(tensor->offset) +
            " has shape " + shapeText(tensor->shape) + ", expected is " + shapeText(shape) + " by " + config.source);
     return symbol;

@@ -13,7 +13,7 @@ llvm::Expected<const TensorInfo *> CheckpointWeights::find(graph::WeightOp weigh
   if (!tensor)
     return llvm::createStringError("%s: tensor \"%s\" is missing; the graph needs it", file.c_str(), name.c_str());
   llvm::ArrayRef<int64_t> shape = weight.getTensorType().getShape();
-  if (llvm::ArrayRef<int64_t>(tensor->shape) != shape)
+  if (!tensor->fits(shape))
     return llvm::createStringError("%s: tensor \"%s\" has shape %s, the graph needs %s", file.c_str(), name.c_str(),
                                    shapeText(tensor->shape).c_str(), shapeText(shape).c_str());
   // The values of graph.storage are those of the schema's formats.

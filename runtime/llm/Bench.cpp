@@ -27,6 +27,23 @@ struct Work {
   uint64_t weightBytes = 0, stateBytes = 0, promptMacs = 0;
 };
 
+/// What one token takes of the experts' weight of moe_up or moe_down: chosen of `experts`, and multiply-adds.
+struct ExpertWork {
+  uint64_t chosen = 1, experts = 1, macs = 0;
+};
+ExpertWork expertWorkOf(const Plan::KernelCall &call) {
+  if (call.attrsType == fb::KernelAttrs::MoeUpAttrs) {
+    const auto &attrs = *static_cast<const fb::MoeUpAttrs *>(call.attrs);
+    uint64_t matrices = uint64_t(attrs.top_k()) * (attrs.gate_distance() ? 2 : 1);
+    return {attrs.top_k(), attrs.experts(), matrices * attrs.weight().n() * attrs.weight().k()};
+  }
+  if (call.attrsType == fb::KernelAttrs::MoeDownAttrs) {
+    const auto &attrs = *static_cast<const fb::MoeDownAttrs *>(call.attrs);
+    return {attrs.top_k(), attrs.experts(), attrs.top_k() * attrs.weight().n() * attrs.weight().k()};
+  }
+  return {};
+}
+
 Work workOf(const Model &model) {
   Work work;
   const Plan &plan = model.executionPlan();
@@ -34,6 +51,7 @@ Work workOf(const Model &model) {
   for (const Plan::KernelCall &call : plan.kernelCalls()) {
     if (call.attrsType == fb::KernelAttrs::EmbeddingAttrs)
       continue; // One row of the table a token.
+    ExpertWork expertWork = expertWorkOf(call);
     auto slotOf = [&](uint32_t i) { return metadata.slots()->Get(plan.viewSlots()[call.firstView + i]); };
     for (uint32_t i = 0; i < call.inputs; ++i) {
       const fb::Slot &slot = *slotOf(i);
@@ -43,14 +61,15 @@ Work workOf(const Model &model) {
       if (slot.dims())
         for (const fb::Dim *dim : *slot.dims())
           bytes *= uint64_t(dim->value());
-      work.weightBytes += bytes;
+      work.weightBytes += bytes / expertWork.experts * expertWork.chosen;
     }
-    if (call.attrsType != fb::KernelAttrs::LinearAttrs || !call.inputs)
+    bool linear = call.attrsType == fb::KernelAttrs::LinearAttrs;
+    if (!call.inputs || (!linear && !expertWork.macs))
       continue;
     auto *dims = slotOf(0)->dims();
     if (dims && dims->size() && dims->Get(0)->extent() == int64_t(model.entry().tokensExtent)) {
-      const auto &weight = static_cast<const fb::LinearAttrs *>(call.attrs)->weight();
-      work.promptMacs += weight.n() * weight.k();
+      const auto *weight = linear ? &static_cast<const fb::LinearAttrs *>(call.attrs)->weight() : nullptr;
+      work.promptMacs += weight ? weight->n() * weight->k() : expertWork.macs;
     }
   }
   if (auto *states = metadata.states())

@@ -204,7 +204,76 @@ OTHERS = [
                     without("long form", put("/rope_parameters/long_factor", SHORT_FACTORS))]),
 ]
 
-CASES = LLAMA + MISTRAL + QWEN + OTHERS
+# Prompts of one token, of five, and of more than an expert's share of a tile.
+SHORT_AND_LONG = [("one", 1), ("five", 5), ("long", 300)]
+
+
+def mixture(hidden, intermediate, layers, heads, kv_heads, **more):
+    plain = geometry(hidden, intermediate, layers, heads, kv_heads, 61, **rope())
+    return plain | dict(max_position_embeddings=384) | more
+
+
+def experts(layers, part, count=1):
+    """Names of a part of those layers; {} stands for each of `count` experts."""
+    return [f"model.layers.{i}.{part.format(e)}" for i in layers for e in range(count)]
+
+
+MULTIPLIERS = dict(embedding_multiplier=1.7, residual_multiplier=0.6, attention_multiplier=0.4, logits_scaling=1.9)
+WITHOUT_MULTIPLIERS = [without(name.replace("_", " "), put("/" + name, 1.0)) for name in MULTIPLIERS]
+
+MIXTURES = [
+    Case("granite", "granite", geometry(36, 44, 2, 3, 1, 97, **MULTIPLIERS, **rope()), gguf=True, old=True, dtype="bf16",
+         ablations=WITHOUT_MULTIPLIERS),
+    Case("mixtral", "mixtral", mixture(24, 20, 2, 3, 1, num_local_experts=6, num_experts_per_tok=2), dtype="bf16",
+         runs=SHORT_AND_LONG, steps=30, gguf=True, old=True,
+         ablations=[without("second expert", put("/num_experts_per_tok", 1), run=2),
+                    without("experts", zero=experts(range(2), "block_sparse_moe.experts.{}.w2.weight", 6), run=2)]),
+    Case("mixtral-window", "mixtral", mixture(24, 20, 2, 3, 1, num_local_experts=4, num_experts_per_tok=3,
+                                              sliding_window=16), dtype="f16",
+         runs=[("main", 60)], steps=40, ablations=[without("window", put("/sliding_window", None))]),
+    Case("qwen2-moe", "qwen2_moe", mixture(24, 28, 3, 3, 1, num_experts=5, num_experts_per_tok=2,
+                                           moe_intermediate_size=12, shared_expert_intermediate_size=20,
+                                           mlp_only_layers=[1]), dtype="bf16",
+         runs=SHORT_AND_LONG, steps=30, old=True,
+         ablations=[without("weights as they are", put("/norm_topk_prob", True), run=2),
+                    without("shared gate", zero=experts((0, 2), "mlp.shared_expert_gate.weight"), run=2),
+                    without("shared expert", zero=experts((0, 2), "mlp.shared_expert.down_proj.weight"), run=2),
+                    without("experts", zero=experts((0, 2), "mlp.experts.{}.down_proj.weight", 5), run=2)]),
+    Case("qwen2-moe-all", "qwen2_moe", mixture(24, 28, 2, 3, 1, num_experts=4, num_experts_per_tok=2,
+                                               moe_intermediate_size=16, shared_expert_intermediate_size=12,
+                                               use_sliding_window=True, sliding_window=16, max_window_layers=1),
+         dtype="bf16", runs=[("main", 60)], steps=40, ablations=[without("window", put("/layer_types", [FULL] * 2))]),
+    Case("qwen3-moe", "qwen3_moe", mixture(24, 28, 2, 3, 1, head_dim=10, num_experts=8, num_experts_per_tok=3,
+                                           moe_intermediate_size=12, norm_topk_prob=True), dtype="bf16",
+         runs=SHORT_AND_LONG, steps=30, gguf=True, old=True,
+         ablations=[without("normalization", put("/norm_topk_prob", False), run=2),
+                    without("query norm", zero=experts(range(2), "self_attn.q_norm.weight"), run=2)]),
+    Case("granitemoe", "granitemoe", mixture(24, 12, 2, 3, 1, num_local_experts=6, num_experts_per_tok=2,
+                                             **MULTIPLIERS), dtype="bf16",
+         runs=SHORT_AND_LONG, steps=30, gguf=True, old=True,
+         ablations=[a | dict(run=2) for a in WITHOUT_MULTIPLIERS]),
+    Case("granitemoeshared", "granitemoeshared", mixture(24, 12, 2, 3, 1, num_local_experts=4, num_experts_per_tok=2,
+                                                         shared_intermediate_size=20, **MULTIPLIERS), dtype="bf16",
+         runs=[("main", 44)], steps=60,
+         ablations=[without("shared", zero=experts(range(2), "shared_mlp.output_linear.weight"))]),
+    Case("olmoe", "olmoe", mixture(24, 12, 2, 3, 3, num_experts=6, num_experts_per_tok=3), dtype="bf16",
+         runs=SHORT_AND_LONG, steps=30, gguf=True, old=True,
+         ablations=[without("normalization off", put("/norm_topk_prob", True), run=2),
+                    without("key norm", zero=experts(range(2), "self_attn.k_norm.weight"), run=2)]),
+    Case("glm4-moe", "glm4_moe", mixture(24, 28, 3, 3, 1, head_dim=12, attention_bias=True, use_qk_norm=True,
+                                         n_routed_experts=12, num_experts_per_tok=3, n_group=4, topk_group=2,
+                                         moe_intermediate_size=12, n_shared_experts=2, routed_scaling_factor=1.8,
+                                         first_k_dense_replace=1, num_mtp_layers=0,
+                                         rope_parameters=dict(rope_type="default", rope_theta=10000.0,
+                                                              partial_rotary_factor=0.5)), dtype="f32",
+         runs=SHORT_AND_LONG, steps=30,
+         ablations=[without("scaling factor", put("/routed_scaling_factor", 1.0), run=2),
+                    without("groups", put("/topk_group", 4), run=2),
+                    without("normalization", put("/norm_topk_prob", False), run=2),
+                    without("shared experts", zero=experts((1, 2), "mlp.shared_experts.down_proj.weight"), run=2)]),
+]
+
+CASES = LLAMA + MISTRAL + QWEN + OTHERS + MIXTURES
 
 QUANTIZED = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"]
 QUANTIZED_FIELDS = geometry(256, 256, 1, 4, 2, 61, head_dim=16, tie_word_embeddings=True, **rope())

@@ -19,6 +19,8 @@ TOP = {"model.embed_tokens.weight": "token_embd.weight", "model.norm.weight": "o
 LAYER = {"input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
          "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v",
          "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
+         "mlp.gate": "ffn_gate_inp", "block_sparse_moe.router": "ffn_gate_inp", "mlp.experts.gate": "ffn_gate_exps",
+         "mlp.experts.up": "ffn_up_exps", "mlp.experts.down": "ffn_down_exps",
          "self_attn.k_norm": "attn_k_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
          "mlp.down_proj": "ffn_down"}
 
@@ -38,8 +40,48 @@ def permute(rows, heads, inverse=False):
     return rows.reshape(*shape, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
+def apart(tensors):
+    """Experts, which transformers keeps fused, as GGUF has them."""
+    out = {}
+    for name, value in tensors.items():
+        base = name.replace("block_sparse_moe.experts", "mlp.experts")
+        if base.endswith("experts.gate_up_proj"):
+            half = value.shape[1] // 2
+            out[base.replace("gate_up_proj", "gate.weight")] = value[:, :half]
+            out[base.replace("gate_up_proj", "up.weight")] = value[:, half:]
+        elif base.endswith("experts.down_proj"):
+            out[base.replace("down_proj", "down.weight")] = value
+        else:
+            out[name] = value
+    return out
+
+
+# Mixtral is a llama there.
+ARCHITECTURES = {"mixtral": "llama", "qwen3_moe": "qwen3moe"}
+PERMUTED = ("llama", "mixtral", "granite", "granitemoe")
+
+
+def add_experts(w, config):
+    count = getattr(config, "num_local_experts", None) or getattr(config, "num_experts", None)
+    if not count:
+        return
+    w.add_expert_count(count)
+    w.add_expert_used_count(config.num_experts_per_tok)
+    if hasattr(config, "moe_intermediate_size"):
+        w.add_expert_feed_forward_length(config.moe_intermediate_size)
+
+
+def add_multipliers(w, config):
+    if not hasattr(config, "residual_multiplier"):
+        return
+    w.add_embedding_scale(config.embedding_multiplier)
+    w.add_residual_scale(config.residual_multiplier)
+    w.add_attention_scale(config.attention_multiplier)
+    w.add_logit_scale(config.logits_scaling)
+
+
 def is_rotated(config, name):
-    return config.model_type == "llama" and name.endswith(("q_proj.weight", "k_proj.weight"))
+    return config.model_type in PERMUTED and name.endswith(("q_proj.weight", "k_proj.weight"))
 
 
 def heads_of(config, name):
@@ -83,7 +125,8 @@ class Quantizer:
 def write(path, config, tensors, kind, quantizer=None, split=0):
     """tensors: Hugging Face name -> float32 array. Matrices take `kind`, or
     F16 where its blocks do not divide a row; vectors stay F32."""
-    w = gguf.GGUFWriter(path, config.model_type, split_max_tensors=split)
+    tensors = apart(tensors)
+    w = gguf.GGUFWriter(path, ARCHITECTURES.get(config.model_type, config.model_type), split_max_tensors=split)
     rope = config.rope_parameters
     head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     w.add_name("mlc oracle")
@@ -99,6 +142,8 @@ def write(path, config, tensors, kind, quantizer=None, split=0):
     w.add_rope_freq_base(rope["rope_theta"])
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
     w.add_vocab_size(config.vocab_size)
+    add_experts(w, config)
+    add_multipliers(w, config)
     w.add_tokenizer_model("no_vocab")
     if rope["rope_type"] in ("linear", "yarn"):
         w.add_rope_scaling_type(gguf.RopeScalingType(rope["rope_type"]))
@@ -117,7 +162,7 @@ def write(path, config, tensors, kind, quantizer=None, split=0):
             w.add_tensor(gguf_name(name), value.astype(np.float16))
         elif kind == Type.BF16:
             w.add_tensor(gguf_name(name), gguf.quants.quantize(value, kind), raw_dtype=kind)
-        elif value.shape[1] % gguf.GGML_QUANT_SIZES[kind][0]:
+        elif value.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
             w.add_tensor(gguf_name(name), value.astype(np.float16))
         else:
             w.add_tensor(gguf_name(name), quantizer(value, kind), raw_dtype=kind)

@@ -384,13 +384,18 @@ std::string mlc::opName(Operation *op) {
   for (Value output : kernel.getOutputs())
     if (std::optional<StringRef> tap = exec::baseSlot(output).getTap())
       return tap->str();
+  // A router is known by its logits, not by a bias that it may have.
+  if (kernel.getName() == "moe_route") {
+    exec::SlotOp logits = exec::baseSlot(kernel.getInputs()[0]);
+    if (std::optional<StringRef> tap = logits.getTap())
+      return tap->str();
+    // Of the last layer, whose rows are fewer than the tap promises.
+    if (std::optional<ArrayAttr> inner = logits.getInnerTaps(); inner && !inner->empty())
+      return cast<StringAttr>((*inner)[0]).str();
+  }
   for (Value input : kernel.getInputs())
     if (auto weight = input.getDefiningOp<exec::WeightOp>())
       return weight.getConstant().str();
-  // A router reads the logits alone.
-  for (Value input : kernel.getInputs())
-    if (std::optional<StringRef> tap = exec::baseSlot(input).getTap())
-      return tap->str();
   return kernel.getStates().empty() ? "" : cast<FlatSymbolRefAttr>(kernel.getStates()[0]).getValue().str();
 }
 

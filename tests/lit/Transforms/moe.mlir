@@ -4,8 +4,9 @@
 // RUN: mlc-opt %s -graph-quantize-activations -graph-round-products | FileCheck %s --check-prefix=BF16
 // RUN: mlc-opt %s -graph-gather-early | FileCheck %s --check-prefix=GATHER
 // RUN: mlc-opt %s -graph-set-bounds='batch=32' -graph-quantize=mode=int8 -graph-quantize-activations -graph-fuse-residual -graph-verify-ready -convert-graph-to-exec -exec-plan-memory -exec-verify-planned | FileCheck %s --check-prefix=EXEC
-// RUN: sed s/moe.softmax_topk/"moe sigmoid"/ %s | mlc-opt -graph-set-bounds='batch=32' -convert-graph-to-exec | FileCheck %s --check-prefix=FLOATS
+// RUN: sed 's/moe softmax_topk/moe sigmoid/' %s | mlc-opt -graph-set-bounds='batch=32' -convert-graph-to-exec | FileCheck %s --check-prefix=FLOATS
 
+graph.model "net" {vocab_size = 4 : i64, trained_context = 16 : i64}
 graph.extent @tokens
 graph.extent @rows
 

@@ -29,7 +29,7 @@ func.func @lists(%x: tensor<?x32xf32>, %l: tensor<?x2xf32>) {
 func.func @sigmoid(%x: tensor<?x32xf32>, %l: tensor<?x4xf32>, %r: tensor<?x32xf32>) {
   // CHECK: graph.quantize_rows
   %q = graph.quantize_rows %x : tensor<?x32xf32> -> !graph.quantized<?, 32, group = 32>
-  // CHECK: graph.moe sigmoid %{{.*}}, %{{.*}} into {{\[\[}}@gate], [@up]] down [@down] bias @bias residual %{{.*}} : tensor<?x32xf32> {{.*}}groups = 2 : i64, normalize, scale = 2.500000e+00 : f32, top_groups = 1 : i64
+  // CHECK: graph.moe sigmoid %{{.*}}, %{{.*}} into {{\[\[}}@gate], [@up]] down [@down] bias @bias residual %{{.*}} : tensor<?x32xf32> {{.*}}groups = 2 : i64, normalize, scale = 2.500000e+00 : f32, top_k = 2 : i64
   %0 = graph.moe sigmoid %q, %l into [[@gate], [@up]] down [@down] bias @bias residual %r : tensor<?x32xf32> {experts = 4 : i64, top_k = 2 : i64, groups = 2 : i64, top_groups = 1 : i64, normalize, scale = 2.5 : f32, gated, activation = #graph<activation silu>} : !graph.quantized<?, 32, group = 32>, tensor<?x4xf32> -> tensor<?x32xf32>
   return
 }
