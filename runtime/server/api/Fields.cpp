@@ -6,6 +6,7 @@
 #include "runtime/server/api/Fields.h"
 
 #include <cmath>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 namespace mlc::server {

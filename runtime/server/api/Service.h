@@ -12,6 +12,7 @@
 #include "runtime/server/http/ApiKeys.h"
 #include "runtime/server/http/HttpServer.h"
 
+#include <atomic>
 #include <mutex>
 
 namespace mlc::server {
