@@ -38,6 +38,14 @@ void CostModel::Table::reach(int64_t x, double value) {
   seen = x;
 }
 
+void CostModel::Table::settle(int64_t x) {
+  constexpr double kFall = 0.02, kLeastRise = 1.25;
+  Between b = between(x);
+  double least = values[b.low] * kLeastRise, &above = values[b.low + 1];
+  if (x > 0 && above > least)
+    above -= kFall * b.lowWeight * (above - least);
+}
+
 double CostModel::predict(const StepShape &shape) const {
   return byTokens.at(shape.tokens) + byRows.at(shape.rows) + perReach * shape.reach;
 }
@@ -66,7 +74,7 @@ void CostModel::learn(const StepShape &shape, double ms) {
   // One step of the normalised least-mean-squares rule; each weight's share of the error is as its share of the time. A
   // step that something else on the machine held up counts as twice its time at most.
   double error = std::clamp(ms, 0.5 * predicted, 2 * predicted) - predicted;
-  double rate = learned < 32 ? 0.5 : 0.15;
+  double rate = learned < 32 || error > 0 ? 0.5 : 0.15;
   Table::Between tokens = Table::between(shape.tokens), rows = Table::between(shape.rows);
   struct Term {
     double *weight, input;
@@ -84,6 +92,8 @@ void CostModel::learn(const StepShape &shape, double ms) {
     double scale = *term.weight * *term.weight;
     *term.weight = std::max(*term.weight + rate * error * scale * term.input / norm, *term.weight / 4);
   }
+  byTokens.settle(shape.tokens);
+  byRows.settle(shape.rows);
 }
 
 int64_t CostModel::fit(const StepShape &shape, int64_t position, int64_t most, bool all, double budget) const {

@@ -5,7 +5,7 @@
 //
 // How long a step takes, learned from the steps that ran: tables over its tokens and its rows of logits, and a cost of
 // attention. What was never measured is taken as proportional to the largest that was, which is too much rather than
-// too little.
+// too little; what was taken for too much falls until it is tried again.
 //
 #pragma once
 
@@ -55,6 +55,8 @@ private:
     double at(int64_t x) const;
     /// The knots between the largest argument so far and x get a line, those above a proportion.
     void reach(int64_t x, double value);
+    /// After a measurement at x: the knot above comes down a little, so that more is tried some day.
+    void settle(int64_t x);
   };
 
   Table byTokens, byRows;

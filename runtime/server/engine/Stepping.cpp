@@ -31,29 +31,33 @@ struct Engine::Impl::RowResult {
 /// weights from the disk and counts for nothing.
 void Engine::Impl::calibrate() {
   constexpr double kMostMs = 1500;
-  constexpr int64_t kTokens[] = {1, 1, 1, 4, 8, 16, 32};
+  constexpr struct {
+    uint64_t tokens;
+    bool logits;
+  } kSteps[] = {{1, true}, {1, false}, {1, true}, {4, false}, {8, false}, {16, false}, {32, false}};
   double begin = monotonicMs();
-  for (size_t i = 0; i < std::size(kTokens); ++i) {
-    auto count = int64_t(std::min<uint64_t>({uint64_t(kTokens[i]), session->batch(), session->context()}));
+  for (size_t i = 0; i < std::size(kSteps) && monotonicMs() - begin < kMostMs; ++i) {
+    uint64_t count = std::min({kSteps[i].tokens, session->batch(), session->context()});
     std::vector<int32_t> tokens(size_t(count), 0), row { int32_t(count) - 1 };
-    auto sequence = session->createSequence(count);
-    if (!sequence)
-      return;
-    // With logits at the second 1, so that they are told apart.
-    bool wanted = i == 2;
-    StepSegment segment{*sequence, tokens};
-    double start = monotonicMs();
-    auto stepped = session->step({&segment, 1}, std::span(row).first(wanted));
-    double ms = monotonicMs() - start;
-    (void)session->destroySequence(*sequence);
-    if (!stepped)
-      return;
+    // The faster of two: what comes between makes a step longer, never shorter.
+    double best = 0;
+    for (int turn = 0; turn < 2; ++turn) {
+      auto sequence = session->createSequence(int64_t(count));
+      if (!sequence)
+        return;
+      StepSegment segment{*sequence, tokens};
+      double start = monotonicMs();
+      auto stepped = session->step({&segment, 1}, std::span(row).first(kSteps[i].logits));
+      double ms = monotonicMs() - start;
+      (void)session->destroySequence(*sequence);
+      if (!stepped)
+        return;
+      best = turn ? std::min(best, ms) : ms;
+    }
     StepShape measured;
-    measured.add(0, count, wanted);
+    measured.add(0, int64_t(count), kSteps[i].logits);
     if (i)
-      cost.learn(measured, ms);
-    if (monotonicMs() - begin > kMostMs)
-      return;
+      cost.learn(measured, best);
   }
 }
 

@@ -66,6 +66,36 @@ TEST(EngineCost, WhatWasNeverSeenIsTakenAsProportional) {
   EXPECT_GE(model.fit({}, 0, 512, false, 40), 24);
 }
 
+TEST(EngineCost, ForgetsABadBeginning) {
+  // Everything took ten times as long at first; then the machine is as it is, and steps are as large as they may be.
+  CostModel model;
+  for (int64_t tokens : {1, 1, 4, 8, 16, 32})
+    model.learn(step(tokens, 0, 0), 10 * machine(step(tokens, 0, 0)));
+  model.learn(step(1, 1, 0), 10 * machine(step(1, 1, 0)));
+  int tooLong = 0, full = 0;
+  for (int i = 0; i < 1000; ++i) {
+    // Answers in turns with prompts, as many as the model allows.
+    StepShape shape;
+    shape.add(300, 1, i % 2);
+    if (i % 2)
+      while (shape.rows < 64) {
+        StepShape with = shape;
+        with.add(300, 1, 1);
+        if (model.atMost(with) > 40)
+          break;
+        shape = with;
+      }
+    else
+      shape.add(300, model.fit(shape, 300, 512, false, 40), 0);
+    double ms = machine(shape);
+    model.learn(shape, ms);
+    tooLong += i >= 500 && ms > 44;
+    full += i >= 500 && ms > 32;
+  }
+  EXPECT_LE(tooLong, 25);
+  EXPECT_GE(full, 450);
+}
+
 TEST(EngineCost, HoldsWithoutSenseInItsInput) {
   CostModel model;
   EXPECT_EQ(model.predict(step(8, 1, 0)), 0);
