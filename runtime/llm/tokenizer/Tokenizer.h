@@ -76,7 +76,7 @@ struct EncodeOptions {
   bool parseSpecial = true;
   /// With parseSpecial: ascending ranges in which it is ordinary text all the same. They do not part the text: what
   /// holds no special token is encoded as if they were not there.
-  std::span<const TextRange> plain;
+  std::span<const TextRange> plain = {};
 };
 
 /// Turns text into ids. Owns its scratch, which grows with the longest text through the allocator; keep one per thread.
