@@ -35,7 +35,8 @@ Value DecoderBuilder::mambaBlock(int64_t index, Value x, Value batch) {
 
   // Declared one by one: the order of a call's arguments is the compiler's.
   const std::string convName = inLayer(index, names.mambaConv);
-  FlatSymbolRefAttr convState = state(index, graph::StateKind::conv, {{"channels", channels}, {"kernel", mamba.kernel}});
+  FlatSymbolRefAttr convState =
+      state(index, graph::StateKind::conv, {{"channels", channels}, {"kernel", mamba.kernel}});
   FlatSymbolRefAttr filter = mamba.ggufForms ? weight(convName + ".weight", {channels, mamba.kernel})
                                              : weight(convName + ".weight", {channels, 1, mamba.kernel});
   FlatSymbolRefAttr convBias = mamba.convBias ? weight(convName + ".bias", {channels}) : FlatSymbolRefAttr();

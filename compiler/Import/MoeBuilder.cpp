@@ -57,8 +57,8 @@ Value DecoderBuilder::moeBlock(int64_t index, Value x) {
       bias, builder.getI64IntegerAttr(moe.experts), builder.getI64IntegerAttr(moe.chosen),
       builder.getI64IntegerAttr(moe.groups), builder.getI64IntegerAttr(moe.topGroups), unit(moe.normalize),
       builder.getF32FloatAttr(float(moe.scale)),
-      graph::ActivationAttr::get(&context, graph::Activation(unsigned(config.activation))), unit(config.gatedMlp), TypeAttr(),
-      UnitAttr());
+      graph::ActivationAttr::get(&context, graph::Activation(unsigned(config.activation))), unit(config.gatedMlp),
+      TypeAttr(), UnitAttr());
   if (!moe.sharedIntermediate) {
     tap(mixture, outTap);
     return mixture.getResult();

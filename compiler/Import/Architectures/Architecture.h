@@ -43,8 +43,8 @@ struct WeightNames {
 extern const WeightNames kHuggingFaceNames, kGgufNames;
 
 struct Architecture {
-  const char *name;               // model_type of config.json.
-  const char *causalClass;        // The only entry of config.json's `architectures` that is accepted.
+  const char *name;        // model_type of config.json.
+  const char *causalClass; // The only entry of config.json's `architectures` that is accepted.
 
   /// How its layers are made. decoder: attention and an MLP; hybrid: attention or Mamba, and an MLP where there is one;
   /// parallel: both beside one another, and an MLP; single: one of attention, Mamba and MLP.
@@ -75,7 +75,8 @@ struct Architecture {
 };
 
 extern const Architecture kLlama, kMistral, kQwen2, kQwen3, kGemma2, kSmolLM3, kPhi3, kGranite, kMixtral, kQwen2Moe,
-    kQwen3Moe, kGraniteMoe, kGraniteMoeShared, kOlmoe, kGlm4Moe, kMamba2, kGraniteMoeHybrid, kBamba, kFalconH1, kNemotronH;
+    kQwen3Moe, kGraniteMoe, kGraniteMoeShared, kOlmoe, kGlm4Moe, kMamba2, kGraniteMoeHybrid, kBamba, kFalconH1,
+    kNemotronH;
 
 /// All of them, in the order above.
 llvm::ArrayRef<const Architecture *> architectures();

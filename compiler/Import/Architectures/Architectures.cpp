@@ -91,10 +91,26 @@ const WeightNames kGgufNames = {
 };
 
 llvm::ArrayRef<const Architecture *> architectures() {
-  static const Architecture *const all[] = {
-      &kLlama,   &kMistral,  &kQwen2,    &kQwen3,      &kGemma2,           &kSmolLM3, &kPhi3,   &kGranite,
-      &kMixtral, &kQwen2Moe, &kQwen3Moe, &kGraniteMoe, &kGraniteMoeShared, &kOlmoe,   &kGlm4Moe,
-      &kMamba2,  &kGraniteMoeHybrid, &kBamba, &kFalconH1, &kNemotronH};
+  static const Architecture *const all[] = {&kLlama,
+                                            &kMistral,
+                                            &kQwen2,
+                                            &kQwen3,
+                                            &kGemma2,
+                                            &kSmolLM3,
+                                            &kPhi3,
+                                            &kGranite,
+                                            &kMixtral,
+                                            &kQwen2Moe,
+                                            &kQwen3Moe,
+                                            &kGraniteMoe,
+                                            &kGraniteMoeShared,
+                                            &kOlmoe,
+                                            &kGlm4Moe,
+                                            &kMamba2,
+                                            &kGraniteMoeHybrid,
+                                            &kBamba,
+                                            &kFalconH1,
+                                            &kNemotronH};
   return all;
 }
 

@@ -49,7 +49,8 @@ static void readLayers(hf::Fields &fields, ModelConfig &config) {
                      .Cases("-", "mlp", "E", "moe", Mixer::none)
                      .Default(std::nullopt);
     if (!mixer)
-      fields.refuse(name, "\"" + printable(type) + "\" is not supported; layers are Mamba, attention, an MLP or experts");
+      fields.refuse(name,
+                    "\"" + printable(type) + "\" is not supported; layers are Mamba, attention, an MLP or experts");
     config.mixers.push_back(mixer.value_or(Mixer::none));
     config.feedForwards.push_back(config.mixers.back() == Mixer::none);
     config.moe.layers.push_back(type == "E" || type == "moe");

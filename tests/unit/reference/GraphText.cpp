@@ -177,9 +177,9 @@ private:
                  << " : i64, groups = " << g.mambaGroups << " : i64, state_size = " << g.mambaState << " : i64}\n";
     std::string all = projection(input, prefix + "in_proj", g.hidden, inner + channels + g.mambaHeads, g.biases);
     if (g.mambaScales)
-      all = unary("graph.scale_columns " + all + " {factors = array<f32: 1.0, 0.5, 2.0>, columns = array<i64: " +
-                      std::to_string(inner) + ", " + std::to_string(channels) + ", " + std::to_string(g.mambaHeads) +
-                      ">}",
+      all = unary("graph.scale_columns " + all +
+                      " {factors = array<f32: 1.0, 0.5, 2.0>, columns = array<i64: " + std::to_string(inner) + ", " +
+                      std::to_string(channels) + ", " + std::to_string(g.mambaHeads) + ">}",
                   inner + channels + g.mambaHeads);
     auto pieces = split(all, {inner, channels, g.mambaHeads});
     std::string weight = declare(prefix + "conv1d.weight", {channels, 1, g.mambaKernel}, 0, 0.7f, "");
@@ -208,8 +208,7 @@ private:
     std::string prefix = "model.layers." + std::to_string(layer) + ".";
     std::string input = norm(x, prefix + "input_layernorm.weight", g.hidden);
     bool recurrent = g.mambaEvery && layer % g.mambaEvery == 0;
-    std::string output =
-        recurrent ? mixer(input, layer, prefix + "mamba.") : attention(input, layer, prefix, rotary);
+    std::string output = recurrent ? mixer(input, layer, prefix + "mamba.") : attention(input, layer, prefix, rotary);
     return forward(x, output, prefix);
   }
 

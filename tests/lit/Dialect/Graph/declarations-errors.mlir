@@ -86,7 +86,7 @@ graph.weight @w : tensor<8x32xf32> stored iq4_nl
 
 // -----
 
-// expected-error @+1 {{only a matrix can be quantized}}
+// expected-error @+1 {{only a matrix, or one for each expert, can be quantized}}
 graph.weight @w : tensor<64xf32> stored f32 as <bits = 8, group = 32>
 
 // -----
