@@ -39,9 +39,10 @@ static void readMoeFields2(hf::Fields &fields, ModelConfig &config) {
   fields.refuseUnlessOff({"attention_bias", "mlp_bias"});
   config.qkvBias = fields.boolean("qkv_bias").value_or(true);
   hf::readActivation(fields, config, "hidden_act", "silu");
-  int64_t window = hf::readWindow(fields, 4096), full = fields.integer("max_window_layers").value_or(28);
-  if (!fields.boolean("use_sliding_window").value_or(false))
-    window = 0;
+  // Off, version 5 of transformers writes a window of 0.
+  bool slides = fields.boolean("use_sliding_window").value_or(false);
+  fields.ignore({"sliding_window"});
+  int64_t window = slides ? hf::readWindow(fields, 4096) : 0, full = fields.integer("max_window_layers").value_or(28);
   // Of the first layers every other one, unlike Qwen2.
   hf::readLayerTypes(fields, config, window,
                      [&](int64_t layer) { return window > 0 && layer % 2 == 0 && layer < full; });

@@ -260,6 +260,7 @@ TEST(Config, Mixtures) {
                     std::string(kExperts) + R"(,"use_sliding_window":true,"sliding_window":8,"max_window_layers":3)")
                   .windows,
               ElementsAre(8, 0, 8, 0));
+  EXPECT_THAT(parse("qwen2_moe", std::string(kExperts) + R"(,"sliding_window":0)").windows, ElementsAre(0, 0, 0, 0));
   ModelConfig qwen3 = parse("qwen3_moe", R"("num_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
                                          R"("norm_topk_prob":true,"use_sliding_window":true,"sliding_window":8)");
   EXPECT_TRUE(qwen3.qkNorm && qwen3.moe.normalize && !qwen3.moe.sharedIntermediate);
