@@ -7,7 +7,7 @@
 
     soak.py MODEL.mlca [--requests 10000] [--clients 16]
 
-Prints the resident memory (what no file backs) after each tenth. Fails when it has grown by more than 1 % after the
+Prints the resident memory after each tenth. Fails when it has grown by more than 1 % after the
 first 500 requests, or when a request got an answer that it should not."""
 import argparse
 import http.client
@@ -101,10 +101,11 @@ def main():
                 thread.join()
             while server.metric("mlc_running") and not wrong:
                 time.sleep(0.01)
-            return server.rss()
+            return server.rss(), server.rss("RssAnon")
         early, last = run(min(500, options.requests)), run(options.requests)
-        growth = last / early - 1
-        print(json.dumps({"requests": done, "rss_after_500": early, "rss_at_end": last, "growth": growth, "wrong": wrong}))
+        growth = last[0] / early[0] - 1
+        print(json.dumps({"requests": done, "rss_after_500": early[0], "rss_at_end": last[0], "growth": growth,
+                          "anonymous_after_500": early[1], "anonymous_at_end": last[1], "wrong": wrong}))
         server.terminate()
         return 1 if wrong or growth > 0.01 or server.wait() else 0
 
