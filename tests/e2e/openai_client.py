@@ -68,7 +68,7 @@ assert len({part.id for part in parts}) == 1
 
 # Space may stand between the parts of JSON, and this model would write nothing else.
 spaces = {}
-for text in ("\n", "\n\n", " ", "  ", "\t"):
+for text in ("\n", "\n\n", " ", "  ", "\t", "\r"):
     body = json.dumps({"content": text, "add_special": False}).encode()
     with urllib.request.urlopen(f"http://127.0.0.1:{sys.argv[1]}/tokenize", body) as response:
         spaces |= {str(token): -100 for token in json.load(response)["tokens"]}

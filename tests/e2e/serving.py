@@ -86,10 +86,10 @@ class Server(Requests):
                 return float(line.rsplit(" ", 1)[1])
         raise KeyError(name)
 
-    def rss(self):
-        """Resident bytes that no file backs."""
+    def rss(self, kind="VmRSS"):
+        """Resident bytes; RssAnon: those that no file backs."""
         with open(f"/proc/{self.process.pid}/status") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("RssAnon"))
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith(kind + ":"))
 
     def terminate(self):
         self.process.send_signal(signal.SIGTERM)

@@ -19,7 +19,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 class Browser:
     """One tab. Messages are JSON with a NUL behind each, on descriptors 3 and 4."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, url):
         read_here, write_there = os.pipe()
         read_there, write_here = os.pipe()
 
@@ -37,7 +37,7 @@ class Browser:
         os.close(write_there)
         self.input, self.output = os.fdopen(read_here, "rb", buffering=0), write_here
         self.waiting, self.number, self.session = b"", 0, None
-        tab = self.call("Target.createTarget", url="about:blank")["targetId"]
+        tab = self.call("Target.createTarget", url=url)["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=tab, flatten=True)["sessionId"]
 
     def call(self, method, **parameters):
@@ -60,7 +60,7 @@ class Browser:
                 return answer["result"]
 
     def value(self, expression):
-        result = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
+        result = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in result:
             raise RuntimeError(result["exceptionDetails"])
         return result["result"].get("value")
@@ -91,9 +91,8 @@ class Page(unittest.TestCase):
         subprocess.run([tool("mlc"), "compile", source, "-o", artifact], check=True, timeout=300, stderr=subprocess.PIPE)
         server = Server(artifact)
         self.addCleanup(server.__exit__)
-        browser = Browser(os.path.join(folder.name, "profile"))
+        browser = Browser(os.path.join(folder.name, "profile"), f"http://127.0.0.1:{server.port}/")
         self.addCleanup(browser.close)
-        browser.call("Page.navigate", url=f"http://127.0.0.1:{server.port}/")
         browser.until("document.getElementById('model') && document.getElementById('model').value == 'tiny'")
         set_value = lambda name, text: browser.value(f"document.getElementById('{name}').value = {json.dumps(text)}")
         press = lambda name: browser.value(f"document.getElementById('{name}').click()")

@@ -8,6 +8,9 @@
 #include "runtime/server/serve/ServeOptions.h"
 
 #include <csignal>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <sys/resource.h>
 
 namespace mlc::server {
@@ -19,6 +22,15 @@ static void raiseDescriptorLimit() {
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
   }
+}
+
+/// What requests leave behind must not add up: few arenas, and large blocks go back to the system.
+static void settleAllocator() {
+#ifdef __GLIBC__
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_MMAP_THRESHOLD, 256 << 10);
+  mallopt(M_TRIM_THRESHOLD, 1 << 20);
+#endif
 }
 
 static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Log &log,
@@ -91,6 +103,7 @@ int serveCommand(int argc, char **argv) {
     return parsed.status;
   signal(SIGPIPE, SIG_IGN);
   raiseDescriptorLimit();
+  settleAllocator();
   try {
     return serve(options);
   } catch (const std::exception &error) {

@@ -39,21 +39,26 @@ def requests(count, seed, prompt, answer):
 class Client:
     """Sends requests one after the other and keeps what it saw of each."""
 
-    def __init__(self, port, model):
+    def __init__(self, port, model, scores):
         self.port, self.model = port, model
+        # Of mlc-serve alone: an event for each token, also for one without text, with its log-probability.
+        self.extra = {"logprobs": 0, "ignore_eos": True} if scores else {}
 
     def send(self, prompt, length):
-        start, times, text, tokens = time.monotonic(), [], "", None
-        body = {"model": self.model, "prompt": prompt, "max_tokens": length, "temperature": 0, "stream": True}
+        start, times, text, tokens = time.monotonic(), [], [], 0
+        body = {"model": self.model, "prompt": prompt, "max_tokens": length, "temperature": 0, "stream": True, **self.extra}
         for at, event in stream(self.port, "/v1/completions", body, timeout=1200):
             if event == "[DONE]":
                 break
             if "error" in event:
                 raise RuntimeError(event["error"]["message"])
-            if event["choices"] and event["choices"][0]["text"]:
+            choice = event["choices"][0]
+            scores = choice.get("logprobs") or {"token_logprobs": []}
+            if choice["text"] or scores["token_logprobs"]:
                 times.append(at)
-                text += event["choices"][0]["text"]
-        return {"start": start, "end": time.monotonic(), "times": times, "text": text, "length": length}
+                tokens += len(scores["token_logprobs"]) or 1
+                text.append((choice["text"], scores["token_logprobs"], scores.get("tokens")))
+        return {"start": start, "end": time.monotonic(), "times": times, "answer": text, "tokens": tokens}
 
 
 def run(clients, work):
@@ -91,7 +96,7 @@ def summary(results, seconds):
     gaps = [b - a for r in results for a, b in zip(r["times"], r["times"][1:])]
     latency = [r["end"] - r["start"] for r in results]
     first = [r["times"][0] - r["start"] for r in results if r["times"]]
-    tokens = sum(r["length"] for r in results)
+    tokens = sum(r["tokens"] for r in results)
     return {"requests": len(results), "seconds": round(seconds, 3), "tokens": tokens,
             "tokens_per_s": round(tokens / seconds, 2),
             "latency_s": {"median": round(statistics.median(latency), 4), "p95": round(percentile(latency, 0.95), 4)},
@@ -113,6 +118,8 @@ def main():
     parser.add_argument("--prompt", type=int, nargs=2, default=(8, 256), metavar=("LEAST", "MOST"), help="words")
     parser.add_argument("--answer", type=int, nargs=2, default=(8, 64), metavar=("LEAST", "MOST"), help="tokens")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--scores", action="store_true",
+                        help="with log-probabilities, which must be the same bit for bit, and past end tokens")
     parser.add_argument("--solo", action="store_true", help="compare with each request alone")
     options = parser.parse_args()
     if bool(options.artifact) == bool(options.port):
@@ -130,7 +137,7 @@ def main():
         options.model = server.request("GET", "/v1/models")[2]["data"][0]["id"]
     try:
         work = requests(options.requests, options.seed, options.prompt, options.answer)
-        client = lambda: Client(options.port, options.model)
+        client = lambda: Client(options.port, options.model, options.scores)
         run([client()], requests(2, options.seed + 1, (8, 8), (4, 4)))  # Warm.
         report = {}
         if options.solo:
@@ -140,7 +147,7 @@ def main():
         report["load"] = summary(loaded, seconds)
         report["load"]["clients"] = options.clients
         if options.solo:
-            report["same_answers"] = sum(a["text"] == b["text"] for a, b in zip(alone, loaded))
+            report["same_answers"] = sum(a["answer"] == b["answer"] for a, b in zip(alone, loaded))
             report["throughput_ratio"] = round(report["load"]["tokens_per_s"] / report["solo"]["tokens_per_s"], 3)
         if server:
             report["steps"] = {"count": server.metric("mlc_step_seconds_count"), "seconds": server.metric("mlc_step_seconds_sum")}

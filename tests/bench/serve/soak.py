@@ -7,7 +7,7 @@
 
     soak.py MODEL.mlca [--requests 10000] [--clients 16]
 
-Prints the resident memory (what no file backs) after each tenth. Fails when it has grown by more than 1 % after the
+Prints the resident memory after each tenth. Fails when it has grown by more than 1 % after the
 first 500 requests, or when a request got an answer that it should not."""
 import argparse
 import http.client
@@ -16,6 +16,7 @@ import os
 import random
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "e2e"))
 from serving import Server
@@ -62,23 +63,19 @@ def main():
             status, _, answer = server.request("POST", path, body)
             if status == 400 and answer["error"]["code"] == "unsupported_value":
                 fine[kind] = {400}
-        done, lock, wrong, sizes, mark = 0, threading.Lock(), [], [], max(500, options.requests // 10)
-        early = None
+        done, lock, wrong, mark = 0, threading.Lock(), [], max(500, options.requests // 10)
 
-        def one(seed):
-            nonlocal done, early
+        def one(seed, until):
+            nonlocal done
             chance = random.Random(seed)
             connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
             while True:
                 with lock:
-                    if done >= options.requests or wrong:
+                    if done >= until or wrong:
                         return
                     done += 1
-                    if done == 500:
-                        early = server.rss()
                     if done % mark == 0:
-                        sizes.append((done, server.rss()))
-                        print(*sizes[-1], file=sys.stderr, flush=True)
+                        print(done, server.rss(), file=sys.stderr, flush=True)
                 kind = chance.choice(KINDS)
                 path, body = body_of(kind, model, chance)
                 try:
@@ -94,16 +91,23 @@ def main():
                     return
                 if response.status not in fine[kind]:
                     wrong.append(f"{kind}: {response.status}")
-        threads = [threading.Thread(target=one, args=(i,)) for i in range(options.clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        last = server.rss()
-        growth = last / early - 1 if early else None
-        print(json.dumps({"requests": done, "rss_after_500": early, "rss_at_end": last, "growth": growth, "wrong": wrong}))
+
+        def run(until):
+            """The requests up to that one; what is resident when nothing runs any more."""
+            threads = [threading.Thread(target=one, args=(until + i, until)) for i in range(options.clients)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            while server.metric("mlc_running") and not wrong:
+                time.sleep(0.01)
+            return server.rss(), server.rss("RssAnon")
+        early, last = run(min(500, options.requests)), run(options.requests)
+        growth = last[0] / early[0] - 1
+        print(json.dumps({"requests": done, "rss_after_500": early[0], "rss_at_end": last[0], "growth": growth,
+                          "anonymous_after_500": early[1], "anonymous_at_end": last[1], "wrong": wrong}))
         server.terminate()
-        return 1 if wrong or growth is None or growth > 0.01 or server.wait() else 0
+        return 1 if wrong or growth > 0.01 or server.wait() else 0
 
 
 if __name__ == "__main__":
