@@ -182,25 +182,36 @@ class Chat(unittest.TestCase):
             terminal.write("\x04")
             self.assertEqual(terminal.status(), 0)
 
-    def test_ctrl_c_stops_the_answer(self):
+    def interrupted(self):
+        """How many characters an answer shows that Ctrl-C stops as soon as ten are there."""
         terminal = Terminal(MLC_RUN, self.artifact, "--chat", "--max-tokens", "0", "--ignore-eos", "--threads", "1")
-        self.addCleanup(terminal.close)
-        terminal.read("> ")
-        terminal.write("Hello\n")
-        terminal.read("Hello\r\n")
-        # Some of the answer, then Ctrl-C: the prompt comes back long before the context is full.
-        deadline = time.monotonic() + 30
-        while len(terminal.seen) < 10 and time.monotonic() < deadline:
-            terminal.seen += os.read(terminal.master, 64).decode("utf-8", "replace")
-        terminal.write("\x03")
-        stopped = terminal.read("> ")
-        terminal.write("Again\n")
-        terminal.read("Again\r\n")
-        terminal.write("\x03")
-        terminal.read("> ")
-        terminal.write("\x04")
-        self.assertEqual(terminal.status(), 0)
-        self.assertGreater(len(stopped), 10)
+        try:
+            terminal.read("> ")
+            terminal.write("Hello\n")
+            terminal.read("Hello\r\n")
+            deadline = time.monotonic() + 30
+            while len(terminal.seen) < 10 and time.monotonic() < deadline:
+                terminal.seen += os.read(terminal.master, 64).decode("utf-8", "replace")
+            terminal.write("\x03")
+            shown = len(terminal.read("\r\n> "))
+            # The chat goes on, and Ctrl-D leaves it.
+            terminal.write("Again\n")
+            terminal.read("Again\r\n")
+            terminal.write("\x03")
+            terminal.read("> ")
+            terminal.write("\x04")
+            self.assertEqual(terminal.status(), 0)
+            return shown
+        finally:
+            terminal.close()
+
+    def test_ctrl_c_stops_the_answer(self):
+        whole = len(run(MLC_RUN, self.artifact, "--chat", "--max-tokens", 0, "--ignore-eos", text="Hello\n").stdout)
+        # A busy machine may be done before it sees the key; it is not every time.
+        shown = [self.interrupted()]
+        while min(shown) > whole * 0.8 and len(shown) < 5:
+            shown.append(self.interrupted())
+        self.assertLess(min(shown), whole * 0.8)
 
 
 if __name__ == "__main__":
