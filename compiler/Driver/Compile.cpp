@@ -14,6 +14,7 @@
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Registry.h"
 #include "compiler/Driver/Report.h"
+#include "runtime/llm/chat/ChatTemplate.h"
 
 #include "mlir/IR/AsmState.h"
 #include "llvm/Support/FileSystem.h"
@@ -100,6 +101,28 @@ llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::funct
 
 static llvm::Error toError(const Error &error) { return llvm::createStringError(error.message()); }
 
+/// Says what of the chat template is not understood: the artifact then cannot chat, and all else works.
+static void checkChatTemplate(const Source &source, const std::string &path) {
+  const fb::Tokenizer *tables =
+      source.tokenizer.empty() ? nullptr : flatbuffers::GetRoot<fb::Tokenizer>(source.tokenizer.data());
+  if (!tables)
+    return;
+  auto check = [&](const flatbuffers::String *text, const char *name) {
+    if (!text || !text->size())
+      return;
+    if (auto chat = ChatTemplate::compile(text->string_view()); chat)
+      ChatTemplate::destroy(*chat);
+    else
+      llvm::errs() << "mlc: warning: " << path << ": chat template" << name << ": " << chat.error().message()
+                   << "; the artifact will refuse to chat\n";
+  };
+  check(tables->chat_template(), "");
+  if (auto *named = tables->named_templates())
+    for (const fb::NamedTemplate *each : *named)
+      if (each->name()->string_view() == "tool_use")
+        check(each->text(), " 'tool_use'");
+}
+
 llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const CompileOptions &options,
                               ArtifactWriter &writer, const std::string &title) {
   DiagnosticLine line(*module.getContext(), options.source.path);
@@ -141,6 +164,7 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
   auto writer = ArtifactWriter::create(options.output);
   if (!writer)
     return toError(writer.error());
+  checkChatTemplate(source, options.source.path);
   if (llvm::Error error = fillArtifact(module, source, options, *writer, "writing " + options.output))
     return error;
   if (Status committed = writer->commit(); !committed)

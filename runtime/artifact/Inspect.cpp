@@ -301,6 +301,8 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
   }
   if (meta.model())
     textModel(*meta.model(), out);
+  if (meta.tokenizer() && countOf(meta.tokenizer()->chat_template()))
+    out.format("  chat       template of %u bytes\n", countOf(meta.tokenizer()->chat_template()));
   out.put("  sizes      weights ");
   out.size(facts.weightBytes);
   out.put(", code ");

@@ -268,6 +268,8 @@ void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const
   if (meta.model())
     jsonModel(json, *meta.model());
   json.boolean("tokenizer", meta.tokenizer() != nullptr);
+  json.boolean("chat_template",
+               meta.tokenizer() && meta.tokenizer()->chat_template() && meta.tokenizer()->chat_template()->size());
   ArtifactFacts facts = gatherFacts(artifact);
   jsonSizes(json, meta, facts, ram);
   jsonTables(json, meta, facts);

@@ -88,6 +88,7 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
     MLC_TRY(session.setPromptLength(sequence, int64_t(prompt.size())));
   const Model &model = session.model();
   MLC_ASSIGN(Sampler sampler, Sampler::create(size_t(model.bounds().vocab), options.sampling, options.bias));
+  sampler.acceptPrompt(options.history);
   sampler.acceptPrompt(prompt);
   Generation generation{session, sequence, options, {}};
   MLC_ASSIGN(generation.rows, OwnedArray<int32_t>::create(systemAllocator(), session.maxRows(), "rows"));

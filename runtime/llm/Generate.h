@@ -22,6 +22,8 @@ struct GenerateOptions {
   bool ignoreEnd = false; // Goes on past end tokens (and then hands them over).
   SamplingOptions sampling;
   std::span<const LogitBias> bias;
+  /// What the sequence holds already, for the repetition penalty.
+  std::span<const int32_t> history;
   /// Each new token, end tokens left out; false cancels. May be null.
   bool (*onToken)(void *context, int32_t token) = nullptr;
   /// Logits of every position fed, in order: prompt + new - 1 rows. May be null.

@@ -12,7 +12,7 @@
 
 namespace mlc::cli {
 
-Parsed GenerationArguments::check(const char *command) {
+Parsed GenerationArguments::check(const char *command, bool chat) {
   int prompts = !!prompt + !!promptFile + !!tokens;
   if (prompts > 1) {
     printError("--prompt, --prompt-file and --tokens: give one of them");
@@ -23,7 +23,7 @@ Parsed GenerationArguments::check(const char *command) {
     printError("--%s", checked.error().message());
     return {true, 2};
   }
-  if (!prompts && isatty(STDIN_FILENO)) {
+  if (!prompts && !chat && isatty(STDIN_FILENO)) {
     printError("%s: give --prompt, --prompt-file, --tokens or text on standard input; see %s --help", command, command);
     return {true, 2};
   }

@@ -21,8 +21,9 @@ struct GenerationArguments {
   bool ignoreEnd = false, json = false;
   SamplingOptions sampling;
 
-  /// Combinations that no table sees: one prompt at most, options in range, standard input only when it is no terminal.
-  Parsed check(const char *command);
+  /// Combinations that no table sees: one prompt at most, options in range, standard input only when it is no terminal
+  /// or `chat` reads it.
+  Parsed check(const char *command, bool chat = false);
 };
 
 #define MLC_GENERATION_OPTIONS(ARGUMENTS)                                                                              \

@@ -43,6 +43,8 @@ public:
     return true;
   }
   bool append(T value) { return append(&value, 1); }
+  /// Drops everything behind `count`.
+  void truncate(size_t count) { length = count < length ? count : length; }
   std::span<const T> span() const { return {items, length}; }
   std::string_view view() const { return {reinterpret_cast<const char *>(items), length}; }
   size_t size() const { return length; }

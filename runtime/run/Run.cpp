@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "runtime/run/Chat.h"
 #include "runtime/run/Commands.h"
 #include "runtime/run/Generation.h"
 #include "runtime/run/RouterOutput.h"
@@ -20,6 +21,7 @@ struct RunArguments {
   SessionArguments session;
   GenerationArguments generation;
   RouterArguments router;
+  ChatArguments chat;
 };
 
 // What a signal handler can reach: the session whose run it ends.
@@ -94,6 +96,7 @@ int runCommand(int argc, char **argv) {
   bool mode = false; // mlcRunMain has taken these options; the rows are for --help.
   const Option options[] = {
       MLC_GENERATION_OPTIONS(arguments.generation),
+      MLC_CHAT_OPTIONS(arguments.chat),
       MLC_THREADS_OPTION(arguments.session),
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
@@ -118,17 +121,22 @@ int runCommand(int argc, char **argv) {
   Command command{
       argv[0], "OUT.mlca",
       "Runs a language model. The prompt is --prompt, --prompt-file, --tokens or standard input; the text goes\n"
-      "to standard output as it is produced (token ids when the artifact has no tokenizer).",
+      "to standard output as it is produced (token ids when the artifact has no tokenizer). With --chat every line\n"
+      "is a turn of a conversation: Ctrl-C stops an answer, Ctrl-D leaves; --json gives one object a turn.",
       std::span(options).first(std::size(options) - (alone ? 0 : modes)),
       "model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
-  if (Parsed checked = arguments.generation.check(argv[0]); checked.leave)
+  if (Parsed checked = arguments.chat.check(arguments.generation); checked.leave)
+    return checked.status;
+  if (Parsed checked = arguments.generation.check(argv[0], arguments.chat.chat); checked.leave)
     return checked.status;
   // A reader that has gone is an error of writing, so that nothing half-made stays behind.
   signal(SIGPIPE, SIG_IGN);
-  if (Status done = run(file, arguments); !done)
+  Status done =
+      arguments.chat.chat ? chat(file, arguments.session, arguments.generation, arguments.chat) : run(file, arguments);
+  if (!done)
     return fail(done.error());
   return 0;
 }

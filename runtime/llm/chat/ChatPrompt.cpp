@@ -11,7 +11,8 @@ Result<ChatPrompt *> ChatPrompt::create(const Tokenizer *tokenizer, const Alloca
   if (!tokenizer)
     return Error(ErrorCode::Unsupported, "has no tokenizer, so it cannot chat");
   if (tokenizer->chatTemplate().empty())
-    return Error(ErrorCode::Unsupported, "its checkpoint came without a chat template, and none is guessed; give prompts as text");
+    return Error(ErrorCode::Unsupported,
+                 "its checkpoint came without a chat template, and none is guessed; give prompts as text");
   auto compile = [&](std::string_view source) -> Result<ChatTemplate *> {
     auto compiled = ChatTemplate::compile(source, allocator);
     if (!compiled)
@@ -45,7 +46,9 @@ void ChatPrompt::destroy(ChatPrompt *prompt) {
 Result<std::span<const uint32_t>> ChatPrompt::encode(const ChatInput &input, const ChatLimits &limits) {
   rendered = {};
   ChatTemplate &chosen = withTools && !input.tools.empty() ? *withTools : *usual;
-  MLC_ASSIGN(rendered, chosen.render(input, {tokenizer->tokenText(tokenizer->bos()), tokenizer->tokenText(tokenizer->eos())}, limits));
+  MLC_ASSIGN(
+      rendered,
+      chosen.render(input, {tokenizer->tokenText(tokenizer->bos()), tokenizer->tokenText(tokenizer->eos())}, limits));
   // The template writes BOS and EOS itself.
   return encoder.encode(rendered.text, {.addSpecial = false, .parseSpecial = true, .plain = rendered.plain});
 }

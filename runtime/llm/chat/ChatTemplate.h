@@ -31,9 +31,9 @@ struct ChatInput {
 
 /// What hostile templates and inputs are held to.
 struct ChatLimits {
-  uint64_t steps = 20'000'000;          // Evaluations, bytes copied or compared / 16 among them.
-  size_t memory = size_t(256) << 20;    // Bytes of everything a rendering makes.
-  size_t output = size_t(16) << 20;     // Bytes of text.
+  uint64_t steps = 20'000'000;       // Evaluations, bytes copied or compared / 16 among them.
+  size_t memory = size_t(256) << 20; // Bytes of everything a rendering makes.
+  size_t output = size_t(16) << 20;  // Bytes of text.
 };
 
 /// Text, and which parts of it came from the input: in those, nothing is a special token.

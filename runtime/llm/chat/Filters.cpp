@@ -12,7 +12,8 @@ namespace mlc::chat {
 
 /// The arguments that a filter may be given by name, in their order.
 static std::span<const std::string_view> parametersOf(Filter which) {
-  static constexpr std::string_view byDefault[] = {"default_value", "boolean"}, dictsort[] = {"case_sensitive", "by", "reverse"},
+  static constexpr std::string_view byDefault[] = {"default_value", "boolean"},
+                                    dictsort[] = {"case_sensitive", "by", "reverse"},
                                     indent[] = {"width", "first", "blank"}, join[] = {"d", "attribute"},
                                     number[] = {"default"}, map[] = {"attribute", "default"},
                                     extreme[] = {"case_sensitive", "attribute"}, replace[] = {"old", "new", "count"},
@@ -63,7 +64,8 @@ Value Interpreter::applyFilter(Filter which, const Value &value, const Call &cal
               which == Filter::selectattr || which == Filter::rejectattr;
   std::span<const std::string_view> names = parametersOf(which);
   for (const Call::Named &named : call.named)
-    if (!(free && which != Filter::map && which == Filter::tojson) && std::find(names.begin(), names.end(), named.name) == names.end()) {
+    if (!(free && which != Filter::map && which == Filter::tojson) &&
+        std::find(names.begin(), names.end(), named.name) == names.end()) {
       fail("the filter has no argument '%.*s'", int(named.name.size()), named.name.data());
       return {};
     }
@@ -299,7 +301,8 @@ Value Interpreter::choose(const Value &value, const Call &call, bool byAttribute
   Test which = Test::defined;
   bool tests = at < values.size;
   if (tests && (!values[at].is(Kind::string) || !findTest(values[at].view(), which)))
-    fail("the test '%.*s' is not supported", values[at].is(Kind::string) ? int(std::min(values[at].text->size, 60u)) : 0,
+    fail("the test '%.*s' is not supported",
+         values[at].is(Kind::string) ? int(std::min(values[at].text->size, 60u)) : 0,
          values[at].is(Kind::string) ? values[at].text->data : "");
   at += tests;
   ArenaList<Value> kept;
@@ -320,7 +323,8 @@ Value Interpreter::mapped(const Value &value, const Call &call) {
   for (const Call::Named &named : call.named)
     (named.name == "attribute" ? path : other) = &named.value;
   Filter which = Filter::string;
-  if (!path && (!call.positional.size || !call.positional[0].is(Kind::string) || !findFilter(call.positional[0].view(), which)))
+  if (!path &&
+      (!call.positional.size || !call.positional[0].is(Kind::string) || !findFilter(call.positional[0].view(), which)))
     fail("map takes attribute= or the name of a filter that is supported");
   if (which == Filter::safe)
     fail("map by safe is not supported");

@@ -74,7 +74,9 @@ private:
   void failWith(ErrorCode code, const char *format, ...) __attribute__((format(printf, 3, 4)));
   /// Counts work; false when there was too much.
   bool charge(uint64_t bytes = 0);
-  void noMemory() { failWith(ErrorCode::OutOfRange, "the template takes more than %zu bytes of memory", limits.memory); }
+  void noMemory() {
+    failWith(ErrorCode::OutOfRange, "the template takes more than %zu bytes of memory", limits.memory);
+  }
 
   // Interpreter.cpp: statements, scopes, loops, macros.
   Flow statements(const Stmt *first);

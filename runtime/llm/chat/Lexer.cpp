@@ -41,7 +41,8 @@ const char *skipSpaceBack(const char *begin, const char *at) {
 
 class Lexer {
 public:
-  Lexer(Arena &arena, std::string_view source) : arena(arena), begin(source.data()), at(begin), end(begin + source.size()) {}
+  Lexer(Arena &arena, std::string_view source)
+      : arena(arena), begin(source.data()), at(begin), end(begin + source.size()) {}
 
   Result<ArenaList<Token>> run() {
     // Whether what was read last ended a line: white space before a block is then at the line's start.
@@ -213,7 +214,8 @@ private:
     size_t size = 0;
     bool real = false;
     auto run = [&] {
-      for (; at != end && (isDigit(*at) || (*at == '_' && end - at > 1 && isDigit(at[1]))) && size < sizeof digits - 2; ++at)
+      for (; at != end && (isDigit(*at) || (*at == '_' && end - at > 1 && isDigit(at[1]))) && size < sizeof digits - 2;
+           ++at)
         if (*at != '_')
           digits[size++] = *at;
     };
@@ -271,7 +273,9 @@ private:
         uint32_t code = wanted ? 0 : uint32_t(kind - '0');
         for (unsigned i = wanted ? 0 : 1; i < (wanted ? wanted : 3); ++i, ++at) {
           char c = at == close ? 0 : *at;
-          uint32_t digit = isDigit(c) ? uint32_t(c - '0') : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10) : 16;
+          uint32_t digit = isDigit(c)                           ? uint32_t(c - '0')
+                           : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10)
+                                                                : 16;
           if (!wanted && digit > 7)
             break;
           if (digit == 16)

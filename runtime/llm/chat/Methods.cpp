@@ -57,7 +57,9 @@ Value Interpreter::textMethod(const Text &text, Method which, const Call &call) 
   case Method::rstrip:
     if (values.size)
       refuseUndefined(values[0]);
-    return failed() ? Value() : trim(text, values.size ? values[0] : Value::none(), which != Method::rstrip, which != Method::lstrip);
+    return failed()
+               ? Value()
+               : trim(text, values.size ? values[0] : Value::none(), which != Method::rstrip, which != Method::lstrip);
   case Method::split:
   case Method::rsplit:
     return split(text, call, which == Method::rsplit);
@@ -83,8 +85,9 @@ Value Interpreter::textMethod(const Text &text, Method which, const Call &call) 
   case Method::capitalize:
     return changeCase(text, 'c');
   case Method::join:
-    for (const Value &value : values[0].is(Kind::list) ? std::span<const Value>(values[0].list->items, values[0].list->size)
-                                                       : std::span<const Value>())
+    for (const Value &value : values[0].is(Kind::list)
+                                  ? std::span<const Value>(values[0].list->items, values[0].list->size)
+                                  : std::span<const Value>())
       if (!value.is(Kind::string)) {
         fail("join of %s", nameOf(value));
         return {};
@@ -129,7 +132,8 @@ Value Interpreter::textMethod(const Text &text, Method which, const Call &call) 
         fail("isdigit and isspace beyond ASCII are not supported");
         return {};
       }
-      all &= which == Method::isdigit ? c >= '0' && c <= '9' : c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f);
+      all &=
+          which == Method::isdigit ? c >= '0' && c <= '9' : c == ' ' || (c >= 9 && c <= 13) || (c >= 0x1c && c <= 0x1f);
     }
     return Value::boolean(all);
   }
@@ -140,7 +144,9 @@ Value Interpreter::textMethod(const Text &text, Method which, const Call &call) 
 
 Value Interpreter::otherMethod(const Value &base, Method which, const Call &call) {
   const ArenaList<Value> &values = call.positional;
-  uint32_t wanted = which == Method::get ? values.size == 2 ? 2 : 1 : which == Method::count || which == Method::index ? 1 : 0;
+  uint32_t wanted = which == Method::get                               ? values.size == 2 ? 2 : 1
+                    : which == Method::count || which == Method::index ? 1
+                                                                       : 0;
   if (values.size != wanted) {
     fail("a method takes %u arguments here, not %u", wanted, values.size);
     return {};

@@ -23,7 +23,8 @@ void Interpreter::sortValues(Value *items, const Value *keys, size_t count, bool
     order[i] = uint32_t(i);
   for (size_t width = 1; width < count && !failed(); width *= 2) {
     for (size_t from = 0; from < count; from += 2 * width) {
-      size_t middle = from + width < count ? from + width : count, to = from + 2 * width < count ? from + 2 * width : count;
+      size_t middle = from + width < count ? from + width : count,
+             to = from + 2 * width < count ? from + 2 * width : count;
       size_t left = from, right = middle;
       for (size_t at = from; at < to && !failed(); ++at) {
         bool takeRight = left == middle;
@@ -45,7 +46,8 @@ void Interpreter::sortValues(Value *items, const Value *keys, size_t count, bool
 }
 
 Value Interpreter::sorted(const Value &value, const Call &call) {
-  const Value *reverse = call.get(0, "reverse"), *cased = call.get(1, "case_sensitive"), *path = call.get(2, "attribute");
+  const Value *reverse = call.get(0, "reverse"), *cased = call.get(1, "case_sensitive"),
+              *path = call.get(2, "attribute");
   std::span<const Value> items = iterate(value);
   auto *made = arena.array<Value>(items.size()), *keys = arena.array<Value>(items.size());
   if (!made || !keys)

@@ -93,8 +93,8 @@ private:
   Program program;
   ArenaList<NamedCall> calls; // Of names; each must be a function or a macro.
   ArenaList<uint32_t> macros; // Symbols.
-  unsigned usesSafe = 0; // Filters `safe` that stand where they may not.
-  Expr nothing;          // What is returned when the memory is at its end.
+  unsigned usesSafe = 0;      // Filters `safe` that stand where they may not.
+  Expr nothing;               // What is returned when the memory is at its end.
   std::optional<Error> failure;
 };
 

@@ -46,8 +46,7 @@ static bool isPrintable(uint32_t code) {
   return !(code <= 0x605 || code == 0x61c || code == 0x6dd || code == 0x70f || code == 0x1680 || code == 0x180e ||
            (code >= 0x2000 && code <= 0x200f) || (code >= 0x2028 && code <= 0x202f) ||
            (code >= 0x205f && code <= 0x206f) || code == 0x3000 || (code >= 0xe000 && code <= 0xf8ff) ||
-           code == 0xfeff || (code >= 0xfff0 && code <= 0xfffb) || code == 0xfffe || code == 0xffff ||
-           code >= 0xe0000);
+           code == 0xfeff || (code >= 0xfff0 && code <= 0xfffb) || code == 0xfffe || code == 0xffff || code >= 0xe0000);
 }
 
 /// repr() of a string.

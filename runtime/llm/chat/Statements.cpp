@@ -27,7 +27,8 @@ void Parser::unexpected(const char *wanted) {
   if (token.kind == TokenKind::name || token.kind == TokenKind::string)
     snprintf(text, sizeof text, "'%.*s'", int(std::min<size_t>(token.text.size(), 40)), token.text.data());
   else if (token.kind == TokenKind::sign)
-    snprintf(text, sizeof text, "'%c%.1s'", char(token.sign & 255), token.sign >> 8 ? (const char[]){char(token.sign >> 8), 0} : "");
+    snprintf(text, sizeof text, "'%c%.1s'", char(token.sign & 255),
+             token.sign >> 8 ? (const char[]){char(token.sign >> 8), 0} : "");
   else if (token.kind == TokenKind::integer || token.kind == TokenKind::real)
     snprintf(text, sizeof text, "a number");
   else if (token.kind == TokenKind::blockEnd || token.kind == TokenKind::variableEnd)

@@ -13,7 +13,19 @@
 
 namespace mlc::chat {
 
-enum class TokenKind : uint8_t { end, data, blockBegin, blockEnd, variableBegin, variableEnd, name, string, integer, real, sign };
+enum class TokenKind : uint8_t {
+  end,
+  data,
+  blockBegin,
+  blockEnd,
+  variableBegin,
+  variableEnd,
+  name,
+  string,
+  integer,
+  real,
+  sign
+};
 
 struct Token {
   TokenKind kind = TokenKind::end;
@@ -30,18 +42,95 @@ Result<ArenaList<Token>> tokenize(Arena &arena, std::string_view source);
 
 // Filters, tests, functions and methods by name; the tables stand in Names.cpp.
 enum class Filter : uint8_t {
-  abs, capitalize, defaultValue, dictsort, first, floating, indent, integer, items, join, last, length, list,
-  lower, map, max, min, reject, rejectattr, replace, reverse, safe, select, selectattr, sort, string, sum, title,
-  tojson, trim, unique, upper
+  abs,
+  capitalize,
+  defaultValue,
+  dictsort,
+  first,
+  floating,
+  indent,
+  integer,
+  items,
+  join,
+  last,
+  length,
+  list,
+  lower,
+  map,
+  max,
+  min,
+  reject,
+  rejectattr,
+  replace,
+  reverse,
+  safe,
+  select,
+  selectattr,
+  sort,
+  string,
+  sum,
+  title,
+  tojson,
+  trim,
+  unique,
+  upper
 };
 enum class Test : uint8_t {
-  boolean, callable, defined, divisibleby, eq, even, falsehood, floating, ge, gt, in, integer, iterable, le, lt, mapping,
-  ne, none, number, odd, sequence, string, truth, undefined
+  boolean,
+  callable,
+  defined,
+  divisibleby,
+  eq,
+  even,
+  falsehood,
+  floating,
+  ge,
+  gt,
+  in,
+  integer,
+  iterable,
+  le,
+  lt,
+  mapping,
+  ne,
+  none,
+  number,
+  odd,
+  sequence,
+  string,
+  truth,
+  undefined
 };
 enum class Function : uint8_t { dict, namespaces, raiseException, range, strftimeNow };
 enum class Method : uint8_t {
-  capitalize, changed, count, cycle, endswith, find, get, index, isdigit, isspace, items, join, keys, lower, lstrip,
-  removeprefix, removesuffix, replace, rfind, rsplit, rstrip, split, splitlines, startswith, strip, title, upper, values
+  capitalize,
+  changed,
+  count,
+  cycle,
+  endswith,
+  find,
+  get,
+  index,
+  isdigit,
+  isspace,
+  items,
+  join,
+  keys,
+  lower,
+  lstrip,
+  removeprefix,
+  removesuffix,
+  replace,
+  rfind,
+  rsplit,
+  rstrip,
+  split,
+  splitlines,
+  startswith,
+  strip,
+  title,
+  upper,
+  values
 };
 bool findFilter(std::string_view name, Filter &out);
 bool findTest(std::string_view name, Test &out);
@@ -49,8 +138,32 @@ bool findFunction(std::string_view name, Function &out);
 bool findMethod(std::string_view name, Method &out);
 
 enum class ExprKind : uint8_t {
-  constant, name, list, tuple, dict, conditional, logicalOr, logicalAnd, logicalNot, compare, add, subtract, multiply,
-  divide, floorDivide, modulo, power, concatenate, negate, plus, attribute, subscript, slice, call, filter, test
+  constant,
+  name,
+  list,
+  tuple,
+  dict,
+  conditional,
+  logicalOr,
+  logicalAnd,
+  logicalNot,
+  compare,
+  add,
+  subtract,
+  multiply,
+  divide,
+  floorDivide,
+  modulo,
+  power,
+  concatenate,
+  negate,
+  plus,
+  attribute,
+  subscript,
+  slice,
+  call,
+  filter,
+  test
 };
 
 struct Expr;

@@ -134,7 +134,8 @@ Value Interpreter::splitLines(const Text &text, bool keep) {
     const char *next = text.data + at;
     uint32_t code = nextChar(next);
     size_t end = size_t(next - text.data);
-    bool ends = (code >= 10 && code <= 13) || (code >= 0x1c && code <= 0x1e) || code == 0x85 || code == 0x2028 || code == 0x2029;
+    bool ends = (code >= 10 && code <= 13) || (code >= 0x1c && code <= 0x1e) || code == 0x85 || code == 0x2028 ||
+                code == 0x2029;
     if (code == '\r' && end < text.size && text.data[end] == '\n')
       ++end;
     if (ends && charge() && !parts.push(arena, string(text.part(from, keep ? end : at))))
@@ -188,13 +189,15 @@ Value Interpreter::join(const Text &separator, const Value &values, std::string_
 
 /// Whether a character has another case somewhere (blocks of scripts with case, ASCII aside).
 static bool mayHaveCase(uint32_t code) {
-  return code == 0xaa || code == 0xb5 || code == 0xba || (code >= 0xc0 && code < 0x590) || (code >= 0x10a0 && code < 0x1100) ||
-         (code >= 0x13a0 && code < 0x1400) || (code >= 0x1c80 && code < 0x1cc0) || (code >= 0x1d00 && code < 0x2000) ||
-         (code >= 0x2071 && code < 0x20a0) || (code >= 0x2100 && code < 0x2190) || (code >= 0x24b6 && code < 0x24ea) ||
-         (code >= 0x2c00 && code < 0x2e00) || (code >= 0xa640 && code < 0xa6a0) || (code >= 0xa720 && code < 0xa800) ||
-         (code >= 0xab30 && code < 0xabc0) || (code >= 0xfb00 && code < 0xfb20) || (code >= 0xff21 && code < 0xff5b) ||
-         (code >= 0x10400 && code < 0x11000) || (code >= 0x118a0 && code < 0x118e0) || (code >= 0x16e40 && code < 0x16ea0) ||
-         (code >= 0x1d400 && code < 0x1d800) || (code >= 0x1df00 && code < 0x1e000) || (code >= 0x1e900 && code < 0x1e960);
+  return code == 0xaa || code == 0xb5 || code == 0xba || (code >= 0xc0 && code < 0x590) ||
+         (code >= 0x10a0 && code < 0x1100) || (code >= 0x13a0 && code < 0x1400) || (code >= 0x1c80 && code < 0x1cc0) ||
+         (code >= 0x1d00 && code < 0x2000) || (code >= 0x2071 && code < 0x20a0) || (code >= 0x2100 && code < 0x2190) ||
+         (code >= 0x24b6 && code < 0x24ea) || (code >= 0x2c00 && code < 0x2e00) || (code >= 0xa640 && code < 0xa6a0) ||
+         (code >= 0xa720 && code < 0xa800) || (code >= 0xab30 && code < 0xabc0) || (code >= 0xfb00 && code < 0xfb20) ||
+         (code >= 0xff21 && code < 0xff5b) || (code >= 0x10400 && code < 0x11000) ||
+         (code >= 0x118a0 && code < 0x118e0) || (code >= 0x16e40 && code < 0x16ea0) ||
+         (code >= 0x1d400 && code < 0x1d800) || (code >= 0x1df00 && code < 0x1e000) ||
+         (code >= 0x1e900 && code < 0x1e960);
 }
 
 /// how: 'u' upper, 'l' lower, 't' title of str.title(), 'j' of the filter `title`, 'c' capitalize.

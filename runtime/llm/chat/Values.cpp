@@ -62,9 +62,7 @@ const char *Interpreter::nameOf(const Value &value) {
   case Kind::dict:
     return "a dict";
   case Kind::object:
-    return value.type == objectSpace  ? "a namespace"
-           : value.type == objectLoop ? "the loop"
-                                      : "a function";
+    return value.type == objectSpace ? "a namespace" : value.type == objectLoop ? "the loop" : "a function";
   }
   return "a value";
 }

@@ -142,6 +142,8 @@ public:
         break;
       }
       uint32_t end = add({Step::end});
+      if (!begins.push(builder.arena, end))
+        full();
       uint32_t start = compile(builder.rules[i].body, end, 0);
       if (!out.starts.push(builder.arena, start))
         full();
@@ -289,41 +291,44 @@ private:
     memset(empty, 0, count);
     memset(ends, 0, count);
     bool changed = true;
-    // What follows a position mostly has a lower number; either direction finds what the other finds late.
+    // What follows a position in its rule mostly has a lower number. Rules may call later or earlier ones: each
+    // direction finds at once what the other finds late.
     for (unsigned pass = 0; changed; ++pass) {
       if (pass > 400)
         return builder.fail("rules that refer to each other in a chain of hundreds");
       changed = false;
-      for (uint32_t k = 0; k < count; ++k) {
-        uint32_t i = pass % 2 ? count - 1 - k : k;
-        const Position &at = out.positions[i];
-        bool isEmpty = at.step == Step::end, hasEnd = isEmpty;
-        if (at.step == Step::byte) {
-          hasEnd = ends[at.next];
-        } else if (at.step == Step::fork) {
-          isEmpty = empty[at.next] || empty[at.other];
-          hasEnd = ends[at.next] || ends[at.other];
-        } else if (at.step == Step::call) {
-          isEmpty = empty[at.next] && empty[out.starts[at.other]];
-          hasEnd = ends[at.next] && ends[out.starts[at.other]];
+      for (uint32_t k = 0; k < rules; ++k) {
+        uint32_t rule = pass % 2 ? k : rules - 1 - k;
+        for (uint32_t i = begins[rule], last = rule + 1 < rules ? begins[rule + 1] : count; i < last; ++i) {
+          const Position &at = out.positions[i];
+          bool isEmpty = at.step == Step::end, hasEnd = isEmpty;
+          if (at.step == Step::byte) {
+            hasEnd = ends[at.next];
+          } else if (at.step == Step::fork) {
+            isEmpty = empty[at.next] || empty[at.other];
+            hasEnd = ends[at.next] || ends[at.other];
+          } else if (at.step == Step::call) {
+            isEmpty = empty[at.next] && empty[out.starts[at.other]];
+            hasEnd = ends[at.next] && ends[out.starts[at.other]];
+          }
+          changed |= isEmpty != bool(empty[i]) || hasEnd != bool(ends[i]);
+          empty[i] = isEmpty;
+          ends[i] = hasEnd;
         }
-        changed |= isEmpty != bool(empty[i]) || hasEnd != bool(ends[i]);
-        empty[i] = isEmpty;
-        ends[i] = hasEnd;
       }
     }
-    for (uint32_t i = 0; i < rules; ++i)
-      if (!ends[out.starts[i]])
-        return builder.fail("the rule '%.*s' has no text that ends", int(std::min<size_t>(builder.rules[i].name.size(), 80)),
-                            builder.rules[i].name.data());
     findLeftRecursion(empty);
+    for (uint32_t i = 0; i < rules && !builder.failed(); ++i)
+      if (!ends[out.starts[i]])
+        return builder.fail("the rule '%.*s' has no text that ends",
+                            int(std::min<size_t>(builder.rules[i].name.size(), 80)), builder.rules[i].name.data());
   }
 
   /// Depth-first over what can be called before any byte is taken; a rule that is met while it is open is recursive.
   void findLeftRecursion(const uint8_t *empty) {
     uint32_t count = out.positions.size, rules = out.starts.size;
-    auto *state = builder.arena.array<uint8_t>(rules);      // 0 new, 1 open, 2 done.
-    auto *seen = builder.arena.array<uint8_t>(count + 1);   // Positions are looked at once: their rules are then known.
+    auto *state = builder.arena.array<uint8_t>(rules);    // 0 new, 1 open, 2 done.
+    auto *seen = builder.arena.array<uint8_t>(count + 1); // Positions are looked at once: their rules are then known.
     auto *work = builder.arena.array<uint32_t>(2 * size_t(count) + 2 * size_t(rules) + 4);
     if (!state || !seen || !work)
       return full();
@@ -354,7 +359,8 @@ private:
           uint32_t rule = position.other;
           if (state[rule] == 1)
             return builder.fail("the rule '%.*s' is left-recursive: it can call itself before it takes a character",
-                                int(std::min<size_t>(builder.rules[rule].name.size(), 80)), builder.rules[rule].name.data());
+                                int(std::min<size_t>(builder.rules[rule].name.size(), 80)),
+                                builder.rules[rule].name.data());
           if (empty[out.starts[rule]])
             work[size++] = position.next;
           if (!state[rule]) {
@@ -369,6 +375,7 @@ private:
 
   Builder &builder;
   Automaton &out;
+  ArenaList<uint32_t> begins; // The first position of each rule.
 };
 
 } // namespace

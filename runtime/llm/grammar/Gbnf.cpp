@@ -207,7 +207,9 @@ private:
     uint32_t code = 0;
     for (unsigned i = 0; i < digits; ++i, ++at) {
       char c = at == end ? 0 : *at;
-      uint32_t digit = c >= '0' && c <= '9' ? uint32_t(c - '0') : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10) : 16;
+      uint32_t digit = c >= '0' && c <= '9'                 ? uint32_t(c - '0')
+                       : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10)
+                                                            : 16;
       if (digit == 16) {
         fail("an escape with too few hexadecimal digits");
         return 0;

@@ -32,12 +32,20 @@ Node *JsonRules::makeCharacter() {
   // \u of anything but a surrogate, or of a pair of them.
   Node *unit = builder.sequence(
       {builder.bytes("u"),
-       builder.choice({builder.sequence({builder.chars({{'0', '9'}, {'A', 'C'}, {'E', 'F'}, {'a', 'c'}, {'e', 'f'}}), hex(), hex(), hex()}),
-                       builder.sequence({builder.chars({{'D', 'D'}, {'d', 'd'}}), builder.chars({{'0', '7'}}), hex(), hex()}),
-                       builder.sequence({builder.chars({{'D', 'D'}, {'d', 'd'}}), builder.chars({{'8', '9'}, {'A', 'B'}, {'a', 'b'}}), hex(), hex(),
-                                         builder.bytes("\\u"), builder.chars({{'D', 'D'}, {'d', 'd'}}), builder.chars({{'C', 'F'}, {'c', 'f'}}), hex(), hex()})})});
-  Node *escape = builder.choice({builder.chars({{'"', '"'}, {'/', '/'}, {'\\', '\\'}, {'b', 'b'}, {'f', 'f'}, {'n', 'n'}, {'r', 'r'}, {'t', 't'}}), unit});
-  return builder.choice({builder.chars({{0x20, '!'}, {'#', '['}, {']', 0x10ffff}}), builder.sequence({builder.bytes("\\"), escape})});
+       builder.choice(
+           {builder.sequence(
+                {builder.chars({{'0', '9'}, {'A', 'C'}, {'E', 'F'}, {'a', 'c'}, {'e', 'f'}}), hex(), hex(), hex()}),
+            builder.sequence({builder.chars({{'D', 'D'}, {'d', 'd'}}), builder.chars({{'0', '7'}}), hex(), hex()}),
+            builder.sequence({builder.chars({{'D', 'D'}, {'d', 'd'}}),
+                              builder.chars({{'8', '9'}, {'A', 'B'}, {'a', 'b'}}), hex(), hex(), builder.bytes("\\u"),
+                              builder.chars({{'D', 'D'}, {'d', 'd'}}), builder.chars({{'C', 'F'}, {'c', 'f'}}), hex(),
+                              hex()})})});
+  Node *escape = builder.choice(
+      {builder.chars(
+           {{'"', '"'}, {'/', '/'}, {'\\', '\\'}, {'b', 'b'}, {'f', 'f'}, {'n', 'n'}, {'r', 'r'}, {'t', 't'}}),
+       unit});
+  return builder.choice(
+      {builder.chars({{0x20, '!'}, {'#', '['}, {']', 0x10ffff}}), builder.sequence({builder.bytes("\\"), escape})});
 }
 
 Node *JsonRules::makeString() {
@@ -47,25 +55,34 @@ Node *JsonRules::makeString() {
 Node *JsonRules::integer() {
   Node *digit = builder.chars({{'0', '9'}});
   return builder.sequence({builder.optional(builder.bytes("-")),
-                           builder.choice({builder.bytes("0"), builder.sequence({builder.chars({{'1', '9'}}), builder.repeat(digit, 0, 15)})})});
+                           builder.choice({builder.bytes("0"), builder.sequence({builder.chars({{'1', '9'}}),
+                                                                                 builder.repeat(digit, 0, 15)})})});
 }
 
 Node *JsonRules::makeNumber() {
   Node *digit = builder.chars({{'0', '9'}});
-  return builder.sequence({integer(), builder.optional(builder.sequence({builder.bytes("."), builder.repeat(digit, 1, 16)})),
-                           builder.optional(builder.sequence({builder.chars({{'E', 'E'}, {'e', 'e'}}), builder.optional(builder.chars({{'+', '+'}, {'-', '-'}})),
+  return builder.sequence({integer(),
+                           builder.optional(builder.sequence({builder.bytes("."), builder.repeat(digit, 1, 16)})),
+                           builder.optional(builder.sequence({builder.chars({{'E', 'E'}, {'e', 'e'}}),
+                                                              builder.optional(builder.chars({{'+', '+'}, {'-', '-'}})),
                                                               builder.repeat(digit, 1, 2)}))});
 }
 
 Node *JsonRules::listed(const char *open, Node *item, const char *close, uint32_t least, uint32_t most) {
   Node *more = builder.sequence({space(), builder.bytes(","), space(), item});
-  Node *some = builder.sequence({item, builder.repeat(more, least ? least - 1 : 0, most == kUnbounded ? most : most ? most - 1 : 0), space()});
+  Node *some = builder.sequence({item,
+                                 builder.repeat(more, least ? least - 1 : 0,
+                                                most == kUnbounded ? most
+                                                : most             ? most - 1
+                                                                   : 0),
+                                 space()});
   Node *inside = !most ? builder.make(NodeKind::sequence) : least ? some : builder.optional(some);
   return builder.sequence({builder.bytes(open), space(), inside, builder.bytes(close)});
 }
 
 Node *JsonRules::makeValue() {
-  return builder.choice({object(), array(), string(), number(), builder.bytes("true"), builder.bytes("false"), builder.bytes("null")});
+  return builder.choice(
+      {object(), array(), string(), number(), builder.bytes("true"), builder.bytes("false"), builder.bytes("null")});
 }
 
 Node *JsonRules::makeObject() {

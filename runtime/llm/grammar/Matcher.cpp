@@ -209,8 +209,9 @@ Status GrammarMatcher::mask(std::span<uint64_t> allowed) {
     else
       allowed[token / 64] &= ~(uint64_t(1) << token % 64);
   if (!known->any && !ends)
-    return Error(ErrorCode::Unsupported, canEnd() ? "the grammar is complete and the model has no end token"
-                                                  : "no token of the vocabulary continues the text as the grammar wants it");
+    return Error(ErrorCode::Unsupported, canEnd()
+                                             ? "the grammar is complete and the model has no end token"
+                                             : "no token of the vocabulary continues the text as the grammar wants it");
   return {};
 }
 
@@ -238,7 +239,8 @@ Status GrammarMatcher::accept(int32_t token) {
   }
   const Tokenizer &tokenizer = *self.trie.tokenizer;
   std::string_view text = tokenizer.decodedText(uint32_t(token));
-  if (tokenizer.isHole(uint32_t(token)) || tokenizer.isSpecial(uint32_t(token)) || text.empty() || text.size() > kMaxTokenBytes)
+  if (tokenizer.isHole(uint32_t(token)) || tokenizer.isSpecial(uint32_t(token)) || text.empty() ||
+      text.size() > kMaxTokenBytes)
     return Error(ErrorCode::InvalidArgument, "token %d is no text", token);
   return acceptText(text);
 }

@@ -10,11 +10,12 @@ namespace mlc::grammar {
 
 namespace {
 
-/// A subset of ECMA-262: alternation, groups, classes, \d \w \s and their complements, quantifiers, ^ and $ at the ends of
-/// an alternative of the whole pattern. Characters are written as JSON strings have them.
+/// A subset of ECMA-262: alternation, groups, classes, \d \w \s and their complements, quantifiers, ^ and $ at the ends
+/// of an alternative of the whole pattern. Characters are written as JSON strings have them.
 class PatternParser {
 public:
-  PatternParser(Builder &builder, std::string_view text, Node *any) : builder(builder), at(text.data()), end(at + text.size()), any(any) {}
+  PatternParser(Builder &builder, std::string_view text, Node *any)
+      : builder(builder), at(text.data()), end(at + text.size()), any(any) {}
 
   Node *run() {
     Node *made = builder.make(NodeKind::choice);
@@ -162,7 +163,17 @@ private:
       return pushAll(ranges, {{'0', '9'}, {'A', 'Z'}, {'_', '_'}, {'a', 'z'}}, kind == 'W');
     case 's':
     case 'S':
-      return pushAll(ranges, {{9, 13}, {0x20, 0x20}, {0xa0, 0xa0}, {0x1680, 0x1680}, {0x2000, 0x200a}, {0x2028, 0x2029}, {0x202f, 0x202f}, {0x205f, 0x205f}, {0x3000, 0x3000}, {0xfeff, 0xfeff}},
+      return pushAll(ranges,
+                     {{9, 13},
+                      {0x20, 0x20},
+                      {0xa0, 0xa0},
+                      {0x1680, 0x1680},
+                      {0x2000, 0x200a},
+                      {0x2028, 0x2029},
+                      {0x202f, 0x202f},
+                      {0x205f, 0x205f},
+                      {0x3000, 0x3000},
+                      {0xfeff, 0xfeff}},
                      kind == 'S');
     default:
       break;
@@ -175,7 +186,9 @@ private:
     } else if (kind == 'x' || kind == 'u') {
       for (int i = 0; i < (kind == 'x' ? 2 : 4); ++i, ++at) {
         char c = at == end ? 0 : *at;
-        uint32_t digit = c >= '0' && c <= '9' ? uint32_t(c - '0') : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10) : 16;
+        uint32_t digit = c >= '0' && c <= '9'                 ? uint32_t(c - '0')
+                         : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10)
+                                                              : 16;
         if (digit == 16)
           return fail("such an escape \\x or \\u");
         code = code << 4 | digit;
@@ -224,7 +237,8 @@ private:
       if (builder.failed())
         break;
       CharRange &first = ranges[before];
-      if (ranges.size != before + 1 || first.low != first.high || last.size != 1 || last[0].low != last[0].high || last[0].low < first.low)
+      if (ranges.size != before + 1 || first.low != first.high || last.size != 1 || last[0].low != last[0].high ||
+          last[0].low < first.low)
         fail("such a range in a class");
       else
         first.high = last[0].low;
@@ -281,6 +295,8 @@ Node *parsePattern(Builder &builder, std::string_view pattern, Node *anyChar) {
   return PatternParser(builder, pattern, anyChar).run();
 }
 
-Node *parseWholePattern(Builder &builder, std::string_view pattern) { return PatternParser(builder, pattern, nullptr).run(); }
+Node *parseWholePattern(Builder &builder, std::string_view pattern) {
+  return PatternParser(builder, pattern, nullptr).run();
+}
 
 } // namespace mlc::grammar

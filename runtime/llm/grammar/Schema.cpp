@@ -12,8 +12,8 @@ namespace mlc::grammar {
 
 /// Keywords that say nothing about which texts are valid.
 static bool isAnnotation(std::string_view keyword) {
-  for (std::string_view known : {"title", "description", "default", "examples", "example", "$schema", "$id", "$comment", "$defs", "definitions",
-                                 "deprecated", "readOnly", "writeOnly", "$anchor"})
+  for (std::string_view known : {"title", "description", "default", "examples", "example", "$schema", "$id", "$comment",
+                                 "$defs", "definitions", "deprecated", "readOnly", "writeOnly", "$anchor"})
     if (keyword == known)
       return true;
   return false;
@@ -44,7 +44,8 @@ void SchemaCompiler::fail(const char *format, ...) {
   builder.fail("schema %s: %s", path, text);
 }
 
-void SchemaCompiler::refuseOthers(const Dict &dict, std::initializer_list<std::string_view> accepted, const char *beside) {
+void SchemaCompiler::refuseOthers(const Dict &dict, std::initializer_list<std::string_view> accepted,
+                                  const char *beside) {
   for (const Dict::Entry &entry : dict.entries) {
     std::string_view keyword = entry.key->view();
     if (isAnnotation(keyword) || std::find(accepted.begin(), accepted.end(), keyword) != accepted.end())
@@ -121,11 +122,11 @@ Node *SchemaCompiler::schemaOf(const Dict &given, unsigned depth) {
   // Without a type, the keywords tell which one is meant; where they tell nothing, anything is.
   static constexpr struct {
     std::string_view keyword, type;
-  } hints[] = {{"properties", "object"},    {"required", "object"},    {"additionalProperties", "object"},
-               {"items", "array"},          {"prefixItems", "array"},  {"minItems", "array"},
-               {"maxItems", "array"},       {"minLength", "string"},   {"maxLength", "string"},
-               {"pattern", "string"},       {"format", "string"},      {"minimum", "number"},
-               {"maximum", "number"},       {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"}};
+  } hints[] = {{"properties", "object"}, {"required", "object"},         {"additionalProperties", "object"},
+               {"items", "array"},       {"prefixItems", "array"},       {"minItems", "array"},
+               {"maxItems", "array"},    {"minLength", "string"},        {"maxLength", "string"},
+               {"pattern", "string"},    {"format", "string"},           {"minimum", "number"},
+               {"maximum", "number"},    {"exclusiveMinimum", "number"}, {"exclusiveMaximum", "number"}};
   std::string_view meant;
   for (const auto &hint : hints)
     if (dict.find(hint.keyword)) {
@@ -181,7 +182,9 @@ Node *SchemaCompiler::united(const Dict &dict, const char *keyword, unsigned dep
     for (uint32_t i = 0; i < list.list->size && !builder.failed(); ++i)
       for (uint32_t k = 0; k < i && !builder.failed(); ++k)
         if (!exclusive((*list.list)[k], (*list.list)[i], 0))
-          fail("%u and %u may both be valid for one text, which oneOf forbids; use anyOf, or schemas of which one only can be", k, i);
+          fail("%u and %u may both be valid for one text, which oneOf forbids; use anyOf, or schemas of which one only "
+               "can be",
+               k, i);
   Dict rest;
   for (const Dict::Entry &entry : dict.entries)
     if (entry.key->view() != keyword && !isAnnotation(entry.key->view()) && !rest.set(arena, entry.key, entry.value))
@@ -264,7 +267,8 @@ Node *SchemaCompiler::literal(const Value &value, unsigned depth) {
         continue;
       constexpr std::string_view names = "\"\\bfnrt", values = "\"\\\b\f\n\r\t";
       size_t known = values.find(view[at]);
-      snprintf(text, sizeof text, known == values.npos ? "\\u%04x" : "\\%c", known == values.npos ? unsigned(uint8_t(view[at])) : unsigned(names[known]));
+      snprintf(text, sizeof text, known == values.npos ? "\\u%04x" : "\\%c",
+               known == values.npos ? unsigned(uint8_t(view[at])) : unsigned(names[known]));
       builder.add(made, builder.bytes(text));
     }
     builder.add(made, builder.bytes("\""));

@@ -14,7 +14,8 @@ namespace mlc::grammar {
 /// The schema that "#/..." names in this one.
 const Dict *SchemaCompiler::resolve(std::string_view reference) {
   auto missing = [&]() -> const Dict * {
-    fail("$ref '%.*s': not a place in this schema that holds an object", int(std::min<size_t>(reference.size(), 100)), reference.data());
+    fail("$ref '%.*s': not a place in this schema that holds an object", int(std::min<size_t>(reference.size(), 100)),
+         reference.data());
     return nullptr;
   };
   if (reference.empty() || reference[0] != '#')
@@ -37,7 +38,8 @@ const Dict *SchemaCompiler::resolve(std::string_view reference) {
     rest.remove_prefix(slash);
     if (at->is(Kind::dict)) {
       at = at->dict->find({name, size});
-    } else if (at->is(Kind::list) && size && size < 9 && std::all_of(name, name + size, [](char c) { return c >= '0' && c <= '9'; })) {
+    } else if (at->is(Kind::list) && size && size < 9 &&
+               std::all_of(name, name + size, [](char c) { return c >= '0' && c <= '9'; })) {
       uint32_t index = 0;
       for (size_t i = 0; i < size; ++i)
         index = index * 10 + uint32_t(name[i] - '0');
@@ -106,7 +108,8 @@ bool SchemaCompiler::mergeInto(Dict &into, const Dict &from, unsigned depth) {
   // It speaks of the properties beside it, so with those of other parts it would mean something else.
   const Value *closes = into.find("additionalProperties"), *alsoCloses = flat->find("additionalProperties");
   bool own = into.find("properties"), theirs = flat->find("properties");
-  if ((closes && !(closes->is(Kind::boolean) && closes->flag) && theirs) || (alsoCloses && !(alsoCloses->is(Kind::boolean) && alsoCloses->flag) && own)) {
+  if ((closes && !(closes->is(Kind::boolean) && closes->flag) && theirs) ||
+      (alsoCloses && !(alsoCloses->is(Kind::boolean) && alsoCloses->flag) && own)) {
     fail("additionalProperties beside the properties of another schema that holds, too");
     return false;
   }
@@ -121,7 +124,8 @@ bool SchemaCompiler::mergeInto(Dict &into, const Dict &from, unsigned depth) {
           for (const Dict::Entry &property : part->entries) {
             const Value *twice = both ? both->find(property.key->view()) : nullptr;
             if (twice && !same(*twice, property.value)) {
-              fail("the property '%.*s' is in two schemas that hold together", int(std::min<size_t>(property.key->size, 60)), property.key->data);
+              fail("the property '%.*s' is in two schemas that hold together",
+                   int(std::min<size_t>(property.key->size, 60)), property.key->data);
               return false;
             }
             if (!both || !both->set(arena, property.key, property.value))
@@ -135,9 +139,10 @@ bool SchemaCompiler::mergeInto(Dict &into, const Dict &from, unsigned depth) {
             if (!both || !both->push(arena, name))
               fail("too much memory");
         value = Value::sequence(both);
-      } else if (keyword != "title" && keyword != "description" && keyword != "$defs" && keyword != "definitions" && keyword != "$id" &&
-                 keyword != "default" && keyword != "examples" && keyword != "$comment") {
-        fail("the keyword '%.*s' is in two schemas that hold together", int(std::min<size_t>(keyword.size(), 60)), keyword.data());
+      } else if (keyword != "title" && keyword != "description" && keyword != "$defs" && keyword != "definitions" &&
+                 keyword != "$id" && keyword != "default" && keyword != "examples" && keyword != "$comment") {
+        fail("the keyword '%.*s' is in two schemas that hold together", int(std::min<size_t>(keyword.size(), 60)),
+             keyword.data());
         return false;
       }
     }
@@ -293,7 +298,8 @@ bool SchemaCompiler::exclusive(const Value &a, const Value &b, unsigned depth) {
   const Value *left = sides[0]->find("properties"), *right = sides[1]->find("properties");
   if (!left || !right || !left->is(Kind::dict) || !right->is(Kind::dict))
     return false;
-  uint32_t onlyObjects = typesOf(Value::mapping(const_cast<Dict *>(sides[0])), 0) & typesOf(Value::mapping(const_cast<Dict *>(sides[1])), 0);
+  uint32_t onlyObjects = typesOf(Value::mapping(const_cast<Dict *>(sides[0])), 0) &
+                         typesOf(Value::mapping(const_cast<Dict *>(sides[1])), 0);
   if (onlyObjects != 1)
     return false;
   for (const Dict::Entry &entry : left->dict->entries) {

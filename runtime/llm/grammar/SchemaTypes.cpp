@@ -55,7 +55,8 @@ Node *SchemaCompiler::members(const Dict &dict, unsigned depth) {
         ++index;
       if (index == all.entries.size) {
         if (closed)
-          fail("required: '%.*s' is no property, and additionalProperties allows no other", int(std::min<size_t>(name.text->size, 60)), name.text->data);
+          fail("required: '%.*s' is no property, and additionalProperties allows no other",
+               int(std::min<size_t>(name.text->size, 60)), name.text->data);
         if (!all.set(arena, name.text, *more) || !needed.push(arena, 0))
           fail("too much memory");
       }
@@ -65,7 +66,9 @@ Node *SchemaCompiler::members(const Dict &dict, unsigned depth) {
   if (builder.failed())
     return builder.make(NodeKind::sequence);
   uint32_t count = all.entries.size;
-  auto member = [&](Node *key, Node *value) { return builder.sequence({key, json.space(), builder.bytes(":"), json.space(), value}); };
+  auto member = [&](Node *key, Node *value) {
+    return builder.sequence({key, json.space(), builder.bytes(":"), json.space(), value});
+  };
   auto comma = [&] { return builder.sequence({json.space(), builder.bytes(","), json.space()}); };
   Node *none = builder.make(NodeKind::sequence), *others[2] = {none, none};
   if (!closed) {
@@ -79,7 +82,8 @@ Node *SchemaCompiler::members(const Dict &dict, unsigned depth) {
   for (uint32_t i = count; i-- && !builder.failed();) {
     PathScope properties(*this, "properties");
     PathScope name(*this, all.entries[i].key->view());
-    uint32_t one = builder.rule("property", member(literal(Value::string(all.entries[i].key), depth + 1), schema(all.entries[i].value, depth + 1)));
+    uint32_t one = builder.rule("property", member(literal(Value::string(all.entries[i].key), depth + 1),
+                                                   schema(all.entries[i].value, depth + 1)));
     Node *here = builder.reference(one), *now[2];
     now[0] = builder.sequence({here, after[1]});
     now[1] = builder.sequence({comma(), here, after[1]});
@@ -143,7 +147,8 @@ Node *SchemaCompiler::keyBut(std::span<const std::string_view> names, size_t fro
   take('"', '"');
   take('\\', '\\');
   Node *any = builder.chars({{0x20, '!'}, {'#', '['}, {']', 0x10ffff}});
-  builder.add(made, builder.sequence({builder.charsOf(taken, true), builder.repeat(any, 0, kUnbounded), builder.bytes("\"")}));
+  builder.add(
+      made, builder.sequence({builder.charsOf(taken, true), builder.repeat(any, 0, kUnbounded), builder.bytes("\"")}));
   if (!complete)
     builder.add(made, builder.bytes("\""));
   return made;
@@ -183,12 +188,14 @@ Node *SchemaCompiler::array(const Dict &dict, unsigned depth) {
     item = builder.reference(builder.rule("item", items ? schema(*items, depth + 1) : json.value()));
   }
   if (!fixed)
-    return item ? json.listed("[", item, "]", least, most) : builder.sequence({builder.bytes("["), json.space(), builder.bytes("]")});
+    return item ? json.listed("[", item, "]", least, most)
+                : builder.sequence({builder.bytes("["), json.space(), builder.bytes("]")});
   // From the last item on: what may follow item i.
   Node *comma = builder.sequence({json.space(), builder.bytes(","), json.space()});
   Node *after = builder.make(NodeKind::sequence);
   if (item)
-    after = builder.repeat(builder.sequence({comma, item}), least > fixed ? least - fixed : 0, most == kUnbounded ? most : most - fixed);
+    after = builder.repeat(builder.sequence({comma, item}), least > fixed ? least - fixed : 0,
+                           most == kUnbounded ? most : most - fixed);
   for (uint32_t i = std::min(fixed, most); i-- && !builder.failed();) {
     char step[16];
     snprintf(step, sizeof step, "%u", i);
@@ -231,8 +238,10 @@ Node *SchemaCompiler::string(const Dict &dict) {
         {"time", MLC_TIME},
         {"date-time", MLC_DATE "T" MLC_TIME},
         {"uuid", "[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}"},
-        {"ipv4", "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
-        {"email", "[A-Za-z0-9_+-]{1,30}(?:\\.[A-Za-z0-9_+-]{1,30}){0,4}@[A-Za-z0-9]{1,30}(?:[.-][A-Za-z0-9]{1,30}){0,4}\\.[A-Za-z]{2,20}"}};
+        {"ipv4",
+         "(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])\\.){3}(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"},
+        {"email", "[A-Za-z0-9_+-]{1,30}(?:\\.[A-Za-z0-9_+-]{1,30}){0,4}@[A-Za-z0-9]{1,30}(?:[.-][A-Za-z0-9]{1,30}){0,4}"
+                  "\\.[A-Za-z]{2,20}"}};
 #undef MLC_DATE
 #undef MLC_TIME
     std::string_view chosen;
@@ -240,7 +249,8 @@ Node *SchemaCompiler::string(const Dict &dict) {
       if (format->is(Kind::string) && format->view() == each.name)
         chosen = each.pattern;
     if (chosen.empty())
-      fail("the format '%.*s' is not supported", format->is(Kind::string) ? int(std::min<size_t>(format->text->size, 60)) : 0,
+      fail("the format '%.*s' is not supported",
+           format->is(Kind::string) ? int(std::min<size_t>(format->text->size, 60)) : 0,
            format->is(Kind::string) ? format->text->data : "");
     else if (bounded)
       fail("format beside a length is not supported");
@@ -276,7 +286,8 @@ Node *SchemaCompiler::number(const Dict &dict, bool integer) {
     if (!(real >= -double(far) && real <= double(far)))
       return fail("%s: not a number of at most 10^15", keyword);
     if (!integer && (real != floor(real) || exclusive))
-      return fail("%s: %s for 'number' is not supported", keyword, exclusive ? "an exclusive bound" : "a bound that is no integer");
+      return fail("%s: %s for 'number' is not supported", keyword,
+                  exclusive ? "an exclusive bound" : "a bound that is no integer");
     auto whole = int64_t(lower ? ceil(real) : floor(real));
     if (exclusive && double(whole) == real)
       whole += lower ? 1 : -1;
@@ -298,8 +309,12 @@ Node *SchemaCompiler::number(const Dict &dict, bool integer) {
   if (integer)
     return integersFrom(least, most);
   // Whole parts between the bounds with any fraction, and a bound itself with a fraction of zeros.
-  auto fraction = [&] { return builder.optional(builder.sequence({builder.bytes("."), builder.repeat(builder.chars({{'0', '9'}}), 1, 16)})); };
-  auto zeros = [&] { return builder.optional(builder.sequence({builder.bytes("."), builder.repeat(builder.bytes("0"), 1, 16)})); };
+  auto fraction = [&] {
+    return builder.optional(builder.sequence({builder.bytes("."), builder.repeat(builder.chars({{'0', '9'}}), 1, 16)}));
+  };
+  auto zeros = [&] {
+    return builder.optional(builder.sequence({builder.bytes("."), builder.repeat(builder.bytes("0"), 1, 16)}));
+  };
   Node *made = builder.make(NodeKind::choice);
   auto magnitudes = [&](bool negative, int64_t from, int64_t to) {
     if (from > to)
@@ -321,7 +336,8 @@ Node *SchemaCompiler::integersFrom(int64_t least, int64_t most) {
   if (most >= 0)
     builder.add(made, naturals(uint64_t(std::max<int64_t>(least, 0)), uint64_t(most)));
   if (least < 0)
-    builder.add(made, builder.sequence({builder.bytes("-"), naturals(uint64_t(std::max<int64_t>(-most, 1)), uint64_t(-least))}));
+    builder.add(made, builder.sequence(
+                          {builder.bytes("-"), naturals(uint64_t(std::max<int64_t>(-most, 1)), uint64_t(-least))}));
   return made;
 }
 
@@ -354,7 +370,8 @@ Node *SchemaCompiler::digitsBetween(std::string_view low, std::string_view high)
   if (low[0] == high[0])
     return builder.sequence({digits(low[0], low[0]), digitsBetween(lowRest, highRest)});
   Node *made = builder.make(NodeKind::choice);
-  bool allLow = lowRest.find_first_not_of('0') == lowRest.npos, allHigh = highRest.find_first_not_of('9') == highRest.npos;
+  bool allLow = lowRest.find_first_not_of('0') == lowRest.npos,
+       allHigh = highRest.find_first_not_of('9') == highRest.npos;
   constexpr std::string_view nines = "9999999999999999999", zeros = "0000000000000000000";
   char first = char(low[0] + !allLow), last = char(high[0] - !allHigh);
   if (!allLow)

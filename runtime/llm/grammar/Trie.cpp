@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "runtime/llm/grammar/Grammar.h"
 #include "runtime/llm/grammar/Trie.h"
+#include "runtime/llm/grammar/Grammar.h"
 #include "runtime/llm/tokenizer/Utf8.h"
 
 #include <algorithm>

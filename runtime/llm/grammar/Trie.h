@@ -21,7 +21,8 @@ struct TrieNode {
   uint16_t depth = 0; // Bytes of the path.
   uint8_t label = 0;
   uint8_t height = 0; // Most characters below it; 255: or more.
-  bool whole = false; // From this byte on, every token is text: printable ASCII but " and \, and whole UTF-8 characters.
+  bool whole =
+      false; // From this byte on, every token is text: printable ASCII but " and \, and whole UTF-8 characters.
   bool below = false; // The same for what follows the node, which ends a character.
 };
 

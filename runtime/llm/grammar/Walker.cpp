@@ -26,19 +26,20 @@ uint32_t mix(uint32_t a, uint32_t b) {
 
 Status Walker::prepare() {
   arena.emplace(kMemory, allocator);
-  // Small grammars stay small: tables come zeroed from the system and are touched as they are used.
-  states = arena->array<State>(kMaxStates);
-  stacks = arena->array<Stack>(kMaxStacks);
-  stateSlots = arena->array<uint32_t>(kStateSlots);
-  stackSlots = arena->array<uint32_t>(kStackSlots);
-  found = arena->array<Config>(kMaxConfigs);
-  work = arena->array<Config>(kMaxConfigs * 4);
-  seen = arena->array<Seen>(kSeenSlots);
-  if (!states || !stacks || !stateSlots || !stackSlots || !found || !work || !seen)
-    return full();
-  memset(stateSlots, 0, kStateSlots * sizeof *stateSlots);
-  memset(stackSlots, 0, kStackSlots * sizeof *stackSlots);
-  memset(seen, 0, kSeenSlots * sizeof *seen);
+  if (!stateSlots.size()) {
+    // Zeroed by the allocator, and touched only as far as a grammar needs.
+    MLC_ASSIGN(states, OwnedArray<State>::create(allocator, kMaxStates, "grammar states"));
+    MLC_ASSIGN(stacks, OwnedArray<Stack>::create(allocator, kMaxStacks, "grammar stacks"));
+    MLC_ASSIGN(found, OwnedArray<Config>::create(allocator, kMaxConfigs, "grammar states"));
+    MLC_ASSIGN(work, OwnedArray<Config>::create(allocator, kMaxConfigs * 4, "grammar states"));
+    MLC_ASSIGN(seen, OwnedArray<Seen>::create(allocator, kSeenSlots, "grammar states"));
+    MLC_ASSIGN(stackSlots, OwnedArray<uint32_t>::create(allocator, kStackSlots, "grammar stacks"));
+    MLC_ASSIGN(stateSlots, OwnedArray<uint32_t>::create(allocator, kStateSlots, "grammar states"));
+  } else {
+    memset(stateSlots.data(), 0, kStateSlots * sizeof(uint32_t));
+    memset(stackSlots.data(), 0, kStackSlots * sizeof(uint32_t));
+    memset(static_cast<void *>(seen.data()), 0, kSeenSlots * sizeof(Seen));
+  }
   epoch = 0;
   stackCount = 1; // 0: the empty stack.
   stacks[0] = {0, 0, 0};
@@ -150,14 +151,15 @@ Status Walker::intern(uint32_t &out) {
     out = kDead;
     return {};
   }
-  std::sort(found, found + foundCount);
+  std::sort(found.begin(), found.begin() + foundCount);
   uint32_t hash = foundAccepts;
   for (uint32_t i = 0; i < foundCount; ++i)
     hash = mix(hash ^ found[i].position, found[i].stack);
   uint32_t slot = hash % kStateSlots;
   while (stateSlots[slot]) {
     const State &known = states[stateSlots[slot]];
-    if (known.count == foundCount && known.accepts == foundAccepts && std::equal(found, found + foundCount, known.configs)) {
+    if (known.count == foundCount && known.accepts == foundAccepts &&
+        std::equal(found.begin(), found.begin() + foundCount, known.configs)) {
       out = stateSlots[slot];
       return {};
     }
@@ -167,7 +169,7 @@ Status Walker::intern(uint32_t &out) {
   auto *table = arena->array<uint32_t>(automaton.classes);
   if (!configs || !table || stateCount == kMaxStates)
     return Error(ErrorCode::OutOfRange, "one token leads through more than %u states of the grammar", kMaxStates / 2);
-  std::copy(found, found + foundCount, configs);
+  std::copy(found.begin(), found.begin() + foundCount, configs);
   std::fill(table, table + automaton.classes, 0u);
   states[stateCount] = {configs, table, foundCount, foundAccepts, -1};
   stateSlots[slot] = out = stateCount++;
@@ -179,7 +181,7 @@ Status Walker::compute(uint32_t state, uint8_t byteClass, uint32_t &out) {
   foundCount = workCount = seenCount = 0;
   foundAccepts = false;
   if (++epoch == 0) {
-    memset(seen, 0, kSeenSlots * sizeof *seen);
+    memset(static_cast<void *>(seen.data()), 0, kSeenSlots * sizeof(Seen));
     epoch = 1;
   }
   for (uint32_t i = 0; i < states[state].count; ++i) {
@@ -197,7 +199,6 @@ Status Walker::compute(uint32_t state, uint8_t byteClass, uint32_t &out) {
 Status Walker::forget(uint32_t &state) {
   if (state == kDead)
     return {};
-  std::optional<Arena> old;
   // The old tables are read while the new ones are filled.
   const State kept = states[state];
   auto configs = OwnedArray<Config>::create(allocator, kept.count + 1, "grammar states");
@@ -207,7 +208,7 @@ Status Walker::forget(uint32_t &state) {
   auto oldStacks = OwnedArray<Stack>::create(allocator, stackCount, "grammar stacks");
   if (!oldStacks)
     return oldStacks.error();
-  std::copy(stacks, stacks + stackCount, oldStacks->begin());
+  std::copy(stacks.begin(), stacks.begin() + stackCount, oldStacks->begin());
   MLC_TRY(prepare());
   foundCount = 0;
   foundAccepts = kept.accepts;

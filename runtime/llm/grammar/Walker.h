@@ -4,8 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // A grammar's automaton made deterministic as it is walked. A state is a set of configurations, each a position that
-// takes a byte and the stack of positions to return to; equal stacks are one, so that equal sets are one state, and what
-// follows a state by a byte is computed once.
+// takes a byte and the stack of positions to return to; equal stacks are one, so that equal sets are one state, and
+// what follows a state by a byte is computed once.
 //
 #pragma once
 
@@ -17,8 +17,7 @@ constexpr uint32_t kDead = 1; // The state after which nothing is possible. 0: n
 
 class Walker {
 public:
-  Walker(const Automaton &automaton, const Allocator &allocator)
-      : automaton(automaton), allocator(allocator) {}
+  Walker(const Automaton &automaton, const Allocator &allocator) : automaton(automaton), allocator(allocator) {}
 
   /// The state before any text.
   Status start(uint32_t &state);
@@ -69,20 +68,20 @@ private:
   const Automaton &automaton;
   Allocator allocator;
   std::optional<Arena> arena;
-  State *states = nullptr;
+  OwnedArray<State> states;
   uint32_t stateCount = 0;
-  Stack *stacks = nullptr;
+  OwnedArray<Stack> stacks;
   uint32_t stackCount = 0;
-  uint32_t *stateSlots = nullptr, *stackSlots = nullptr;
+  OwnedArray<uint32_t> stateSlots, stackSlots;
   // Of one closure.
-  Config *found = nullptr, *work = nullptr;
+  OwnedArray<Config> found, work;
   uint32_t foundCount = 0, workCount = 0;
   bool foundAccepts = false;
   struct Seen {
     Config config;
     uint32_t epoch;
   };
-  Seen *seen = nullptr;
+  OwnedArray<Seen> seen;
   uint32_t seenCount = 0, epoch = 0;
 };
 

@@ -65,7 +65,7 @@ private:
                                       [&](const TextRange &range) { return !after(range); });
     return found != options.plain.end() && found->begin < size_t(end - base);
   }
-  const char *base = nullptr; // Of the text being encoded, which the plain ranges count from.
+  const char *base = nullptr;     // Of the text being encoded, which the plain ranges count from.
   bool specialNormalized = false; // Some special token is found in normalized text.
   bool inPlain = false;           // What is normalized now is plain.
   Allocator allocator;

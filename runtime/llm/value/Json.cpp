@@ -70,7 +70,8 @@ constexpr unsigned kMaxDepth = 64;
 
 class JsonTree {
 public:
-  JsonTree(Arena &arena, std::string_view text) : arena(arena), begin(text.data()), at(begin), end(begin + text.size()) {}
+  JsonTree(Arena &arena, std::string_view text)
+      : arena(arena), begin(text.data()), at(begin), end(begin + text.size()) {}
 
   Result<Value> run() {
     size_t size = size_t(end - begin), valid = validUtf8({begin, size});
@@ -91,7 +92,9 @@ private:
       return Error(ErrorCode::InvalidArgument, "ends at byte %zu, where %s is missing", size_t(at - begin), expected);
     return Error(ErrorCode::InvalidArgument, "byte %zu: expected %s", size_t(at - begin) + 1, expected);
   }
-  Error full() const { return Error(ErrorCode::OutOfMemory, "no memory left for the JSON at byte %zu", size_t(at - begin)); }
+  Error full() const {
+    return Error(ErrorCode::OutOfMemory, "no memory left for the JSON at byte %zu", size_t(at - begin));
+  }
   void space() {
     while (at != end && (*at == ' ' || *at == '\n' || *at == '\t' || *at == '\r'))
       ++at;
@@ -176,7 +179,9 @@ private:
     uint32_t value = 0;
     for (int i = 0; i < 4; ++i, ++at) {
       char c = at == end ? 0 : *at;
-      uint32_t digit = c >= '0' && c <= '9' ? uint32_t(c - '0') : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10) : 16;
+      uint32_t digit = c >= '0' && c <= '9'                 ? uint32_t(c - '0')
+                       : (c | 32) >= 'a' && (c | 32) <= 'f' ? uint32_t((c | 32) - 'a' + 10)
+                                                            : 16;
       if (digit == 16)
         return wrong("a hexadecimal digit");
       value = value * 16 + digit;

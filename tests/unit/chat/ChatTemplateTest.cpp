@@ -103,7 +103,8 @@ struct Rendered {
   std::vector<TextRange> plain;
 };
 
-Rendered render(std::string_view source, const ChatInput &input, const ChatTemplate::Specials &specials = {}, const ChatLimits &limits = {}) {
+Rendered render(std::string_view source, const ChatInput &input, const ChatTemplate::Specials &specials = {},
+                const ChatLimits &limits = {}) {
   auto compiled = ChatTemplate::compile(source);
   if (!compiled)
     return {false, "", std::string("compile: ") + compiled.error().message(), {}};
@@ -125,8 +126,8 @@ void compareAll(const std::string &path) {
     const Dict &made = *parsed->dict, &given = *made.find("input")->dict;
     std::string file = textMember(made, "file");
     std::string source = file.empty() ? textMember(made, "source") : readFile(MLC_CHAT_DATA "/templates/" + file);
-    std::string messages = member(given, "messages"), tools = member(given, "tools"), variables = member(given, "variables"),
-                bos = textMember(given, "bos"), eos = textMember(given, "eos");
+    std::string messages = member(given, "messages"), tools = member(given, "tools"),
+                variables = member(given, "variables"), bos = textMember(given, "bos"), eos = textMember(given, "eos");
     const Value *prompt = given.find("add_generation_prompt");
     ChatInput input{messages, tools, variables, !prompt || prompt->flag, 1764547200};
     Rendered got = render(source, input, {bos, eos});
@@ -134,13 +135,15 @@ void compareAll(const std::string &path) {
     const Value *text = made.find("text");
     std::string name = textMember(made, "name");
     if (!text) {
-      EXPECT_FALSE(got.ok) << name << "\n" << source << "\ngave " << got.text << "\njinja2: " << textMember(made, "error");
+      EXPECT_FALSE(got.ok) << name << "\n"
+                           << source << "\ngave " << got.text << "\njinja2: " << textMember(made, "error");
       wrong += got.ok;
       continue;
     }
     // Refusing what is not of the subset is right; a different text never is.
-    if (!got.ok && (got.error.find("not supported") != std::string::npos || got.error.find("has no text") != std::string::npos ||
-                    got.error.find("64 bits") != std::string::npos)) {
+    if (!got.ok &&
+        (got.error.find("not supported") != std::string::npos || got.error.find("has no text") != std::string::npos ||
+         got.error.find("64 bits") != std::string::npos)) {
       ++refused;
       EXPECT_TRUE(name.starts_with("random")) << name << ": " << got.error;
       continue;
@@ -191,7 +194,8 @@ TEST(ChatTemplate, RefusesByNameWhatItDoesNotKnow) {
   for (auto [source, message] : cases) {
     auto compiled = ChatTemplate::compile(source);
     ASSERT_FALSE(compiled) << source;
-    EXPECT_NE(std::string(compiled.error().message()).find(message), std::string::npos) << source << ": " << compiled.error().message();
+    EXPECT_NE(std::string(compiled.error().message()).find(message), std::string::npos)
+        << source << ": " << compiled.error().message();
   }
 }
 
@@ -212,11 +216,17 @@ TEST(ChatTemplate, HostileTemplatesEnd) {
       "{{ 'a' * 1000000000 }}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
       "{% set ns = namespace(x=[]) %}{% for i in range(100000) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-      "{% set ns = namespace(x=[]) %}{% for i in range(30) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson }}",
+      "{% set ns = namespace(x=[]) %}{% for i in range(30) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x | tojson "
+      "}}",
       "{% set ns = namespace(x=[]) %}{% for i in range(5000) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x == [ns.x] }}",
       "{{ range(100000) | map('string') | join(range(100000) | join) }}",
       "{{ ('a' * 100000).replace('', 'b' * 100000) }}",
-      deep, many, nots + "1 }}", "{{ [" + std::string(5000, '[') + " }}", "{{ 2 ** 100000000000 }}", "{{ -9223372036854775807 - 2 }}",
+      deep,
+      many,
+      nots + "1 }}",
+      "{{ [" + std::string(5000, '[') + " }}",
+      "{{ 2 ** 100000000000 }}",
+      "{{ -9223372036854775807 - 2 }}",
   };
   for (const std::string &source : sources) {
     Rendered got = render(source, {"[]", "", ""}, {}, limits);
@@ -231,7 +241,8 @@ TEST(ChatTemplate, KnowsWhatCameFromTheInput) {
     std::string marked;
     size_t at = 0;
     for (TextRange range : got.plain) {
-      marked += got.text.substr(at, range.begin - at) + "[" + got.text.substr(range.begin, range.end - range.begin) + "]";
+      marked +=
+          got.text.substr(at, range.begin - at) + "[" + got.text.substr(range.begin, range.end - range.begin) + "]";
       at = range.end;
     }
     return marked + got.text.substr(at);
@@ -242,15 +253,20 @@ TEST(ChatTemplate, KnowsWhatCameFromTheInput) {
   EXPECT_EQ(plain("{{ messages | tojson }}", hi), R"([{"[role]": "[user]", "[content]": "[ <s>Hi ]"}])");
   EXPECT_EQ(plain("{{ messages[0].content.replace('<s>', '</s>').split() | join('+') }}", hi), "</s>[Hi]");
   EXPECT_EQ(plain("{{ messages[0] }}", hi), "{'[role]': '[user]', '[content]': '[ <s>Hi ]'}");
-  EXPECT_EQ(plain("{% for c in 'a' ~ messages[0].role %}{{ c }}{% endfor %}{% set x %}{{ messages[0].role }}{% endset %}{{ x }}", hi), "a[useruser]");
+  EXPECT_EQ(plain("{% for c in 'a' ~ messages[0].role %}{{ c }}{% endfor %}{% set x %}{{ messages[0].role }}{% endset "
+                  "%}{{ x }}",
+                  hi),
+            "a[useruser]");
 }
 
 TEST(ChatTemplate, NamesWrongInput) {
   EXPECT_EQ(render("x", {"{}", "", ""}).error, "messages: not an array");
   EXPECT_EQ(render("x", {"[", "", ""}).error, "messages: ends at byte 1, where a value is missing");
   EXPECT_EQ(render("x", {"[]", "[1,]", ""}).error, "tools: byte 4: expected a value");
-  EXPECT_EQ(render("{{ raise_exception('Never ' ~ messages) }}", {"[]", "", ""}).error, "the chat template refuses: Never []");
-  EXPECT_EQ(render("\n{{ messages[0].content }}", {"[]", "", ""}).error, "line 2: 'an item that is not there' is undefined");
+  EXPECT_EQ(render("{{ raise_exception('Never ' ~ messages) }}", {"[]", "", ""}).error,
+            "the chat template refuses: Never []");
+  EXPECT_EQ(render("\n{{ messages[0].content }}", {"[]", "", ""}).error,
+            "line 2: 'an item that is not there' is undefined");
 }
 
 } // namespace

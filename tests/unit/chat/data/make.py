@@ -10,6 +10,7 @@
 One case a line: source, input, and text or error. Needs jinja2; ChatTemplateTest.cpp reads the file.
 """
 import argparse
+import copy
 import datetime
 import glob
 import json
@@ -62,7 +63,8 @@ def late(*_):
 def case(name, source, given, file=None):
     """`given`: messages, tools, variables, add_generation_prompt, bos, eos. `file`: of templates/, where the source is."""
     made = {"name": name, "file": file} if file else {"name": name, "source": source}
-    made["input"] = given
+    made["input"] = copy.deepcopy(given)
+    given = copy.deepcopy(given)
     names = dict(given.get("variables", {}))
     names.setdefault("documents", None)
     names["messages"] = given["messages"]

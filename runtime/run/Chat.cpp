@@ -1,0 +1,336 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/run/Chat.h"
+#include "runtime/llm/chat/ChatTemplate.h"
+
+#include <algorithm>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+namespace mlc::cli {
+
+Parsed ChatArguments::check(const GenerationArguments &generation) const {
+  if (!chat) {
+    if (!system && !stop)
+      return {};
+    printError("--%s goes with --chat", system ? "system" : "stop");
+    return {true, 2};
+  }
+  for (auto [given, name] : {std::pair(generation.prompt, "prompt"), std::pair(generation.promptFile, "prompt-file"),
+                             std::pair(generation.tokens, "tokens"), std::pair(generation.logits, "logits")})
+    if (given) {
+      printError("--chat and --%s: give one of them; a chat takes its turns from standard input", name);
+      return {true, 2};
+    }
+  if (stop && !*stop) {
+    printError("--stop: give some text");
+    return {true, 2};
+  }
+  return {};
+}
+
+namespace {
+
+// What a signal handler can reach: the session whose answer it ends.
+std::atomic<Session *> answering{nullptr};
+
+void onInterrupt(int) {
+  if (Session *session = answering.load(std::memory_order_relaxed))
+    session->requestCancel();
+}
+
+/// Hands text on, but holds back what may be the beginning of the stop text.
+class StopFilter {
+public:
+  StopFilter(std::string_view stop, Buffer<char> &kept, bool shows) : stop(stop), kept(kept), shows(shows) {}
+
+  void write(std::string_view text) {
+    if (stopped)
+      return;
+    lost |= !kept.append(text.data(), text.size());
+    std::string_view all = kept.view();
+    size_t end = all.size();
+    if (!stop.empty()) {
+      size_t from = given < stop.size() ? 0 : given - stop.size() + 1;
+      size_t found = all.find(stop, from);
+      stopped = found != all.npos;
+      if (stopped)
+        end = found;
+      else
+        for (size_t size = std::min(stop.size() - 1, all.size() - given); size; --size)
+          if (all.ends_with(stop.substr(0, size))) {
+            end = all.size() - size;
+            break;
+          }
+    }
+    show(end);
+  }
+  /// The text has ended: what was held back belongs to it.
+  void finish() {
+    if (!stopped)
+      show(kept.size());
+  }
+  std::string_view text() const { return kept.view().substr(0, given); }
+
+  bool stopped = false, lost = false;
+  int writeError = 0;
+
+private:
+  void show(size_t end) {
+    if (end <= given)
+      return;
+    std::string_view text = kept.view().substr(given, end - given);
+    given = end;
+    if (shows && (fwrite(text.data(), 1, text.size(), stdout) != text.size() || fflush(stdout)) && !writeError)
+      writeError = errno;
+  }
+  std::string_view stop;
+  Buffer<char> &kept;
+  bool shows;
+  size_t given = 0;
+};
+
+class Chat {
+public:
+  Chat(const Model &model, Session &session, ChatPrompt &prompt, const GenerationArguments &generation,
+       const ChatArguments &arguments)
+      : model(model), session(session), prompt(prompt), generation(generation), arguments(arguments) {}
+
+  Status run() {
+    bool person = isatty(STDIN_FILENO);
+    if (arguments.system)
+      MLC_TRY(add("system", arguments.system));
+    struct sigaction action = {}, before = {};
+    action.sa_handler = onInterrupt; // Without SA_RESTART, so that waiting for a line ends, too.
+    if (person)
+      sigaction(SIGINT, &action, &before);
+    Status done = turns(person);
+    if (person)
+      sigaction(SIGINT, &before, nullptr);
+    return done;
+  }
+
+private:
+  static Error noMemory() { return Error(ErrorCode::OutOfMemory, "no memory for the chat"); }
+
+  Status turns(bool person) {
+    char *line = nullptr;
+    size_t room = 0;
+    auto all = [&]() -> Status {
+      for (;;) {
+        if (person) {
+          fputs("> ", stderr);
+          fflush(stderr);
+        }
+        errno = 0;
+        ssize_t size = getline(&line, &room, stdin);
+        if (size < 0 && errno == EINTR) {
+          // Ctrl-C at the prompt: a new line; Ctrl-D leaves.
+          clearerr(stdin);
+          fputc('\n', stderr);
+          continue;
+        }
+        if (size < 0) {
+          if (person)
+            fputc('\n', stderr);
+          return ferror(stdin) ? Status(Error(ErrorCode::Io, "standard input: %s", strerror(errno))) : Status();
+        }
+        std::string_view text(line, size_t(size));
+        while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
+          text.remove_suffix(1);
+        if (text.empty())
+          continue;
+        size_t before = messages.size();
+        Status done = turn(text);
+        if (done)
+          continue;
+        // A person may say it in another way; what was wrong with it is said in one line.
+        if (!person || done.error().code() == ErrorCode::Io)
+          return done;
+        fflush(stdout);
+        fprintf(stderr, "mlc: warning: %s\n", done.error().message());
+        messages.truncate(before);
+      }
+    };
+    Status done = all();
+    free(line);
+    return done;
+  }
+
+  /// Adds a message to the JSON of the conversation.
+  Status add(const char *role, std::string_view text) {
+    bool kept =
+        messages.append(messages.size() ? ',' : '[') && put("{\"role\":\"") && put(role) && put("\",\"content\":\"");
+    for (char c : text) {
+      char escape[8];
+      if (uint8_t(c) < 0x20)
+        snprintf(escape, sizeof escape, "\\u%04x", uint8_t(c));
+      else
+        snprintf(escape, sizeof escape, c == '"' || c == '\\' ? "\\%c" : "%c", c);
+      kept = kept && put(escape);
+    }
+    return kept && put("\"}") ? Status() : Status(noMemory());
+  }
+  bool put(std::string_view text) { return messages.append(text.data(), text.size()); }
+
+  Status turn(std::string_view text) {
+    double start = monotonicMs();
+    MLC_TRY(add("user", text));
+    size_t open = messages.size();
+    if (!put("]"))
+      return noMemory();
+    auto encoded = prompt.encode({messages.view(), {}, {}});
+    messages.truncate(open);
+    if (!encoded)
+      return encoded.error();
+    MLC_ASSIGN(size_t kept, keep(*encoded));
+    Buffer<char> answer;
+    StopFilter filter(arguments.stop ? arguments.stop : "", answer, !generation.json);
+    Decoder decoder(*model.tokenizer());
+    struct Taker {
+      Chat &self;
+      StopFilter &filter;
+      Decoder &decoder;
+      TextSink sink() {
+        return {[](void *context, std::string_view piece) { static_cast<StopFilter *>(context)->write(piece); },
+                &filter};
+      }
+    } taker{*this, filter, decoder};
+    // The text goes on where the prompt ends, so a leading space stays.
+    TextSink nowhere{[](void *, std::string_view) {}, nullptr};
+    for (int32_t id : held.span())
+      MLC_TRY(decoder.feed(uint32_t(id), nowhere));
+    size_t promptSize = held.size();
+    GenerateOptions options;
+    options.maxTokens = generation.maxTokens;
+    options.ignoreEnd = generation.ignoreEnd;
+    options.sampling = generation.sampling;
+    options.sampling.seed += turnNumber;
+    options.history = held.span().first(kept);
+    options.context = &taker;
+    options.onToken = [](void *context, int32_t id) {
+      Taker &taker = *static_cast<Taker *>(context);
+      taker.filter.lost |= !taker.self.held.append(id) || !taker.decoder.feed(uint32_t(id), taker.sink());
+      return !taker.filter.lost && !taker.filter.writeError && !taker.filter.stopped;
+    };
+    session.clearCancel();
+    answering.store(&session, std::memory_order_relaxed);
+    auto result = generate(session, sequence, held.span().subspan(kept), options);
+    answering.store(nullptr, std::memory_order_relaxed);
+    session.clearCancel();
+    // What is held is what was fed: the last new token was not.
+    MLC_ASSIGN(int64_t length, session.length(sequence));
+    size_t newTokens = held.size() - promptSize;
+    Buffer<int32_t> ids;
+    bool copied = ids.append(held.span().data() + promptSize, newTokens);
+    held.truncate(size_t(length));
+    if (!result)
+      return result.error();
+    decoder.flush(taker.sink());
+    filter.finish();
+    if (filter.lost || !copied)
+      return noMemory();
+    if (filter.writeError)
+      return Error(ErrorCode::Io, "standard output: %s", strerror(filter.writeError));
+    if (filter.stopped)
+      result->finish = FinishReason::stop;
+    ++turnNumber;
+    MLC_TRY(add("assistant", filter.text()));
+    if (generation.json)
+      return printJson(*result, filter.text(), ids.span(), promptSize, kept, monotonicMs() - start);
+    putchar('\n');
+    return flushOutput();
+  }
+
+  /// Makes the sequence hold the longest beginning of `ids` that it can, and gives its length; at least one id is left
+  /// to feed. `held` becomes `ids`.
+  Result<size_t> keep(std::span<const uint32_t> ids) {
+    if (ids.empty())
+      return Error(ErrorCode::InvalidArgument, "the chat template makes no text of this");
+    if (ids.size() >= session.context())
+      return Error(ErrorCode::OutOfRange,
+                   "the chat has %zu tokens and no longer fits the context of %llu; start a new one", ids.size(),
+                   (unsigned long long)session.context());
+    size_t same = 0;
+    while (same < held.size() && same + 1 < ids.size() && uint32_t(held.span()[same]) == ids[same])
+      ++same;
+    // A RoPE form that depends on the length of the whole prompt is another one now.
+    if (model.promptForm())
+      same = 0;
+    if (sequence != SequenceId::none) {
+      MLC_ASSIGN(int64_t limit, session.rollbackLimit(sequence));
+      if (!same || int64_t(same) < limit) {
+        MLC_TRY(session.destroySequence(sequence));
+        sequence = SequenceId::none;
+      } else {
+        MLC_TRY(session.rollback(sequence, int64_t(same)));
+      }
+    }
+    if (sequence == SequenceId::none) {
+      same = 0;
+      MLC_ASSIGN(sequence, session.createSequence());
+    }
+    held.truncate(same);
+    for (size_t i = same; i < ids.size(); ++i)
+      if (!held.append(int32_t(ids[i]))) {
+        held.truncate(same);
+        return noMemory();
+      }
+    return same;
+  }
+
+  Status printJson(const GenerateResult &result, std::string_view text, std::span<const int32_t> ids, size_t promptSize,
+                   size_t kept, double turnMs) {
+    JsonWriter json;
+    json.open(nullptr, '{');
+    json.count("turn", turnNumber);
+    json.text("text", text);
+    json.count("prompt_tokens", promptSize);
+    json.count("cached_tokens", kept);
+    json.open("tokens", '[');
+    for (int32_t id : ids)
+      json.count(nullptr, uint64_t(id));
+    json.close(']');
+    json.text("finish_reason", finishReasonName(result.finish));
+    json.open("timings", '{');
+    json.number("turn_ms", turnMs);
+    json.number("prompt_ms", result.promptMs);
+    json.number("first_token_ms", result.firstTokenMs);
+    json.number("generate_ms", result.generateMs);
+    json.number("tokens_per_s", result.tokensPerSecond());
+    json.close('}');
+    json.close('}');
+    return json.finish();
+  }
+
+  const Model &model;
+  Session &session;
+  ChatPrompt &prompt;
+  const GenerationArguments &generation;
+  const ChatArguments &arguments;
+  Buffer<char> messages; // "[{...},{...}", without the closing bracket.
+  Buffer<int32_t> held;  // Tokens of the sequence's positions.
+  SequenceId sequence = SequenceId::none;
+  uint64_t turnNumber = 0;
+};
+
+} // namespace
+
+Status chat(const char *file, const SessionArguments &sessionArguments, const GenerationArguments &generation,
+            const ChatArguments &arguments) {
+  MLC_ASSIGN(Owned<Model> model, openModel(file, sessionArguments));
+  auto created = ChatPrompt::create(model->tokenizer());
+  if (!created)
+    return inFile(file, created.error());
+  Owned<ChatPrompt> prompt(*created);
+  MLC_ASSIGN(Owned<Session> session, openSession(*model, sessionArguments));
+  Status done = Chat(*model, *session, *prompt, generation, arguments).run();
+  return done || done.error().code() == ErrorCode::Io ? done : Status(inFile(file, done.error()));
+}
+
+} // namespace mlc::cli
