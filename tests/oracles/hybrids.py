@@ -91,7 +91,7 @@ HYBRIDS = [
                                                                   "out_proj.bias"), run=2)]),
     Hybrid("nemotron-h", "nemotron_h", geometry(
         36, 52, 5, 3, 1, 97, head_dim=12, **LONG, mamba_num_heads=6, mamba_head_dim=12, n_groups=2, ssm_state_size=10,
-        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]), gguf=True,
+        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]),  # GGUF has no key for time_step_min
            ablations=mixer_ablations("backbone", "mixer", (0, 3)) + [
                without("least time step", put("/time_step_min", 0.5), run=2)]),
     Hybrid("granitemoehybrid-experts", "granitemoehybrid", geometry(
