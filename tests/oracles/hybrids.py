@@ -75,7 +75,7 @@ HYBRIDS = [
         36, 44, 2, 3, 1, 97, **LONG, **MAMBA, mamba_d_ssm=72, mamba_rms_norm=True, mamba_norm_before_gate=True,
         lm_head_multiplier=0.7, embedding_multiplier=1.4, mlp_multipliers=[1.3, 0.8], key_multiplier=0.75,
         attention_out_multiplier=1.2, attention_in_multiplier=0.9, ssm_multipliers=[1.2, 0.8, 1.3, 0.9, 0.7],
-        ssm_in_multiplier=1.1, ssm_out_multiplier=0.85, **rope()), gguf=True,
+        ssm_in_multiplier=1.1, ssm_out_multiplier=0.85, **rope()),  # GGUF has no key for the norm before the gate
            ablations=mixer_ablations("model", "mamba", range(2)) + [
                without("norm before the gate", put("/mamba_norm_before_gate", False), run=2)] + [
                without(name, put("/" + name, value), run=2) for name, value in (
@@ -91,7 +91,7 @@ HYBRIDS = [
                                                                   "out_proj.bias"), run=2)]),
     Hybrid("nemotron-h", "nemotron_h", geometry(
         36, 52, 5, 3, 1, 97, head_dim=12, **LONG, mamba_num_heads=6, mamba_head_dim=12, n_groups=2, ssm_state_size=10,
-        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]), gguf=True,
+        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]),  # GGUF has no key for time_step_min
            ablations=mixer_ablations("backbone", "mixer", (0, 3)) + [
                without("least time step", put("/time_step_min", 0.5), run=2)]),
     Hybrid("granitemoehybrid-experts", "granitemoehybrid", geometry(

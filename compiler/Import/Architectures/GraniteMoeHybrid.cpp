@@ -49,6 +49,8 @@ static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig
   // Whether it rotates stands in a key that means something else elsewhere; then q and k rows are permuted as llama's.
   config.rotates.assign(size_t(config.layers), keys.boolean("rope.scaling.finetuned").value_or(true));
   config.rope.interleaved = true;
+  config.qkvBias = gguf::anyLayerHas(checkpoint, config.layers, "attn_q.bias");
+  config.outputBias = gguf::anyLayerHas(checkpoint, config.layers, "attn_output.bias");
   if (keys.integer("expert_count").value_or(0) == 0)
     return;
   gguf::readExperts(keys, config);
