@@ -49,7 +49,7 @@ const TargetRegistry &fakeTarget() {
   };
   static const KernelDef *const pointers[] = {&kernels[0], &kernels[1], &kernels[2], &kernels[3], &kernels[4],
                                               &kernels[5], &kernels[6], &kernels[7], &kernels[8], &kernels[9]};
-  static const TargetRegistry target{pointers, {}};
+  static const TargetRegistry target{pointers, {}, {}};
   return target;
 }
 
