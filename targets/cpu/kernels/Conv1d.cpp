@@ -54,7 +54,7 @@ MLC_SIMD void loadTaps(const float *weight, int64_t kernel, int64_t channels, VF
   }
 }
 
-template <Act A, int K> void convBlock(const ConvRows &a, int64_t channel) {
+template <int K> void convBlock(const ConvRows &a, int64_t channel) {
   int64_t kernel = K ? K : a.kernel, left = a.channels - channel;
   VF taps[64];
   loadTaps(a.weight + channel * kernel, kernel, left, taps);
@@ -64,7 +64,7 @@ template <Act A, int K> void convBlock(const ConvRows &a, int64_t channel) {
     for (int64_t j = 0; j < kernel; ++j)
       if (const float *row = a.rows[t + j])
         sum = fma(taps[j], loadPart(row + channel, left), sum);
-    storePart(a.y + t * a.yStride + channel, activate<A>(sum), left);
+    storePart(a.y + t * a.yStride + channel, activateUsually<Act::silu>(a.act, sum), left);
   }
 }
 
@@ -72,10 +72,8 @@ template <Act A, int K> void convBlock(const ConvRows &a, int64_t channel) {
 
 ConvFn convRows;
 void convRows(const ConvRows &a) {
-  withActivation(a.act, [&]<Act A>() __attribute__((always_inline)) {
-    for (int64_t channel = 0; channel < a.channels; channel += kLanes)
-      a.kernel == 4 ? convBlock<A, 4>(a, channel) : convBlock<A, 0>(a, channel);
-  });
+  for (int64_t channel = 0; channel < a.channels; channel += kLanes)
+    a.kernel == 4 ? convBlock<4>(a, channel) : convBlock<0>(a, channel);
 }
 
 } // namespace MLC_ISA_NS

@@ -27,25 +27,25 @@ namespace MLC_ISA_NS {
 
 GatedNormFn gatedNormRow;
 void gatedNormRow(const GatedNormRow &row) {
-  withActivation(row.act, [&]<Act A>() __attribute__((always_inline)) {
-    auto at = [&](const float *p, int64_t i) __attribute__((always_inline)) { return loadPart(p + i, row.width - i); };
-    VF squares = zero();
-    for (int64_t i = 0; i < row.width; i += kLanes) {
-      VF v = at(row.x, i);
-      if (!row.normFirst) {
-        v = v * activate<A>(at(row.gate, i));
-        storePart(row.y + i, v, row.width - i);
-      }
-      squares = fma(v, v, squares);
-    }
-    VF scale = set1(1.0f / __builtin_sqrtf(sumLanes(squares) / float(row.width) + row.eps));
-    for (int64_t i = 0; i < row.width; i += kLanes) {
-      VF v = at(row.normFirst ? row.x : row.y, i) * scale * at(row.weight, i);
-      if (row.normFirst)
-        v = v * activate<A>(at(row.gate, i));
+  auto at = [&](const float *p, int64_t i) __attribute__((always_inline)) { return loadPart(p + i, row.width - i); };
+  auto gate = [&](int64_t i)
+      __attribute__((always_inline)) { return activateUsually<Act::silu>(row.act, at(row.gate, i)); };
+  VF squares = zero();
+  for (int64_t i = 0; i < row.width; i += kLanes) {
+    VF v = at(row.x, i);
+    if (!row.normFirst) {
+      v = v * gate(i);
       storePart(row.y + i, v, row.width - i);
     }
-  });
+    squares = fma(v, v, squares);
+  }
+  VF scale = set1(1.0f / __builtin_sqrtf(sumLanes(squares) / float(row.width) + row.eps));
+  for (int64_t i = 0; i < row.width; i += kLanes) {
+    VF v = at(row.normFirst ? row.x : row.y, i) * scale * at(row.weight, i);
+    if (row.normFirst)
+      v = v * gate(i);
+    storePart(row.y + i, v, row.width - i);
+  }
 }
 
 } // namespace MLC_ISA_NS

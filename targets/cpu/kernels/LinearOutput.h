@@ -34,19 +34,19 @@ struct LinearScratch {
                                    int64_t panels, const LinearScratch &s) {
   constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
   bool scatter = o.expert == LinearOutput::scatter, multiply = o.expert == LinearOutput::multiply;
-  withActivation(Act(o.activation), [&]<Act A>() __attribute__((always_inline)) {
-    for (int64_t row = rowBegin; row < rowEnd; ++row)
-      for (int64_t p = 0; p < panels; ++p) {
-        int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;
-        VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
-        float *out = o.out + (scatter ? o.targets[row] : row) * o.stride + n;
-        if (scatter)
-          v = fma(set1(o.factors[row]), v, loadPart(out, left));
-        else
-          v = multiply ? activate<A>(loadPart(out, left)) * v : activate<A>(v);
-        storePart(out, v, left);
-      }
-  });
+  for (int64_t row = rowBegin; row < rowEnd; ++row)
+    for (int64_t p = 0; p < panels; ++p) {
+      int64_t n = (panel + p) * kPanelColumns, left = o.columns - n;
+      VF v = load(s.acc + (row - rowBegin) * kStride + p * kLanes);
+      float *out = o.out + (scatter ? o.targets[row] : row) * o.stride + n;
+      if (scatter)
+        v = fma(set1(o.factors[row]), v, loadPart(out, left));
+      else if (multiply)
+        v = activateUsually<Act::silu>(Act(o.activation), loadPart(out, left)) * v;
+      else
+        v = activateUsually<Act::silu>(Act(o.activation), v);
+      storePart(out, v, left);
+    }
 }
 
 /// Rows [rowBegin, rowEnd) of the columns of `panels` panels from `panel` on, from their sums; without a gate.

@@ -57,6 +57,18 @@ template <typename Body> MLC_SIMD void withActivation(Act act, const Body &body)
   }
 }
 
+/// The activation of one vector, where it is `Usual` inline; for the others one copy serves a whole source.
+[[gnu::noinline, maybe_unused]] static void activateAny(Act act, VF *v) {
+  withActivation(act, [&]<Act A>() __attribute__((always_inline)) { *v = activate<A>(*v); });
+}
+template <Act Usual> MLC_SIMD VF activateUsually(Act act, VF v) {
+  if (act == Usual)
+    return activate<Usual>(v);
+  if (act != Act::none)
+    activateAny(act, &v);
+  return v;
+}
+
 } // namespace
 } // namespace MLC_ISA_NS
 } // namespace mlc::cpu

@@ -441,7 +441,7 @@ def gguf_adapter(m):
 
 
 def gguf_architecture(m):
-    m.set("general.architecture", STRING, "mamba2")
+    m.set("general.architecture", STRING, "rwkv6")
 
 
 def gguf_no_heads(m):

@@ -34,7 +34,7 @@ graph.weight @norm : tensor<64xf32> stored f32
 func.func @f(%x: tensor<?x64xf32> {graph.dims = ["tokens", ""]}, %rows: tensor<?xi32> {graph.dims = ["rows"]}) -> tensor<?x64xf32> {
   // INT8: %[[Q:.*]] = graph.quantize_rows %arg0
   // INT8: %[[L:.*]] = graph.linear %arg0, [@router]
-  // BF16: graph.linear %arg0, [@router] : tensor
+  // BF16: graph.linear %arg0, [@router] {graph.tap = "blocks.0.mlp.hook_router_logits"} : tensor
   %logits = graph.linear %x, [@router] {graph.tap = "blocks.0.mlp.hook_router_logits"} : tensor<?x64xf32> -> tensor<?x4xf32>
   // INT8: graph.linear %arg0, [@shared_gate]
   %factor = graph.linear %x, [@shared_gate] : tensor<?x64xf32> -> tensor<?x1xf32>

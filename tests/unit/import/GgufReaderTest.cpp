@@ -212,7 +212,7 @@ TEST(GgufConfig, ReadsAndRefuses) {
   EXPECT_TRUE(config->rope.interleaved);
   EXPECT_THAT(config->endTokens, testing::ElementsAre(2));
   EXPECT_THAT(configRefusal(llama().u32("llama.strange", 1)), HasSubstr("llama.strange\" is not known"));
-  EXPECT_THAT(configRefusal(llama().u32("llama.expert_count", 8)), HasSubstr("expert_count\" is set"));
+  EXPECT_THAT(configRefusal(llama().u32("llama.expert_count", 8)), HasSubstr("expert_used_count\" is missing"));
   EXPECT_THAT(configRefusal(llama().string("llama.rope.scaling.type", "longrope")), HasSubstr("longrope"));
   EXPECT_THAT(configRefusal(GgufWriter().string("general.architecture", "rwkv")),
               HasSubstr("\"rwkv\" is not supported"));

@@ -74,6 +74,9 @@ Case drawCase(uint32_t seed) {
     option("--ssm", rounded ? "bf16" : "f32");
     if (rounded)
       drawn.tolerance = std::max(drawn.tolerance, 2e-2f);
+    // A recurrence passes one flipped int8 on to the positions behind it.
+    if (quantized && fast)
+      drawn.tolerance = 8e-2f;
     length += 30; // Several pages of 16 positions.
   }
   for (size_t left = length; left;) {
