@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,13 +38,63 @@ Parsed ChatArguments::check(const GenerationArguments &generation) const {
 
 namespace {
 
-// What a signal handler can reach: the session whose answer it ends.
+// What a signal handler can reach: the session whose answer it ends, and that Ctrl-C was pressed.
 std::atomic<Session *> answering{nullptr};
+std::atomic<bool> interrupted{false};
 
 void onInterrupt(int) {
-  if (Session *session = answering.load(std::memory_order_relaxed))
+  interrupted.store(true);
+  if (Session *session = answering.load())
     session->requestCancel();
 }
+
+/// Lines of the terminal at standard input, by a description of its own that does not block: Ctrl-C drops what was typed,
+/// also between the moment that a line was there and its reading.
+class Terminal {
+public:
+  Terminal() {
+    const char *name = ttyname(STDIN_FILENO);
+    input = name ? open(name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC) : -1;
+  }
+  ~Terminal() {
+    if (input >= 0)
+      close(input);
+  }
+  enum class Came { line, interrupt, end };
+  Result<Came> next(Buffer<char> &line) {
+    sigset_t interrupt, before;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &interrupt, &before);
+    Result<Came> came = wait(line, before);
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return came;
+  }
+
+private:
+  /// `open`: the signals that may come while it waits, and only then.
+  Result<Came> wait(Buffer<char> &line, const sigset_t &open) {
+    for (line.truncate(0); !interrupted.load();) {
+      pollfd waiting{input, POLLIN, 0};
+      if (ppoll(&waiting, 1, nullptr, &open) < 0 && errno == EINTR)
+        continue;
+      char piece[1024];
+      ssize_t size = read(input, piece, sizeof piece);
+      if (size < 0 && (errno == EAGAIN || errno == EINTR))
+        continue;
+      if (size < 0)
+        return Error(ErrorCode::Io, "standard input: %s", strerror(errno));
+      if (size == 0)
+        return Came::end;
+      if (!line.append(piece, size_t(size)))
+        return Error(ErrorCode::OutOfMemory, "no memory for the chat");
+      if (piece[size - 1] == '\n')
+        return Came::line;
+    }
+    return Came::interrupt;
+  }
+  int input;
+};
 
 /// Hands text on, but holds back what may be the beginning of the stop text.
 class StopFilter {
@@ -106,7 +158,8 @@ public:
     if (arguments.system)
       MLC_TRY(add("system", arguments.system));
     struct sigaction action = {}, before = {};
-    action.sa_handler = onInterrupt; // Without SA_RESTART, so that waiting for a line ends, too.
+    action.sa_handler = onInterrupt;
+    action.sa_flags = SA_RESTART; // Nothing that is being written is cut.
     if (person)
       sigaction(SIGINT, &action, &before);
     Status done = turns(person);
@@ -119,28 +172,31 @@ private:
   static Error noMemory() { return Error(ErrorCode::OutOfMemory, "no memory for the chat"); }
 
   Status turns(bool person) {
-    char *line = nullptr;
+    char *read = nullptr;
     size_t room = 0;
+    Terminal terminal;
+    Buffer<char> typed;
     auto all = [&]() -> Status {
       for (;;) {
+        std::string_view text;
         if (person) {
+          interrupted.store(false);
           fputs("> ", stderr);
           fflush(stderr);
-        }
-        errno = 0;
-        ssize_t size = getline(&line, &room, stdin);
-        if (size < 0 && errno == EINTR) {
-          // Ctrl-C at the prompt: a new line; Ctrl-D leaves.
-          clearerr(stdin);
-          fputc('\n', stderr);
-          continue;
-        }
-        if (size < 0) {
-          if (person)
+          MLC_ASSIGN(Terminal::Came came, terminal.next(typed));
+          if (came != Terminal::Came::line)
             fputc('\n', stderr);
-          return ferror(stdin) ? Status(Error(ErrorCode::Io, "standard input: %s", strerror(errno))) : Status();
+          if (came == Terminal::Came::interrupt)
+            continue;
+          if (came == Terminal::Came::end)
+            return {};
+          text = typed.view();
+        } else {
+          ssize_t size = getline(&read, &room, stdin);
+          if (size < 0)
+            return ferror(stdin) ? Status(Error(ErrorCode::Io, "standard input: %s", strerror(errno))) : Status();
+          text = std::string_view(read, size_t(size));
         }
-        std::string_view text(line, size_t(size));
         while (!text.empty() && (text.back() == '\n' || text.back() == '\r'))
           text.remove_suffix(1);
         if (text.empty())
@@ -158,7 +214,7 @@ private:
       }
     };
     Status done = all();
-    free(line);
+    free(read);
     return done;
   }
 
@@ -219,9 +275,11 @@ private:
       return !taker.filter.lost && !taker.filter.writeError && !taker.filter.stopped;
     };
     session.clearCancel();
-    answering.store(&session, std::memory_order_relaxed);
+    answering.store(&session);
+    if (interrupted.load()) // Since the prompt.
+      session.requestCancel();
     auto result = generate(session, sequence, held.span().subspan(kept), options);
-    answering.store(nullptr, std::memory_order_relaxed);
+    answering.store(nullptr);
     session.clearCancel();
     // What is held is what was fed: the last new token was not.
     MLC_ASSIGN(int64_t length, session.length(sequence));

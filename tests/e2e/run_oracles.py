@@ -126,10 +126,11 @@ def apply_patch(document, patch):
         node = document
         for key in parents:
             node = node[int(key) if isinstance(node, list) else key]
+        key = int(last) if isinstance(node, list) else last
         if operation["op"] == "remove":
-            del node[last]
+            del node[key]
         else:
-            node[last] = operation["value"]
+            node[key] = operation["value"]
     return document
 
 

@@ -142,7 +142,7 @@ class Memory(unittest.TestCase):
             self.assertEqual(subprocess.run([*command, str(total)], capture_output=True, timeout=60).returncode, 0)
             done = subprocess.run([*command, str(total - 1)], capture_output=True, text=True, timeout=60)
             self.assertEqual((done.returncode, done.stdout, done.stderr.count("\n")), (1, "", 1), done.stderr)
-            for part in ("--max-memory", "weights 3.1", "KV ", "arena ", "scratch "):
+            for part in ("--max-memory", "weights 3.1", "states ", "arena ", "scratch "):
                 self.assertIn(part, done.stderr)
         done = subprocess.run([MLC, "bench", artifact, "--max-memory", "1M"], capture_output=True, text=True, timeout=60)
         self.assertEqual(done.returncode, 1)

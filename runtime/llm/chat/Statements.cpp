@@ -27,8 +27,7 @@ void Parser::unexpected(const char *wanted) {
   if (token.kind == TokenKind::name || token.kind == TokenKind::string)
     snprintf(text, sizeof text, "'%.*s'", int(std::min<size_t>(token.text.size(), 40)), token.text.data());
   else if (token.kind == TokenKind::sign)
-    snprintf(text, sizeof text, "'%c%.1s'", char(token.sign & 255),
-             token.sign >> 8 ? (const char[]){char(token.sign >> 8), 0} : "");
+    snprintf(text, sizeof text, token.sign >> 8 ? "'%c%c'" : "'%c'", char(token.sign & 255), char(token.sign >> 8));
   else if (token.kind == TokenKind::integer || token.kind == TokenKind::real)
     snprintf(text, sizeof text, "a number");
   else if (token.kind == TokenKind::blockEnd || token.kind == TokenKind::variableEnd)
