@@ -41,8 +41,14 @@ namespace {
 // What a signal handler can reach: the session whose answer it ends, and that Ctrl-C was pressed.
 std::atomic<Session *> answering{nullptr};
 std::atomic<bool> interrupted{false};
+pthread_t reader;
 
 void onInterrupt(int) {
+  // A worker may be given the signal; who waits for a line must wake.
+  if (!pthread_equal(pthread_self(), reader)) {
+    pthread_kill(reader, SIGINT);
+    return;
+  }
   interrupted.store(true);
   if (Session *session = answering.load())
     session->requestCancel();
@@ -160,6 +166,7 @@ public:
     struct sigaction action = {}, before = {};
     action.sa_handler = onInterrupt;
     action.sa_flags = SA_RESTART; // Nothing that is being written is cut.
+    reader = pthread_self();
     if (person)
       sigaction(SIGINT, &action, &before);
     Status done = turns(person);
