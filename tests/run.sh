@@ -82,11 +82,12 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
 [ $quick = 0 ] || finish
 
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
-step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan
+step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan -E '^(Engine|Serving|ChatTemplate|Grammar)Test$'
 # What runs on several threads.
-step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest SessionTest EngineTest &&
-  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool|Session|Engine)Test$'
-step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
+step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest SessionTest &&
+  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool|Session)Test$'
+step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv" gguf safetensors artifact metadata stateimport \
+  questions config tokenizer_json tokenizer_tables
 
 # Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
 # built for the device. One of them dynamic, the others static.

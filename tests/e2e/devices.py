@@ -192,7 +192,7 @@ class Device:
     def test_max_memory(self):
         artifact = self.compile(MODEL, "memory.mlca", "--quant", "int8", "--triple", self.triple)
         line = one_line(self, self.there(artifact, "--prompt", "x", "--max-memory", "4M"))
-        for part in ("weights 3.1", "KV ", "arena ", "--max-memory 4.0 MiB"):
+        for part in ("weights 3.1", "states ", "arena ", "--max-memory 4.0 MiB"):
             self.assertIn(part, line)
         done = self.there(artifact, "--prompt", "x", "--max-tokens", "2", "--max-memory", "40M")
         self.assertEqual(done.returncode, 0, done.stderr)
