@@ -81,8 +81,13 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 
+# Suites that run under ASan; those of the server, of chat templates and of grammars are still to be tried so.
+sanitized_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
+  cpu_recurrent_test WorkerPoolTest SharedPoolTest SessionTest artifact_checks_test artifact_loader_test
+  artifact_structure_test CommandLineTest)
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
-step configure-asan cmake --preset asan && step build-asan build build-asan && unit_tests unit-asan build-asan -E '^(Engine|Serving|ChatTemplate|Grammar)Test$'
+step configure-asan cmake --preset asan && step build-asan build build-asan "${sanitized_tests[@]}" &&
+  unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}"))\$"
 # What runs on several threads.
 step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest SessionTest &&
   unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool|Session)Test$'
@@ -96,10 +101,10 @@ kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
   step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
-  unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
-step configure-armv7 cmake --preset device-armv7-static -DMLC_BUILD_TESTS=ON &&
-  step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&
-  unit_tests unit-armv7 build-device-armv7-static -R "$picked"
+  unit_tests unit-aarch64 build-device-aarch64 -R "$picked" --timeout 1500
+# Without fused instructions the kernels' own tests take too long under emulation; the model below is compared.
+step configure-armv7 cmake --preset device-armv7-static &&
+  step build-armv7 build build-device-armv7-static mlc-run mlc_static_library
 step configure-x86-64-v2 cmake --preset device-x86-64-v2-static &&
   step build-x86-64-v2 build build-device-x86-64-v2-static mlc-run mlc_static_library
 phase devices $python tests/e2e/run.py --devices --build build --results "$results/devices.counts.json" ||

@@ -34,7 +34,7 @@ done
 
 toolchains/packages.sh
 cmake --preset fuzz >/dev/null
-cmake --build build-fuzz -j "$(nproc)" --target mlc-fuzzers
+cmake --build build-fuzz -j "$(nproc)" --target "${@:-mlc-fuzzers}"
 targets=("$@")
 if [ ${#targets[@]} -eq 0 ]; then
   for program in build-fuzz/fuzz/*; do
