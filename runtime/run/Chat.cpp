@@ -54,8 +54,8 @@ void onInterrupt(int) {
     session->requestCancel();
 }
 
-/// Lines of the terminal at standard input, by a description of its own that does not block: Ctrl-C drops what was typed,
-/// also between the moment that a line was there and its reading.
+/// Lines of the terminal at standard input, by a description of its own that does not block: Ctrl-C drops what was
+/// typed, also between the moment that a line was there and its reading.
 class Terminal {
 public:
   Terminal() {

@@ -29,7 +29,7 @@ GatedNormFn gatedNormRow;
 void gatedNormRow(const GatedNormRow &row) {
   auto at = [&](const float *p, int64_t i) __attribute__((always_inline)) { return loadPart(p + i, row.width - i); };
   auto gate = [&](int64_t i)
-      __attribute__((always_inline)) { return activateUsually<Act::silu>(row.act, at(row.gate, i)); };
+                  __attribute__((always_inline)) { return activateUsually<Act::silu>(row.act, at(row.gate, i)); };
   VF squares = zero();
   for (int64_t i = 0; i < row.width; i += kLanes) {
     VF v = at(row.x, i);
