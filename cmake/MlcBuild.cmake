@@ -20,8 +20,11 @@ if(MLC_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
 endif()
 
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-  # Kernels of one form repeat helpers in every source: equal functions become one.
-  add_link_options(-fuse-ld=lld -Wl,--icf=all)
+  add_link_options(-fuse-ld=lld)
+  # Kernels of one form repeat helpers in every source: equal functions become one. Sanitizers report them by name.
+  if(NOT MLC_SANITIZE)
+    add_link_options(-Wl,--icf=all)
+  endif()
 endif()
 
 # No contraction: a sum's rounding is the same at every optimisation level and on every compiler.
