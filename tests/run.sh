@@ -102,7 +102,7 @@ picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
   step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
   unit_tests unit-aarch64 build-device-aarch64 -R "$picked" --timeout 1500
-# Without fused instructions the kernels' own tests take too long under emulation; the model below is compared.
+# Without fused instructions the kernels' own tests may take too long under emulation (not timed); the model below is compared.
 step configure-armv7 cmake --preset device-armv7-static &&
   step build-armv7 build build-device-armv7-static mlc-run mlc_static_library
 step configure-x86-64-v2 cmake --preset device-x86-64-v2-static &&
