@@ -41,7 +41,8 @@ if(CMAKE_SIZEOF_VOID_P EQUAL 4)
 endif()
 add_link_options(-Wl,--gc-sections)
 if(MLC_SANITIZE)
-  add_compile_options(-fsanitize=${MLC_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
+  # Not vptr: it needs the type information that the runtime goes without.
+  add_compile_options(-fsanitize=${MLC_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${MLC_SANITIZE})
 endif()
 if(MLC_FUZZ)
@@ -49,6 +50,7 @@ if(MLC_FUZZ)
 endif()
 
 include_directories(${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+include(MlcPrecompile)
 
 # Header-only libraries are taken from this machine, beside its flatc, not from the device's root.
 if(CMAKE_CROSSCOMPILING)
@@ -70,16 +72,26 @@ endif()
 # from -g).
 set(MLC_RUNTIME_OPTIONS -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-unwind-tables -fno-asynchronous-unwind-tables)
 
-# mlc_runtime_library(NAME SOURCES... [DEPS...]): a static library of the runtime.
+# mlc_runtime_library(NAME SOURCES... [SMALL] [OBJECT] [DEPS...]): a static library of the runtime, or with OBJECT its
+# objects; SMALL ones, which work once a load or a turn, are compiled for size: a device has room for models.
 function(mlc_runtime_library name)
-  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
-  add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
-  target_compile_options(${name} PRIVATE ${MLC_RUNTIME_OPTIONS})
+  cmake_parse_arguments(ARG "SMALL;OBJECT" "" "DEPS" ${ARGN})
+  if(ARG_OBJECT)
+    add_library(${name} OBJECT ${ARG_UNPARSED_ARGUMENTS})
+  else()
+    add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
+  endif()
+  target_compile_options(${name} PRIVATE ${MLC_RUNTIME_OPTIONS} $<$<BOOL:${ARG_SMALL}>:-Os>)
   if(CMAKE_SIZEOF_VOID_P EQUAL 4 AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     # A size that is cut short shows here, where size_t has 32 bits.
-    target_compile_options(${name} PRIVATE -Wshorten-64-to-32 -Wno-error=shorten-64-to-32)
+    target_compile_options(${name} PRIVATE -Wshorten-64-to-32)
   endif()
   target_link_libraries(${name} PUBLIC ${ARG_DEPS})
+  if(ARG_SMALL)
+    mlc_precompile(${name} runtime_small)
+  else()
+    mlc_precompile(${name} runtime)
+  endif()
 endfunction()
 
 # mlc_freestanding(TARGET): links TARGET with no C++ library, so that it needs libc, libm and libpthread alone. Sanitized
@@ -123,6 +135,7 @@ function(mlc_unit_test name)
   cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
+  mlc_precompile(${name} tests)
   if(MLC_STATIC)
     target_link_options(${name} PRIVATE -static)
   endif()

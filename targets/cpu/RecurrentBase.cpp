@@ -30,9 +30,9 @@ SsmHeadLayout ssmHeadLayout(uint64_t headDim, uint64_t state, DType dtype) {
 size_t recurrentBaseBytes(const fb::State &state) {
   const fb::RecurrentSpec &spec = *state.recurrent();
   if (state.kind() == fb::StateKind::conv)
-    return recurrentCanonicalBytes(state);
+    return size_t(recurrentCanonicalBytes(state));
   SsmHeadLayout head = ssmHeadLayout(spec.dims()->Get(1), spec.dims()->Get(2), spec.dtype());
-  return spec.dims()->Get(0) * head.elements * dtypeSize(spec.dtype());
+  return size_t(spec.dims()->Get(0) * head.elements * dtypeSize(spec.dtype()));
 }
 
 // Elements of type T between a base and canonical form, in the direction of `ToCanonical`.
@@ -56,7 +56,7 @@ static void convert(const fb::RecurrentSpec &spec, Base *base, Canonical *canoni
 
 void recurrentToCanonical(const fb::State &state, const uint8_t *base, uint8_t *canonical) {
   if (state.kind() == fb::StateKind::conv)
-    memcpy(canonical, base, recurrentCanonicalBytes(state));
+    memcpy(canonical, base, recurrentBaseBytes(state));
   else if (state.recurrent()->dtype() == DType::bf16)
     convert<true, uint16_t>(*state.recurrent(), base, canonical);
   else
@@ -65,7 +65,7 @@ void recurrentToCanonical(const fb::State &state, const uint8_t *base, uint8_t *
 
 void recurrentFromCanonical(const fb::State &state, uint8_t *base, const uint8_t *canonical) {
   if (state.kind() == fb::StateKind::conv) {
-    memcpy(base, canonical, recurrentCanonicalBytes(state));
+    memcpy(base, canonical, recurrentBaseBytes(state));
     return;
   }
   // Columns and rows that canonical form does not have.

@@ -110,7 +110,7 @@ void RecurrentStore::releaseLog(uint32_t slot, uint32_t block) {
 
 void RecurrentStore::copyEntries(uint32_t from, uint32_t to, uint32_t entries) {
   for (const Recurrent &state : states)
-    memcpy(logOf(state, to, 0), logOf(state, from, 0), size_t(entries) * state.logStride * sizeof(float));
+    memcpy(logOf(state, to, 0), logOf(state, from, 0), size_t(entries * state.logStride * sizeof(float)));
 }
 
 Status RecurrentStore::reserve(uint32_t slot, int64_t length, int64_t count) {
@@ -259,7 +259,7 @@ RecurrentStateView RecurrentStore::view(uint32_t state) {
     view.baseStride = basePool.pageBytes();
     view.logs = reinterpret_cast<uint8_t *>(logOf(own, 0, 0));
     view.logBlockStride = logPool.pageBytes();
-    view.logStride = own.logStride;
+    view.logStride = size_t(own.logStride);
     view.segments = segments.data();
     view.state = own.schema;
   }

@@ -30,7 +30,7 @@ void packBlocks(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, 
     uint64_t r = row % kPanel;
     uint8_t *panel = out + (row - rowBegin) / kPanel * layout.bytes;
     if (r == 0)
-      memset(panel, 0, layout.bytes);
+      memset(panel, 0, size_t(layout.bytes));
     for (uint64_t b = 0; b < perRow; ++b, blocks += blockBytes(format)) {
       BlockParts parts;
       splitBlock(format, blocks, parts);
