@@ -81,31 +81,34 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 
-# Suites that run under ASan; those of the server, of chat templates and of grammars are still to be tried so.
-sanitized_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
-  cpu_recurrent_test WorkerPoolTest SharedPoolTest SessionTest artifact_checks_test artifact_loader_test
-  artifact_structure_test CommandLineTest)
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
-step configure-asan cmake --preset asan && step build-asan build build-asan "${sanitized_tests[@]}" &&
-  unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}"))\$"
+
+# The runtime's tests and the parsers under ASan and UBSan, in one tree.
+sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest QuestionsTest
+  ServingTest SessionTest SharedPoolTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
+  artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
+  cpu_recurrent_test cpu_simd_test)
+step configure-asan cmake --preset asan && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
+  unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}")|CapiTestArtifact)\$"
+  step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
+}
 # What runs on several threads.
-step configure-tsan cmake --preset tsan && step build-tsan build build-tsan WorkerPoolTest SharedPoolTest SessionTest &&
-  unit_tests unit-tsan build-tsan -R '^(WorkerPool|SharedPool|Session)Test$'
-step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv" gguf safetensors artifact metadata stateimport \
-  questions config tokenizer_json tokenizer_tables
+threaded_tests=(EngineTest SessionTest SharedPoolTest WorkerPoolTest)
+step configure-tsan cmake --preset tsan && step build-tsan build build-tsan "${threaded_tests[@]}" &&
+  unit_tests unit-tsan build-tsan -R "^($(IFS='|' && echo "${threaded_tests[*]}"))\$"
 
 # Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
 # built for the device. One of them dynamic, the others static.
-kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_pack_test WorkerPoolTest
-  artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
+kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
+  cpu_recurrent_test cpu_simd_test WorkerPoolTest artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
   step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
-  unit_tests unit-aarch64 build-device-aarch64 -R "$picked" --timeout 1500
-# Without fused instructions the kernels' own tests may take too long under emulation (not timed); the model below is compared.
-step configure-armv7 cmake --preset device-armv7-static &&
-  step build-armv7 build build-device-armv7-static mlc-run mlc_static_library
-step configure-x86-64-v2 cmake --preset device-x86-64-v2-static &&
+  unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
+step configure-armv7 cmake --preset device-armv7-static -DMLC_BUILD_TESTS=ON &&
+  step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&
+  unit_tests unit-armv7 build-device-armv7-static -R "$picked"
+step configure-x86-64-v2 cmake --preset device-x86-64-v2-static -DMLC_PRECOMPILE=OFF &&
   step build-x86-64-v2 build build-device-x86-64-v2-static mlc-run mlc_static_library
 phase devices $python tests/e2e/run.py --devices --build build --results "$results/devices.counts.json" ||
   [ -e "$results/devices.counts.json" ] || printf 'devices\tfailed\n' >>"$results/steps.tsv"

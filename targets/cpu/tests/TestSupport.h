@@ -24,6 +24,16 @@ namespace mlc::test {
 
 using Random = std::mt19937;
 
+/// Whether the program was built for another machine, where an emulator runs it about thirty times slower.
+#ifdef MLC_EMULATED
+inline constexpr bool kEmulated = true;
+#else
+inline constexpr bool kEmulated = false;
+#endif
+
+/// COUNT random trials, or a third of them under emulation.
+constexpr int trials(int count) { return kEmulated ? (count + 2) / 3 : count; }
+
 inline std::vector<float> normals(Random &random, size_t count, float scale = 1.0f) {
   std::normal_distribution<float> normal(0.0f, scale);
   std::vector<float> values(count);

@@ -8,7 +8,9 @@
 //
 #include "tests/unit/session/SessionSupport.h"
 
+#include <filesystem>
 #include <fstream>
+#include <sstream>
 #include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -229,9 +231,18 @@ TEST(RecurrentStates, ContinuesInAnotherProcess) {
   }
   out.close();
   std::string variable = "MLC_TEST_STATE=" + path;
-  std::string program = "/proc/self/exe", all = "--gtest_also_run_disabled_tests",
-              filter = "--gtest_filter=RecurrentStates.DISABLED_Continue";
-  char *arguments[] = {program.data(), all.data(), filter.data(), nullptr};
+  // This program again, by the emulator where one runs it.
+  std::vector<std::string> words;
+  std::istringstream emulator(getenv("MLC_TEST_EMULATOR") ? getenv("MLC_TEST_EMULATOR") : "");
+  for (std::string word; std::getline(emulator, word, ';');)
+    words.push_back(word);
+  words.push_back(std::filesystem::read_symlink("/proc/self/exe"));
+  words.push_back("--gtest_also_run_disabled_tests");
+  words.push_back("--gtest_filter=RecurrentStates.DISABLED_Continue");
+  std::vector<char *> arguments;
+  for (std::string &word : words)
+    arguments.push_back(word.data());
+  arguments.push_back(nullptr);
   std::vector<char *> environment;
   for (char **entry = environ; *entry; ++entry)
     if (strncmp(*entry, "GTEST_", 6)) // What shards this process is not for the other.
@@ -239,7 +250,7 @@ TEST(RecurrentStates, ContinuesInAnotherProcess) {
   environment.push_back(variable.data());
   environment.push_back(nullptr);
   pid_t process;
-  ASSERT_EQ(posix_spawn(&process, program.c_str(), nullptr, nullptr, arguments, environment.data()), 0);
+  ASSERT_EQ(posix_spawn(&process, arguments[0], nullptr, nullptr, arguments.data(), environment.data()), 0);
   int status = 0;
   ASSERT_EQ(waitpid(process, &status, 0), process);
   EXPECT_EQ(status, 0);
