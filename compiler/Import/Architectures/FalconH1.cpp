@@ -62,9 +62,13 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
 }
 
 static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
-  // The multipliers lie in the weights.
+  // The multipliers lie in the weights. No key is for mamba_norm_before_gate or time_step_limit: in the format the gate
+  // comes before the norm, as llama.cpp computes it, and dt is not bounded. A key of that name is refused.
   gguf::readMamba(keys, checkpoint, config);
   config.mamba.norm = gguf::firstLayerHas(checkpoint, "ssm_norm.weight");
+  config.qkvBias = gguf::firstLayerHas(checkpoint, "attn_q.bias");
+  config.outputBias = gguf::firstLayerHas(checkpoint, "attn_output.bias");
+  config.mlpBias = gguf::firstLayerHas(checkpoint, "ffn_down.bias");
 }
 
 const Architecture kFalconH1 = {

@@ -105,7 +105,11 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
 }
 
 static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
+  // No key is for a bound of dt: in the format there is none, and in the published models' own code neither. The class
+  // of transformers takes time_step_min (0.001) for one (its pull request 48989), which readFields follows.
   gguf::readMamba(keys, checkpoint, config);
+  keys.ignore({"attention.layer_norm_epsilon"}); // Beside the one of RMS norms, which are all that the model has.
+  config.mlpBias = gguf::anyLayerHas(checkpoint, config.layers, "ffn_down.bias");
   config.rotates.assign(size_t(config.layers), 0);
   config.gatedMlp = false;
   config.activation = fb::Activation::relu2;
