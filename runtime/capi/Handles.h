@@ -8,12 +8,20 @@
 #pragma once
 
 #include "runtime/capi/mlc.h"
-#include "runtime/llm/Model.h"
+#include "runtime/llm/Session.h"
+
+/// A session, and the logits of its last step.
+struct mlc_session {
+  mlc::Session *session;
+  mlc::LogitsView logits;
+};
 
 namespace mlc::capi {
 
-// A handle is the object itself under another name.
+// A model's handle is the object itself under another name.
 inline const Model &modelOf(const mlc_model *handle) { return *reinterpret_cast<const Model *>(handle); }
+inline Session &sessionOf(mlc_session *handle) { return *handle->session; }
+inline const Session &sessionOf(const mlc_session *handle) { return *handle->session; }
 
 /// Keeps the message for mlc_error_text and gives the code as a status.
 mlc_status report(ErrorCode code, const char *message);

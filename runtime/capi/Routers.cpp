@@ -7,7 +7,6 @@
 //
 #include "runtime/capi/Handles.h"
 #include "runtime/llm/RouterStats.h"
-#include "runtime/llm/Session.h"
 
 #include <algorithm>
 #include <stdio.h>
@@ -19,7 +18,6 @@ using namespace mlc::capi;
 static const RouterStats &statsOf(const mlc_router_stats *handle) {
   return *reinterpret_cast<const RouterStats *>(handle);
 }
-static Session &sessionOf(mlc_session *handle) { return *reinterpret_cast<Session *>(handle); }
 
 static mlc_status noLayer(size_t layer) {
   char message[64];

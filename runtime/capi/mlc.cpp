@@ -10,16 +10,9 @@
 using namespace mlc;
 using namespace mlc::capi;
 
-struct mlc_session {
-  Session *session;
-  LogitsView logits;
-};
 struct mlc_sampler {
   Sampler sampler;
 };
-
-static Session &sessionOf(mlc_session *handle) { return *handle->session; }
-static const Session &sessionOf(const mlc_session *handle) { return *handle->session; }
 
 static thread_local char lastError[512];
 

@@ -224,6 +224,15 @@ Result<int64_t> Session::rollbackLimit(SequenceId sequence) const {
 
 Result<int64_t> Session::reachable(SequenceId sequence, int64_t position) const {
   MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
+  return reachableIn(slot, position);
+}
+
+Result<int64_t> Session::reachable(SnapshotId snapshot, int64_t position) const {
+  MLC_ASSIGN(uint32_t slot, snapshotSlot(snapshot));
+  return reachableIn(slot, position);
+}
+
+int64_t Session::reachableIn(uint32_t slot, int64_t position) const {
   // Down until every store agrees.
   position = std::min(position, slots[slot].length);
   for (int64_t before = -1; position >= 0 && position != before;) {

@@ -94,6 +94,8 @@ public:
   /// The highest position up to `position` that rollback takes; -1: none. How much of a prompt a sequence that began
   /// like it can keep.
   Result<int64_t> reachable(SequenceId sequence, int64_t position) const;
+  /// The same of a sequence that is restored from `snapshot`.
+  Result<int64_t> reachable(SnapshotId snapshot, int64_t position) const;
 
   /// Writes everything the sequence remembers to the caller's sink.
   Status exportSequence(SequenceId sequence, const ExportSink &sink);
@@ -153,6 +155,7 @@ private:
   Status writeChunk(const StateChunk &chunk, const ExportSink &sink);
   Result<uint32_t> sequenceSlot(SequenceId id, bool importing = false) const;
   Result<uint32_t> snapshotSlot(SnapshotId id) const;
+  int64_t reachableIn(uint32_t slot, int64_t position) const;
   uint32_t takeSlot(uint32_t begin, uint32_t end, SlotState state);
   void freeSlot(uint32_t slot);
   void copySlot(uint32_t from, uint32_t to);

@@ -328,8 +328,10 @@ private:
     if (model.promptForm())
       same = 0;
     if (sequence != SequenceId::none) {
-      MLC_ASSIGN(int64_t limit, session.rollbackLimit(sequence));
-      if (!same || int64_t(same) < limit) {
+      // Of recurrent states up to a checkpoint only.
+      MLC_ASSIGN(int64_t reached, session.reachable(sequence, int64_t(same)));
+      same = size_t(std::max<int64_t>(reached, 0));
+      if (!same) {
         MLC_TRY(session.destroySequence(sequence));
         sequence = SequenceId::none;
       } else {

@@ -6,8 +6,12 @@
 llama.cpp's converter: A_log is stored as A = -exp(A_log), convolutions lose
 their middle axis, A and D gain one, gated norms are (groups, columns), the
 number of heads is ssm.time_step_rank, Granite's q and k rows are permuted like
-Llama's, and Falcon-H1's multipliers are folded into the weights.
+Llama's, and Falcon-H1's multipliers are folded into the weights. What the
+format has no key for must be what it takes for granted: Falcon-H1's gate comes
+before the norm, and nothing bounds the time step.
 """
+import math
+
 import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Type
@@ -76,6 +80,16 @@ def fold_falcon(config, name, value):
     return value * factors.get(name.split(".")[-2], 1.0)
 
 
+def refuse_unsayable(config):
+    limit = getattr(config, "time_step_limit", None)
+    low, high = limit if limit and config.model_type != "nemotron_h" else (0.0, math.inf)
+    if config.model_type == "nemotron_h":  # its class takes time_step_min for the bound
+        low = config.time_step_min
+    assert low <= 1e-6 and high == math.inf, "GGUF has no key for the bounds of the time step"
+    assert not (getattr(config, "mamba_rms_norm", False) and config.mamba_norm_before_gate), \
+        "GGUF has no key for a norm before the gate"
+
+
 def layer_types(config):
     if config.model_type == "mamba2":
         return ["linear_attention"] * config.num_hidden_layers
@@ -136,6 +150,7 @@ def write_keys(w, config):
 def write(path, config, tensors, kind):
     """tensors: Hugging Face name -> float32 array. Matrices take `kind`; what
     is no product's matrix stays F32."""
+    refuse_unsayable(config)
     w = gguf.GGUFWriter(path, ARCHITECTURES[config.model_type])
     write_keys(w, config)
     for name, value in tensors.items():

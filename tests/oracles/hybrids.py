@@ -42,6 +42,18 @@ def mamba2(heads, head_dim, groups, state, layers, vocabulary, **more):
                 num_hidden_layers=layers, vocab_size=vocabulary, expand=2, chunk_size=64) | more
 
 
+FALCON = geometry(
+    36, 44, 2, 3, 1, 97, **LONG, **MAMBA, mamba_d_ssm=72, mamba_rms_norm=True, mamba_norm_before_gate=True,
+    lm_head_multiplier=0.7, embedding_multiplier=1.4, mlp_multipliers=[1.3, 0.8], key_multiplier=0.75,
+    attention_out_multiplier=1.2, attention_in_multiplier=0.9, ssm_multipliers=[1.2, 0.8, 1.3, 0.9, 0.7],
+    ssm_in_multiplier=1.1, ssm_out_multiplier=0.85, **rope())
+NEMOTRON = geometry(
+    36, 52, 5, 3, 1, 97, head_dim=12, **LONG, mamba_num_heads=6, mamba_head_dim=12, n_groups=2, ssm_state_size=10,
+    chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"])
+# What GGUF can say: it has no key for the norm before the gate, nor for time_step_min, which bounds nothing if tiny.
+GATE_FIRST = dict(mamba_norm_before_gate=False)
+UNBOUNDED = dict(time_step_min=1e-6)
+
 HYBRIDS = [
     Hybrid("mamba2", "mamba2", mamba2(6, 12, 2, 10, 2, 97), gguf=True,
            ablations=mixer_ablations("backbone", "mixer", range(2))),
@@ -71,11 +83,7 @@ HYBRIDS = [
         **rope(theta=500.0)),
            ablations=mixer_ablations("model", "mamba", (0, 2)) + [
                without("rope theta", put("/rope_parameters/rope_theta", 10000.0), run=2)]),
-    Hybrid("falcon-h1", "falcon_h1", geometry(
-        36, 44, 2, 3, 1, 97, **LONG, **MAMBA, mamba_d_ssm=72, mamba_rms_norm=True, mamba_norm_before_gate=True,
-        lm_head_multiplier=0.7, embedding_multiplier=1.4, mlp_multipliers=[1.3, 0.8], key_multiplier=0.75,
-        attention_out_multiplier=1.2, attention_in_multiplier=0.9, ssm_multipliers=[1.2, 0.8, 1.3, 0.9, 0.7],
-        ssm_in_multiplier=1.1, ssm_out_multiplier=0.85, **rope()),  # GGUF has no key for the norm before the gate
+    Hybrid("falcon-h1", "falcon_h1", FALCON,
            ablations=mixer_ablations("model", "mamba", range(2)) + [
                without("norm before the gate", put("/mamba_norm_before_gate", False), run=2)] + [
                without(name, put("/" + name, value), run=2) for name, value in (
@@ -83,15 +91,20 @@ HYBRIDS = [
                    ("mlp_multipliers", [1.3, 1.0]), ("key_multiplier", 1.0), ("attention_out_multiplier", 1.0),
                    ("attention_in_multiplier", 1.0), ("ssm_in_multiplier", 1.0), ("ssm_out_multiplier", 1.0))] + [
                without(f"ssm multiplier {i}", put(f"/ssm_multipliers/{i}", 1.0), run=2) for i in range(5)]),
+    Hybrid("falcon-h1-gate-first", "falcon_h1", FALCON | GATE_FIRST, gguf=True, old=False,
+           ablations=[without("gate before the norm", put("/mamba_norm_before_gate", True), run=2),
+                      without("ssm_in_multiplier", put("/ssm_in_multiplier", 1.0), run=2)]),
     Hybrid("falcon-h1-no-norm", "falcon_h1", geometry(
         32, 44, 2, 4, 2, 97, head_dim=6, **LONG, **(MAMBA | dict(mamba_n_heads=5, mamba_d_head=8, mamba_n_groups=1)),
         mamba_d_ssm=40, mamba_rms_norm=False, mamba_proj_bias=True, projectors_bias=True, attention_bias=True,
-        mlp_bias=True, mamba_conv_bias=False, **rope(theta=500.0)), dtype="bf16",
+        mlp_bias=True, mamba_conv_bias=False, **rope(theta=500.0)), dtype="bf16", gguf=True,
            ablations=[without("projection biases", zero=constants("model", "mamba", range(2), "in_proj.bias",
                                                                   "out_proj.bias"), run=2)]),
-    Hybrid("nemotron-h", "nemotron_h", geometry(
-        36, 52, 5, 3, 1, 97, head_dim=12, **LONG, mamba_num_heads=6, mamba_head_dim=12, n_groups=2, ssm_state_size=10,
-        chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "mlp", FULL, LINEAR, "mlp"]),  # GGUF has no key for time_step_min
+    Hybrid("nemotron-h-unbounded", "nemotron_h", NEMOTRON | UNBOUNDED | dict(mlp_bias=True), gguf=True, old=False,
+           ablations=[without("least time step", put("/time_step_min", 0.5), run=2),
+                      without("MLP biases", zero=constants("backbone", "mixer", (1, 4), "up_proj.bias", "down_proj.bias"),
+                              run=2)]),
+    Hybrid("nemotron-h", "nemotron_h", NEMOTRON,
            ablations=mixer_ablations("backbone", "mixer", (0, 3)) + [
                without("least time step", put("/time_step_min", 0.5), run=2)]),
     Hybrid("granitemoehybrid-experts", "granitemoehybrid", geometry(

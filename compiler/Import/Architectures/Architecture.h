@@ -39,8 +39,10 @@ struct WeightNames {
   const char *sharedGate = nullptr, *sharedUp = nullptr, *sharedGateUp = nullptr, *sharedDown = nullptr;
   const char *sharedScale = nullptr;
 };
-/// What most models of transformers use, and what GGUF uses.
-extern const WeightNames kHuggingFaceNames, kGgufNames;
+/// What most models of transformers use, and what GGUF uses. Of transformers too: hybrids whose MLP is a feed_forward
+/// (Bamba, Falcon-H1), models whose layers hold one mixer each (Mamba 2, Nemotron-H), and Granite's mixtures of
+/// experts.
+extern const WeightNames kHuggingFaceNames, kGgufNames, kFeedForwardNames, kMixerNames, kBlockSparseNames;
 
 struct Architecture {
   const char *name;        // model_type of config.json.

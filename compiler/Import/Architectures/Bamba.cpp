@@ -13,9 +13,7 @@
 namespace mlc {
 
 static void readLayers(hf::Fields &fields, ModelConfig &config) {
-  config.layers = hf::readLayerCount(fields);
-  config.mixers.assign(size_t(config.layers), Mixer::mamba);
-  config.feedForwards.assign(size_t(config.layers), 1);
+  hf::readEqualLayers(fields, config, Mixer::mamba, /*feedForward=*/true);
   for (int64_t index : fields.integers("attn_layer_indices")) {
     if (index < 0 || index >= config.layers)
       return fields.refuse("attn_layer_indices",
@@ -28,25 +26,11 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
   config.rope.partial = 0.5;
   config.qkvBias = config.outputBias = fields.boolean("attention_bias").value_or(false);
   config.mlpBias = fields.boolean("mlp_bias").value_or(false);
-  hf::readActivation(fields, config, "hidden_act", "silu");
-  config.mamba.activation = config.activation;
-  if (config.activation != fb::Activation::silu)
-    fields.refuse("hidden_act", "only silu is supported");
+  hf::readSilu(fields, config, "hidden_act");
   hf::readMamba(fields, config);
   config.mamba.inputBias = config.mamba.outputBias = fields.boolean("mamba_proj_bias").value_or(false);
   fields.ignore({"num_logits_to_keep", "z_loss_coefficient", "attn_rotary_emb", "layers_block_type", "layer_types"});
 }
-
-static WeightNames huggingFaceNames() {
-  WeightNames names = kHuggingFaceNames;
-  names.finalNorm = "model.final_layernorm";
-  names.mlpNorm = "pre_ff_layernorm";
-  names.gate = "feed_forward.gate_proj";
-  names.up = "feed_forward.up_proj";
-  names.down = "feed_forward.down_proj";
-  return names;
-}
-static const WeightNames kNames = huggingFaceNames();
 
 const Architecture kBamba = {
     .name = "bamba",
@@ -59,7 +43,7 @@ const Architecture kBamba = {
     .eos = 2,
     .readLayers = readLayers,
     .readFields = readFields,
-    .huggingFaceNames = &kNames,
+    .huggingFaceNames = &kFeedForwardNames,
 };
 
 } // namespace mlc

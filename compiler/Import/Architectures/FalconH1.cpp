@@ -14,9 +14,7 @@
 namespace mlc {
 
 static void readLayers(hf::Fields &fields, ModelConfig &config) {
-  config.layers = hf::readLayerCount(fields);
-  config.mixers.assign(size_t(config.layers), Mixer::parallel);
-  config.feedForwards.assign(size_t(config.layers), 1);
+  hf::readEqualLayers(fields, config, Mixer::parallel, /*feedForward=*/true);
 }
 
 static void readScales(hf::Fields &fields, ModelConfig &config) {
@@ -47,9 +45,7 @@ static void readScales(hf::Fields &fields, ModelConfig &config) {
 static void readFields(hf::Fields &fields, ModelConfig &config) {
   config.qkvBias = config.outputBias = fields.boolean("attention_bias").value_or(false);
   config.mlpBias = fields.boolean("mlp_bias").value_or(false);
-  hf::readActivation(fields, config, "hidden_act", "silu");
-  if (config.activation != fb::Activation::silu)
-    fields.refuse("hidden_act", "only silu is supported");
+  hf::readSilu(fields, config, "hidden_act");
   readScales(fields, config);
   // null stands for mamba_expand times the hidden size.
   int64_t inner = fields.integer("mamba_d_ssm").value_or(fields.present("mamba_d_ssm") ? 0 : 1024);
@@ -66,21 +62,14 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
 }
 
 static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
-  // The multipliers lie in the weights.
+  // The multipliers lie in the weights. No key is for mamba_norm_before_gate or time_step_limit: in the format the gate
+  // comes before the norm, as llama.cpp computes it, and dt is not bounded. A key of that name is refused.
   gguf::readMamba(keys, checkpoint, config);
   config.mamba.norm = gguf::firstLayerHas(checkpoint, "ssm_norm.weight");
+  config.qkvBias = gguf::firstLayerHas(checkpoint, "attn_q.bias");
+  config.outputBias = gguf::firstLayerHas(checkpoint, "attn_output.bias");
+  config.mlpBias = gguf::firstLayerHas(checkpoint, "ffn_down.bias");
 }
-
-static WeightNames huggingFaceNames() {
-  WeightNames names = kHuggingFaceNames;
-  names.finalNorm = "model.final_layernorm";
-  names.mlpNorm = "pre_ff_layernorm";
-  names.gate = "feed_forward.gate_proj";
-  names.up = "feed_forward.up_proj";
-  names.down = "feed_forward.down_proj";
-  return names;
-}
-static const WeightNames kNames = huggingFaceNames();
 
 const Architecture kFalconH1 = {
     .name = "falcon_h1",
@@ -93,7 +82,7 @@ const Architecture kFalconH1 = {
     .eos = 2,
     .readLayers = readLayers,
     .readFields = readFields,
-    .huggingFaceNames = &kNames,
+    .huggingFaceNames = &kFeedForwardNames,
     .readKeys = readKeys,
     .ggufNames = &kGgufNames,
     .ggufName = "falcon-h1",

@@ -42,18 +42,6 @@ static void readMoeKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelCon
   config.moe.sharedIntermediate = keys.integer("expert_shared_feed_forward_length").value_or(0);
 }
 
-static WeightNames moeNames() {
-  WeightNames names = kHuggingFaceNames;
-  names.router = "block_sparse_moe.router.layer";
-  names.expertGateUp = "block_sparse_moe.input_linear.weight";
-  names.expertDown = "block_sparse_moe.output_linear.weight";
-  names.experts = nullptr;
-  names.sharedGateUp = "shared_mlp.input_linear";
-  names.sharedDown = "shared_mlp.output_linear";
-  return names;
-}
-static const WeightNames kMoeNames = moeNames();
-
 const Architecture kGranite = {
     .name = "granite",
     .causalClass = "GraniteForCausalLM",
@@ -71,7 +59,7 @@ const Architecture kGraniteMoe = {
     .bos = 1,
     .eos = 2,
     .readFields = readMoeFields,
-    .huggingFaceNames = &kMoeNames,
+    .huggingFaceNames = &kBlockSparseNames,
     .readKeys = readMoeKeys,
     .ggufNames = &kGgufNames,
 };
@@ -83,7 +71,7 @@ const Architecture kGraniteMoeShared = {
     .bos = 1,
     .eos = 2,
     .readFields = readSharedFields,
-    .huggingFaceNames = &kMoeNames,
+    .huggingFaceNames = &kBlockSparseNames,
 };
 
 } // namespace mlc

@@ -19,10 +19,7 @@ static void readLayers(hf::Fields &fields, ModelConfig &config) {
 
 static void readFields(hf::Fields &fields, ModelConfig &config) {
   config.qkvBias = config.outputBias = fields.boolean("attention_bias").value_or(false);
-  hf::readActivation(fields, config, "hidden_act", "silu");
-  config.mamba.activation = config.activation;
-  if (config.activation != fb::Activation::silu)
-    fields.refuse("hidden_act", "only silu is supported");
+  hf::readSilu(fields, config, "hidden_act");
   hf::readMultipliers(fields, config);
   hf::readMamba(fields, config);
   config.mamba.inputBias = config.mamba.outputBias = fields.boolean("mamba_proj_bias").value_or(false);
@@ -59,15 +56,10 @@ static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig
 }
 
 static WeightNames huggingFaceNames() {
-  WeightNames names = kHuggingFaceNames;
-  names.gateUp = "shared_mlp.input_linear";
-  names.down = "shared_mlp.output_linear";
-  names.router = "block_sparse_moe.router.layer";
-  names.expertGateUp = "block_sparse_moe.input_linear.weight";
-  names.expertDown = "block_sparse_moe.output_linear.weight";
-  names.experts = nullptr;
-  names.sharedGateUp = names.gateUp;
-  names.sharedDown = names.down;
+  WeightNames names = kBlockSparseNames;
+  // Without experts the shared MLP is the layer's.
+  names.gateUp = names.sharedGateUp;
+  names.down = names.sharedDown;
   return names;
 }
 static const WeightNames kNames = huggingFaceNames();

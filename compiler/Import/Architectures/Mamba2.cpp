@@ -9,22 +9,15 @@
 #include "compiler/Import/GGUF/Keys.h"
 #include "compiler/Import/HuggingFace/FamilyFields.h"
 
-#include "llvm/ADT/Twine.h"
-
 namespace mlc {
 
 static void readLayers(hf::Fields &fields, ModelConfig &config) {
-  config.layers = hf::readLayerCount(fields);
-  config.mixers.assign(size_t(config.layers), Mixer::mamba);
-  config.feedForwards.assign(size_t(config.layers), 0);
+  hf::readEqualLayers(fields, config, Mixer::mamba, /*feedForward=*/false);
 }
 
 static void readFields(hf::Fields &fields, ModelConfig &config) {
   MambaConfig &mamba = config.mamba;
-  hf::readActivation(fields, config, "hidden_act", "silu");
-  mamba.activation = fb::Activation::silu; // The gate's, whatever hidden_act is.
-  if (config.activation != fb::Activation::silu)
-    fields.refuse("hidden_act", "only silu is supported");
+  hf::readSilu(fields, config, "hidden_act");
   mamba.heads = fields.integer("num_heads").value_or(128);
   mamba.headDim = fields.integer("head_dim").value_or(64);
   mamba.stateSize = fields.integer("state_size").value_or(128);
@@ -48,23 +41,6 @@ static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig
   gguf::readMamba(keys, checkpoint, config);
 }
 
-static WeightNames huggingFaceNames() {
-  WeightNames names = kHuggingFaceNames;
-  names.embedding = "backbone.embeddings";
-  names.finalNorm = "backbone.norm_f";
-  names.layerPrefix = "backbone.layers.";
-  names.attentionNorm = "norm";
-  names.mambaIn = "mixer.in_proj";
-  names.mambaConv = "mixer.conv1d";
-  names.mambaA = "mixer.A_log";
-  names.mambaD = "mixer.D";
-  names.mambaDtBias = "mixer.dt_bias";
-  names.mambaNorm = "mixer.norm";
-  names.mambaOut = "mixer.out_proj";
-  return names;
-}
-static const WeightNames kNames = huggingFaceNames();
-
 const Architecture kMamba2 = {
     .name = "mamba2",
     .causalClass = "Mamba2ForCausalLM",
@@ -77,7 +53,7 @@ const Architecture kMamba2 = {
     .eos = 2,
     .readLayers = readLayers,
     .readFields = readFields,
-    .huggingFaceNames = &kNames,
+    .huggingFaceNames = &kMixerNames,
     .readKeys = readKeys,
     .ggufNames = &kGgufNames,
 };

@@ -43,12 +43,7 @@ static void readGlm4(hf::Fields &fields, ModelConfig &config) {
   hf::readActivation(fields, config, "hidden_act", "silu");
   MoeConfig &moe = config.moe;
   hf::readExperts(fields, config, "n_routed_experts", "moe_intermediate_size");
-  moe.form = fb::RouterForm::sigmoid;
-  moe.selectionBias = true;
-  moe.normalize = fields.boolean("norm_topk_prob").value_or(true);
-  moe.scale = fields.number("routed_scaling_factor").value_or(1);
-  moe.groups = fields.integer("n_group").value_or(1);
-  moe.topGroups = fields.integer("topk_group").value_or(1);
+  hf::readSigmoidRouter(fields, config);
   int64_t shared = fields.integer("n_shared_experts").value_or(1);
   if (shared < 0 || shared > 1024)
     fields.refuse("n_shared_experts", "0 to 1024 is expected");

@@ -61,12 +61,7 @@ static void readMixture(hf::Fields &fields, ModelConfig &config) {
   MoeConfig &moe = config.moe;
   if (llvm::is_contained(moe.layers, 1)) {
     hf::readExperts(fields, config, "n_routed_experts", "moe_intermediate_size");
-    moe.form = fb::RouterForm::sigmoid;
-    moe.selectionBias = true;
-    moe.normalize = fields.boolean("norm_topk_prob").value_or(true);
-    moe.scale = fields.number("routed_scaling_factor").value_or(1);
-    moe.groups = fields.integer("n_group").value_or(1);
-    moe.topGroups = fields.integer("topk_group").value_or(1);
+    hf::readSigmoidRouter(fields, config);
     moe.sharedIntermediate = fields.integer("moe_shared_expert_intermediate_size").value_or(7688);
     fields.refuseUnlessOff({"moe_latent_size"});
   }
@@ -80,9 +75,7 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
   fields.refuseUnlessOff({"attention_bias", "mamba_proj_bias", "sliding_window"});
   config.mlpBias = fields.boolean("mlp_bias").value_or(false);
   config.gatedMlp = false;
-  hf::readActivation(fields, config, "mamba_hidden_act", "silu");
-  if (config.activation != fb::Activation::silu)
-    fields.refuse("mamba_hidden_act", "only silu is supported");
+  hf::readSilu(fields, config, "mamba_hidden_act");
   hf::readActivation(fields, config, "mlp_hidden_act", "relu2");
   config.rotates.assign(size_t(config.layers), 0);
 
@@ -112,39 +105,19 @@ static void readFields(hf::Fields &fields, ModelConfig &config) {
 }
 
 static void readKeys(gguf::Keys &keys, const Checkpoint &checkpoint, ModelConfig &config) {
+  // No key is for a bound of dt: in the format there is none, and in the published models' own code neither. The class
+  // of transformers takes time_step_min (0.001) for one (its pull request 48989), which readFields follows.
   gguf::readMamba(keys, checkpoint, config);
+  keys.ignore({"attention.layer_norm_epsilon"}); // Beside the one of RMS norms, which are all that the model has.
+  config.mlpBias = gguf::anyLayerHas(checkpoint, config.layers, "ffn_down.bias");
   config.rotates.assign(size_t(config.layers), 0);
   config.gatedMlp = false;
   config.activation = fb::Activation::relu2;
 }
 
 static WeightNames huggingFaceNames() {
-  WeightNames names = kHuggingFaceNames;
-  // The names of files; transformers 5 renames the prefix in memory.
-  names.embedding = "backbone.embeddings";
-  names.finalNorm = "backbone.norm_f";
-  names.layerPrefix = "backbone.layers.";
+  WeightNames names = kMixerNames;
   names.unused = "mtp."; // Heads that guess further tokens.
-  names.attentionNorm = names.mlpNorm = "norm";
-  names.q = "mixer.q_proj";
-  names.k = "mixer.k_proj";
-  names.v = "mixer.v_proj";
-  names.output = "mixer.o_proj";
-  names.up = "mixer.up_proj";
-  names.down = "mixer.down_proj";
-  names.mambaIn = "mixer.in_proj";
-  names.mambaConv = "mixer.conv1d";
-  names.mambaA = "mixer.A_log";
-  names.mambaD = "mixer.D";
-  names.mambaDtBias = "mixer.dt_bias";
-  names.mambaNorm = "mixer.norm";
-  names.mambaOut = "mixer.out_proj";
-  names.router = "mixer.gate";
-  names.selectionBias = "mixer.gate.e_score_correction_bias";
-  names.expertGateUp = nullptr;
-  names.experts = "mixer.experts.";
-  names.sharedUp = "mixer.shared_experts.up_proj";
-  names.sharedDown = "mixer.shared_experts.down_proj";
   return names;
 }
 static const WeightNames kNames = huggingFaceNames();

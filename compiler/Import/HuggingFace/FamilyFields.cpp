@@ -29,6 +29,12 @@ void readActivation(Fields &fields, ModelConfig &config, StringRef name, StringR
     fields.refuse(name, "the activation is not supported");
 }
 
+void readSilu(Fields &fields, ModelConfig &config, StringRef name) {
+  readActivation(fields, config, name, "silu");
+  if (config.activation != fb::Activation::silu)
+    fields.refuse(name, "only silu is supported");
+}
+
 int64_t readWindow(Fields &fields, int64_t absent) {
   bool present = fields.present("sliding_window");
   std::optional<int64_t> window = fields.integer("sliding_window");
@@ -58,13 +64,17 @@ int64_t readLayerCount(Fields &fields) {
   return fields.failed() ? 0 : layers;
 }
 
-void readHybridLayers(Fields &fields, ModelConfig &config, StringRef name) {
+void readEqualLayers(Fields &fields, ModelConfig &config, Mixer mixer, bool feedForward) {
   config.layers = readLayerCount(fields);
+  config.mixers.assign(size_t(config.layers), mixer);
+  config.feedForwards.assign(size_t(config.layers), feedForward);
+}
+
+void readHybridLayers(Fields &fields, ModelConfig &config, StringRef name) {
+  readEqualLayers(fields, config, Mixer::mamba, /*feedForward=*/true);
   std::vector<std::string> types = fields.strings(name);
   if (fields.has(name) && int64_t(types.size()) != config.layers)
     fields.refuse(name, "one entry for each of " + Twine(config.layers) + " layers is expected");
-  config.mixers.assign(size_t(config.layers), Mixer::mamba);
-  config.feedForwards.assign(size_t(config.layers), 1);
   for (size_t i = 0; i < types.size() && !fields.failed(); ++i) {
     if (types[i] == "attention" || types[i] == "full_attention")
       config.mixers[i] = Mixer::attention;
@@ -123,6 +133,16 @@ void readExperts(Fields &fields, ModelConfig &config, const char *experts, const
   config.moe.experts = count ? *count : fields.requiredInteger(experts);
   config.moe.chosen = fields.requiredInteger("num_experts_per_tok");
   config.moe.intermediate = fields.requiredInteger(intermediate);
+}
+
+void readSigmoidRouter(Fields &fields, ModelConfig &config) {
+  MoeConfig &moe = config.moe;
+  moe.form = fb::RouterForm::sigmoid;
+  moe.selectionBias = true;
+  moe.normalize = fields.boolean("norm_topk_prob").value_or(true);
+  moe.scale = fields.number("routed_scaling_factor").value_or(1);
+  moe.groups = fields.integer("n_group").value_or(1);
+  moe.topGroups = fields.integer("topk_group").value_or(1);
 }
 
 void readSparseLayers(Fields &fields, ModelConfig &config) {

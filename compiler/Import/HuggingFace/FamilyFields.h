@@ -17,6 +17,9 @@ namespace mlc::hf {
 /// Sets config.activation from the field of that name; `fallback` where it is absent.
 void readActivation(Fields &fields, ModelConfig &config, llvm::StringRef name, llvm::StringRef fallback);
 
+/// The same where Mamba layers need silu: it is the convolution's and the gate's too, and any other is refused.
+void readSilu(Fields &fields, ModelConfig &config, llvm::StringRef name);
+
 /// sliding_window: `absent` where the field is absent, 0 (none) where it is null.
 int64_t readWindow(Fields &fields, int64_t absent);
 
@@ -26,6 +29,9 @@ void readLayerTypes(Fields &fields, ModelConfig &config, int64_t window, llvm::f
 
 /// num_hidden_layers, 1 to 4096; 0 after a problem.
 int64_t readLayerCount(Fields &fields);
+
+/// Sets config.layers from num_hidden_layers, and mixers and feedForwards to the same for all.
+void readEqualLayers(Fields &fields, ModelConfig &config, Mixer mixer, bool feedForward);
 
 /// Sets config.layers, mixers and feedForwards (all 1) of a hybrid: `name` lists what each layer is, in the words of
 /// transformers 4 ("mamba", "attention") or 5 ("linear_attention", "full_attention"); absent: all are Mamba layers.
@@ -39,6 +45,9 @@ void readTimeStepLimit(Fields &fields, ModelConfig &config);
 
 /// config.moe's experts, which the field `experts` counts, chosen, and their intermediate size, from `intermediate`.
 void readExperts(Fields &fields, ModelConfig &config, const char *experts, const char *intermediate);
+
+/// DeepSeek-V3's router: sigmoids with a selection bias, norm_topk_prob, routed_scaling_factor, n_group and topk_group.
+void readSigmoidRouter(Fields &fields, ModelConfig &config);
 
 /// Which layers are mixtures by decoder_sparse_step and mlp_only_layers (Qwen).
 void readSparseLayers(Fields &fields, ModelConfig &config);

@@ -25,7 +25,10 @@ Node *JsonRules::value() { return once(rules[4], &JsonRules::makeValue); }
 Node *JsonRules::object() { return once(rules[5], &JsonRules::makeObject); }
 Node *JsonRules::array() { return once(rules[6], &JsonRules::makeArray); }
 
-Node *JsonRules::makeSpace() { return builder.repeat(builder.chars({{'\t', '\n'}, {'\r', '\r'}, {' ', ' '}}), 0, 40); }
+Node *JsonRules::makeSpace() {
+  Node *indent = builder.repeat(builder.chars({{'\t', '\t'}, {' ', ' '}}), 0, 20);
+  return builder.optional(builder.choice({builder.bytes(" "), builder.sequence({builder.bytes("\n"), indent})}));
+}
 
 Node *JsonRules::makeCharacter() {
   auto hex = [&] { return builder.chars({{'0', '9'}, {'A', 'F'}, {'a', 'f'}}); };

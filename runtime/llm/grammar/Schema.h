@@ -16,7 +16,7 @@ namespace mlc::grammar {
 class JsonRules {
 public:
   explicit JsonRules(Builder &builder) : builder(builder) {}
-  Node *space();     // At most 40 characters of it.
+  Node *space();     // None, a space, or a line break and an indentation of at most 20 spaces and tabs.
   Node *character(); // One of a string, as itself or as an escape.
   Node *string();
   Node *number();

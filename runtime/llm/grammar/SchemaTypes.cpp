@@ -70,12 +70,13 @@ Node *SchemaCompiler::members(const Dict &dict, unsigned depth) {
     return builder.sequence({key, json.space(), builder.bytes(":"), json.space(), value});
   };
   auto comma = [&] { return builder.sequence({json.space(), builder.bytes(","), json.space()}); };
-  Node *none = builder.make(NodeKind::sequence), *others[2] = {none, none};
+  // The space before the end comes with the last member: an empty object has one place for it.
+  Node *others[2] = {builder.make(NodeKind::sequence), json.space()};
   if (!closed) {
     PathScope scope(*this, "additionalProperties");
     uint32_t one = builder.rule("additional", member(otherKey(all), schema(*more, depth + 1)));
     Node *each = builder.sequence({comma(), builder.reference(one)});
-    others[1] = builder.repeat(each, 0, kUnbounded);
+    others[1] = builder.sequence({builder.repeat(each, 0, kUnbounded), json.space()});
     others[0] = builder.optional(builder.sequence({builder.reference(one), others[1]}));
   }
   Node *after[2] = {others[0], others[1]};
@@ -95,7 +96,7 @@ Node *SchemaCompiler::members(const Dict &dict, unsigned depth) {
     after[0] = now[0];
     after[1] = now[1];
   }
-  return builder.sequence({builder.bytes("{"), json.space(), after[0], json.space(), builder.bytes("}")});
+  return builder.sequence({builder.bytes("{"), json.space(), after[0], builder.bytes("}")});
 }
 
 /// The key of an additional member: any string that is none of the properties, without escapes.
@@ -187,15 +188,16 @@ Node *SchemaCompiler::array(const Dict &dict, unsigned depth) {
     PathScope scope(*this, "items");
     item = builder.reference(builder.rule("item", items ? schema(*items, depth + 1) : json.value()));
   }
-  if (!fixed)
+  if (!fixed || !most)
     return item ? json.listed("[", item, "]", least, most)
                 : builder.sequence({builder.bytes("["), json.space(), builder.bytes("]")});
-  // From the last item on: what may follow item i.
+  // From the last item on: what may follow item i, with the space before the end.
   Node *comma = builder.sequence({json.space(), builder.bytes(","), json.space()});
-  Node *after = builder.make(NodeKind::sequence);
+  Node *after = json.space();
   if (item)
-    after = builder.repeat(builder.sequence({comma, item}), least > fixed ? least - fixed : 0,
-                           most == kUnbounded ? most : most - fixed);
+    after = builder.sequence({builder.repeat(builder.sequence({comma, item}), least > fixed ? least - fixed : 0,
+                                             most == kUnbounded ? most : most - fixed),
+                              json.space()});
   for (uint32_t i = std::min(fixed, most); i-- && !builder.failed();) {
     char step[16];
     snprintf(step, sizeof step, "%u", i);
@@ -203,9 +205,10 @@ Node *SchemaCompiler::array(const Dict &dict, unsigned depth) {
     PathScope index(*this, step);
     Node *one = schema((*prefix->list)[i], depth + 1);
     Node *here = i ? builder.sequence({comma, one, after}) : builder.sequence({one, after});
-    after = builder.reference(builder.rule("items", i < least ? here : builder.optional(here)));
+    Node *without = i ? json.space() : builder.make(NodeKind::sequence);
+    after = builder.reference(builder.rule("items", i < least ? here : builder.choice({here, without})));
   }
-  return builder.sequence({builder.bytes("["), json.space(), after, json.space(), builder.bytes("]")});
+  return builder.sequence({builder.bytes("["), json.space(), after, builder.bytes("]")});
 }
 
 Node *SchemaCompiler::string(const Dict &dict) {

@@ -100,9 +100,9 @@ bool Engine::Impl::sharePrefix(Lane &lane) {
     if (other == &lane || other->sequence == SequenceId::none || !other->job.sharesPrefixes() ||
         other->job.form != lane.job.form)
       continue;
-    auto limit = session->rollbackLimit(other->sequence);
-    size_t shared = commonPrefix(std::span(other->tokens).first(other->held), tokens);
-    if (!limit || (shared = reusable(shared, other->held, *limit)) <= match.tokens)
+    size_t shared =
+        reusable(*session, other->sequence, commonPrefix(std::span(other->tokens).first(other->held), tokens));
+    if (shared <= match.tokens)
       continue;
     match.tokens = shared;
     from = other;

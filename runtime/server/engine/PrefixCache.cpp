@@ -38,10 +38,6 @@ size_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   return size_t(std::mismatch(a.begin(), end, b.begin()).first - a.begin());
 }
 
-size_t reusable(size_t common, size_t held, int64_t rollbackLimit) {
-  return common == held || int64_t(common) >= rollbackLimit ? common : 0;
-}
-
 PrefixCache::~PrefixCache() {
   while (!entries.empty())
     drop(entries.size() - 1);
@@ -59,7 +55,7 @@ PrefixCache::Match PrefixCache::find(std::span<const int32_t> tokens, uint64_t f
   for (Entry &entry : entries) {
     if (entry.form != form)
       continue;
-    size_t shared = reusable(commonPrefix(entry.tokens, tokens), entry.tokens.size(), entry.rollbackLimit);
+    size_t shared = reusable(session, entry.snapshot, commonPrefix(entry.tokens, tokens));
     if (shared > best.tokens) {
       best = {entry.snapshot, shared};
       found = &entry;
@@ -71,19 +67,18 @@ PrefixCache::Match PrefixCache::find(std::span<const int32_t> tokens, uint64_t f
 }
 
 void PrefixCache::insert(SequenceId sequence, std::span<const int32_t> tokens, uint64_t form) {
-  auto limit = session.rollbackLimit(sequence);
-  if (!capacity || tokens.empty() || !limit)
+  if (!capacity || tokens.empty())
     return;
   for (size_t i = entries.size(); i-- > 0;) {
     Entry &entry = entries[i];
     if (entry.form != form)
       continue;
     size_t common = commonPrefix(entry.tokens, tokens);
-    if (common == tokens.size() && reusable(common, entry.tokens.size(), entry.rollbackLimit)) {
+    if (common == tokens.size() && reusable(session, entry.snapshot, common) == common) {
       entry.used = ++clock;
       return;
     }
-    if (common == entry.tokens.size() && reusable(common, tokens.size(), *limit))
+    if (common == entry.tokens.size() && reusable(session, sequence, common) == common)
       drop(i);
   }
   while (entries.size() >= capacity)
@@ -91,7 +86,7 @@ void PrefixCache::insert(SequenceId sequence, std::span<const int32_t> tokens, u
   auto snapshot = session.snapshot(sequence);
   if (!snapshot)
     return;
-  entries.push_back({{tokens.begin(), tokens.end()}, *snapshot, *limit, form, ++clock});
+  entries.push_back({{tokens.begin(), tokens.end()}, *snapshot, form, ++clock});
 }
 
 bool PrefixCache::evict() {

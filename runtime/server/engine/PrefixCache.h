@@ -29,9 +29,12 @@ private:
 /// Tokens at which both begin.
 size_t commonPrefix(std::span<const int32_t> a, std::span<const int32_t> b);
 
-/// The positions that a sequence or snapshot holding `held` can be cut to so that it shares `common` of them with
-/// another: `common`, or 0 when its states do not reach back so far.
-size_t reusable(size_t common, size_t held, int64_t rollbackLimit);
+/// The most of `common` first positions that `held`, a sequence or a snapshot, can be rolled back to: all of them, or
+/// up to a checkpoint of recurrent states, or 0.
+template <typename Id> size_t reusable(const Session &session, Id held, size_t common) {
+  auto reached = session.reachable(held, int64_t(common));
+  return reached && *reached > 0 ? size_t(*reached) : 0;
+}
 
 class PrefixCache {
 public:
@@ -57,7 +60,6 @@ private:
   struct Entry {
     std::vector<int32_t> tokens;
     SnapshotId snapshot;
-    int64_t rollbackLimit;
     uint64_t form, used;
   };
   void drop(size_t index);

@@ -19,7 +19,7 @@ namespace mlc::cpu {
 
 static int64_t rowTileOf(int64_t rows) {
   int64_t tiles = ceilDiv(rows, kMostRows);
-  return tiles <= 1 ? rows : alignUp<int64_t>(ceilDiv(rows, tiles), 24);
+  return tiles <= 1 ? rows : roundUp(ceilDiv(rows, tiles), 24);
 }
 
 static int64_t rowBytesOf(const fb::LinearAttrs &attrs) {
@@ -90,7 +90,7 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
     shared = all * uint64_t(pairRowBytes(int64_t(attrs->weight().k())));
   else if (attrs->quantized_input())
     shared = all * panelLayout(attrs->weight()).groups * 4;
-  return {shared, uint64_t(linearScratchBytes(alignUp<int64_t>(rows < 1 ? 1 : rows, 24), attrs->out_group()))};
+  return {shared, uint64_t(linearScratchBytes(roundUp(rows < 1 ? 1 : rows, 24), attrs->out_group()))};
 }
 
 static void unpackColumns(const LinearFloat &linear, int64_t row, int64_t begin, int64_t count, float *out) {
@@ -141,7 +141,7 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   // An item ends within milliseconds, for steps that wait and for cancellation: at most 2^27 products, or the least.
   int64_t most = (int64_t(1) << 27) / (rowTile * kPanelColumns * k);
   most = most < 2 ? 2 : most > 32 ? 32 : most;
-  run = alignUp<int64_t>(rowTile > 8 && run > most ? most : run, together);
+  run = roundUp(rowTile > 8 && run > most ? most : run, together);
   int64_t runs = ceilDiv(panels, run);
   pool->parallelFor(tiles * runs, 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item) {

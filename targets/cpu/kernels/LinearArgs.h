@@ -21,6 +21,9 @@ MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
 // Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
 constexpr int64_t kMostRows = 512;
 
+/// `value` rounded up to a multiple of `multiple`; alignUp takes powers of two only.
+constexpr int64_t roundUp(int64_t value, int64_t multiple) { return ceilDiv(value, multiple) * multiple; }
+
 /// What follows from the descriptor, which must outlive the float one; rows, weight, tile and output are the caller's.
 LinearInt linearIntOf(const fb::WeightDesc &weight);
 LinearFloat linearFloatOf(const fb::WeightDesc &weight);

@@ -140,7 +140,7 @@ int64_t panelsOf(int64_t panels, int64_t jobs, unsigned workers, int64_t least, 
   run = run < least ? least : run;
   int64_t most = (int64_t(1) << 27) / (products < 1 ? 1 : products);
   run = run > most ? most : run;
-  return alignUp<int64_t>(run < together ? together : run > panels ? panels : run, together);
+  return roundUp(run < together ? together : run > panels ? panels : run, together);
 }
 int64_t leastPanels(int64_t panelBytes) { return ceilDiv<int64_t>(32768, panelBytes); }
 

@@ -438,12 +438,15 @@ TEST(Linear, GateEqualsItsParts) {
   Random random(23);
   for (const Format &format : {Format{WeightFormat::panel_int4, 128}, Format{WeightFormat::panel_int4, 32, true},
                                Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_q6_k}})
-    for (int trial = 0; trial < trials(6); ++trial) {
-      uint64_t half = 16 * uint64_t(uniform(random, 1, kEmulated ? 9 : 30)), k = columnsFor(format, uint64_t(uniform(random, 30, 700)));
-      int64_t rows = uniform(random, 1, trial % 3 == 1 ? 60 : 9);
+    for (int trial = 0; trial < trials(8); ++trial) {
+      // Once enough that all workers take part, with groups of six panels.
+      bool shared = trial == 4;
+      uint64_t half = 16 * uint64_t(shared ? 91 : uniform(random, 1, kEmulated ? 9 : 30));
+      uint64_t k = columnsFor(format, uint64_t(uniform(random, shared ? 500 : 30, 700)));
+      int64_t rows = shared ? 32 : uniform(random, 1, trial % 3 == 1 ? 60 : 9);
       Weight weight(random, format, 2 * half, k);
       std::vector<float> x = normals(random, size_t(rows) * k), bias = normals(random, 2 * half);
-      RowGroups groups = trial % 2 ? RowGroups{32, 16} : RowGroups{128, 0};
+      RowGroups groups = trial % 2 ? RowGroups{32, 16} : trial % 4 ? RowGroups{128, 0} : RowGroups{96, 48};
       fb::Activation activation = trial % 3 ? fb::Activation::silu : fb::Activation::gelu_tanh;
       for (Isa isa : forms()) {
         std::vector<float> both = LinearCase{weight, x, trial & 1 ? &bias : nullptr}.run(0, rows, isa, 2);

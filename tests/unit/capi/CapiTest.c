@@ -5,19 +5,9 @@
 //
 // mlc.h from C: compiled as C11, linked with libmlc.so alone. Takes the path of a tiny artifact.
 */
-#include "mlc.h"
+#include "tests/unit/capi/Check.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-#define CHECK(CONDITION)                                                                                               \
-  do {                                                                                                                 \
-    if (!(CONDITION)) {                                                                                                \
-      fprintf(stderr, "%s:%d: %s; %s\n", __FILE__, __LINE__, #CONDITION, mlc_error_text());                            \
-      exit(1);                                                                                                         \
-    }                                                                                                                  \
-  } while (0)
 
 typedef struct collected {
   int32_t tokens[64];

@@ -93,6 +93,77 @@ TEST(EnginePrefix, RequestsThatComeTogetherShare) {
   EXPECT_GE(cached, 4u * 128);
 }
 
+TinyOptions hybridServed(unsigned checkpointEvery) {
+  TinyOptions tiny = hybridOptions();
+  tiny.sequences = 8;
+  tiny.batch = tiny.rows = 64;
+  tiny.checkpointEvery = checkpointEvery;
+  return tiny;
+}
+
+/// 110 tokens, and 75 whose first 70 are the same.
+struct Branching {
+  explicit Branching(const ServedModel &served) {
+    const auto vocab = unsigned(served.model->bounds().vocab);
+    std::mt19937 random(25);
+    first = randomTokens(random, 110, vocab);
+    second = {first.begin(), first.begin() + 75};
+    second[70] = (second[70] + 1) % int32_t(vocab);
+  }
+  std::vector<int32_t> first, second;
+};
+
+// Recurrent states are kept at the end of a prompt and at checkpoints: what two prompts share up to the last one is not
+// processed again.
+TEST(EnginePrefix, CheckpointsOfHybridsAreReused) {
+  const std::pair<unsigned, uint32_t> expected[] = {{0, 0}, {16, 64}, {32, 64}, {48, 48}};
+  for (auto [every, cached] : expected) {
+    SCOPED_TRACE(every);
+    ServedModel served(hybridServed(every));
+    std::unique_ptr<Engine> engine = makeEngine(*served.model);
+    Branching prompts(served);
+    submit(*engine, makeRequest(prompts.first, 1))->wait();
+    Request other = makeRequest(prompts.second, 12);
+    other.ignoreEnd = true;
+    auto answer = submit(*engine, Request(other));
+    EXPECT_EQ(answer->wait().done.usage.cachedTokens, cached);
+    EXPECT_EQ(answer->choices[0].ids(), soloAnswer(*served.model, other));
+    EXPECT_EQ(engine->stats().processedTokens, 110u + (75 - cached) + 11);
+    // The whole of an earlier prompt needs none.
+    std::vector<int32_t> longer = prompts.first;
+    longer.push_back(3);
+    auto next = submit(*engine, makeRequest(longer, 1));
+    EXPECT_EQ(next->wait().done.usage.cachedTokens, 110u);
+    EXPECT_EQ(next->choices[0].ids(), soloAnswer(*served.model, makeRequest(longer, 1)));
+  }
+}
+
+TEST(EnginePrefix, CheckpointsOfARunningRequestAreShared) {
+  ServedModel served(hybridServed(32));
+  EngineOptions options;
+  options.cacheEntries = 0; // From live sequences alone.
+  std::unique_ptr<Engine> engine = makeEngine(*served.model, options);
+  Branching prompts(served);
+  Request running = makeRequest(prompts.first, 30);
+  running.ignoreEnd = true;
+  Request other = makeRequest(prompts.second, 5);
+  other.ignoreEnd = true;
+  // Submitted once the first has its prompt behind it, before it goes on.
+  std::shared_ptr<Recorder> late;
+  auto sink = std::make_shared<Recorder>();
+  sink->tokensSeen = [&](const TokensEvent &) {
+    if (!late)
+      late = submit(*engine, Request(other));
+    return true;
+  };
+  Request copy = running;
+  ASSERT_EQ(int(engine->submit(std::move(copy), sink).outcome), int(Submission::Outcome::accepted));
+  EXPECT_EQ(sink->wait().choices[0].ids(), soloAnswer(*served.model, running));
+  ASSERT_TRUE(late);
+  EXPECT_EQ(late->wait().done.usage.cachedTokens, 64u);
+  EXPECT_EQ(late->choices[0].ids(), soloAnswer(*served.model, other));
+}
+
 TEST(EnginePrefix, TheLeastRecentlyUsedGoesFirst) {
   ServedModel served;
   SessionOptions options;

@@ -158,6 +158,39 @@ TEST(Schema, RefusesByName) {
   }
 }
 
+// Between two parts: nothing, a space, or a line break and an indentation. More would let a model go on with it.
+TEST(Schema, WhiteSpaceIsBounded) {
+  struct Place {
+    const char *schema, *before, *after;
+  };
+  const Place places[] = {
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}}})", "{", "}"},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}}})", "{\"a\":", "1}"},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": false})", "{", "}"},
+      {R"({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]})", "{\"a\": 1", "}"},
+      {R"({"type": "object"})", "{\"b\": 2", ", \"c\": 3}"},
+      {R"({"type": "object"})", "{\"b\": 2", "}"},
+      {R"({"type": "array", "items": {"type": "integer"}})", "[", "]"},
+      {R"({"type": "array", "items": {"type": "integer"}})", "[1,", "2]"},
+      {R"({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}]})", "[", "]"},
+      {R"({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}]})", "[1", "]"},
+      {R"({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "integer"}]})", "[1,2", ",3]"},
+      {R"({"type": "array", "prefixItems": [{"type": "integer"}], "maxItems": 0})", "[", "]"},
+      {R"({"const": {"k": [1, {}]}})", "{\"k\": [1,", "{}]}"},
+      {R"({"const": {"k": [1, {}]}})", "{\"k\": [1, {", "}]}"},
+  };
+  const std::string indent(20, ' ');
+  const std::string good[] = {"", " ", "\n", "\n  ", "\n\t", "\n" + indent},
+                    bad[] = {"  ", "\t", "\r\n", "\n\n", " \n", "\n" + indent + " ", "\v", std::string(40, ' ')};
+  for (const Place &place : places) {
+    Owned<Grammar> grammar(*Grammar::fromJsonSchema(place.schema));
+    for (const std::string &space : good)
+      EXPECT_TRUE(allows(*grammar, place.before + space + place.after)) << place.schema << ": " << space << "|";
+    for (const std::string &space : bad)
+      EXPECT_FALSE(allows(*grammar, place.before + space + place.after)) << place.schema << ": " << space << "|";
+  }
+}
+
 TEST(Schema, AnyJsonObject) {
   Owned<Grammar> grammar(*Grammar::jsonObject());
   for (const char *good :
