@@ -7,7 +7,9 @@
 #include "runtime/run/Commands.h"
 #include "runtime/run/Generation.h"
 #include "runtime/run/RouterOutput.h"
+#include "runtime/run/SamplesOutput.h"
 
+#include <algorithm>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -23,6 +25,7 @@ struct RunArguments {
   RouterArguments router;
   ChatArguments chat;
   DraftArguments draft;
+  uint64_t samples = 0;
 };
 
 // What a signal handler can reach: the session whose run it ends.
@@ -59,13 +62,26 @@ Status run(const char *file, const RunArguments &arguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
   Buffer<int32_t> prompt;
   MLC_TRY(readPrompt(model->name(), model->tokenizer(), arguments.generation, prompt));
-  MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments.session));
+  SessionArguments bounds = arguments.session;
+  if (!bounds.sequences)
+    bounds.sequences = std::clamp<uint64_t>(arguments.samples, 1, model->bounds().sequences);
+  MLC_ASSIGN(Owned<Session> session, openSession(*model, bounds));
   DraftSession draft;
   MLC_TRY(draft.open(*session, arguments.session, arguments.draft));
   RouterOutput routers;
   MLC_TRY(routers.open(*session, arguments.router));
   double loadMs = monotonicMs() - start;
 
+  if (arguments.samples) {
+    {
+      InterruptScope scope(*session);
+      Status made = runSamples(*session, draft, prompt.span(), arguments.samples, arguments.generation, loadMs);
+      if (!made)
+        return made.error().code() == ErrorCode::Io ? made : Status(inFile(file, made.error()));
+    }
+    session->observeKernels({});
+    return routers.finish();
+  }
   GenerationOutput output(model->tokenizer(), arguments.generation);
   GenerateOptions options;
   options.maxTokens = arguments.generation.maxTokens;
@@ -108,6 +124,8 @@ int runCommand(int argc, char **argv) {
       MLC_GENERATION_OPTIONS(arguments.generation),
       MLC_CHAT_OPTIONS(arguments.chat),
       MLC_DRAFT_OPTIONS(arguments.draft),
+      {"samples", "N", "N texts of the prompt, by the seeds from --seed on", OptionKind::count, &arguments.samples, 1,
+       1 << 24},
       MLC_THREADS_OPTION(arguments.session),
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
@@ -144,6 +162,10 @@ int runCommand(int argc, char **argv) {
     return checked.status;
   if (Parsed checked = arguments.generation.check(argv[0], arguments.chat.chat); checked.leave)
     return checked.status;
+  if (arguments.samples && (arguments.chat.chat || arguments.generation.logits)) {
+    printError("--samples and --%s: give one of them", arguments.chat.chat ? "chat" : "logits");
+    return 2;
+  }
   // A reader that has gone is an error of writing, so that nothing half-made stays behind.
   signal(SIGPIPE, SIG_IGN);
   Status done = arguments.chat.chat

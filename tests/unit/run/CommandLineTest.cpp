@@ -137,6 +137,22 @@ TEST_F(MlcRun, DraftsChangeNothingButTheTime) {
   EXPECT_THAT(mlcRun(words + " --json").out, testing::Not(HasSubstr("speculation")));
 }
 
+TEST_F(MlcRun, SamplesAreTheTextsOfTheirSeeds) {
+  std::string words = artifact + " --tokens 5,9,1 --max-tokens 7 --ignore-eos --temperature 1.2 ";
+  for (const std::string &draft : {std::string(), " --draft " + artifact + " --draft-tokens 2"}) {
+    std::string all;
+    for (int i = 0; i < 6; ++i)
+      all +=
+          "--- seed " + std::to_string(4 + i) + "\n" + mlcRun(words + draft + " --seed " + std::to_string(4 + i)).out;
+    Outcome samples = mlcRun(words + draft + " --seed 4 --samples 6");
+    EXPECT_EQ(samples.status, 0) << samples.err;
+    EXPECT_EQ(samples.out, all);
+    Outcome json = mlcRun(words + draft + " --seed 4 --samples 6 --json");
+    EXPECT_THAT(json.out, StartsWith("{\"prompt_tokens\":3,\"samples\":[{\"seed\":4,\"text\":null,\"tokens\":["));
+  }
+  expectError(artifact + " --tokens 1 --samples 2 --logits x.npy", 2, "--samples and --logits: give one of them");
+}
+
 TEST_F(MlcRun, DraftsThatDoNotFit) {
   auto made = [](const char *name, TinyOptions options) {
     std::string path = temporaryPath(name);
