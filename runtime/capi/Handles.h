@@ -8,7 +8,7 @@
 #pragma once
 
 #include "runtime/capi/mlc.h"
-#include "runtime/llm/Session.h"
+#include "runtime/llm/Generate.h"
 
 /// A session, and the logits of its last step.
 struct mlc_session {
@@ -27,6 +27,24 @@ inline const Session &sessionOf(const mlc_session *handle) { return *handle->ses
 mlc_status report(ErrorCode code, const char *message);
 inline mlc_status report(const Error &error) { return report(error.code(), error.message()); }
 inline mlc_status report(const Status &status) { return status ? MLC_OK : report(status.error()); }
+/// A size field that no _init function has set.
+mlc_status badSize(const char *what);
 inline mlc_status nullArgument() { return report(ErrorCode::InvalidArgument, "a required pointer is null"); }
+
+/// Reads a struct of a caller that may be older or newer: `given` tells its size, fields it lacks keep their defaults.
+template <typename T> bool readStruct(const T *given, T &known) {
+  if (!given)
+    return true;
+  uint32_t size = given->size;
+  if (size < sizeof size || size > sizeof known)
+    return false;
+  memcpy(static_cast<void *>(&known), given, size);
+  return true;
+}
+
+/// A caller's generation, null for the defaults, as `options` and `wanted`, which the options point to.
+mlc_status readGeneration(const mlc_generation *given, mlc_generation &wanted, GenerateOptions &options);
+/// Its outcome; `result` may be null.
+mlc_status report(const Result<GenerateResult> &generated, mlc_generation_result *result);
 
 } // namespace mlc::capi

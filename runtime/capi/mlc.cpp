@@ -21,17 +21,7 @@ mlc_status mlc::capi::report(ErrorCode code, const char *message) {
   return mlc_status(code);
 }
 
-/// Reads a struct of a caller that may be older or newer: `given` tells its size, fields it lacks keep their defaults.
-template <typename T> static bool readStruct(const T *given, T &known) {
-  if (!given)
-    return true;
-  uint32_t size = given->size;
-  if (size < sizeof size || size > sizeof known)
-    return false;
-  memcpy(static_cast<void *>(&known), given, size);
-  return true;
-}
-static mlc_status badSize(const char *what) {
+mlc_status mlc::capi::badSize(const char *what) {
   char text[160];
   snprintf(text, sizeof text, "%s: its size field is not of this version; call the _init function first", what);
   return report(ErrorCode::InvalidArgument, text);
@@ -378,10 +368,19 @@ mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32
   if (!session || (!prompt && count))
     return nullArgument();
   mlc_generation wanted;
+  GenerateOptions options;
+  if (mlc_status status = readGeneration(given, wanted, options))
+    return status;
+  session->logits = {};
+  return report(generate(sessionOf(session), SequenceId(sequence), {prompt, count}, options), result);
+}
+
+} // extern "C"
+
+mlc_status mlc::capi::readGeneration(const mlc_generation *given, mlc_generation &wanted, GenerateOptions &options) {
   mlc_generation_init(&wanted);
   if (!readStruct(given, wanted))
     return badSize("mlc_generation");
-  GenerateOptions options;
   if (!readSampling(&wanted.sampling, options.sampling))
     return badSize("mlc_sampling");
   options.maxTokens = wanted.max_tokens;
@@ -392,8 +391,10 @@ mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32
       mlc_generation &wanted = *static_cast<mlc_generation *>(context);
       return wanted.on_token(wanted.user, token) != 0;
     };
-  session->logits = {};
-  auto generated = generate(sessionOf(session), SequenceId(sequence), {prompt, count}, options);
+  return MLC_OK;
+}
+
+mlc_status mlc::capi::report(const Result<GenerateResult> &generated, mlc_generation_result *result) {
   if (!generated)
     return report(generated.error());
   if (result)
@@ -405,5 +406,3 @@ mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32
                generated->generateMs};
   return MLC_OK;
 }
-
-} // extern "C"

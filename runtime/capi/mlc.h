@@ -255,6 +255,41 @@ MLC_API void mlc_generation_init(mlc_generation *generation);
 MLC_API mlc_status mlc_generate(mlc_session *session, mlc_sequence sequence, const int32_t *prompt, size_t count,
                                 const mlc_generation *generation, mlc_generation_result *result);
 
+/* ---- Speculation (docs/speculation.md) ---- */
+
+/* Generates with drafted tokens that the model reads several at a time. The text is distributed as without, and with
+   temperature 0 it is the same text. */
+typedef struct mlc_speculator mlc_speculator;
+#define MLC_MAX_DRAFT_TOKENS 16
+
+typedef struct mlc_speculation_options {
+  uint32_t size;         /* sizeof(mlc_speculation_options) */
+  uint32_t draft_tokens; /* of each draft, at most MLC_MAX_DRAFT_TOKENS; 0, the default: as many as pay */
+  mlc_session *draft;    /* of a smaller model with the same vocabulary and context, used by nobody else; may be null */
+  int ngram;             /* 1: what followed earlier in the text is a draft too; 0 by default */
+} mlc_speculation_options;
+
+/* Counts of all generations so far. */
+typedef struct mlc_speculation_stats {
+  uint32_t size; /* sizeof(mlc_speculation_stats), set by the caller */
+  uint64_t rounds, drafted, accepted, rollbacks;
+  uint64_t judged[MLC_MAX_DRAFT_TOKENS], stayed[MLC_MAX_DRAFT_TOKENS]; /* by place in the draft */
+  uint64_t lengths[MLC_MAX_DRAFT_TOKENS + 1];                          /* rounds by drafted tokens; [0]: plain steps */
+  double draft_ms, verify_ms, plain_ms, draft_prompt_ms, rollback_ms;
+} mlc_speculation_stats;
+
+MLC_API void mlc_speculation_options_init(mlc_speculation_options *options);
+/* A draft session, ngram, or both. Both sessions outlive it; give them one mlc_pool. */
+MLC_API mlc_status mlc_speculator_create(mlc_session *session, const mlc_speculation_options *options,
+                                         mlc_speculator **speculator);
+/* Before its sessions. */
+MLC_API void mlc_speculator_destroy(mlc_speculator *speculator);
+/* As mlc_generate on the speculator's session. */
+MLC_API mlc_status mlc_speculator_generate(mlc_speculator *speculator, mlc_sequence sequence, const int32_t *prompt,
+                                           size_t count, const mlc_generation *generation,
+                                           mlc_generation_result *result);
+MLC_API mlc_status mlc_speculator_get_stats(const mlc_speculator *speculator, mlc_speculation_stats *stats);
+
 #ifdef __cplusplus
 }
 #endif

@@ -20,41 +20,28 @@ const char *finishReasonName(FinishReason reason) {
   return reason == FinishReason::stop ? "stop" : reason == FinishReason::length ? "length" : "cancelled";
 }
 
-namespace {
-
-/// One generation. `rows` is the list of rows of a step, as long as a step may be.
-struct Generation {
-  Session &session;
-  SequenceId sequence;
-  const GenerateOptions &options;
-  OwnedArray<int32_t> rows;
-
-  /// Feeds tokens and leaves the logits of the last one in `last`.
-  Status feed(std::span<const int32_t> tokens, std::span<const float> &last) {
-    bool all = options.onLogits != nullptr;
-    // With all rows wanted, a step holds no more tokens than a step may give rows.
-    auto most = size_t(all ? std::min(session.batch(), session.maxRows()) : session.batch());
-    while (!tokens.empty()) {
-      size_t count = std::min(most, tokens.size());
-      size_t wanted = all ? count : count == tokens.size();
-      for (size_t i = 0; i < wanted; ++i)
-        rows[i] = int32_t(count - wanted + i);
-      StepSegment segment{sequence, tokens.first(count)};
-      MLC_ASSIGN(LogitsView logits, session.step({&segment, 1}, rows.span().first(wanted)));
-      for (size_t i = 0; all && i < wanted; ++i)
-        MLC_TRY(options.onLogits(options.context, logits.row(i)));
-      if (wanted)
-        last = logits.row(wanted - 1);
-      tokens = tokens.subspan(count);
-    }
-    return {};
+Status feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
+                  const GenerateOptions &options, std::span<int32_t> rows, std::span<const float> &last) {
+  bool all = options.onLogits != nullptr;
+  // With all rows wanted, a step holds no more tokens than a step may give rows.
+  auto most = size_t(all ? std::min(session.batch(), session.maxRows()) : session.batch());
+  while (!tokens.empty()) {
+    size_t count = std::min(most, tokens.size());
+    size_t wanted = all ? count : count == tokens.size();
+    for (size_t i = 0; i < wanted; ++i)
+      rows[i] = int32_t(count - wanted + i);
+    StepSegment segment{sequence, tokens.first(count)};
+    MLC_ASSIGN(LogitsView logits, session.step({&segment, 1}, rows.first(wanted)));
+    for (size_t i = 0; all && i < wanted; ++i)
+      MLC_TRY(options.onLogits(options.context, logits.row(i)));
+    if (wanted)
+      last = logits.row(wanted - 1);
+    tokens = tokens.subspan(count);
   }
-};
+  return {};
+}
 
-} // namespace
-
-/// Cancellation is an outcome here, every other error stays one.
-static Result<GenerateResult> cancelledOr(const Error &error, GenerateResult result) {
+Result<GenerateResult> cancelledOr(const Error &error, GenerateResult result) {
   if (error.code() != ErrorCode::Cancelled)
     return error;
   result.finish = FinishReason::cancelled;
@@ -90,13 +77,12 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
   MLC_ASSIGN(Sampler sampler, Sampler::create(size_t(model.bounds().vocab), options.sampling, options.bias));
   sampler.acceptPrompt(options.history);
   sampler.acceptPrompt(prompt);
-  Generation generation{session, sequence, options, {}};
-  MLC_ASSIGN(generation.rows, OwnedArray<int32_t>::create(systemAllocator(), session.maxRows(), "rows"));
+  MLC_ASSIGN(auto rows, OwnedArray<int32_t>::create(systemAllocator(), session.maxRows(), "rows"));
 
   GenerateResult result;
   result.promptTokens = prompt.size();
   std::span<const float> logits;
-  if (Status fed = generation.feed(prompt, logits); !fed)
+  if (Status fed = feedPrompt(session, sequence, prompt, options, rows.span(), logits); !fed)
     return cancelledOr(fed.error(), result);
   double fedAt = monotonicMs(), firstAt = fedAt;
   result.promptMs = fedAt - start;
@@ -121,7 +107,7 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
     }
     if (result.tokens == most)
       break;
-    if (Status fed = generation.feed({&token, 1}, logits); !fed) {
+    if (Status fed = feedPrompt(session, sequence, {&token, 1}, options, rows.span(), logits); !fed) {
       result.generateMs = monotonicMs() - firstAt;
       return cancelledOr(fed.error(), result);
     }

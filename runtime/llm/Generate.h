@@ -45,8 +45,16 @@ struct GenerateResult {
 Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
                                 const GenerateOptions &options);
 
+/// Feeds `tokens` and leaves the logits of the last one in `last`, valid until the next step; hands those of all to
+/// options.onLogits where it is given. `rows`: room for Session::maxRows() numbers.
+Status feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
+                  const GenerateOptions &options, std::span<int32_t> rows, std::span<const float> &last);
+
 /// Whether `prompt` can follow what `sequence` holds: not empty, ids of the vocabulary, inside the context.
 Status checkPrompt(const Session &session, SequenceId sequence, std::span<const int32_t> prompt);
+
+/// Cancellation is an outcome of a generation, every other error stays one.
+Result<GenerateResult> cancelledOr(const Error &error, GenerateResult result);
 
 /// Milliseconds of the monotonic clock.
 double monotonicMs();

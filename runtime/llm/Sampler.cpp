@@ -85,6 +85,11 @@ void Sampler::accept(int32_t token) {
     ++generatedCounts[size_t(token)];
 }
 
+void Sampler::retract(int32_t token) {
+  if (token >= 0 && size_t(token) < generatedCounts.size() && generatedCounts[size_t(token)])
+    --generatedCounts[size_t(token)];
+}
+
 /// The logit after bias, penalties and temperature; never NaN nor +inf.
 float Sampler::adjusted(std::span<const float> logits, size_t token) const {
   float logit = logits[token];
@@ -182,18 +187,20 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
   return std::span<const Candidate>(begin, kept);
 }
 
-Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {
-  MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits, allowed));
-  if (kept.size() == 1)
-    return kept[0].token;
+int32_t Sampler::drawFrom(std::span<const Candidate> distribution, double uniform) {
   double sum = 0, reached = 0;
-  for (const Candidate &candidate : kept)
+  for (const Candidate &candidate : distribution)
     sum += candidate.probability;
-  double wanted = uniformDraw(options.seed, draws++) * sum;
-  for (const Candidate &candidate : kept)
+  double wanted = uniform * sum;
+  for (const Candidate &candidate : distribution)
     if ((reached += candidate.probability) > wanted)
       return candidate.token;
-  return kept.back().token;
+  return distribution.back().token;
+}
+
+Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits, allowed));
+  return kept.size() == 1 ? kept[0].token : drawFrom(kept, uniformDraw(options.seed, draws++));
 }
 
 } // namespace mlc

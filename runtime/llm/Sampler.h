@@ -56,12 +56,16 @@ public:
   void acceptPrompt(std::span<const int32_t> tokens);
   /// A token of the answer.
   void accept(int32_t token);
+  /// Takes an accept() of this token back.
+  void retract(int32_t token);
   /// The next token; the caller accepts it. NaN counts as -inf; an error when no logit is left. `allowed`: bit t % 64
   /// of word t / 64 says whether token t may be drawn (TokenConstraint); empty: all may.
   Result<int32_t> sample(std::span<const float> logits, std::span<const uint64_t> allowed = {});
   /// What sample() draws from, most likely first (in token order when nothing was cut); valid until the next call.
   Result<std::span<const Candidate>> distribution(std::span<const float> logits,
                                                   std::span<const uint64_t> allowed = {});
+  /// The candidate of a distribution at `uniform`, a number in [0, 1).
+  static int32_t drawFrom(std::span<const Candidate> distribution, double uniform);
 
 private:
   Result<Candidate> likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const;

@@ -156,8 +156,8 @@ private:
 class Chat {
 public:
   Chat(const Model &model, Session &session, ChatPrompt &prompt, const GenerationArguments &generation,
-       const ChatArguments &arguments)
-      : model(model), session(session), prompt(prompt), generation(generation), arguments(arguments) {}
+       const ChatArguments &arguments, DraftSession &draft)
+      : model(model), session(session), prompt(prompt), generation(generation), arguments(arguments), draft(draft) {}
 
   Status run() {
     bool person = isatty(STDIN_FILENO);
@@ -285,7 +285,7 @@ private:
     answering.store(&session);
     if (interrupted.load()) // Since the prompt.
       session.requestCancel();
-    auto result = generate(session, sequence, held.span().subspan(kept), options);
+    auto result = draft.generate(session, sequence, held.span().subspan(kept), options);
     answering.store(nullptr);
     session.clearCancel();
     // What is held is what was fed: the last new token was not.
@@ -380,6 +380,7 @@ private:
   ChatPrompt &prompt;
   const GenerationArguments &generation;
   const ChatArguments &arguments;
+  DraftSession &draft;
   Buffer<char> messages; // "[{...},{...}", without the closing bracket.
   Buffer<int32_t> held;  // Tokens of the sequence's positions.
   SequenceId sequence = SequenceId::none;
@@ -389,14 +390,16 @@ private:
 } // namespace
 
 Status chat(const char *file, const SessionArguments &sessionArguments, const GenerationArguments &generation,
-            const ChatArguments &arguments) {
+            const ChatArguments &arguments, const DraftArguments &draftArguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(file, sessionArguments));
   auto created = ChatPrompt::create(model->tokenizer());
   if (!created)
     return inFile(file, created.error());
   Owned<ChatPrompt> prompt(*created);
   MLC_ASSIGN(Owned<Session> session, openSession(*model, sessionArguments));
-  Status done = Chat(*model, *session, *prompt, generation, arguments).run();
+  DraftSession draft;
+  MLC_TRY(draft.open(*session, sessionArguments, draftArguments));
+  Status done = Chat(*model, *session, *prompt, generation, arguments, draft).run();
   return done || done.error().code() == ErrorCode::Io ? done : Status(inFile(file, done.error()));
 }
 

@@ -28,6 +28,6 @@ struct ChatArguments {
 /// Talks until the input ends. Every turn is rendered by the model's chat template; what the sequence already holds of
 /// its tokens is not computed again.
 Status chat(const char *file, const SessionArguments &session, const GenerationArguments &generation,
-            const ChatArguments &arguments);
+            const ChatArguments &arguments, const DraftArguments &draft);
 
 } // namespace mlc::cli

@@ -59,7 +59,7 @@ bool GenerationOutput::token(int32_t id) {
   return !lost && !writeError;
 }
 
-Status GenerationOutput::finish(const GenerateResult &result, double loadMs) {
+Status GenerationOutput::finish(const GenerateResult &result, double loadMs, const SpeculationStats *speculation) {
   if (decoder)
     decoder->flush(sink());
   if (!arguments.json && ids.size() && (!decoder || isatty(STDOUT_FILENO)))
@@ -71,7 +71,7 @@ Status GenerationOutput::finish(const GenerateResult &result, double loadMs) {
     return Error(ErrorCode::OutOfMemory, "no memory for the generated text");
   if (arguments.logits)
     MLC_TRY(npy.commit());
-  return arguments.json ? printJson(result, loadMs) : Status();
+  return arguments.json ? printJson(result, loadMs, speculation) : Status();
 }
 
 TextSink GenerationOutput::sink() {
@@ -85,7 +85,8 @@ TextSink GenerationOutput::sink() {
           this};
 }
 
-Status GenerationOutput::printJson(const GenerateResult &result, double loadMs) const {
+Status GenerationOutput::printJson(const GenerateResult &result, double loadMs,
+                                   const SpeculationStats *speculation) const {
   JsonWriter json;
   json.open(nullptr, '{');
   if (decoder)
@@ -106,6 +107,8 @@ Status GenerationOutput::printJson(const GenerateResult &result, double loadMs) 
   json.number("prompt_tokens_per_s", result.promptTokensPerSecond());
   json.number("tokens_per_s", result.tokensPerSecond());
   json.close('}');
+  if (speculation)
+    printSpeculation(json, *speculation);
   rusage usage;
   getrusage(RUSAGE_SELF, &usage);
   json.count("peak_rss_bytes", uint64_t(usage.ru_maxrss) * 1024);

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "runtime/llm/Generate.h"
-#include "runtime/run/Common.h"
+#include "runtime/run/Draft.h"
 
 #include <optional>
 
@@ -58,12 +58,13 @@ public:
   /// False when nobody takes the text any more.
   bool token(int32_t id);
   Status logits(std::span<const float> row) { return npy.row(row); }
-  /// The end of the text, the file of logits, the JSON object; an error when not all of it was taken.
-  Status finish(const GenerateResult &result, double loadMs);
+  /// The end of the text, the file of logits, the JSON object; an error when not all of it was taken. `speculation` may
+  /// be null.
+  Status finish(const GenerateResult &result, double loadMs, const SpeculationStats *speculation = nullptr);
 
 private:
   TextSink sink();
-  Status printJson(const GenerateResult &result, double loadMs) const;
+  Status printJson(const GenerateResult &result, double loadMs, const SpeculationStats *speculation) const;
 
   const GenerationArguments &arguments;
   std::optional<Decoder> decoder;

@@ -46,6 +46,7 @@ public:
   /// Drops everything behind `count`.
   void truncate(size_t count) { length = count < length ? count : length; }
   std::span<const T> span() const { return {items, length}; }
+  T &operator[](size_t i) { return items[i]; }
   std::string_view view() const { return {reinterpret_cast<const char *>(items), length}; }
   size_t size() const { return length; }
 

@@ -7,7 +7,9 @@
 #include "runtime/run/Commands.h"
 #include "runtime/run/Generation.h"
 #include "runtime/run/RouterOutput.h"
+#include "runtime/run/SamplesOutput.h"
 
+#include <algorithm>
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -22,6 +24,8 @@ struct RunArguments {
   GenerationArguments generation;
   RouterArguments router;
   ChatArguments chat;
+  DraftArguments draft;
+  uint64_t samples = 0;
 };
 
 // What a signal handler can reach: the session whose run it ends.
@@ -58,11 +62,26 @@ Status run(const char *file, const RunArguments &arguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
   Buffer<int32_t> prompt;
   MLC_TRY(readPrompt(model->name(), model->tokenizer(), arguments.generation, prompt));
-  MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments.session));
+  SessionArguments bounds = arguments.session;
+  if (!bounds.sequences)
+    bounds.sequences = std::clamp<uint64_t>(arguments.samples, 1, model->bounds().sequences);
+  MLC_ASSIGN(Owned<Session> session, openSession(*model, bounds));
+  DraftSession draft;
+  MLC_TRY(draft.open(*session, arguments.session, arguments.draft));
   RouterOutput routers;
   MLC_TRY(routers.open(*session, arguments.router));
   double loadMs = monotonicMs() - start;
 
+  if (arguments.samples) {
+    {
+      InterruptScope scope(*session);
+      Status made = runSamples(*session, draft, prompt.span(), arguments.samples, arguments.generation, loadMs);
+      if (!made)
+        return made.error().code() == ErrorCode::Io ? made : Status(inFile(file, made.error()));
+    }
+    session->observeKernels({});
+    return routers.finish();
+  }
   GenerationOutput output(model->tokenizer(), arguments.generation);
   GenerateOptions options;
   options.maxTokens = arguments.generation.maxTokens;
@@ -79,14 +98,21 @@ Status run(const char *file, const RunArguments &arguments) {
     MLC_TRY(checkPrompt(*session, sequence, prompt.span()));
     MLC_TRY(output.open(prompt.span(), size_t(model->bounds().vocab)));
     InterruptScope scope(*session);
-    return generate(*session, sequence, prompt.span(), options);
+    return draft.generate(*session, sequence, prompt.span(), options);
   }();
   // Errors of the logits' file name it; all others are about the model.
   if (!generated)
     return generated.error().code() == ErrorCode::Io ? generated.error() : inFile(file, generated.error());
   session->observeKernels({});
   MLC_TRY(routers.finish());
-  return output.finish(*generated, loadMs);
+  MLC_TRY(output.finish(*generated, loadMs, draft.stats()));
+  // On a terminal, for whoever tries drafts out.
+  if (const SpeculationStats *stats = draft.stats(); stats && isatty(STDERR_FILENO) && !arguments.generation.json)
+    fprintf(stderr, "%.1f tokens/s; %llu drafts of %.1f tokens, %.1f of them stayed; %llu plain steps\n",
+            generated->tokensPerSecond(), (unsigned long long)stats->rounds,
+            stats->rounds ? double(stats->drafted) / double(stats->rounds) : 0.0, stats->meanAccepted(),
+            (unsigned long long)stats->lengths[0]);
+  return {};
 }
 
 } // namespace
@@ -97,6 +123,9 @@ int runCommand(int argc, char **argv) {
   const Option options[] = {
       MLC_GENERATION_OPTIONS(arguments.generation),
       MLC_CHAT_OPTIONS(arguments.chat),
+      MLC_DRAFT_OPTIONS(arguments.draft),
+      {"samples", "N", "N texts of the prompt, by the seeds from --seed on", OptionKind::count, &arguments.samples, 1,
+       1 << 24},
       MLC_THREADS_OPTION(arguments.session),
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
@@ -107,7 +136,6 @@ int runCommand(int argc, char **argv) {
       {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"output-dir", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"state", nullptr, nullptr, OptionKind::unavailable, nullptr},
-      {"draft", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"tap", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"patch", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"adapter", nullptr, nullptr, OptionKind::unavailable, nullptr},
@@ -128,14 +156,21 @@ int runCommand(int argc, char **argv) {
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
+  if (Parsed checked = arguments.draft.check(); checked.leave)
+    return checked.status;
   if (Parsed checked = arguments.chat.check(arguments.generation); checked.leave)
     return checked.status;
   if (Parsed checked = arguments.generation.check(argv[0], arguments.chat.chat); checked.leave)
     return checked.status;
+  if (arguments.samples && (arguments.chat.chat || arguments.generation.logits)) {
+    printError("--samples and --%s: give one of them", arguments.chat.chat ? "chat" : "logits");
+    return 2;
+  }
   // A reader that has gone is an error of writing, so that nothing half-made stays behind.
   signal(SIGPIPE, SIG_IGN);
-  Status done =
-      arguments.chat.chat ? chat(file, arguments.session, arguments.generation, arguments.chat) : run(file, arguments);
+  Status done = arguments.chat.chat
+                    ? chat(file, arguments.session, arguments.generation, arguments.chat, arguments.draft)
+                    : run(file, arguments);
   if (!done)
     return fail(done.error());
   return 0;

@@ -136,6 +136,48 @@ static void test_generation(const mlc_model *model, mlc_session *session, const 
   (void)info;
 }
 
+/* The text of a draft is the text without one. */
+static void test_speculation(mlc_session *session, const mlc_model *model) {
+  const int32_t prompt[] = {5, 9, 1, 33};
+  collected plain = {{0}, 0, 100}, drafted = {{0}, 0, 100};
+  mlc_sequence sequence;
+  mlc_generation generation;
+  mlc_generation_result result;
+  mlc_session *draft;
+  mlc_speculation_options options;
+  mlc_speculation_stats stats = {0};
+  mlc_speculator *speculator;
+  mlc_generation_init(&generation);
+  generation.max_tokens = 30;
+  generation.ignore_end = 1;
+  generation.on_token = collect;
+  generation.user = &plain;
+  CHECK(mlc_sequence_create(session, 0, &sequence) == MLC_OK);
+  CHECK(mlc_generate(session, sequence, prompt, 4, &generation, &result) == MLC_OK);
+  CHECK(mlc_session_create(model, NULL, &draft) == MLC_OK);
+  mlc_speculation_options_init(&options);
+  CHECK(mlc_speculator_create(session, &options, &speculator) == MLC_INVALID_ARGUMENT); /* No draft. */
+  options.draft = session;
+  CHECK(mlc_speculator_create(session, &options, &speculator) == MLC_INVALID_ARGUMENT);
+  options.draft = draft;
+  options.ngram = 1;
+  options.draft_tokens = 17;
+  CHECK(mlc_speculator_create(session, &options, &speculator) == MLC_INVALID_ARGUMENT);
+  options.draft_tokens = 4;
+  CHECK(mlc_speculator_create(session, &options, &speculator) == MLC_OK);
+  CHECK(mlc_sequence_rollback(session, sequence, 0) == MLC_OK);
+  generation.user = &drafted;
+  CHECK(mlc_speculator_generate(speculator, sequence, prompt, 4, &generation, &result) == MLC_OK);
+  CHECK(drafted.count == 30 && !memcmp(plain.tokens, drafted.tokens, sizeof plain.tokens));
+  CHECK(mlc_speculator_get_stats(speculator, &stats) == MLC_INVALID_ARGUMENT);
+  stats.size = sizeof stats;
+  CHECK(mlc_speculator_get_stats(speculator, &stats) == MLC_OK);
+  CHECK(stats.rounds && stats.accepted && stats.accepted <= stats.drafted);
+  mlc_speculator_destroy(speculator);
+  mlc_session_destroy(draft);
+  CHECK(mlc_sequence_destroy(session, sequence) == MLC_OK);
+}
+
 int main(int argc, char **argv) {
   mlc_model *model;
   mlc_model_info info;
@@ -190,6 +232,7 @@ int main(int argc, char **argv) {
   CHECK(mlc_session_create(model, NULL, &other) == MLC_OK);
   test_sequences(session, other, &info);
   test_generation(model, session, &info);
+  test_speculation(session, model);
   mlc_session_destroy(other);
   mlc_session_destroy(session);
   mlc_model_destroy(model);

@@ -99,7 +99,10 @@ TEST_F(MlcRun, ErrorsAreOneLine) {
 }
 
 TEST_F(MlcRun, UsageErrorsAreTwo) {
-  expectError(artifact + " --tokens 1 --draft d.mlca", 2, "--draft: not available in this version");
+  expectError(artifact + " --tokens 1 --draft ngram --draft-tokens 17", 2, "--draft-tokens 17: choose auto or 1 to 16");
+  expectError(artifact + " --tokens 1 --draft ngram --draft-tokens 0", 2, "--draft-tokens 0: choose auto or 1 to 16");
+  expectError(artifact + " --tokens 1 --draft ngram --draft-tokens 3x", 2, "--draft-tokens 3x: choose auto or 1 to 16");
+  expectError(artifact + " --tokens 1 --draft-tokens 3", 2, "--draft-tokens goes with --draft");
   expectError(artifact + " --input x=f.npy", 2, "--input: not available in this version");
   expectError(artifact + " --bogus", 2, "--bogus: unknown option; see mlc-run --help");
   expectError(artifact + " --tokens 1 --temperature warm", 2, "--temperature warm: not a number");
@@ -109,6 +112,76 @@ TEST_F(MlcRun, UsageErrorsAreTwo) {
   expectError(artifact + " --tokens", 2, "--tokens needs a value, 1,2,3");
   expectError("--tokens 1", 2, "mlc-run: give OUT.mlca; see mlc-run --help");
   expectError(artifact + " --bench --verify", 2, "--bench and --verify: give one of them");
+}
+
+TEST_F(MlcRun, DraftsChangeNothingButTheTime) {
+  std::string smaller = temporaryPath("smaller.mlca");
+  TinyOptions small;
+  small.layers = 1;
+  writeModel(makeTinyModel(small), smaller);
+  std::string words = artifact + " --tokens 5,9,1,5,9 --max-tokens 60 --ignore-eos";
+  Outcome plain = mlcRun(words);
+  for (const std::string &draft : {smaller, artifact, std::string("ngram"), smaller + ",ngram", std::string("none")})
+    for (const char *tokens : {"auto", "1", "5", "15"}) {
+      Outcome fast = mlcRun(words + " --draft " + draft + " --draft-tokens " + tokens);
+      EXPECT_EQ(fast.status, 0) << fast.err;
+      EXPECT_EQ(fast.out, plain.out) << draft;
+      EXPECT_EQ(fast.err, "");
+    }
+  std::string json = mlcRun(words + " --json --draft " + artifact + " --draft-tokens 5").out;
+  for (const char *key : {"rounds", "drafted", "accepted", "rollbacks", "mean_accepted", "acceptance_by_position",
+                          "draft_ms", "verify_ms", "gamma_histogram"})
+    EXPECT_THAT(json, HasSubstr("\"" + std::string(key) + "\":"));
+  // The model is its own draft: all of it stays.
+  EXPECT_THAT(json, HasSubstr("\"speculation\":{\"rounds\":10,\"drafted\":49,\"accepted\":49,\"rollbacks\":0,"));
+  EXPECT_THAT(mlcRun(words + " --json").out, testing::Not(HasSubstr("speculation")));
+}
+
+TEST_F(MlcRun, SamplesAreTheTextsOfTheirSeeds) {
+  std::string words = artifact + " --tokens 5,9,1 --max-tokens 7 --ignore-eos --temperature 1.2 ";
+  for (const std::string &draft : {std::string(), " --draft " + artifact + " --draft-tokens 2"}) {
+    std::string all;
+    for (int i = 0; i < 6; ++i)
+      all +=
+          "--- seed " + std::to_string(4 + i) + "\n" + mlcRun(words + draft + " --seed " + std::to_string(4 + i)).out;
+    Outcome samples = mlcRun(words + draft + " --seed 4 --samples 6");
+    EXPECT_EQ(samples.status, 0) << samples.err;
+    EXPECT_EQ(samples.out, all);
+    Outcome json = mlcRun(words + draft + " --seed 4 --samples 6 --json");
+    EXPECT_THAT(json.out, StartsWith("{\"prompt_tokens\":3,\"samples\":[{\"seed\":4,\"text\":null,\"tokens\":["));
+  }
+  expectError(artifact + " --tokens 1 --samples 2 --logits x.npy", 2, "--samples and --logits: give one of them");
+}
+
+TEST_F(MlcRun, DraftsThatDoNotFit) {
+  auto made = [](const char *name, TinyOptions options) {
+    std::string path = temporaryPath(name);
+    writeModel(makeTinyModel(options), path);
+    return path;
+  };
+  TinyOptions vocabulary, context, larger;
+  vocabulary.vocab = 66;
+  context.context = 128;
+  larger.layers = 4;
+  std::string words = artifact + " --tokens 1 --max-tokens 8 --ignore-eos --draft ";
+  std::string draft = made("vocabulary.mlca", vocabulary);
+  expectError(words + draft, 1,
+              draft + ": a vocabulary of 66 tokens, and " + artifact +
+                  " has 67; a draft needs the target's vocabulary");
+  draft = made("context.mlca", context);
+  expectError(words + draft, 1,
+              draft + ": a context of 128, and " + artifact +
+                  " has 256; compile it for the same, or lower both with --context 128");
+  EXPECT_EQ(mlcRun(words + draft + " --context 128").status, 0);
+  draft = made("larger.mlca", larger);
+  Outcome outcome = mlcRun(words + draft);
+  EXPECT_EQ(outcome.status, 0);
+  EXPECT_EQ(outcome.out, mlcRun(artifact + " --tokens 1 --max-tokens 8 --ignore-eos").out);
+  EXPECT_EQ(outcome.err,
+            "mlc: warning: " + draft + ": the draft is larger than " + artifact + ", so it can hardly pay\n");
+  expectError(words + artifact + ".gone", 1, artifact + ".gone: No such file or directory");
+  expectError(words + artifact + " --draft-tokens 16", 1,
+              artifact + ": its steps take 16 tokens, a draft at most one less; compile it with a larger --batch");
 }
 
 TEST_F(MlcRun, CheckpointsAreAnsweredWithTheCompileLine) {
@@ -132,7 +205,7 @@ TEST_F(MlcRun, HelpVersionVerifyInspectBench) {
   EXPECT_THAT(help.out, HasSubstr("--repeat-penalty"));
   EXPECT_THAT(help.out, HasSubstr("example:\n  mlc-run model.mlca"));
   EXPECT_THAT(help.out, HasSubstr("--bench"));
-  EXPECT_THAT(help.out, testing::Not(HasSubstr("--draft")));
+  EXPECT_THAT(help.out, HasSubstr("--draft-tokens auto|N"));
   EXPECT_THAT(mlcRun("--version").out, testing::MatchesRegex("mlc [0-9.]+\n"));
   EXPECT_THAT(mlcRun("--verify " + artifact).out, StartsWith(artifact + ": ok, "));
   EXPECT_THAT(mlcRun(artifact + " --inspect --json").out, StartsWith("{"));

@@ -8,6 +8,7 @@
 #include "runtime/llm/Generate.h"
 #include "runtime/llm/Bench.h"
 #include "runtime/llm/Perplexity.h"
+#include "runtime/llm/Samples.h"
 #include "tests/unit/session/SessionSupport.h"
 
 #include <cmath>
@@ -175,6 +176,45 @@ TEST(Generate, SampledRunsRepeat) {
   };
   EXPECT_EQ(run(1, 1), run(1, 3));
   EXPECT_NE(run(1, 1), run(2, 1));
+}
+
+TEST(Samples, AreThoseOfTheirSeeds) {
+  for (const TinyOptions &tinyOptions : {TinyOptions(), hybridOptions()}) {
+    TestModel tiny(tinyOptions);
+    Owned<Session> session = makeSession(*tiny.model);
+    for (size_t promptSize : {size_t(1), kPrompt.size()}) {
+      std::span<const int32_t> prompt = std::span(kPrompt).first(promptSize);
+      struct Taken {
+        std::vector<int32_t> tokens[11];
+        unsigned ended = 0;
+      } taken;
+      SamplesOptions options;
+      options.count = 11; // Of 4 at a time.
+      options.generation.maxTokens = 9;
+      options.generation.sampling.temperature = 1.5f;
+      options.generation.sampling.seed = 3;
+      options.context = &taken;
+      options.onToken = [](void *context, uint64_t sample, int32_t token) {
+        static_cast<Taken *>(context)->tokens[sample].push_back(token);
+        return true;
+      };
+      options.onEnd = [](void *context, uint64_t, FinishReason) { ++static_cast<Taken *>(context)->ended; };
+      EXPECT_EQ(must(generateSamples(*session, prompt, options)), FinishReason::length);
+      EXPECT_EQ(taken.ended, 11u);
+      EXPECT_EQ(session->kvBytesUsed() + session->recurrentBytesUsed(), 0u);
+      for (unsigned i = 0; i < 11; ++i) {
+        Collected alone;
+        GenerateOptions one = collecting(alone, 9);
+        one.ignoreEnd = false;
+        one.sampling = options.generation.sampling;
+        one.sampling.seed += i;
+        SequenceId sequence = must(session->createSequence());
+        must(generate(*session, sequence, prompt, one));
+        must(session->destroySequence(sequence));
+        EXPECT_EQ(taken.tokens[i], alone.tokens);
+      }
+    }
+  }
 }
 
 TEST(Perplexity, IsTheMeanOfThePlainRun) {

@@ -1,0 +1,41 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/speculate/Acceptance.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+double keepProbability(std::span<const Sampler::Candidate> target, const Draft &draft) {
+  for (const Sampler::Candidate &candidate : target)
+    if (candidate.token == draft.token)
+      return std::min(1.0, double(candidate.probability) / double(draft.probability(draft.token)));
+  return 0;
+}
+
+int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform) {
+  auto excess = [&](const Sampler::Candidate &candidate) {
+    return std::max(0.0, double(candidate.probability) - double(draft.probability(candidate.token)));
+  };
+  double sum = 0, reached = 0;
+  for (const Sampler::Candidate &candidate : target)
+    sum += excess(candidate);
+  // Only rounding rejects a token of equal distributions.
+  if (sum <= 0)
+    return Sampler::drawFrom(target, uniform);
+  int32_t last = target.front().token;
+  for (const Sampler::Candidate &candidate : target) {
+    double share = excess(candidate);
+    if (share <= 0)
+      continue;
+    last = candidate.token;
+    if ((reached += share) > uniform * sum)
+      break;
+  }
+  return last;
+}
+
+} // namespace mlc

@@ -1,0 +1,39 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The rule that makes speculation exact: whether a drafted token stays, and what is drawn in its place. With p the
+// target's distribution and q the draft's, both behind the same sampling transforms, a token d drawn from q stays with
+// probability min(1, p(d) / q(d)), else max(0, p - q), normalised, gives another one: what comes out is distributed as
+// p (Y. Leviathan et al., "Fast inference from transformers via speculative decoding", ICML 2023, theorem 1).
+//
+#pragma once
+
+#include "runtime/llm/Sampler.h"
+
+namespace mlc {
+
+/// A drafted token, and the distribution that it was drawn from.
+struct Draft {
+  int32_t token = 0;
+  /// By token id; tokens beyond its end have no probability. Empty: the draft would give `token` alone.
+  std::span<const float> distribution;
+  /// How sure the draft was, by the distribution alone (never by the token drawn): 0 is least sure.
+  unsigned confidence = 0;
+
+  /// The draft's probability of any token.
+  float probability(int32_t other) const {
+    if (distribution.empty())
+      return other == token ? 1.0f : 0.0f;
+    return size_t(other) < distribution.size() ? distribution[size_t(other)] : 0.0f;
+  }
+};
+
+/// The probability that the drafted token stays. `target`: what Sampler::distribution gives at its position.
+double keepProbability(std::span<const Sampler::Candidate> target, const Draft &draft);
+
+/// A token of the residual max(0, p - q) at `uniform` in [0, 1).
+int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform);
+
+} // namespace mlc

@@ -1,0 +1,168 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "runtime/llm/speculate/LengthPolicy.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+namespace {
+
+// A step of one more token is cheap as long as nobody knows better: weights are read once for all of them.
+constexpr double kStepGrowth = 0.04;
+// What an unknown draft is taken for: good enough to be tried.
+constexpr double kPriorAcceptance = 0.75;
+constexpr float kRecentMemory = 0.96f, kMemory = 0.98f, kIdleMemory = 0.98f;
+// The budget, in plain steps: at the start, for each token, at most, and the deepest debt that is remembered.
+constexpr double kBudgetStart = 1, kBudgetPerToken = 0.01, kBudgetMost = 8, kBudgetLeast = -4;
+constexpr unsigned kFirstPlainSteps = 2;
+
+} // namespace
+
+double VerifyCosts::at(unsigned tokens) const {
+  if (seen[tokens])
+    return ms[tokens];
+  unsigned below = tokens, above = tokens;
+  while (below > 0 && !seen[below])
+    --below;
+  while (above < kMaxDraftTokens + 2 && !seen[above])
+    ++above;
+  if (!below)
+    return above < kMaxDraftTokens + 2 ? ms[above] : 0;
+  if (above < kMaxDraftTokens + 2)
+    return ms[below] + (ms[above] - ms[below]) * double(tokens - below) / double(above - below);
+  // Beyond all that was measured, the slope of the largest two, and never none.
+  unsigned before = below - 1;
+  while (before > 0 && !seen[before])
+    --before;
+  double slope = before ? (ms[below] - ms[before]) / double(below - before) : 0;
+  return ms[below] + std::max(slope, kStepGrowth * ms[below] / double(below)) * double(tokens - below);
+}
+
+void VerifyCosts::learn(unsigned tokens, double measured) {
+  if (!seen[tokens]) {
+    ms[tokens] = measured;
+    seen[tokens] = true;
+    largest = std::max(largest, tokens);
+    return;
+  }
+  // One step that the system held up says little.
+  double ratio = std::clamp(measured / std::max(ms[tokens], 1e-9), 0.5, 2.0) - 1;
+  // What slows one kind of step (a longer context, a busy machine) slows the others too.
+  for (unsigned i = 0; i < kMaxDraftTokens + 2; ++i)
+    ms[i] *= 1 + (i == tokens ? 0.25 : 0.05) * ratio;
+}
+
+void DraftEstimate::Tally::add(bool success, float memory) {
+  stayed = stayed * memory + (success ? 1.0f : 0.0f);
+  tried = tried * memory + 1;
+}
+
+double DraftEstimate::acceptance(unsigned position, unsigned confidence) const {
+  double rate = positions[position].rate(recent.rate(kPriorAcceptance, 2), 4);
+  return confidence < kConfidenceClasses ? classes[confidence].rate(rate, 2) : rate;
+}
+
+void DraftEstimate::learn(unsigned position, unsigned confidence, bool stayed) {
+  recent.add(stayed, kRecentMemory);
+  positions[position].add(stayed, kMemory);
+  classes[confidence].add(stayed, kMemory);
+}
+
+void DraftEstimate::forget() {
+  auto fade = [](Tally &tally) {
+    tally.stayed *= kIdleMemory;
+    tally.tried *= kIdleMemory;
+  };
+  fade(recent);
+  for (Tally &tally : positions)
+    fade(tally);
+  for (Tally &tally : classes)
+    fade(tally);
+}
+
+double DraftEstimate::readMs(size_t tokens, double plainMs) const {
+  return double(tokens) * (read >= 0 ? read : 0.2 * tokenMs(plainMs));
+}
+
+void DraftEstimate::learnCost(size_t behind, double ms) {
+  auto mix = [](double &known, double measured) {
+    known = known < 0 ? measured : known + 0.15 * (std::min(measured, 3 * known) - known);
+  };
+  // One token more is what follows every draft that stayed whole.
+  if (behind <= 1)
+    mix(token, ms);
+  else if (token >= 0)
+    mix(read, std::max(0.0, ms - token) / double(behind));
+}
+
+LengthPolicy::Plan LengthPolicy::plan(const DraftEstimate &estimate, unsigned most, size_t behind,
+                                      unsigned confidence) const {
+  double plain = costs.at(1), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
+  Plan best{0, 1 / plain};
+  double expected = 1, stays = 1, first = estimate.acceptance(0, confidence);
+  most = std::min(most, costs.reach() - 1);
+  for (unsigned m = 1; m <= most; ++m) {
+    expected += stays *= estimate.acceptance(m - 1, confidence);
+    double cost = m * token + costs.at(m + 1);
+    // All of it is lost when the first token does not stay. Reading is paid once for many rounds.
+    if (read + (cost - plain) * (1 - first) > budget)
+      break;
+    if (expected / cost > best.rate)
+      best = {m, expected / cost};
+  }
+  return best;
+}
+
+bool LengthPolicy::wantsPlain() const {
+  // The less there is to win, the more a wrong cost of plain steps would mislead, and the less measuring it costs.
+  return plainSteps < kFirstPlainSteps || roundsSincePlain >= (won < 1.2 ? 16u : 64u);
+}
+
+/// What the best continuation behind `drafted` tokens brings above its cost, in tokens.
+double LengthPolicy::worth(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const {
+  double best = 0, gain = 0, stays = reach, token = estimate.tokenMs(costs.at(1));
+  most = std::min(most, costs.reach() - 1);
+  for (unsigned m = 1; drafted + m <= most; ++m) {
+    gain += stays *= estimate.acceptance(drafted + m - 1, confidence);
+    best = std::max(best, gain - wanted * (m * token + costs.at(drafted + m + 1) - costs.at(drafted + 1)));
+  }
+  return best;
+}
+
+bool LengthPolicy::goesOn(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const {
+  return worth(estimate, drafted, most, confidence) > 0;
+}
+
+bool LengthPolicy::keeps(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) {
+  reach *= estimate.acceptance(drafted, confidence);
+  double cost = wanted * (costs.at(drafted + 2) - costs.at(drafted + 1));
+  return reach + worth(estimate, drafted + 1, most, kConfidenceClasses) > cost;
+}
+
+void LengthPolicy::learn(unsigned drafted, bool tried, unsigned tokens, double verifyMs, double roundMs) {
+  // The first step after a prompt finds cold caches.
+  if (!drafted && plainSteps == 1)
+    verifyMs = std::min(verifyMs, costs.at(1));
+  costs.learn(drafted + 1, verifyMs);
+  double plain = costs.at(1);
+  if (!plainSteps)
+    budget = kBudgetStart * plain;
+  budget += kBudgetPerToken * plain * tokens;
+  // A round that the system held up is no reason to give up.
+  if (tried)
+    budget += tokens * plain - std::min(roundMs, 4 * plain + 2 / wanted);
+  budget = std::clamp(budget, kBudgetLeast * plain, kBudgetMost * plain);
+  if (drafted) {
+    ++roundsSincePlain;
+    won = wanted * plain;
+  } else {
+    plainSteps = std::min(plainSteps + 1, kFirstPlainSteps);
+    roundsSincePlain = 0;
+  }
+}
+
+} // namespace mlc

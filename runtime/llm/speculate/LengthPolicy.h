@@ -1,0 +1,110 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// How many tokens to draft. Everything is measured as the text goes: what a step of n tokens costs the target, what a
+// token costs the draft, and how likely the draft's tokens stay, by position and by the draft's confidence. With E(m)
+// the tokens expected of a round of m drafted ones and C(m) its time, the best rate is rho = max E(m) / C(m), m = 0
+// among them; a draft goes on as long as what another token is expected to bring is worth more than rho times its time
+// (optimal stopping of a renewal reward process). docs/speculation.md derives it.
+//
+// Speculation that loses is paid from a budget: a share of the time of plain decoding, and what it won lately. With the
+// budget spent the text goes on plainly; old observations count less and less, so that drafts are tried again later.
+//
+#pragma once
+
+#include "runtime/llm/speculate/Drafter.h"
+
+#include <algorithm>
+
+namespace mlc {
+
+/// Milliseconds of a target's step by its number of tokens.
+class VerifyCosts {
+public:
+  bool known() const { return seen[1]; }
+  /// Most tokens that are worth a try: twice what was measured, so that no guess is far off.
+  unsigned reach() const { return std::min(2 * largest + 1, kMaxDraftTokens + 1); }
+  /// What was never measured lies on a line through the nearest ones that were.
+  double at(unsigned tokens) const;
+  void learn(unsigned tokens, double measured);
+
+private:
+  double ms[kMaxDraftTokens + 2] = {};
+  bool seen[kMaxDraftTokens + 2] = {};
+  unsigned largest = 0; // Of those seen.
+};
+
+/// What is known of one drafter.
+class DraftEstimate {
+public:
+  /// `costShare`: Drafter::costShare, until something is measured.
+  explicit DraftEstimate(double costShare = 0) : share(costShare) {}
+
+  /// The chance that the token at `position` (from 0) stays when all before it did. `confidence`: kConfidenceClasses
+  /// where it is not known yet.
+  double acceptance(unsigned position, unsigned confidence) const;
+  void learn(unsigned position, unsigned confidence, bool stayed);
+  /// A step passed without a draft of this kind: what is known becomes a little less certain.
+  void forget();
+  /// Milliseconds of one drafted token, and of `tokens` that are read before the first.
+  double tokenMs(double plainMs) const { return token >= 0 ? token : share * plainMs; }
+  double readMs(size_t tokens, double plainMs) const;
+  void learnCost(size_t behind, double ms);
+
+private:
+  /// Successes of trials, the old ones discounted.
+  struct Tally {
+    float stayed = 0, tried = 0;
+    void add(bool success, float memory);
+    double rate(double prior, double weight) const { return (stayed + prior * weight) / (tried + weight); }
+  };
+  Tally recent, positions[kMaxDraftTokens], classes[kConfidenceClasses];
+  double share, token = -1, read = -1;
+};
+
+class LengthPolicy {
+public:
+  struct Plan {
+    unsigned length = 0; // 0: do not draft.
+    double rate = 0;     // Expected tokens per millisecond.
+  };
+
+  /// A round of at most `most` drafted tokens, with `behind` tokens to read before. `confidence`: of all of them,
+  /// where it is known.
+  Plan plan(const DraftEstimate &estimate, unsigned most, size_t behind, unsigned confidence) const;
+  /// Tokens per millisecond without a draft; 0: not measured yet.
+  double plainRate() const { return costs.known() ? 1 / costs.at(1) : 0; }
+  /// Whether plain steps have to be measured (again) before the next round.
+  bool wantsPlain() const;
+
+  /// Whether the budget bears `ms` that may be in vain.
+  bool affords(double ms) const { return ms <= budget / 2; }
+
+  /// Begins a round that is to reach `rate`.
+  void begin(double rate) {
+    wanted = rate;
+    reach = 1;
+  }
+  /// Whether to draft another token behind `drafted`.
+  bool goesOn(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const;
+  /// Whether the token just drafted behind `drafted` others is worth its place in the target's step.
+  bool keeps(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence);
+
+  /// A step of the target over `drafted` + 1 tokens took `verifyMs` and the round `roundMs` in all; `tokens` came out.
+  /// `tried`: a drafter was asked.
+  void learn(unsigned drafted, bool tried, unsigned tokens, double verifyMs, double roundMs);
+
+private:
+  double worth(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const;
+
+  VerifyCosts costs;
+  double wanted = 0; // Tokens per millisecond, of the round in progress.
+  double reach = 1;  // The chance that all drafted so far stay.
+  double budget = 0; // Milliseconds that may be lost.
+  double won = 1;    // The last round's planned rate over the plain one.
+  unsigned plainSteps = 0, roundsSincePlain = 0;
+};
+
+} // namespace mlc

@@ -1,0 +1,168 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The length of drafts on a machine whose costs and a text whose acceptance are made up.
+//
+#include "runtime/llm/speculate/LengthPolicy.h"
+#include "runtime/llm/Sampler.h"
+#include "runtime/llm/speculate/NgramDrafter.h"
+
+#include <cmath>
+#include <gtest/gtest.h>
+
+using namespace mlc;
+
+namespace {
+
+/// Costs in steps of the target of one token.
+struct Machine {
+  double draft, perToken;
+  double verify(unsigned tokens) const { return 1 + perToken * (tokens - 1); }
+};
+
+struct Outcome {
+  double speedUp;
+  double meanLength;
+};
+
+/// Generates `count` tokens, of which a drafted one stays with `acceptance(at)`, a function of the text's place.
+/// `length` fixes the drafts.
+template <typename Acceptance>
+Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int length = -1, uint64_t seed = 1) {
+  LengthPolicy policy;
+  DraftEstimate estimate(machine.draft);
+  unsigned made = 0, rounds = 0, draftedInAll = 0;
+  size_t behind = 0;
+  double time = 0;
+  uint64_t draw = 0;
+  while (made < count) {
+    double round = 0;
+    unsigned drafted = 0, stayed = 0;
+    bool tried = false;
+    auto stays = [&](unsigned i) { return uniformDraw(seed, draw + i) < acceptance(made + i); };
+    unsigned most = length >= 0 ? unsigned(length) : kMaxDraftTokens;
+    LengthPolicy::Plan plan;
+    if (behind > kShortRead && !policy.affords(estimate.readMs(behind, 1)))
+      behind = kShortRead;
+    if (length < 0 && !policy.wantsPlain())
+      plan = policy.plan(estimate, most, behind, kConfidenceClasses);
+    if (length > 0 || plan.length) {
+      policy.begin(length >= 0 ? 1 : plan.rate);
+      while (drafted < most && (length >= 0 || policy.goesOn(estimate, drafted, most, kConfidenceClasses))) {
+        // Catching up costs a tenth of a token each.
+        double cost = machine.draft * (1 + 0.1 * double(drafted ? 0 : behind));
+        estimate.learnCost(drafted ? 0 : behind, cost);
+        round += cost;
+        tried = true;
+        if (length < 0 && !policy.keeps(estimate, drafted, most, 3))
+          break;
+        ++drafted;
+      }
+      behind = 0;
+    }
+    double step = machine.verify(drafted + 1);
+    round += step;
+    for (bool going = true; going && stayed < drafted;) {
+      going = stays(stayed);
+      estimate.learn(stayed, 3, going);
+      stayed += going;
+    }
+    draw += drafted + 1;
+    policy.learn(drafted, tried, stayed + 1, step, round);
+    if (!drafted)
+      estimate.forget();
+    behind += !tried;
+    made += stayed + 1;
+    time += round;
+    rounds += drafted > 0;
+    draftedInAll += drafted;
+  }
+  return {made / time, rounds ? double(draftedInAll) / rounds : 0};
+}
+
+} // namespace
+
+TEST(LengthPolicy, ComesCloseToTheBestFixedLength) {
+  for (Machine machine : {Machine{0.1, 0.02}, Machine{0.15, 0.1}, Machine{0.3, 0.05}, Machine{0.02, 0.15}})
+    for (double chance : {0.95, 0.85, 0.7, 0.5}) {
+      double best = 0, adaptive = 0;
+      for (int length = 0; length <= int(kMaxDraftTokens); ++length) {
+        double rate = 0;
+        for (uint64_t seed = 1; seed <= 8; ++seed)
+          rate += play(machine, 2000, [=](unsigned) { return chance; }, length, seed).speedUp / 8;
+        best = std::max(best, rate);
+      }
+      for (uint64_t seed = 1; seed <= 8; ++seed)
+        adaptive += play(machine, 2000, [=](unsigned) { return chance; }, -1, seed).speedUp / 8;
+      EXPECT_GT(adaptive, best * 0.95) << machine.draft << ' ' << machine.perToken << ' ' << chance;
+    }
+}
+
+TEST(LengthPolicy, BeatsAnyFixedLengthOnAMixedText) {
+  Machine machine{0.12, 0.03};
+  // Code, prose, noise.
+  auto mixed = [](unsigned at) { return at / 300 % 3 == 0 ? 0.97 : at / 300 % 3 == 1 ? 0.7 : 0.15; };
+  double best = 0;
+  for (int length = 0; length <= int(kMaxDraftTokens); ++length)
+    best = std::max(best, play(machine, 9000, mixed, length).speedUp);
+  EXPECT_GT(play(machine, 9000, mixed).speedUp, best * 1.07);
+}
+
+TEST(LengthPolicy, NeverLosesMuch) {
+  for (Machine machine : {Machine{0.1, 0.05}, Machine{0.5, 0.1}, Machine{0.9, 0.3}, Machine{0.05, 1.0}})
+    for (double chance : {0.0, 0.05, 0.2, 0.4})
+      for (unsigned count : {256u, 1000u, 4000u})
+        for (uint64_t seed = 1; seed <= 5; ++seed)
+          EXPECT_GT(play(
+                        machine, count, [=](unsigned) { return chance; }, -1, seed)
+                        .speedUp,
+                    0.98)
+              << machine.draft << ' ' << machine.perToken << ' ' << chance << ' ' << count;
+}
+
+TEST(LengthPolicy, TriesAgain) {
+  // Nothing stays at first, then nearly everything.
+  Machine machine{0.1, 0.03};
+  auto late = [](unsigned at) { return at < 1000 ? 0.0 : 0.95; };
+  Outcome outcome = play(machine, 4000, late);
+  Outcome easy = play(machine, 3000, [](unsigned) { return 0.95; });
+  // As fast as it can be from some point soon after.
+  EXPECT_GT(outcome.speedUp, 4000 / (1000 * 1.05 + 3000 / easy.speedUp + 250));
+}
+
+TEST(VerifyCosts, LineBetweenAndBeyond) {
+  VerifyCosts costs;
+  costs.learn(1, 10);
+  EXPECT_EQ(costs.at(1), 10);
+  EXPECT_GT(costs.at(5), 10);
+  EXPECT_LT(costs.at(5), 13);
+  costs.learn(5, 18);
+  EXPECT_NEAR(costs.at(3), 14, 1e-9);
+  EXPECT_NEAR(costs.at(7), 22, 1e-9);
+  // One slow step is not believed at once.
+  costs.learn(5, 1000);
+  EXPECT_LT(costs.at(5), 25);
+}
+
+TEST(NgramDrafter, ContinuesTheLatestLongestAgreement) {
+  NgramDrafter drafter;
+  auto draft = [&](std::vector<int32_t> text, unsigned count) {
+    std::vector<int32_t> tokens;
+    Draft next;
+    if (drafter.begin(text))
+      while (tokens.size() < count && *drafter.next(0, next))
+        tokens.push_back(next.token);
+    return tokens;
+  };
+  using Tokens = std::vector<int32_t>;
+  EXPECT_EQ(draft({1, 2, 3, 4, 9, 2, 3}, 3), (Tokens{4, 9, 2}));
+  EXPECT_EQ(draft({7, 2, 3, 4, 1, 2, 3, 5, 1, 2, 3}, 2), (Tokens{5, 1})); // Three agree, two elsewhere.
+  EXPECT_EQ(draft({2, 3, 4, 8, 2, 3, 5, 8, 9, 2, 3}, 1), (Tokens{5}));    // The later of two.
+  EXPECT_EQ(draft({1, 2, 1, 2, 1, 2}, 5), (Tokens{1, 2, 1, 2, 1}));       // Over its own end.
+  EXPECT_EQ(draft({1, 2, 3, 4}, 3), (Tokens{}));
+  EXPECT_EQ(draft({4, 1, 4}, 3), (Tokens{})); // One token alone is no agreement.
+  EXPECT_EQ(draft({4}, 3), (Tokens{}));
+  EXPECT_EQ(draft(Tokens(100, 6), 40).size(), size_t(kMaxDraftTokens));
+}
