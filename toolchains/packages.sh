@@ -13,7 +13,7 @@ export LC_ALL=C
 runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffers-dev libxxhash-dev libboost1.81-dev
   nlohmann-json3-dev)
 compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev zlib1g-dev libzstd-dev
-  libcli11-dev libutf8proc-dev ccache)
+  libcli11-dev libutf8proc-dev ccache protobuf-compiler libprotobuf-dev libonnx-dev)
 tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev
   python3 python3-numpy python3-venv git qemu-user nginx-light)
 # Headers and libraries of the devices' C and C++ libraries; clang 19 and lld build for all of them.

@@ -11,6 +11,7 @@
 #include "compiler/Driver/Calibrate.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
+#include "compiler/Driver/InterpretNetwork.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Registry.h"
 #include "compiler/Driver/Report.h"
@@ -75,7 +76,8 @@ static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
 
 llvm::Expected<Source> mlc::openCompileSource(const CompileOptions &options, MLIRContext &context) {
   auto source = openSource(options.source, context);
-  if (source)
+  // An ONNX network's import has applied them.
+  if (source && !StringRef(options.source.path).ends_with(".onnx"))
     if (llvm::Error error = applyDims(*source->module, options))
       return std::move(error);
   return source;
@@ -199,6 +201,10 @@ static llvm::Error compile(CompileOptions &options) {
       return error;
   if (options.emit == "graph")
     return printModule(options.output, module);
+  if (isNetwork(module))
+    return llvm::createStringError("%s: is a network; this version compiles language models, runs networks with mlc "
+                                   "interpret and prints them with --emit graph",
+                                   options.source.path.c_str());
 
   chooseMath(module, options);
   if (llvm::Error error = runPasses(module, options.source.path, [&](PassManager &passes) {

@@ -129,7 +129,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.rope},
       {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
        &raw.code},
-      {"dim", "NAME<=MAX", "bound of an extent of graph text (with commas: several)", OptionKind::text, &raw.dim},
+      {"dim", "NAME=N", "fix a dimension of a network, or bound it: NAME<=MAX (with commas: several)", OptionKind::text,
+       &raw.dim},
       {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
        &raw.report},
@@ -142,8 +143,9 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
   const Command command{argv[0], "SRC",
-                        "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact.", table,
-                        "models/shakespeare -o shakespeare.mlca --quant int4"};
+                        "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact; prints "
+                        "ONNX networks with --emit graph.",
+                        table, "models/shakespeare -o shakespeare.mlca --quant int4"};
   const char *source = nullptr;
   if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
     return parsed;
@@ -176,7 +178,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
   }
-  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope};
+  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim};
   options.output = raw.output ? raw.output : "-";
   options.emit = raw.emit;
   options.report = raw.report;

@@ -8,6 +8,7 @@
 #include "compiler/Driver/Calibrate.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
+#include "compiler/Driver/InterpretNetwork.h"
 #include "compiler/Driver/Registry.h"
 #include "compiler/Reference/CheckpointWeights.h"
 #include "compiler/Reference/ReferenceModel.h"
@@ -26,6 +27,7 @@ constexpr size_t kStepTokens = 32;
 
 struct InterpretArguments {
   GenerationArguments generation;
+  NetworkArguments network;
   bool f64 = false, afterTransforms = false;
   /// Options of `mlc compile`, as they were typed: name and value.
   const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr, *dim = nullptr;
@@ -188,6 +190,14 @@ llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOp
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;
+  bool network = isNetwork(module);
+  if (network && (arguments.generation.prompt || arguments.generation.promptFile || arguments.generation.tokens ||
+                  arguments.generation.logits || arguments.afterTransforms))
+    return llvm::createStringError("%s: is a network; it takes --input and --output-dir, no prompt, tokens, logits or "
+                                   "--after-transforms",
+                                   file);
+  if (!network && (arguments.network.inputs.count || arguments.network.outputDir))
+    return llvm::createStringError("%s: is a language model; --input and --output-dir go with networks", file);
   if (!options.calibrate.empty())
     if (llvm::Error error = calibrate(*source, options))
       return error;
@@ -200,6 +210,11 @@ llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOp
   std::unique_ptr<reference::WeightSource> weights = std::make_unique<reference::MapWeightSource>();
   if (source->checkpoint)
     weights = std::make_unique<reference::CheckpointWeights>(*source->checkpoint);
+  if (network) {
+    arguments.network.json = arguments.generation.json;
+    arguments.network.f64 = arguments.f64;
+    return interpretNetwork(file, module, *weights, arguments.network);
+  }
   auto model = reference::ReferenceModel::create(module, *weights, arguments.f64);
   if (!model)
     return llvm::createStringError("%s: %s", file, llvm::toString(model.takeError()).c_str());
@@ -236,13 +251,16 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
   InterpretArguments arguments;
   const Option table[] = {
       MLC_GENERATION_OPTIONS(arguments.generation),
+      {"input", "NAME=F.npy", "of a network: an input; once for each", OptionKind::texts, &arguments.network.inputs},
+      {"output-dir", "D", "of a network: where every output goes, as NAME.npy", OptionKind::text,
+       &arguments.network.outputDir},
       {"f64", nullptr, "compute in f64 instead of f32", OptionKind::flag, &arguments.f64},
       {"after-transforms", nullptr, "on the graph that the compiler lowers, every rounding and quantization in it",
        OptionKind::flag, &arguments.afterTransforms},
       {"weights", "F", "of graph text: the checkpoint its weights lie in", OptionKind::text, &arguments.weights},
       {"tokenizer", "DIR", "of graph text: where its tokenizer is", OptionKind::text, &arguments.tokenizer},
       {"rope", "R", "as for mlc compile", OptionKind::text, &arguments.rope},
-      {"dim", "NAME<=MAX", "as for mlc compile", OptionKind::text, &arguments.dim},
+      {"dim", "NAME=N", "as for mlc compile", OptionKind::text, &arguments.dim},
       {"quant", "Q", "of the transforms, as for mlc compile; so are the next", OptionKind::text, &arguments.quant},
       {"group", "N", "columns of one scale", OptionKind::text, &arguments.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &arguments.asymmetric},
@@ -258,13 +276,15 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
   };
   const Command command{
       argv[0], "SRC",
-      "Runs a checkpoint (GGUF file, Hugging Face directory, graph text) by the reference interpreter:\n"
+      "Runs a checkpoint (GGUF file, Hugging Face directory, ONNX network, graph text) by the reference interpreter:\n"
       "slow, and the oracle of every artifact.",
       table, "models/shakespeare --prompt \"ROMEO:\" --max-tokens 20"};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
-  if (Parsed checked = arguments.generation.check(argv[0]); checked.leave)
+  // A network has no prompt.
+  bool network = StringRef(file).ends_with(".onnx") || arguments.network.inputs.count || arguments.network.outputDir;
+  if (Parsed checked; !network && (checked = arguments.generation.check(argv[0])).leave)
     return checked.status;
   CompileOptions options;
   if (Parsed parsed = readCompileOptions(file, arguments, options); parsed.leave)

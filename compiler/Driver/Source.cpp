@@ -9,6 +9,7 @@
 #include "compiler/Driver/GgufTokenizer.h"
 #include "compiler/Import/HuggingFace/SafeTensors.h"
 #include "compiler/Import/Importer.h"
+#include "compiler/Import/ONNX/Import.h"
 #include "compiler/Tokenizer/Sources.h"
 
 #include "mlir/IR/Diagnostics.h"
@@ -167,6 +168,24 @@ static llvm::Expected<Source> openGraphText(const SourceOptions &options, MLIRCo
   return source;
 }
 
+static llvm::Expected<Source> openNetwork(const SourceOptions &options, MLIRContext &context) {
+  Source source;
+  DiagnosticLine line(context, options.path);
+  if (!options.rope.empty())
+    return llvm::createStringError("%s: --rope goes with language models", options.path.c_str());
+  auto dims = onnx::parseDims(options.dims);
+  if (!dims)
+    return dims.takeError();
+  auto imported = onnx::importNetwork(options.path, context, *dims);
+  if (!imported)
+    return imported.takeError();
+  if (failed(verify(*imported->module)))
+    return line.error("the imported graph does not verify");
+  source.checkpoint = std::move(imported->checkpoint);
+  source.module = std::move(imported->module);
+  return source;
+}
+
 llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext &context) {
   Source source;
   bool text = StringRef(options.path).ends_with(".mlir");
@@ -180,6 +199,8 @@ llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext
   } else {
     if (!options.weights.empty() || !options.tokenizer.empty())
       return llvm::createStringError("%s: --weights and --tokenizer go with graph text (.mlir)", options.path.c_str());
+    if (StringRef(options.path).ends_with(".onnx"))
+      return openNetwork(options, context);
     DiagnosticLine line(context, options.path);
     auto imported = importCheckpoint(options.path, context, {options.rope});
     if (!imported)

@@ -23,6 +23,7 @@ struct SourceOptions {
   std::string weights;   // Of graph text: --weights.
   std::string tokenizer; // Of graph text: --tokenizer; a directory, a GGUF file or a .model.
   std::string rope;      // --rope
+  std::string dims;      // --dim, of an ONNX network.
 };
 
 struct Source {

@@ -10,6 +10,7 @@
 #include "runtime/core/Checked.h"
 #include "runtime/core/Float16.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/Twine.h"
 #include "llvm/Support/ErrorHandling.h"
 
@@ -20,7 +21,24 @@ using namespace llvm;
 
 namespace mlc {
 
+namespace {
+struct PlainStorage {
+  StorageType type;
+  StringRef name;
+  unsigned bytes;
+};
+} // namespace
+static const PlainStorage kPlainStorages[] = {{kStorageI8, "I8", 1},   {kStorageI16, "I16", 2},
+                                              {kStorageI32, "I32", 4}, {kStorageI64, "I64", 8},
+                                              {kStorageF64, "F64", 8}, {kStorageI1, "BOOL", 1}};
+static const PlainStorage *findPlain(StorageType type) {
+  const PlainStorage *found = find_if(kPlainStorages, [&](const PlainStorage &plain) { return plain.type == type; });
+  return found == std::end(kPlainStorages) ? nullptr : found;
+}
+
 StringRef storageName(StorageType type) {
+  if (const PlainStorage *plain = findPlain(type))
+    return plain->name;
   switch (type) {
   case StorageType::rows_f32:
     return "F32";
@@ -38,6 +56,8 @@ static constexpr int64_t kMaxElements = int64_t(1) << 48;
 
 /// Values that are stored together, and the bytes they take.
 static std::pair<unsigned, unsigned> storageUnit(StorageType type) {
+  if (const PlainStorage *plain = findPlain(type))
+    return {1, plain->bytes};
   switch (type) {
   case StorageType::rows_f32:
     return {1, 4};
@@ -74,8 +94,10 @@ bool storageBytes(StorageType storage, ArrayRef<int64_t> shape, uint64_t &bytes)
 }
 
 Expected<Checkpoint> Checkpoint::create(Kind kind, StringRef source, std::vector<TensorInfo> tensors,
-                                        std::vector<std::unique_ptr<MappedFile>> files) {
+                                        std::vector<std::unique_ptr<MappedFile>> files,
+                                        std::vector<std::vector<uint8_t>> loose) {
   Checkpoint checkpoint;
+  checkpoint.loose = std::move(loose);
   checkpoint.format = kind;
   checkpoint.sourcePath = source.str();
   checkpoint.files = std::move(files);
@@ -120,6 +142,8 @@ void Checkpoint::readRows(const TensorInfo &tensor, int64_t begin, int64_t end, 
 }
 
 void Checkpoint::discardRows(const TensorInfo &tensor, int64_t begin, int64_t end) const {
+  if (tensor.file >= files.size())
+    return; // Of values that no file holds.
   auto [elements, unitBytes] = storageUnit(tensor.storage);
   uint64_t rowBytes = uint64_t(tensor.columns()) / elements * unitBytes;
   files[tensor.file]->discard(tensor.data + uint64_t(begin) * rowBytes, uint64_t(end - begin) * rowBytes);

@@ -186,6 +186,13 @@ static std::optional<int64_t> shiftRightUnsigned(Type type, int64_t a, int64_t b
 static std::optional<int64_t> maximumSigned(Type, int64_t a, int64_t b) { return std::max(a, b); }
 static std::optional<int64_t> minimumSigned(Type, int64_t a, int64_t b) { return std::min(a, b); }
 
+static std::optional<int64_t> maximumUnsigned(Type type, int64_t a, int64_t b) {
+  return asUnsigned(type, a) < asUnsigned(type, b) ? b : a;
+}
+static std::optional<int64_t> minimumUnsigned(Type type, int64_t a, int64_t b) {
+  return asUnsigned(type, a) < asUnsigned(type, b) ? a : b;
+}
+
 static bool compareIntegers(arith::CmpIPredicate predicate, Type type, int64_t a, int64_t b) {
   using P = arith::CmpIPredicate;
   uint64_t ua = asUnsigned(type, a), ub = asUnsigned(type, b);
@@ -251,6 +258,15 @@ template <typename T> static llvm::Error evaluateFPToSI(arith::FPToSIOp op, Fram
     if (!(std::abs(x) < T(0x1p62)) || wrap(type, int64_t(x)) != int64_t(x))
       return failAt(op, "a value does not fit the result type");
   return mapElements<int64_t>(op, frame, [&](size_t i) { return int64_t(input.data[i]); });
+}
+
+template <typename T> static llvm::Error evaluateFPToUI(arith::FPToUIOp op, Frame<T> &frame) {
+  const Floats<T> &input = frame.floats(op.getIn());
+  Type type = resultElement(op);
+  for (T x : input.data)
+    if (!(x > T(-1) && x < T(0x1p64)) || asUnsigned(type, int64_t(uint64_t(x))) != uint64_t(x))
+      return failAt(op, "a value does not fit the result type");
+  return mapElements<int64_t>(op, frame, [&](size_t i) { return wrap(type, int64_t(uint64_t(input.data[i]))); });
 }
 
 //===--- Constants and select ---===//
@@ -320,6 +336,7 @@ template <typename T> void registerArith(Evaluators<T> evaluators) {
   evaluators.add("arith.minimumf", binaryFloat<T, minimumFloat<T>>);
   evaluators.add("arith.maxnumf", binaryFloat<T, std::fmax>);
   evaluators.add("arith.minnumf", binaryFloat<T, std::fmin>);
+  evaluators.add("arith.remf", binaryFloat<T, std::fmod>);
   evaluators.add("arith.extf", convertFloat<T>);
   evaluators.add("arith.truncf", convertFloat<T>);
   evaluators.template add<arith::NegFOp, evaluateNegF<T>>();
@@ -342,6 +359,8 @@ template <typename T> void registerArith(Evaluators<T> evaluators) {
   evaluators.add("arith.shrui", binaryInteger<T, shiftRightUnsigned>);
   evaluators.add("arith.maxsi", binaryInteger<T, maximumSigned>);
   evaluators.add("arith.minsi", binaryInteger<T, minimumSigned>);
+  evaluators.add("arith.maxui", binaryInteger<T, maximumUnsigned>);
+  evaluators.add("arith.minui", binaryInteger<T, minimumUnsigned>);
   evaluators.template add<arith::CmpIOp, evaluateCmpI<T>>();
 
   evaluators.add("arith.index_cast", convertSigned<T>);
@@ -352,6 +371,7 @@ template <typename T> void registerArith(Evaluators<T> evaluators) {
   evaluators.template add<arith::SIToFPOp, evaluateSIToFP<T>>();
   evaluators.template add<arith::UIToFPOp, evaluateUIToFP<T>>();
   evaluators.template add<arith::FPToSIOp, evaluateFPToSI<T>>();
+  evaluators.template add<arith::FPToUIOp, evaluateFPToUI<T>>();
   evaluators.template add<arith::ConstantOp, evaluateConstant<T>>();
   evaluators.template add<arith::SelectOp, evaluateSelect<T>>();
 }

@@ -80,6 +80,8 @@ template <typename T> void registerNorm(Evaluators<T> evaluators);
 template <typename T> void registerRope(Evaluators<T> evaluators);
 template <typename T> void registerAttention(Evaluators<T> evaluators);
 template <typename T> void registerRecurrent(Evaluators<T> evaluators);
+template <typename T> void registerNetwork(Evaluators<T> evaluators);
+template <typename T> void registerCells(Evaluators<T> evaluators);
 template <typename T> void registerActivation(Evaluators<T> evaluators);
 template <typename T> void registerArith(Evaluators<T> evaluators);
 template <typename T> void registerMath(Evaluators<T> evaluators);

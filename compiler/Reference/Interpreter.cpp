@@ -80,6 +80,8 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
   registerRope<T>(table);
   registerAttention<T>(table);
   registerRecurrent<T>(table);
+  registerNetwork<T>(table);
+  registerCells<T>(table);
   registerActivation<T>(table);
   registerArith<T>(table);
   registerMath<T>(table);

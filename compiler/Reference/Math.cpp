@@ -35,6 +35,13 @@ template <typename T> static llvm::Error evaluateFma(Operation *op, Frame<T> &fr
       op, frame, [&](size_t i) { return roundTo(type, std::fma(elementAt(a, i), elementAt(b, i), elementAt(c, i))); });
 }
 
+template <typename T> static llvm::Error evaluateAtan2(Operation *op, Frame<T> &frame) {
+  const Floats<T> &y = frame.floats(op->getOperand(0)), &x = frame.floats(op->getOperand(1));
+  Type type = resultElement(op);
+  return mapElements<T>(op, frame,
+                        [&](size_t i) { return roundTo(type, T(std::atan2(elementAt(y, i), elementAt(x, i)))); });
+}
+
 template <typename T> static T reciprocalRoot(T x) { return T(1) / std::sqrt(x); }
 
 template <typename T> void registerMath(Evaluators<T> evaluators) {
@@ -56,7 +63,17 @@ template <typename T> void registerMath(Evaluators<T> evaluators) {
   evaluators.add("math.sqrt", unaryFloat<T, std::sqrt>);
   evaluators.add("math.tanh", unaryFloat<T, std::tanh>);
   evaluators.add("math.trunc", unaryFloat<T, std::trunc>);
+  evaluators.add("math.acos", unaryFloat<T, std::acos>);
+  evaluators.add("math.acosh", unaryFloat<T, std::acosh>);
+  evaluators.add("math.asin", unaryFloat<T, std::asin>);
+  evaluators.add("math.asinh", unaryFloat<T, std::asinh>);
+  evaluators.add("math.atan", unaryFloat<T, std::atan>);
+  evaluators.add("math.atanh", unaryFloat<T, std::atanh>);
+  evaluators.add("math.cosh", unaryFloat<T, std::cosh>);
+  evaluators.add("math.sinh", unaryFloat<T, std::sinh>);
+  evaluators.add("math.tan", unaryFloat<T, std::tan>);
   evaluators.add("math.powf", evaluatePowF<T>);
+  evaluators.add("math.atan2", evaluateAtan2<T>);
   evaluators.add("math.fma", evaluateFma<T>);
 }
 MLC_REFERENCE_FAMILY(registerMath)

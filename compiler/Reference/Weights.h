@@ -49,6 +49,8 @@ public:
 
   /// As the artifact's kernels read it: a quantized weight is scale * (q - zero), rounded to f32.
   llvm::Expected<llvm::ArrayRef<float>> floats(graph::WeightOp weight);
+  /// A network's weight as it is stored, little-endian.
+  llvm::Expected<std::vector<uint8_t>> stored(graph::WeightOp weight) { return source.loadStored(weight); }
   /// Of a weight with `quant`, or stored in blocks.
   llvm::Expected<const QuantizedWeight *> quantized(graph::WeightOp weight);
 

@@ -79,6 +79,15 @@ static bool take(const Option &option, const char *dashes, const char *value) {
   case OptionKind::text:
     *static_cast<const char **>(option.target) = value;
     return true;
+  case OptionKind::texts: {
+    TextList &list = *static_cast<TextList *>(option.target);
+    if (list.count == TextList::kMost) {
+      printError("%s%s: given more than %u times", dashes, option.name, TextList::kMost);
+      return false;
+    }
+    list.items[list.count++] = value;
+    return true;
+  }
   case OptionKind::count:
   case OptionKind::bytes: {
     uint64_t number;

@@ -21,6 +21,16 @@ enum class OptionKind : uint8_t {
   bytes,       // uint64_t; suffix K, M or G (powers of 1024)
   real,        // float
   unavailable, // Of a later version: refused by name.
+  texts,       // TextList; may be given more than once
+};
+
+/// The values of an option that may be given more than once.
+struct TextList {
+  static constexpr unsigned kMost = 256;
+  const char *items[kMost];
+  unsigned count = 0;
+
+  std::span<const char *const> span() const { return {items, count}; }
 };
 
 struct Option {

@@ -34,10 +34,15 @@ namespace mlc::graph {
 inline constexpr llvm::StringLiteral kTapAttr = "graph.tap";
 inline constexpr llvm::StringLiteral kInnerTapsAttr = "graph.inner_taps";
 inline constexpr llvm::StringLiteral kDimsAttr = "graph.dims";
+/// Of arguments and results of a network's functions.
+inline constexpr llvm::StringLiteral kNameAttr = "graph.name";
+inline constexpr llvm::StringLiteral kUnsignedAttr = "graph.unsigned";
 
 /// Positions between the points where a recurrent state is kept: it rolls back to the last so many at no cost.
 inline constexpr int64_t kStatePage = 16;
 
+/// How values of `element` are stored as they are.
+Storage storageOf(mlir::Type element);
 /// Columns (last axis) of a rows type, or of a quantized one.
 int64_t getColumns(mlir::Type type);
 /// Whether `linear` decides where tokens go or how much of them: its products are of f32 always.

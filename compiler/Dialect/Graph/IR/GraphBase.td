@@ -28,6 +28,8 @@ def Graph_Dialect : Dialect {
     tensor of the checkpoint that it uses, one `graph.state` for everything that a sequence remembers, and functions.
     A language model has a function `@step(%batch: !graph.batch, %tokens: tensor<?xi32>, %rows: tensor<?xi32>) ->
     tensor<?xVxf32>`: one ragged batch in, the logits of the wanted rows out.
+    A network (ONNX) has a `graph.network` in place of the model, and functions of tensors: `graph.name` on an argument or
+    result is what a caller calls it, `graph.unsigned` says that its integers are unsigned.
 
     * Weights are never constants in the IR. `graph.weight @name` points into the checkpoint and states how the values
       are stored there; after `graph-quantize` also how they will be stored in the artifact.
@@ -42,6 +44,7 @@ def Graph_Dialect : Dialect {
   let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
   let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 }
 
 class Graph_Type<string name, string typeMnemonic> : TypeDef<Graph_Dialect, name> { let mnemonic = typeMnemonic; }
@@ -60,6 +63,8 @@ def Graph_QuantizedType : Graph_Type<"Quantized", "quantized"> {
 
 def Graph_Storage : I32EnumAttr<"Storage", "How a checkpoint stores a tensor", [
   I32EnumAttrCase<"F32", 0, "f32">, I32EnumAttrCase<"F16", 1, "f16">, I32EnumAttrCase<"BF16", 2, "bf16">,
+  I32EnumAttrCase<"I8", 16, "i8">, I32EnumAttrCase<"I16", 17, "i16">, I32EnumAttrCase<"I32", 18, "i32">,
+  I32EnumAttrCase<"I64", 19, "i64">, I32EnumAttrCase<"F64", 20, "f64">, I32EnumAttrCase<"I1", 21, "i1">,
   I32EnumAttrCase<"Q4_0", 32, "q4_0">, I32EnumAttrCase<"Q4_1", 33, "q4_1">, I32EnumAttrCase<"Q5_0", 34, "q5_0">,
   I32EnumAttrCase<"Q5_1", 35, "q5_1">, I32EnumAttrCase<"Q8_0", 36, "q8_0">, I32EnumAttrCase<"Q2_K", 37, "q2_k">,
   I32EnumAttrCase<"Q3_K", 38, "q3_k">, I32EnumAttrCase<"Q4_K", 39, "q4_k">, I32EnumAttrCase<"Q5_K", 40, "q5_k">,
@@ -115,6 +120,22 @@ def Graph_RouterForm : I32EnumAttr<"RouterForm", "How router logits become the w
   let genSpecializedAttr = 0;
 }
 def Graph_RouterFormAttr : EnumAttr<Graph_Dialect, Graph_RouterForm, "router_form">;
+
+def Graph_PoolKind : I32EnumAttr<"PoolKind", "What a window of a pooling gives", [
+  I32EnumAttrCase<"max", 0>, I32EnumAttrCase<"average", 1>, I32EnumAttrCase<"average_padded", 2>,
+  I32EnumAttrCase<"lp", 3>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_PoolKindAttr : EnumAttr<Graph_Dialect, Graph_PoolKind, "pool_kind">;
+
+def Graph_Cell : I32EnumAttr<"Cell", "What a recurrent layer does in a step", [
+  I32EnumAttrCase<"rnn", 0>, I32EnumAttrCase<"rnn_relu", 1>, I32EnumAttrCase<"lstm", 2>, I32EnumAttrCase<"gru", 3>,
+  I32EnumAttrCase<"gru_reset_first", 4>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_CellAttr : EnumAttr<Graph_Dialect, Graph_Cell, "cell">;
 
 def Graph_QuantAttr : Graph_Attr<"Quant", "quant"> {
   let summary = "How the artifact stores a weight: `bits` 8 or 4, one scale for every `group` columns of a row.";

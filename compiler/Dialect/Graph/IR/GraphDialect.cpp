@@ -50,8 +50,29 @@ LogicalResult GraphDialect::verifyOperationAttribute(Operation *op, NamedAttribu
   return op->emitOpError("unknown attribute ") << attribute.getName() << " of the graph dialect";
 }
 
+/// graph.name and graph.unsigned of an argument or a result.
+static LogicalResult verifyCallerAttribute(Operation *op, Type type, NamedAttribute attribute) {
+  if (attribute.getName() == kNameAttr)
+    return isa<StringAttr>(attribute.getValue()) ? success() : op->emitOpError("graph.name must be a string");
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (isa<UnitAttr>(attribute.getValue()) && tensor && tensor.getElementType().isInteger())
+    return success();
+  return op->emitOpError("graph.unsigned goes with a tensor of integers and has no value");
+}
+
+LogicalResult GraphDialect::verifyRegionResultAttribute(Operation *op, unsigned region, unsigned result,
+                                                        NamedAttribute attribute) {
+  auto function = dyn_cast<FunctionOpInterface>(op);
+  if (!function || (attribute.getName() != kNameAttr && attribute.getName() != kUnsignedAttr))
+    return op->emitOpError("unknown result attribute ") << attribute.getName() << " of the graph dialect";
+  return verifyCallerAttribute(op, function.getResultTypes()[result], attribute);
+}
+
 LogicalResult GraphDialect::verifyRegionArgAttribute(Operation *op, unsigned region, unsigned argument,
                                                      NamedAttribute attribute) {
+  if (auto function = dyn_cast<FunctionOpInterface>(op);
+      function && (attribute.getName() == kNameAttr || attribute.getName() == kUnsignedAttr))
+    return verifyCallerAttribute(op, function.getArgumentTypes()[argument], attribute);
   if (attribute.getName() != kDimsAttr)
     return op->emitOpError("unknown argument attribute ") << attribute.getName() << " of the graph dialect";
   auto names = dyn_cast<ArrayAttr>(attribute.getValue());

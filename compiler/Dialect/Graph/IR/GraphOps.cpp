@@ -60,6 +60,24 @@ RankedTensorType WeightOp::getTensorType() { return cast<RankedTensorType>(getTy
 int64_t WeightOp::getColumns() { return getTensorType().getShape().back(); }
 int64_t WeightOp::getRows() { return getTensorType().getNumElements() / getColumns(); }
 
+Storage mlc::graph::storageOf(Type element) {
+  if (element.isF64())
+    return Storage::F64;
+  if (element.isF16())
+    return Storage::F16;
+  if (element.isBF16())
+    return Storage::BF16;
+  auto integer = dyn_cast<IntegerType>(element);
+  if (!integer)
+    return Storage::F32;
+  unsigned bits = integer.getWidth();
+  return bits == 1    ? Storage::I1
+         : bits <= 8  ? Storage::I8
+         : bits <= 16 ? Storage::I16
+         : bits <= 32 ? Storage::I32
+                      : Storage::I64;
+}
+
 /// Elements in one block of a storage type along the fastest axis.
 static int64_t blockElements(Storage storage) {
   if (storage >= Storage::Q2_K)
@@ -75,6 +93,10 @@ LogicalResult WeightOp::verify() {
   for (int64_t dim : type.getShape())
     if (dim < 1 || __builtin_mul_overflow(count, dim, &count) || count > (int64_t(1) << 48))
       return emitOpError("shape is empty or absurdly large");
+  Storage own = storageOf(type.getElementType());
+  bool floats = getStorage() <= Storage::BF16 || getStorage() >= Storage::Q4_0;
+  if (type.getElementType().isF32() ? !floats : own != getStorage())
+    return emitOpError("of type ") << type << " cannot be stored " << stringifyStorage(getStorage());
   if (type.getShape().back() % blockElements(getStorage()))
     return emitOpError("stored ") << stringifyStorage(getStorage()) << ", whose blocks of "
                                   << blockElements(getStorage()) << " do not divide " << type.getShape().back()
@@ -103,6 +125,9 @@ WeightOp mlc::graph::resolveWeight(Operation *op, SymbolTableCollection &symbols
     op->emitOpError("names ") << name << ", which is no graph.weight";
   else if (weight.getTensorType().getRank() != rank) {
     op->emitOpError("needs ") << name << " to have " << rank << " axes";
+    weight = {};
+  } else if (!weight.getTensorType().getElementType().isF32() || weight.getStorage() == Storage::F64) {
+    op->emitOpError("needs ") << name << " to be of f32 values";
     weight = {};
   }
   return weight;

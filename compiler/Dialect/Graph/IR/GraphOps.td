@@ -20,6 +20,8 @@ def Rows : Type<And<[RankedTensorOf<[F32]>.predicate, CPred<[{
                        ::llvm::cast<::mlir::RankedTensorType>($_self).getRank() > 0 &&
                        !::mlir::ShapedType::isDynamic(::llvm::cast<::mlir::RankedTensorType>($_self).getShape().back())
                      }]>]>, "f32 tensor whose last axis is static", "::mlir::RankedTensorType">;
+def NetworkTensor : RankedTensorOf<[AnyFloat, AnySignlessInteger]>;
+def WeightTensor : Type<NetworkTensor.predicate, "tensor of floats or signless integers", "::mlir::RankedTensorType">;
 def Ids : 1DTensorOf<[I32]>;
 def WeightRefs : TypedArrayAttrBase<FlatSymbolRefAttr, "weights">;
 def WeightParts : TypedArrayAttrBase<WeightRefs, "lists of weights">;
@@ -54,13 +56,13 @@ def Graph_ExtentOp : Graph_Op<"extent", [Symbol]> {
 def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
   let summary = "A tensor of the checkpoint, by its name there.";
   let description = [{
-    `type` is the logical shape with f32 values, row-major, slowest axis first (GGUF's dimensions reversed); `storage`
+    `type` is the logical shape with f32 values (networks: with the values' own type), row-major, slowest axis first (GGUF's dimensions reversed); `storage`
     how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
     a block format's values as f32; from `graph-round-products`: `rounded` that it rounds floats to bf16. `importance`,
     one for each column, is what a squared error there costs (--calibrate: the mean square of what the products read);
     quantization minimises their sum.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Rows>:$type, Graph_StorageAttr:$storage,
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<WeightTensor>:$type, Graph_StorageAttr:$storage,
     OptionalAttr<Graph_QuantAttr>:$quant, OptionalAttr<DenseF32ArrayAttr>:$importance, UnitAttr:$expand, UnitAttr:$bf16);
   let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? (`rounded` $bf16^)? attr-dict";
   let hasVerifier = 1;
@@ -367,5 +369,7 @@ def Graph_ScaleColumnsOp : Graph_Op<"scale_columns", [Pure, SameOperandsAndResul
   let assemblyFormat = "$input attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
+
+include "compiler/Dialect/Graph/IR/NetworkOps.td"
 
 #endif // MLC_DIALECT_GRAPH_IR_GRAPHOPS

@@ -1,0 +1,106 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The ops that networks (ONNX) add. Shapes: B images or sequences of the batch, C channels of the input, M of the output,
+// G groups; D... and O... the spatial extents of input and output, K... those of a window.
+//
+#ifndef MLC_DIALECT_GRAPH_IR_NETWORKOPS
+#define MLC_DIALECT_GRAPH_IR_NETWORKOPS
+
+def Graph_NetworkOp : Graph_Op<"network"> {
+  let summary = "The module is a network: functions of named tensors, with neither tokens nor sequences.";
+  let arguments = (ins StrAttr:$name, OptionalAttr<StrAttr>:$producer);
+  let assemblyFormat = "$name attr-dict";
+}
+
+def Graph_ReadOp : Graph_Op<"read", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "The values of a weight.";
+  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let results = (outs NetworkTensor:$result);
+  let assemblyFormat = "$weight attr-dict `:` type($result)";
+}
+
+class Graph_WindowOp<string mnemonic> : Graph_Op<mnemonic, [Pure]> {
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def Graph_ConvOp : Graph_WindowOp<"conv"> {
+  let summary = "y[b, m, o...] = bias[m] + sum over c, k... of x[b, c of m's group, o * stride + k * dilation - pad] * filter[m, c, k...]";
+  let description = [{
+    x: [B, C, D...]; filter: [M, C / groups, K...]; bias: [M]; y: [B, M, O...] (torch.nn.ConvNd). `pads` holds the zeros in
+    front of every spatial axis and then those behind; O = (D + pads - (K - 1) * dilation - 1) / stride + 1, rounded down.
+  }];
+  let arguments = (ins NetworkTensor:$input, NetworkTensor:$filter, Optional<NetworkTensor>:$bias,
+    DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads,
+    DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs NetworkTensor:$result);
+}
+
+def Graph_ConvTransposeOp : Graph_WindowOp<"conv_transpose"> {
+  let summary = "y[b, m, i * stride + k * dilation - pad] += x[b, c, i...] * filter[c, m of c's group, k...], from bias[m]";
+  let description = [{
+    x: [B, C, D...]; filter: [C, M / groups, K...]; bias: [M]; y: [B, M, O...] (torch.nn.ConvTransposeNd). The result's
+    type says O: what falls outside of it (cut by `pads`, the begins alone) is dropped, what nothing reaches is bias.
+  }];
+  let arguments = (ins NetworkTensor:$input, NetworkTensor:$filter, Optional<NetworkTensor>:$bias,
+    DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads,
+    DefaultValuedAttr<I64Attr, "1">:$groups);
+  let results = (outs NetworkTensor:$result);
+}
+
+def Graph_PoolOp : Graph_WindowOp<"pool"> {
+  let summary = "y[b, c, o...] = the max, average or p-norm of a window of x[b, c, ...]";
+  let description = [{
+    x: [B, C, D...]; y: [B, C, O...], O from the result's type. `pads` as conv's. `average` divides by how many values lie in
+    the window, `average_padded` counts the padding in too, but nothing behind it. `indices`, of a max: the row-major
+    index into x of the (first) largest value.
+  }];
+  let arguments = (ins NetworkTensor:$input, Graph_PoolKindAttr:$kind, DenseI64ArrayAttr:$kernel,
+    DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads,
+    DefaultValuedAttr<I64Attr, "2">:$p);
+  let results = (outs NetworkTensor:$result, Optional<NetworkTensor>:$indices);
+}
+
+def Graph_MatmulOp : Graph_WindowOp<"matmul"> {
+  let summary = "y[..., m, n] = sum over k of a[..., m, k] * b[..., k, n]; a leading axis of 1 meets any (numpy.matmul).";
+  let description = "Integers are multiplied and summed in the result's type, sign-extended.";
+  let arguments = (ins NetworkTensor:$a, NetworkTensor:$b);
+  let results = (outs NetworkTensor:$result);
+}
+
+def Graph_SoftmaxOp : Graph_Op<"softmax", [Pure, SameOperandsAndResultType]> {
+  let summary = "y = e^(x - max x) / sum e^(x - max x) along `axis`; `log`: its logarithm.";
+  let arguments = (ins RankedTensorOf<[AnyFloat]>:$input, I64Attr:$axis, UnitAttr:$log);
+  let results = (outs RankedTensorOf<[AnyFloat]>:$result);
+  let assemblyFormat = "$input attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Graph_RecurrentOp : Graph_Op<"recurrent", [Pure, AttrSizedOperandSegments]> {
+  let summary = "A recurrent layer over a sequence, in one direction.";
+  let description = [{
+    x: [T, B, C]; H hidden values; w: [G * H, C]; r: [G * H, H]; bias: [2 * G * H], those of w and of r; h0, c0: [B, H];
+    y: [T, B, H]; h, c: [B, H], those of the last step. G gates in ONNX's order, s = sigmoid, z_g = x w_g^T + bias:
+    rnn, rnn_relu (1): h = f(z + h r^T + bias_r), f tanh or relu.
+    lstm (i, o, f, c): c = s(f) c + s(i) tanh(c'), h = s(o) tanh(c); each of i, o, f, c' is z + h r^T + bias_r;
+      with `peepholes` [3 * H] (i, o, f) times c is added, the new c for o.
+    gru (z, r, h): h = (1 - s(z)) tanh(z_h + s(r) (h r_h^T + bias_r)) + s(z) h; gru_reset_first: (s(r) h) r_h^T + bias_r
+      in the place of that product.
+    `reverse`: from the last step to the first. `lengths` [B] (i32): steps of each sequence; y is 0 behind them, and h and c
+    are those of the last of them.
+  }];
+  let arguments = (ins NetworkTensor:$x, NetworkTensor:$w, NetworkTensor:$r, NetworkTensor:$bias, NetworkTensor:$h0,
+    Optional<NetworkTensor>:$c0, Optional<NetworkTensor>:$peepholes, Optional<NetworkTensor>:$lengths,
+    Graph_CellAttr:$cell, UnitAttr:$reverse);
+  let results = (outs NetworkTensor:$y, NetworkTensor:$h, Optional<NetworkTensor>:$c);
+  let assemblyFormat = [{
+    `` $cell (`reverse` $reverse^)? $x `,` $w `,` $r `,` $bias `,` $h0 (`cell` $c0^)? (`peepholes` $peepholes^)? (`lengths` $lengths^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // MLC_DIALECT_GRAPH_IR_NETWORKOPS

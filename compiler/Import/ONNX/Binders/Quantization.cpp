@@ -1,0 +1,146 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Quantized forms.
+//
+#include "compiler/Import/ONNX/GraphImporter.h"
+
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+
+namespace mlc::onnx {
+
+/// A scale or zero point laid along `axis` of a tensor of `rank` axes, or a scalar.
+static Tensor along(Node &n, const Tensor &values, int64_t rank, int64_t axis) {
+  if (!values)
+    return {};
+  if (values.rank() == 0 || (values.rank() == 1 && n.e.constant(values.shape[0]) == 1))
+    return n.e.reshape(values, {});
+  if (values.rank() != 1 || axis < 0 || axis >= rank)
+    return n.e.fail("is quantized by blocks, which is not supported");
+  Dims shape(size_t(rank), n.e.dim(1));
+  shape[axis] = values.shape[0];
+  return n.e.reshape(values, shape);
+}
+
+/// saturate(round(x) + zero) as `type`; x is f32.
+static Tensor saturate(Emitter &e, const Tensor &x, const Tensor &zero, DType type) {
+  unsigned bits = type.type.getIntOrFloatBitWidth();
+  if (!type.isInteger() || bits > 16)
+    return e.fail("quantizes to a type other than 8- and 16-bit integers, which is not supported");
+  double low = type.isUnsigned ? 0 : -std::ldexp(1.0, int(bits) - 1);
+  double high = std::ldexp(1.0, int(bits) - !type.isUnsigned) - 1;
+  Tensor rounded = e.unary<math::RoundEvenOp>(x);
+  if (zero)
+    rounded = e.add(rounded, e.cast(zero, e.f32()));
+  if (!rounded)
+    return {};
+  rounded = e.min(e.max(rounded, e.splat(low, e.f32())), e.splat(high, e.f32()));
+  return e.cast(rounded, type);
+}
+
+static void bindQuantizeLinear(Node &n) {
+  Emitter &e = n.e;
+  n.ignore("saturate");
+  Tensor x = n.in(0), scale = n.in(1), zero = n.optional(2);
+  if (!x || !scale)
+    return;
+  if (n.intAttr("block_size", 0))
+    return n.fail("is quantized by blocks, which is not supported");
+  DType type = zero ? zero.dtype() : DType{e.builder.getI8Type(), true};
+  if (int64_t given = n.intAttr("output_dtype", 0)) {
+    std::optional<DType> wanted = n.importer.dtype(int32_t(given));
+    if (!wanted)
+      return;
+    if (zero && !(*wanted == type))
+      return n.fail("has a zero point of another type than output_dtype");
+    type = *wanted;
+  }
+  if (n.intAttr("precision", 0) > 1)
+    return n.fail("divides in a type of its own (precision), which is not supported");
+  int64_t axis = n.intAttr("axis", 1);
+  axis = axis < 0 ? axis + x.rank() : axis;
+  Tensor ratio = e.div(e.cast(x, e.f32()), e.cast(along(n, scale, x.rank(), axis), e.f32()));
+  n.give(saturate(e, ratio, along(n, zero, x.rank(), axis), type));
+}
+
+static Tensor dequantized(Node &n, const Tensor &x, const Tensor &scale, const Tensor &zero, int64_t axis) {
+  Emitter &e = n.e;
+  if (!x || !scale)
+    return {};
+  if (!x.dtype().isInteger() || !scale.isFloat())
+    return e.fail("takes integers and a scale of floats");
+  if (zero && zero.dtype() != x.dtype())
+    return e.fail("has a zero point of another type");
+  axis = axis < 0 ? axis + x.rank() : axis;
+  DType wide{x.dtype().type.getIntOrFloatBitWidth() < 32 ? e.builder.getI32Type() : e.builder.getI64Type()};
+  Tensor value = e.cast(x, wide);
+  if (zero)
+    value = e.sub(value, e.cast(along(n, zero, x.rank(), axis), wide));
+  return e.mul(e.cast(value, e.f32()), e.cast(along(n, scale, x.rank(), axis), e.f32()));
+}
+static void bindDequantizeLinear(Node &n) {
+  Tensor scale = n.in(1);
+  if (n.intAttr("block_size", 0))
+    return n.fail("is quantized by blocks, which is not supported");
+  Tensor y = dequantized(n, n.in(0), scale, n.optional(2), n.intAttr("axis", 1));
+  if (!y)
+    return;
+  DType type = scale.dtype();
+  if (int64_t given = n.intAttr("output_dtype", 0)) {
+    std::optional<DType> wanted = n.importer.dtype(int32_t(given));
+    if (!wanted)
+      return;
+    type = *wanted;
+  }
+  n.give(n.e.cast(y, type));
+}
+
+static void bindDynamicQuantizeLinear(Node &n) {
+  Emitter &e = n.e;
+  Tensor x = n.in(0);
+  if (!x)
+    return;
+  if (!(x.dtype() == e.f32()))
+    return n.fail("takes f32");
+  Ints axes = llvm::to_vector<4>(llvm::seq<int64_t>(0, x.rank()));
+  DType type{e.builder.getI8Type(), true};
+  Tensor none = e.splat(0, e.f32());
+  Tensor low = e.min(e.reduce(Fold::min, x, axes, false), none),
+         high = e.max(e.reduce(Fold::max, x, axes, false), none);
+  Tensor scale = e.div(e.sub(high, low), 255);
+  Tensor zero = saturate(e, e.negate(e.div(low, scale)), {}, type);
+  n.give({saturate(e, e.div(x, scale), zero, type), scale, zero});
+}
+
+/// (a, scale, zero, b, scale, zero, scale of y, zero of y): through f32, rounded once.
+static void bindQLinearMatMul(Node &n) {
+  Emitter &e = n.e;
+  Tensor a = n.in(0), b = n.in(3), zeroY = n.in(7);
+  if (!a || !b || !zeroY)
+    return;
+  // Rows of a, columns of b.
+  DType i32{e.builder.getI32Type()};
+  auto offset = [&](const Tensor &x, const Tensor &zero, int64_t axis) {
+    return e.sub(e.cast(x, i32), e.cast(along(n, zero, x.rank(), axis), i32));
+  };
+  Tensor sum = e.matmul(offset(a, n.in(2), a.rank() - 2), offset(b, n.in(5), b.rank() - 1));
+  if (!sum)
+    return;
+  Tensor scale = e.mul(e.cast(along(n, n.in(1), sum.rank(), sum.rank() - 2), e.f32()),
+                       e.cast(along(n, n.in(4), sum.rank(), sum.rank() - 1), e.f32()));
+  scale = e.div(scale, e.cast(along(n, n.in(6), sum.rank(), sum.rank() - 2), e.f32()));
+  n.give(saturate(e, e.mul(e.cast(sum, e.f32()), scale), along(n, zeroY, sum.rank(), sum.rank() - 2), zeroY.dtype()));
+}
+
+void addQuantization(BinderTable &table) {
+  table["DequantizeLinear"] = bindDequantizeLinear;
+  table["DynamicQuantizeLinear"] = bindDynamicQuantizeLinear;
+  table["QLinearMatMul"] = bindQLinearMatMul;
+  table["QuantizeLinear"] = bindQuantizeLinear;
+}
+
+} // namespace mlc::onnx

@@ -1,0 +1,165 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Import/ONNX/FoldConstants.h"
+
+#include "compiler/Reference/Interpreter.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/OwningOpRef.h"
+
+using namespace mlir;
+
+namespace mlc::onnx {
+
+constexpr int64_t kMostRead = 1 << 16;  // Elements of each constant that is read.
+constexpr int64_t kMostGiven = 1 << 12; // Of all results.
+
+DenseElementsAttr constantOf(const TensorInfo &info, RankedTensorType type) {
+  Type element = type.getElementType();
+  if (element.isInteger(1)) {
+    SmallVector<bool> values;
+    for (uint64_t i = 0; i < info.bytes; ++i)
+      values.push_back(info.data[i] != 0);
+    return DenseElementsAttr::get(type, values);
+  }
+  // The bytes may lie anywhere; the attribute wants them aligned.
+  uint64_t size = element.getIntOrFloatBitWidth() / 8;
+  SmallVector<APInt> bits;
+  for (uint64_t i = 0; i * size < info.bytes; ++i) {
+    uint64_t raw = 0;
+    memcpy(&raw, info.data + i * size, size);
+    bits.push_back(APInt(unsigned(size * 8), raw));
+  }
+  if (auto floats = dyn_cast<FloatType>(element)) {
+    SmallVector<APFloat> values;
+    for (const APInt &raw : bits)
+      values.push_back(APFloat(floats.getFloatSemantics(), raw));
+    return DenseElementsAttr::get(type, values);
+  }
+  return DenseElementsAttr::get(type, bits);
+}
+
+namespace {
+
+class InfoWeights : public reference::WeightSource {
+public:
+  explicit InfoWeights(ArrayRef<TensorInfo> weights) : weights(weights) {}
+  const TensorInfo *find(StringRef name) const {
+    const TensorInfo *found = llvm::find_if(weights, [&](const TensorInfo &info) { return info.name == name; });
+    return found == weights.end() ? nullptr : found;
+  }
+  llvm::Expected<std::vector<float>> load(graph::WeightOp weight) override {
+    const TensorInfo *info = find(weight.getSymName());
+    std::vector<float> values(info->elements());
+    Checkpoint::readRows(*info, 0, info->rows(), values.data());
+    return values;
+  }
+  llvm::Expected<std::vector<uint8_t>> loadStored(graph::WeightOp weight) override {
+    const TensorInfo *info = find(weight.getSymName());
+    return std::vector<uint8_t>(info->data, info->data + info->bytes);
+  }
+
+private:
+  ArrayRef<TensorInfo> weights;
+};
+
+DenseElementsAttr attributeOf(const reference::HostValue<double> &value, RankedTensorType type) {
+  Type element = type.getElementType();
+  if (auto *floats = std::get_if<reference::Floats<double>>(&value)) {
+    SmallVector<APFloat> values;
+    for (double x : floats->data) {
+      APFloat converted(x);
+      bool inexact;
+      converted.convert(cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven, &inexact);
+      values.push_back(converted);
+    }
+    return DenseElementsAttr::get(type, values);
+  }
+  SmallVector<APInt> values;
+  for (int64_t x : std::get<reference::Integers>(value).data)
+    values.push_back(APInt(64, uint64_t(x)).trunc(element.getIntOrFloatBitWidth()));
+  return DenseElementsAttr::get(type, values);
+}
+
+} // namespace
+
+std::optional<SmallVector<DenseElementsAttr>> foldConstants(ArrayRef<Operation *> ops, ArrayRef<Value> values,
+                                                            ArrayRef<TensorInfo> weights) {
+  int64_t given = 0;
+  for (Value value : values) {
+    auto type = cast<RankedTensorType>(value.getType());
+    if (!type.hasStaticShape() || (given += type.getNumElements()) > kMostGiven)
+      return std::nullopt;
+  }
+  InfoWeights source(weights);
+  // What stands around the ops.
+  llvm::SetVector<Operation *> leaves;
+  llvm::SmallPtrSet<Operation *, 16> inside(ops.begin(), ops.end());
+  for (Operation *op : ops) {
+    if (op->getNumRegions() && !op->getName().getStringRef().starts_with("linalg."))
+      return std::nullopt;
+    bool constant = true;
+    op->walk([&](Operation *inner) {
+      for (Value operand : inner->getOperands()) {
+        if (auto argument = dyn_cast<BlockArgument>(operand)) {
+          constant &= op->isAncestor(argument.getOwner()->getParentOp());
+          continue;
+        }
+        Operation *from = operand.getDefiningOp();
+        if (op->isAncestor(from) || inside.contains(from))
+          continue;
+        auto type = dyn_cast<RankedTensorType>(operand.getType());
+        constant &= isa<arith::ConstantOp, graph::ReadOp>(from) && (!type || type.getNumElements() <= kMostRead);
+        leaves.insert(from);
+      }
+    });
+    if (!constant)
+      return std::nullopt;
+  }
+
+  MLIRContext *context = values.front().getContext();
+  OpBuilder builder(context);
+  OwningOpRef<ModuleOp> scratch = ModuleOp::create(builder.getUnknownLoc());
+  builder.setInsertionPointToStart(scratch->getBody());
+  for (Operation *leaf : leaves)
+    if (auto read = dyn_cast<graph::ReadOp>(leaf)) {
+      if (!source.find(read.getWeight()))
+        return std::nullopt;
+      if (!scratch->lookupSymbol(read.getWeight()))
+        builder.clone(*graph::lookupWeight(leaf, read.getWeightAttr()));
+    }
+  SmallVector<Type> types;
+  for (Value value : values)
+    types.push_back(value.getType());
+  auto function = builder.create<func::FuncOp>(builder.getUnknownLoc(), "fold", builder.getFunctionType({}, types));
+  builder.setInsertionPointToStart(function.addEntryBlock());
+  IRMapping mapping;
+  for (Operation *leaf : leaves)
+    builder.clone(*leaf, mapping);
+  for (Operation *op : ops)
+    builder.clone(*op, mapping);
+  SmallVector<Value> results;
+  for (Value value : values)
+    results.push_back(mapping.lookup(value));
+  builder.create<func::ReturnOp>(builder.getUnknownLoc(), results);
+
+  reference::Interpreter<double> interpreter(*scratch, source, {int64_t(1) << 22, int64_t(1) << 24, 16});
+  auto folded = interpreter.call("fold", {});
+  if (!folded) {
+    // It stays as it is, and a run says what is wrong with it.
+    llvm::consumeError(folded.takeError());
+    return std::nullopt;
+  }
+  SmallVector<DenseElementsAttr> attributes;
+  for (auto [value, result] : llvm::zip_equal(values, *folded))
+    attributes.push_back(attributeOf(*result, cast<RankedTensorType>(value.getType())));
+  return attributes;
+}
+
+} // namespace mlc::onnx

@@ -1,0 +1,89 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Walks the graphs of a model: names, scopes, functions and subgraphs; weights; what is constant is folded by the
+// reference interpreter.
+//
+#pragma once
+
+#include "compiler/Import/ONNX/Import.h"
+#include "compiler/Import/ONNX/Node.h"
+
+namespace mlc::onnx {
+
+/// Values by name. A subgraph sees those around it.
+struct Scope {
+  const Scope *outer = nullptr;
+  llvm::StringMap<Tensor> values;
+
+  const Tensor *find(llvm::StringRef name) const {
+    for (const Scope *scope = this; scope; scope = scope->outer)
+      if (auto found = scope->values.find(name); found != scope->values.end())
+        return &found->second;
+    return nullptr;
+  }
+};
+
+class GraphImporter {
+public:
+  GraphImporter(Model &model, mlir::MLIRContext &context, const DimSettings &settings);
+  llvm::Expected<ImportedNetwork> import();
+
+  //===--- For binders ---===//
+  /// Imports the nodes of a subgraph where the builder stands; its outputs, or nothing after a failure.
+  std::optional<llvm::SmallVector<Tensor>> importSubgraph(const ::onnx::GraphProto &graph, Scope &outer,
+                                                          llvm::ArrayRef<Tensor> arguments);
+  /// A tensor of the file: small ones and scalars as constants, others as weights.
+  Tensor importTensor(const ::onnx::TensorProto &tensor, llvm::StringRef name);
+  std::optional<Ints> constantInts(const Tensor &tensor);
+  /// An attribute, or what the call of the function gives for it; null when it gives nothing.
+  const ::onnx::AttributeProto *resolve(const ::onnx::AttributeProto &attribute);
+  /// The type of a TensorProto.DataType; fails, naming it, where it is not supported.
+  std::optional<DType> dtype(int32_t type);
+  int32_t irVersion() const { return int32_t(model.proto().ir_version()); }
+
+private:
+  /// Of the function whose body is being imported.
+  struct Call {
+    const ::onnx::FunctionProto *function = nullptr;
+    const ::onnx::NodeProto *node = nullptr;
+    const Call *caller = nullptr;
+  };
+
+  llvm::Error checkOperators();
+  void findUnknown(const ::onnx::GraphProto &graph, std::vector<std::pair<std::string, std::string>> &unknown);
+  void findUnknown(const google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes,
+                   std::vector<std::pair<std::string, std::string>> &unknown);
+  const ::onnx::FunctionProto *functionOf(const ::onnx::NodeProto &node) const;
+  int64_t opset(llvm::StringRef domain) const;
+  bool importInitializers(const ::onnx::GraphProto &graph, Scope &scope);
+  bool importNodes(const google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes, Scope &scope);
+  bool importNode(const ::onnx::NodeProto &node, Scope &scope);
+  bool importCall(const ::onnx::FunctionProto &function, Node &node);
+  /// Where everything that was written behind `last` follows from constants, small results become constants.
+  void foldBehind(mlir::Operation *last, llvm::MutableArrayRef<Tensor> results);
+  /// Records what is known of an integer result as extents.
+  void noteExtents(Node &node);
+  bool importInputs(Scope &scope, mlir::func::FuncOp function);
+  bool importOutputs(Scope &scope, mlir::func::FuncOp function);
+  void dropUnused();
+  std::string uniqueSymbol(llvm::StringRef name);
+  /// The failure of a node, once: FILE: node 'x' (Op) ...
+  void failNode(const ::onnx::NodeProto &node);
+  bool fail(const llvm::Twine &what);
+
+  Model &model;
+  const DimSettings &settings;
+  mlir::OwningOpRef<mlir::ModuleOp> module;
+  Emitter e;
+  std::vector<TensorInfo> weights;
+  llvm::StringSet<> taken;
+  llvm::StringMap<const ::onnx::FunctionProto *> functions;
+  const Call *call = nullptr;
+  unsigned depth = 0, imported = 0;
+  std::string message;
+};
+
+} // namespace mlc::onnx

@@ -1,0 +1,34 @@
+// RUN: mlc-opt %s | mlc-opt | FileCheck %s
+
+// The ops of networks, as they are read and written.
+
+graph.network "g" {producer = "hand"}
+graph.weight @w : tensor<6x2x3xf32> stored f32
+graph.weight @ids : tensor<4xi64> stored i64
+graph.extent @batch at_most 4
+
+// CHECK: graph.network "g" {producer = "hand"}
+// CHECK: graph.weight @ids : tensor<4xi64> stored i64
+// CHECK: func.func @main(%{{.*}}: tensor<?x4x9xf32> {graph.dims = ["batch", "", ""], graph.name = "x"}, %{{.*}}: tensor<3xi8> {graph.name = "u", graph.unsigned}) -> (tensor<?x6x2xf32> {graph.name = "y"}, tensor<3xi8> {graph.name = "v", graph.unsigned})
+func.func @main(%x: tensor<?x4x9xf32> {graph.dims = ["batch", "", ""], graph.name = "x"}, %u: tensor<3xi8> {graph.name = "u", graph.unsigned})
+    -> (tensor<?x6x2xf32> {graph.name = "y"}, tensor<3xi8> {graph.name = "v", graph.unsigned}) {
+  // CHECK: graph.read @w : tensor<6x2x3xf32>
+  %w = graph.read @w : tensor<6x2x3xf32>
+  // CHECK: graph.conv %{{.*}}, %{{.*}} {dilations = array<i64: 1>, groups = 2 : i64, pads = array<i64: 1, 1>, strides = array<i64: 2>} : (tensor<?x4x9xf32>, tensor<6x2x3xf32>) -> tensor<?x6x5xf32>
+  %c = graph.conv %x, %w {strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 1, 1>, groups = 2 : i64} : (tensor<?x4x9xf32>, tensor<6x2x3xf32>) -> tensor<?x6x5xf32>
+  // CHECK: graph.pool %{{.*}} {dilations = array<i64: 1>, kernel = array<i64: 3>, kind = #graph<pool_kind max>, pads = array<i64: 0, 0>, strides = array<i64: 2>}
+  %p = graph.pool %c {kind = #graph<pool_kind max>, kernel = array<i64: 3>, strides = array<i64: 2>, dilations = array<i64: 1>, pads = array<i64: 0, 0>} : (tensor<?x6x5xf32>) -> tensor<?x6x2xf32>
+  // CHECK: graph.softmax %{{.*}} {axis = 2 : i64, log} : tensor<?x6x2xf32>
+  %s = graph.softmax %p {axis = 2 : i64, log} : tensor<?x6x2xf32>
+  return %s, %u : tensor<?x6x2xf32>, tensor<3xi8>
+}
+
+// CHECK: graph.recurrent lstm reverse %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} cell %{{.*}} :
+func.func @cell(%x: tensor<5x1x3xf32>, %w: tensor<8x3xf32>, %r: tensor<8x2xf32>, %b: tensor<16xf32>, %h: tensor<1x2xf32>) -> tensor<5x1x2xf32> {
+  %y, %hn, %cn = graph.recurrent lstm reverse %x, %w, %r, %b, %h cell %h : (tensor<5x1x3xf32>, tensor<8x3xf32>, tensor<8x2xf32>, tensor<16xf32>, tensor<1x2xf32>, tensor<1x2xf32>) -> (tensor<5x1x2xf32>, tensor<1x2xf32>, tensor<1x2xf32>)
+  // CHECK: graph.matmul %{{.*}}, %{{.*}} : (tensor<5x1x2xf32>, tensor<5x2x1xf32>) -> tensor<5x1x1xf32>
+  %t = tensor.expand_shape %r [[0], [1, 2]] output_shape [8, 2, 1] : tensor<8x2xf32> into tensor<8x2x1xf32>
+  %five = tensor.extract_slice %t[0, 0, 0] [5, 2, 1] [1, 1, 1] : tensor<8x2x1xf32> to tensor<5x2x1xf32>
+  %m = graph.matmul %y, %five : (tensor<5x1x2xf32>, tensor<5x2x1xf32>) -> tensor<5x1x1xf32>
+  return %y : tensor<5x1x2xf32>
+}
