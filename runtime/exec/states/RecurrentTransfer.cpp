@@ -21,7 +21,8 @@ static size_t entryBytes(const fb::State &state) { return size_t(state.recurrent
 size_t RecurrentStore::maxPayload() const {
   size_t most = 0;
   for (const Recurrent &own : states)
-    most = std::max({most, size_t(recurrentCanonicalBytes(*own.schema)), size_t(kRecurrentPage) * entryBytes(*own.schema)});
+    most = std::max(
+        {most, size_t(recurrentCanonicalBytes(*own.schema)), size_t(kRecurrentPage) * entryBytes(*own.schema)});
   return most;
 }
 
