@@ -85,7 +85,7 @@ step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runt
 
 # The runtime's tests and the parsers under ASan and UBSan, in one tree.
 sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest QuestionsTest
-  ServingTest SessionTest SharedPoolTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
+  ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
   artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
   cpu_recurrent_test cpu_simd_test)
 step configure-asan cmake --preset asan && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {

@@ -64,7 +64,7 @@ Status together(Session &session, std::span<const int32_t> prompt, uint64_t coun
     return static_cast<Collected *>(context)->add(sample, id);
   };
   samples.onEnd = [](void *context, uint64_t sample, FinishReason finish) {
-    static_cast<Collected *>(context)->finished[sample] = finish;
+    static_cast<Collected *>(context)->finished[size_t(sample)] = finish;
   };
   auto done = generateSamples(session, prompt, samples);
   return done ? Status() : Status(done.error());
@@ -96,7 +96,7 @@ Status runSamples(Session &session, DraftSession &draft, std::span<const int32_t
       return Error(ErrorCode::OutOfMemory, "no memory for the samples");
   }
   for (uint64_t i = 0; i < count; ++i)
-    begins[i + 1] += begins[i];
+    begins[size_t(i) + 1] += begins[size_t(i)];
   for (const Collected::Token &token : collected.tokens.span())
     ids[size_t(begins[size_t(token.sample)]++)] = token.id; // begins[i] is now where sample i ends.
 

@@ -17,7 +17,16 @@ using namespace mlc::test;
 
 namespace {
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MLC_SANITIZED // Ten times as slow.
+#endif
+#endif
+#ifdef MLC_SANITIZED
+constexpr unsigned kSamples = 4000;
+#else
 constexpr unsigned kSamples = 20000;
+#endif
 const std::vector<int32_t> kPrompt{5, 2, 9};
 
 TinyOptions smallOptions() {
