@@ -55,34 +55,6 @@ static llvm::Error printModule(const std::string &path, ModuleOp module) {
   });
 }
 
-/// --dim NAME<=MAX: bounds of extents.
-static llvm::Error applyDims(ModuleOp module, const CompileOptions &options) {
-  llvm::SmallVector<StringRef> entries;
-  StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
-  for (StringRef entry : entries) {
-    auto [name, bound] = entry.split("<=");
-    int64_t value = 0;
-    auto extent =
-        SymbolTable::lookupNearestSymbolFrom<graph::ExtentOp>(module, StringAttr::get(module.getContext(), name));
-    if (bound.getAsInteger(10, value) || value < 1)
-      return llvm::createStringError("%s: --dim %s: write NAME<=MAX", options.source.path.c_str(), entry.str().c_str());
-    if (!extent)
-      return llvm::createStringError("%s: --dim %s: the graph has no extent of that name", options.source.path.c_str(),
-                                     entry.str().c_str());
-    extent.setBoundAttr(Builder(module.getContext()).getI64IntegerAttr(value));
-  }
-  return llvm::Error::success();
-}
-
-llvm::Expected<Source> mlc::openCompileSource(const CompileOptions &options, MLIRContext &context) {
-  auto source = openSource(options.source, context);
-  // An ONNX network's import has applied them.
-  if (source && !StringRef(options.source.path).ends_with(".onnx"))
-    if (llvm::Error error = applyDims(*source->module, options))
-      return std::move(error);
-  return source;
-}
-
 void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
   bool quantized = options.pipeline.quant == "int8" || options.pipeline.quant == "int4";
   if (options.pipeline.quant == "keep")
@@ -192,7 +164,7 @@ static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module)
 
 static llvm::Error compile(CompileOptions &options) {
   std::unique_ptr<MLIRContext> context = makeContext();
-  auto source = openCompileSource(options, *context);
+  auto source = openSource(options.source, *context);
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;

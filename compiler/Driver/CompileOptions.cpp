@@ -184,7 +184,6 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.report = raw.report;
   options.math = raw.math;
   options.kv = raw.kv;
-  options.dims = raw.dim;
   options.calibrate = raw.calibrate ? raw.calibrate : "";
   options.strict = raw.strict;
   options.threads = unsigned(raw.threads);

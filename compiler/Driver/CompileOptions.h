@@ -22,7 +22,6 @@ struct CompileOptions {
   std::string isaFamily;             // Whose packed layouts the artifact holds.
   std::vector<std::string> cpuNames; // --cpu; pipeline.cpus are the levels among them.
   std::string math, kv;              // Empty: by what the weights are.
-  std::string dims;                  // --dim
   std::string calibrate;             // --calibrate
   uint64_t calibrationDigest = 0;    // XXH3-64 of that text, once it is read.
   bool strict = false;
@@ -35,8 +34,6 @@ cli::Parsed parseCompileOptions(int argc, char **argv, CompileOptions &options);
 /// The options that change the artifact, in one fixed order: its provenance.
 std::string provenance(const CompileOptions &options);
 
-/// Opens SRC and applies --dim.
-llvm::Expected<Source> openCompileSource(const CompileOptions &options, mlir::MLIRContext &context);
 /// Writes everything but the end of an artifact of `module`, under a progress bar of that title.
 llvm::Error fillArtifact(mlir::ModuleOp module, const Source &source, const CompileOptions &options,
                          ArtifactWriter &writer, const std::string &title);

@@ -186,7 +186,7 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
 llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOptions &options) {
   double start = monotonicMs();
   std::unique_ptr<MLIRContext> context = makeContext();
-  auto source = openCompileSource(options, *context);
+  auto source = openSource(options.source, *context);
   if (!source)
     return source.takeError();
   ModuleOp module = *source->module;

@@ -186,6 +186,25 @@ static llvm::Expected<Source> openNetwork(const SourceOptions &options, MLIRCont
   return source;
 }
 
+/// --dim NAME<=MAX: bounds of extents.
+static llvm::Error applyDims(ModuleOp module, const SourceOptions &options) {
+  llvm::SmallVector<StringRef> entries;
+  StringRef(options.dims).split(entries, ',', -1, /*KeepEmpty=*/false);
+  for (StringRef entry : entries) {
+    auto [name, bound] = entry.split("<=");
+    int64_t value = 0;
+    auto extent =
+        SymbolTable::lookupNearestSymbolFrom<graph::ExtentOp>(module, StringAttr::get(module.getContext(), name));
+    if (bound.getAsInteger(10, value) || value < 1)
+      return llvm::createStringError("%s: --dim %s: write NAME<=MAX", options.path.c_str(), entry.str().c_str());
+    if (!extent)
+      return llvm::createStringError("%s: --dim %s: the graph has no extent of that name", options.path.c_str(),
+                                     entry.str().c_str());
+    extent.setBoundAttr(Builder(module.getContext()).getI64IntegerAttr(value));
+  }
+  return llvm::Error::success();
+}
+
 llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext &context) {
   Source source;
   bool text = StringRef(options.path).ends_with(".mlir");
@@ -210,6 +229,8 @@ llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext
     if (failed(verify(*source.module)))
       return line.error("the imported graph does not verify");
   }
+  if (llvm::Error error = applyDims(*source.module, options))
+    return std::move(error);
   std::string tokenizer = text ? options.tokenizer : options.path;
   if (tokenizer.empty())
     return source;

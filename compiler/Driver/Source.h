@@ -23,7 +23,7 @@ struct SourceOptions {
   std::string weights;   // Of graph text: --weights.
   std::string tokenizer; // Of graph text: --tokenizer; a directory, a GGUF file or a .model.
   std::string rope;      // --rope
-  std::string dims;      // --dim, of an ONNX network.
+  std::string dims;      // --dim: of a network, or bounds of the extents of graph text.
 };
 
 struct Source {
@@ -33,7 +33,7 @@ struct Source {
   std::vector<uint8_t> tokenizer;
 };
 
-/// Opens and imports. Errors are one line that begins with the file.
+/// Opens and imports, with `dims` applied. Errors are one line that begins with the file.
 llvm::Expected<Source> openSource(const SourceOptions &options, mlir::MLIRContext &context);
 
 /// The tokenizer of a checkpoint (a GGUF file that holds only a vocabulary will do), a directory or a .model file;

@@ -82,6 +82,19 @@ struct Window {
   SmallVector<int64_t> extent, kernel, dilations;
   SmallVector<int64_t> base, first, last, tap; // Of tap 0; taps inside the extent: [first, last).
 
+  Window(ArrayRef<int64_t> extent, ArrayRef<int64_t> kernel, ArrayRef<int64_t> dilations)
+      : extent(extent), kernel(kernel), dilations(dilations) {}
+
+  /// How many places the window has on each axis, with padding in front and behind.
+  SmallVector<int64_t> places(ArrayRef<int64_t> strides, ArrayRef<int64_t> pads) const {
+    SmallVector<int64_t> counts;
+    for (size_t axis = 0; axis < extent.size(); ++axis) {
+      int64_t room = extent[axis] + pads[axis] + pads[axis + extent.size()] - (kernel[axis] - 1) * dilations[axis] - 1;
+      counts.push_back(room < 0 ? 0 : room / strides[axis] + 1);
+    }
+    return counts;
+  }
+
   /// Puts tap 0 at `at`; false when no tap lies inside.
   bool place(ArrayRef<int64_t> at) {
     base.assign(at.begin(), at.end());
@@ -163,17 +176,10 @@ template <typename T> static llvm::Error evaluateConv(graph::ConvOp op, Frame<T>
     const D &x = get<D>(op.getInput(), frame), &filter = get<D>(op.getFilter(), frame);
     const D *bias = op.getBias() ? &get<D>(op.getBias(), frame) : nullptr;
     size_t spatial = x.shape.size() - 2;
-    Window window;
-    window.extent.assign(x.shape.begin() + 2, x.shape.end());
-    window.kernel.assign(filter.shape.begin() + 2, filter.shape.end());
-    window.dilations.assign(op.getDilations().begin(), op.getDilations().end());
-    SmallVector<int64_t> extents;
-    for (size_t axis = 0; axis < spatial; ++axis) {
-      int64_t room = window.extent[axis] + op.getPads()[axis] + op.getPads()[axis + spatial] -
-                     (window.kernel[axis] - 1) * window.dilations[axis] - 1;
-      extents.push_back(room < 0 ? 0 : room / op.getStrides()[axis] + 1);
-    }
-    Shape shape = resultShape(op.getResult().getType(), x.shape[0], filter.shape[0], extents);
+    Window window(ArrayRef<int64_t>(x.shape).drop_front(2), ArrayRef<int64_t>(filter.shape).drop_front(2),
+                  op.getDilations());
+    Shape shape = resultShape(op.getResult().getType(), x.shape[0], filter.shape[0],
+                              window.places(op.getStrides(), op.getPads()));
     if (llvm::Error error = frame.admit(op, shape))
       return error;
     D result = D::filled(shape);
@@ -224,10 +230,8 @@ template <typename T> static llvm::Error evaluateConvTranspose(graph::ConvTransp
     if (llvm::Error error = frame.admit(op, shape))
       return error;
     D result = D::filled(shape);
-    Window window;
-    window.extent.assign(shape.begin() + 2, shape.end());
-    window.kernel.assign(filter.shape.begin() + 2, filter.shape.end());
-    window.dilations.assign(op.getDilations().begin(), op.getDilations().end());
+    Window window(ArrayRef<int64_t>(shape).drop_front(2), ArrayRef<int64_t>(filter.shape).drop_front(2),
+                  op.getDilations());
     int64_t planeIn = elementCount(places), planeOut = elementCount(window.extent), taps = elementCount(window.kernel);
     for (int64_t b = 0; bias && b < shape[0]; ++b)
       for (int64_t m = 0; m < outputs; ++m)
@@ -261,17 +265,9 @@ template <typename T> static llvm::Error evaluatePool(graph::PoolOp op, Frame<T>
     using E = std::decay_t<decltype(kind.data.front())>;
     const D &x = get<D>(op.getInput(), frame);
     size_t spatial = x.shape.size() - 2;
-    Window window;
-    window.extent.assign(x.shape.begin() + 2, x.shape.end());
-    window.kernel.assign(op.getKernel().begin(), op.getKernel().end());
-    window.dilations.assign(op.getDilations().begin(), op.getDilations().end());
-    SmallVector<int64_t> extents;
-    for (size_t axis = 0; axis < spatial; ++axis) {
-      int64_t room = window.extent[axis] + op.getPads()[axis] + op.getPads()[axis + spatial] -
-                     (window.kernel[axis] - 1) * window.dilations[axis] - 1;
-      extents.push_back(room < 0 ? 0 : room / op.getStrides()[axis] + 1);
-    }
-    Shape shape = resultShape(op.getResult().getType(), x.shape[0], x.shape[1], extents);
+    Window window(ArrayRef<int64_t>(x.shape).drop_front(2), op.getKernel(), op.getDilations());
+    Shape shape =
+        resultShape(op.getResult().getType(), x.shape[0], x.shape[1], window.places(op.getStrides(), op.getPads()));
     if (llvm::Error error = frame.admit(op, shape))
       return error;
     D result = D::filled(shape);

@@ -6,6 +6,8 @@
 #include "runtime/run/SamplesOutput.h"
 #include "runtime/llm/Samples.h"
 
+#include <optional>
+
 namespace mlc::cli {
 
 namespace {
@@ -101,6 +103,14 @@ Status runSamples(Session &session, DraftSession &draft, std::span<const int32_t
     ids[size_t(begins[size_t(token.sample)]++)] = token.id; // begins[i] is now where sample i ends.
 
   const Tokenizer *tokenizer = session.model().tokenizer();
+  // The texts go on where the prompt ends.
+  std::optional<Decoder> behindPrompt;
+  if (tokenizer) {
+    TextSink nowhere{[](void *, std::string_view) {}, nullptr};
+    behindPrompt.emplace(*tokenizer);
+    for (int32_t id : prompt)
+      MLC_TRY(behindPrompt->feed(uint32_t(id), nowhere));
+  }
   JsonWriter json;
   if (arguments.json) {
     json.open(nullptr, '{');
@@ -113,16 +123,12 @@ Status runSamples(Session &session, DraftSession &draft, std::span<const int32_t
     bool lost = false;
     if (tokenizer) {
       std::pair<Buffer<char> *, bool *> into(&text, &lost);
-      TextSink nowhere{[](void *, std::string_view) {}, nullptr};
       TextSink sink{[](void *context, std::string_view piece) {
                       auto &[text, lost] = *static_cast<std::pair<Buffer<char> *, bool *> *>(context);
                       *lost |= !text->append(piece.data(), piece.size());
                     },
                     &into};
-      // The text goes on where the prompt ends.
-      Decoder decoder(*tokenizer);
-      for (int32_t id : prompt)
-        MLC_TRY(decoder.feed(uint32_t(id), nowhere));
+      Decoder decoder = *behindPrompt;
       for (int32_t id : sample)
         MLC_TRY(decoder.feed(uint32_t(id), sink));
       decoder.flush(sink);

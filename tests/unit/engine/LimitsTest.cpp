@@ -6,23 +6,15 @@
 // What bounds an engine: the queue, deadlines, cancellation, memory, refusals, a long run.
 //
 #include "tests/unit/engine/EngineSupport.h"
+#include "tests/unit/support/Sanitized.h"
 
 #include <future>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MLC_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define MLC_SANITIZED 1
-#endif
-#endif
-#ifndef MLC_SANITIZED
-#define MLC_SANITIZED 0
-#endif
-
 namespace mlc::server {
 namespace {
+
+constexpr bool kSanitized = test::kAddressSanitized || test::kThreadSanitized;
 
 using namespace mlc::test;
 
@@ -273,7 +265,7 @@ TEST(EngineLimits, ALongRunKeepsItsSize) {
   options.cacheEntries = 8;
   std::unique_ptr<Engine> engine = makeEngine(*served.model, options);
   std::mt19937 random(11);
-  constexpr int kRequests = MLC_SANITIZED ? 400 : 4000, kWarm = kRequests / 4;
+  constexpr int kRequests = kSanitized ? 400 : 4000, kWarm = kRequests / 4;
   size_t warm = 0;
   std::vector<std::pair<RequestId, std::shared_ptr<Recorder>>> live;
   for (int i = 0; i < kRequests; ++i) {
@@ -304,7 +296,7 @@ TEST(EngineLimits, ALongRunKeepsItsSize) {
   EXPECT_EQ(stats.accepted, uint64_t(kRequests));
   EXPECT_LE(stats.cacheEntries, 8u);
   EXPECT_EQ(stats.sequencesUsed, 0u);
-  if (!MLC_SANITIZED) {
+  if (!kSanitized) {
     EXPECT_LE(double(residentPages()), 1.03 * double(warm) + 64);
   }
 }

@@ -7,6 +7,7 @@
 // another thread. The tsan preset runs it too.
 //
 #include "tests/unit/session/SessionSupport.h"
+#include "tests/unit/support/Sanitized.h"
 
 #include <chrono>
 #include <thread>
@@ -18,15 +19,7 @@ using Clock = std::chrono::steady_clock;
 namespace {
 
 // Under ThreadSanitizer every chunk takes ten times as long.
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr double kMostMs = 100;
-#define MLC_SLOW
-#endif
-#endif
-#ifndef MLC_SLOW
-constexpr double kMostMs = 10;
-#endif
+constexpr double kMostMs = kThreadSanitized ? 100 : 10;
 
 double msSince(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();

@@ -7,6 +7,7 @@
 // rule that is wrong.
 //
 #include "tests/unit/speculate/SpeculateSupport.h"
+#include "tests/unit/support/Sanitized.h"
 
 #include <algorithm>
 #include <cmath>
@@ -17,16 +18,8 @@ using namespace mlc::test;
 
 namespace {
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MLC_SANITIZED // Ten times as slow.
-#endif
-#endif
-#ifdef MLC_SANITIZED
-constexpr unsigned kSamples = 4000;
-#else
-constexpr unsigned kSamples = 20000;
-#endif
+// AddressSanitizer is ten times as slow.
+constexpr unsigned kSamples = kAddressSanitized ? 4000 : 20000;
 const std::vector<int32_t> kPrompt{5, 2, 9};
 
 TinyOptions smallOptions() {

@@ -70,19 +70,35 @@ static void bindInstanceNormalization(Node &n) {
   n.give(e.cast(e.add(e.mul(y, perChannel(n, n.in(1), x.rank())), perChannel(n, n.in(2), x.rank())), x.dtype()));
 }
 
+/// What LayerNormalization and RMSNormalization share: x is null where the node cannot be bound.
+struct RowNormalization {
+  Tensor x, scale;
+  Ints axes;
+  double epsilon;
+};
+static RowNormalization rowNormalization(Node &n) {
+  RowNormalization shared{n.in(0), n.in(1), {}, n.floatAttr("epsilon", double(1e-5f))};
+  int64_t axis = n.intAttr("axis", -1);
+  if (n.intAttr("stash_type", 1) != 1)
+    n.fail("computes in another type than float (stash_type), which is not supported");
+  else if (shared.x && shared.scale && !shared.x.isFloat())
+    n.fail("takes floats");
+  else if (shared.x && shared.scale) {
+    shared.axes = axesFrom(n.axis(axis, shared.x.rank()), shared.x.rank());
+    return shared;
+  }
+  shared.x = {};
+  return shared;
+}
+
 static void bindLayerNormalization(Node &n) {
   Emitter &e = n.e;
-  Tensor x = n.in(0), scale = n.in(1), bias = n.optional(2);
-  double epsilon = n.floatAttr("epsilon", double(1e-5f));
-  if (n.intAttr("stash_type", 1) != 1)
-    return n.fail("computes in another type than float (stash_type), which is not supported");
-  if (!x || !scale)
+  auto [x, scale, axes, epsilon] = rowNormalization(n);
+  Tensor bias = n.optional(2);
+  if (!x)
     return;
-  if (!x.isFloat())
-    return n.fail("takes floats");
-  int64_t axis = n.axis(n.intAttr("axis", -1), x.rank());
   Tensor mean, inverse;
-  Tensor y = standardize(e, e.widened(x), axesFrom(axis, x.rank()), epsilon, &mean, &inverse);
+  Tensor y = standardize(e, e.widened(x), axes, epsilon, &mean, &inverse);
   y = e.mul(y, e.widened(scale));
   if (bias)
     y = e.add(y, e.widened(bias));
@@ -91,17 +107,11 @@ static void bindLayerNormalization(Node &n) {
 
 static void bindRmsNormalization(Node &n) {
   Emitter &e = n.e;
-  Tensor x = n.in(0), scale = n.in(1);
-  double epsilon = n.floatAttr("epsilon", double(1e-5f));
-  if (n.intAttr("stash_type", 1) != 1)
-    return n.fail("computes in another type than float (stash_type), which is not supported");
-  if (!x || !scale)
+  auto [x, scale, axes, epsilon] = rowNormalization(n);
+  if (!x)
     return;
-  if (!x.isFloat())
-    return n.fail("takes floats");
-  int64_t axis = n.axis(n.intAttr("axis", -1), x.rank());
   Tensor wide = e.widened(x);
-  Tensor root = e.sqrt(e.add(e.mean(e.mul(wide, wide), axesFrom(axis, x.rank()), true), epsilon));
+  Tensor root = e.sqrt(e.add(e.mean(e.mul(wide, wide), axes, true), epsilon));
   n.give(e.cast(e.mul(e.div(wide, root), e.widened(scale)), x.dtype()));
 }
 
