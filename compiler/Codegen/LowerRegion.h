@@ -7,6 +7,8 @@
 //
 #pragma once
 
+#include "compiler/Codegen/RegionCode.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "llvm/ADT/SmallVector.h"
@@ -19,7 +21,6 @@
 namespace mlc {
 
 inline constexpr llvm::StringLiteral kRegionEntry = "mlc_region";
-inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 
 /// Dialects that lowerRegion parses and produces.
 void registerRegionDialects(mlir::DialectRegistry &registry);
@@ -36,6 +37,9 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef so
 
 /// Rewrites math ops, so that none is left which LLVM would turn into a call of libm.
 mlir::LogicalResult expandMath(mlir::ModuleOp module, LevelTraits traits);
+
+/// Of a region on buffers, whose function is kRegionRow: to the LLVM dialect, in place.
+mlir::LogicalResult lowerNest(mlir::ModuleOp module, LevelTraits traits);
 
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Machine code for elementwise regions. A region is the text of a module with one func.func that holds one elementwise
+// Machine code for regions. An elementwise region is the text of a module with one func.func that holds one elementwise
 // linalg.generic over tensor<?x?xf32>; its code calculates rows [begin, end) of every result:
 //
 //   int32_t f(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end)
@@ -22,6 +22,12 @@
 #include <vector>
 
 namespace mlc {
+
+/// A region on buffers is the text of a module with one func.func of this name over memrefs (the call's buffers, in order)
+/// and the two bounds, of type index. An op with the attribute kSplitAttr (an axis of its loops) calculates [begin, end)
+/// of that axis; without one, the call calculates everything. `dims` is not read.
+inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
+inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
 
 /// Where a blob may begin in memory: multiples of this.
 inline constexpr uint64_t kCodeBlobAlignment = 64;

@@ -1,0 +1,170 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Conversion/GraphToExec/BufferRegion.h"
+
+#include "compiler/Codegen/RegionCode.h"
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+
+namespace mlc {
+
+bool isDeferred(Operation *op) { return isa<ViewLikeOpInterface>(op) || (isPure(op) && !op->getNumRegions()); }
+
+int64_t workOf(Operation *op) {
+  if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
+    int64_t product = 1;
+    for (int64_t range : structured.getStaticLoopRanges())
+      product = llvm::SaturatingMultiply<uint64_t>(product, range) & INT64_MAX;
+    return product;
+  }
+  if (auto copy = dyn_cast<memref::CopyOp>(op))
+    return cast<MemRefType>(copy.getTarget().getType()).getNumElements();
+  int64_t inner = 1;
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      for (Operation &each : block)
+        inner += workOf(&each);
+  if (auto loop = dyn_cast<scf::ForOp>(op)) {
+    std::optional<int64_t> lower = getConstantIntValue(loop.getLowerBound());
+    std::optional<int64_t> upper = getConstantIntValue(loop.getUpperBound());
+    int64_t trips = lower && upper ? std::max<int64_t>(*upper - *lower, 0) : 16;
+    return llvm::SaturatingMultiply<uint64_t>(inner, trips) & INT64_MAX;
+  }
+  return inner;
+}
+
+std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
+  SmallVector<int64_t> ranges;
+  SmallVector<utils::IteratorType> kinds;
+  if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
+    ranges = structured.getStaticLoopRanges();
+    kinds = structured.getIteratorTypesArray();
+  } else if (auto copy = dyn_cast<memref::CopyOp>(op)) {
+    llvm::append_range(ranges, cast<MemRefType>(copy.getTarget().getType()).getShape());
+    kinds.assign(ranges.size(), utils::IteratorType::parallel);
+  }
+  // The outermost axis that gives every worker something; else the longest one.
+  constexpr int64_t kEnough = 16;
+  std::optional<std::pair<int64_t, int64_t>> best;
+  for (auto [axis, range] : llvm::enumerate(ranges)) {
+    if (kinds[axis] != utils::IteratorType::parallel || range < 2)
+      continue;
+    if (range >= kEnough)
+      return std::pair(int64_t(axis), range);
+    if (!best || range > best->second)
+      best = {axis, range};
+  }
+  return best;
+}
+
+/// Argument or allocation behind a view.
+static Value baseOf(Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  return buffer;
+}
+
+llvm::SetVector<Value> BufferRegion::buffersOf(Operation *op) const {
+  llvm::SetVector<Value> found, used;
+  // What is behind deferred ops is used, too.
+  SmallVector<Operation *> open{op};
+  llvm::SmallPtrSet<Operation *, 8> seen;
+  while (!open.empty()) {
+    Operation *next = open.pop_back_val();
+    if (!seen.insert(next).second)
+      continue;
+    llvm::SetVector<Value> values(next->operand_begin(), next->operand_end());
+    getUsedValuesDefinedAbove(next->getRegions(), values);
+    for (Value value : values) {
+      if (isa<MemRefType>(value.getType()))
+        found.insert(baseOf(value));
+      if (Operation *definer = value.getDefiningOp(); definer && definer->getBlock() == body && isDeferred(definer))
+        open.push_back(definer);
+    }
+  }
+  llvm::SetVector<Value> result;
+  for (Value value : found)
+    if (value.getParentBlock() == body)
+      result.insert(value);
+  return result;
+}
+
+void BufferRegion::add(Operation *op) {
+  ops.push_back(op);
+  for (Value buffer : buffersOf(op))
+    bases.insert(buffer);
+  total += workOf(op);
+}
+
+namespace {
+/// Clones ops with everything deferred that they use.
+class Cloner {
+public:
+  Cloner(OpBuilder &builder, Block &body) : builder(builder), body(body) {}
+
+  Operation *clone(Operation *op) {
+    llvm::SetVector<Value> values(op->operand_begin(), op->operand_end());
+    getUsedValuesDefinedAbove(op->getRegions(), values);
+    for (Value value : values)
+      require(value);
+    return builder.clone(*op, mapping);
+  }
+
+  IRMapping mapping;
+
+private:
+  void require(Value value) {
+    if (mapping.contains(value))
+      return;
+    Operation *definer = value.getDefiningOp();
+    if (definer && definer->getBlock() == &body && isDeferred(definer))
+      clone(definer);
+  }
+
+  OpBuilder &builder;
+  Block &body;
+};
+} // namespace
+
+std::string BufferRegion::text(std::optional<int64_t> split) const {
+  OpBuilder builder(body->getParentOp()->getContext());
+  Location unknown = builder.getUnknownLoc();
+  OwningOpRef<ModuleOp> module = ModuleOp::create(unknown);
+  builder.setInsertionPointToEnd(module->getBody());
+  SmallVector<Type> types(llvm::map_range(bases, [](Value base) { return base.getType(); }));
+  types.append(2, builder.getIndexType());
+  auto function = builder.create<func::FuncOp>(unknown, kRegionRow, builder.getFunctionType(types, {}));
+  for (unsigned i = 0; i < bases.size(); ++i)
+    function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), builder.getUnitAttr());
+  Block *entry = function.addEntryBlock();
+  builder.setInsertionPointToEnd(entry);
+  Cloner cloner(builder, *body);
+  for (auto [base, argument] : llvm::zip(bases, entry->getArguments()))
+    cloner.mapping.map(base, argument);
+  for (Operation *op : ops) {
+    Operation *copy = cloner.clone(op);
+    if (split)
+      copy->setAttr(kSplitAttr, builder.getI64IntegerAttr(*split));
+  }
+  builder.create<func::ReturnOp>(unknown);
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module->print(stream, OpPrintingFlags().enableDebugInfo(false));
+  return text;
+}
+
+} // namespace mlc
