@@ -11,6 +11,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
@@ -29,6 +30,7 @@ void registerRegionDialects(mlir::DialectRegistry &registry);
 struct LevelTraits {
   bool fma;      // a * b + c rounded once; without, math.fma goes through f64
   bool rounding; // to integers: floor, ceil, trunc, roundeven
+  bool half;     // conversions between f16 and f32
 };
 
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.
@@ -40,6 +42,9 @@ mlir::LogicalResult expandMath(mlir::ModuleOp module, LevelTraits traits);
 
 /// Of a region on buffers, whose function is kRegionRow: to the LLVM dialect, in place.
 mlir::LogicalResult lowerNest(mlir::ModuleOp module, LevelTraits traits);
+
+/// Conversions of short floats that a level has no instructions for.
+void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);

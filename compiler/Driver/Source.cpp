@@ -5,6 +5,7 @@
 
 #include "compiler/Driver/Source.h"
 
+#include "compiler/Driver/NetworkStates.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Driver/GgufTokenizer.h"
 #include "compiler/Import/HuggingFace/SafeTensors.h"
@@ -183,6 +184,8 @@ static llvm::Expected<Source> openNetwork(const SourceOptions &options, MLIRCont
     return line.error("the imported graph does not verify");
   source.checkpoint = std::move(imported->checkpoint);
   source.module = std::move(imported->module);
+  if (llvm::Error error = applyStates(*source.module, options.path, options.states))
+    return std::move(error);
   return source;
 }
 
@@ -230,6 +233,8 @@ llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext
       return line.error("the imported graph does not verify");
   }
   if (llvm::Error error = applyDims(*source.module, options))
+    return std::move(error);
+  if (llvm::Error error = applyStates(*source.module, options.path, options.states))
     return std::move(error);
   std::string tokenizer = text ? options.tokenizer : options.path;
   if (tokenizer.empty())

@@ -191,7 +191,7 @@ private:
   void emitCarry(exec::CarryOp carry) {
     const fb::FunctionT &function = *artifact.functions[functions.lookup(carry.getFunction())];
     auto table = std::make_unique<fb::StateT>();
-    table->name = carry.getSymName();
+    table->name = function.input_names[carry.getInput()];
     table->kind = fb::StateKind::carry;
     table->scope = fb::StateScope::stream;
     table->carry =

@@ -49,10 +49,26 @@ public:
     for (Operation &op : body.without_terminator())
       if (failed(lower(&op)))
         return failure();
-    return finish(cast<func::ReturnOp>(body.getTerminator()));
+    if (failed(finish(cast<func::ReturnOp>(body.getTerminator()))))
+      return failure();
+    builder.setInsertionPoint(lowered);
+    declareCarries(inputs, outputs);
+    return success();
   }
 
 private:
+  void declareCarries(ArrayRef<Attribute> inputs, ArrayRef<Attribute> outputs) {
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      auto from = function.getArgAttrOfType<StringAttr>(i, graph::kCarryAttr);
+      if (!from)
+        continue;
+      auto index = [](ArrayRef<Attribute> names, StringAttr name) { return llvm::find(names, name) - names.begin(); };
+      auto name = function.getArgAttrOfType<StringAttr>(i, graph::kNameAttr);
+      builder.create<exec::CarryOp>(function.getLoc(), ("carry." + name.getValue()).str(), function.getSymName(),
+                                    index(outputs, from), index(inputs, name));
+    }
+  }
+
   /// Allocations that are outputs: their slots are the ports.
   void noteOutputs() {
     for (OpOperand &operand : body.getTerminator()->getOpOperands())
