@@ -95,7 +95,18 @@ void orderLoops(IRRewriter &rewriter, linalg::GenericOp &op, std::optional<int64
     op = *changed;
 }
 
-LogicalResult lowerLoops(func::FuncOp function) {
+/// The fill with zero right in front of `op` that only sets its result up; null when there is none.
+linalg::FillOp zeroBefore(linalg::GenericOp op) {
+  Operation *before = op->getPrevNode();
+  while (before && isPure(before))
+    before = before->getPrevNode();
+  auto fill = dyn_cast_or_null<linalg::FillOp>(before);
+  if (!fill || fill.getOutputs()[0] != op.getDpsInits()[0])
+    return {};
+  return matchPattern(fill.getInputs()[0], m_AnyZeroFloat()) ? fill : linalg::FillOp();
+}
+
+LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
   IRRewriter rewriter(function.getContext());
   SmallVector<memref::CopyOp> copies;
   function.walk([&](memref::CopyOp op) { copies.push_back(op); });
@@ -113,6 +124,16 @@ LogicalResult lowerLoops(func::FuncOp function) {
       generic->setAttr(kSplitAttr, split);
     rewriter.eraseOp(copy);
   }
+  SmallVector<linalg::FillOp> fills;
+  llvm::SmallPtrSet<Operation *, 4> fromZero;
+  function.walk([&](linalg::GenericOp op) {
+    if (linalg::FillOp fill = isPanelProduct(op) ? zeroBefore(op) : linalg::FillOp()) {
+      fills.push_back(fill);
+      fromZero.insert(op);
+    }
+  });
+  for (linalg::FillOp fill : fills)
+    rewriter.eraseOp(fill);
   SmallVector<linalg::LinalgOp> ops;
   function.walk([&](linalg::LinalgOp op) { ops.push_back(op); });
   for (linalg::LinalgOp op : ops) {
@@ -128,6 +149,14 @@ LogicalResult lowerLoops(func::FuncOp function) {
     std::optional<int64_t> split;
     if (attribute)
       split = attribute.getInt();
+    if (isPanelProduct(*generic)) {
+      Block &entry = function.front();
+      unsigned count = entry.getNumArguments();
+      lowerPanelProduct(*generic, rewriter, traits, fromZero.contains(op), split, entry.getArgument(count - 2),
+                        entry.getArgument(count - 1));
+      rewriter.eraseOp(*generic);
+      continue;
+    }
     orderLoops(rewriter, *generic, split);
     rewriter.setInsertionPoint(*generic);
     FailureOr<linalg::LinalgLoops> loops = linalg::linalgOpToLoops(rewriter, *generic);
@@ -171,7 +200,7 @@ void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
 
 LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   auto function = module.lookupSymbol<func::FuncOp>(kRegionRow);
-  if (failed(lowerLoops(function)))
+  if (failed(lowerLoops(function, traits)))
     return failure();
   PassManager loops(module.getContext());
   loops.addPass(createCanonicalizerPass());
@@ -199,6 +228,7 @@ LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   lower.addPass(createCSEPass());
   lower.addPass(createLoopInvariantCodeMotionPass());
   lower.addPass(createConvertSCFToCFPass());
+  lower.addPass(createConvertVectorToLLVMPass());
   lower.addPass(createConvertMathToLLVMPass());
   lower.addPass(createArithToLLVMConversionPass());
   lower.addPass(createConvertIndexToLLVMPass());

@@ -31,6 +31,8 @@ struct LevelTraits {
   bool fma;      // a * b + c rounded once; without, math.fma goes through f64
   bool rounding; // to integers: floor, ceil, trunc, roundeven
   bool half;     // conversions between f16 and f32
+  int floats;    // of a vector register
+  int accumulators; // vector registers that a product's sums may take
 };
 
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.
@@ -42,6 +44,11 @@ mlir::LogicalResult expandMath(mlir::ModuleOp module, LevelTraits traits);
 
 /// Of a region on buffers, whose function is kRegionRow: to the LLVM dialect, in place.
 mlir::LogicalResult lowerNest(mlir::ModuleOp module, LevelTraits traits);
+
+/// Emits a product for which isPanelProduct() holds, at `builder`; `fromZero`: what the result held does not count.
+/// split: the axis of which [begin, end) is calculated.
+void lowerPanelProduct(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, LevelTraits traits, bool fromZero,
+                       std::optional<int64_t> split, mlir::Value begin, mlir::Value end);
 
 /// Conversions of short floats that a level has no instructions for.
 void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);

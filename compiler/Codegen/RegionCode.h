@@ -13,6 +13,7 @@
 //
 #pragma once
 
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -28,6 +29,12 @@ namespace mlc {
 /// of that axis; without one, the call calculates everything. `dims` is not read.
 inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
+
+/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side.
+inline constexpr int64_t kLanes = 16;
+/// Whether `op` is acc[..., lane] + x[...] * panel[..., lane] with the lane as its last axis: calculated with a tile of
+/// positions and panels in registers. A linalg.fill with zero right in front of it is not carried out by itself.
+bool isPanelProduct(mlir::linalg::GenericOp op);
 
 /// Where a blob may begin in memory: multiples of this.
 inline constexpr uint64_t kCodeBlobAlignment = 64;

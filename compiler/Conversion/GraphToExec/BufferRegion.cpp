@@ -29,7 +29,9 @@ int64_t workOf(Operation *op) {
     int64_t product = 1;
     for (int64_t range : structured.getStaticLoopRanges())
       product = llvm::SaturatingMultiply<uint64_t>(product, range) & INT64_MAX;
-    return product;
+    // Products fill the machine's vectors.
+    auto generic = dyn_cast<linalg::GenericOp>(op);
+    return generic && isPanelProduct(generic) ? product / 8 : product;
   }
   if (auto copy = dyn_cast<memref::CopyOp>(op))
     return cast<MemRefType>(copy.getTarget().getType()).getNumElements();
@@ -56,6 +58,20 @@ std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
   } else if (auto copy = dyn_cast<memref::CopyOp>(op)) {
     llvm::append_range(ranges, cast<MemRefType>(copy.getTarget().getType()).getShape());
     kinds.assign(ranges.size(), utils::IteratorType::parallel);
+  }
+  if (auto product = dyn_cast<linalg::GenericOp>(op); product && isPanelProduct(product)) {
+    SmallVector<AffineMap> maps = product.getIndexingMapsArray();
+    std::optional<std::pair<int64_t, int64_t>> best;
+    ranges.pop_back();
+    for (auto [axis, range] : llvm::enumerate(ranges)) {
+      if (kinds[axis] != utils::IteratorType::parallel || range < 2)
+        continue;
+      // Positions share a panel's registers: the last choice.
+      int64_t worth = maps[1].isFunctionOfDim(axis) ? range * 64 : range;
+      if (!best || worth > best->second)
+        best = {int64_t(axis), worth};
+    }
+    return best ? std::optional(std::pair(best->first, ranges[best->first])) : std::nullopt;
   }
   // The outermost axis that gives every worker something; else the longest one.
   constexpr int64_t kEnough = 16;
@@ -157,7 +173,7 @@ std::string BufferRegion::text(std::optional<int64_t> split) const {
     cloner.mapping.map(base, argument);
   for (Operation *op : ops) {
     Operation *copy = cloner.clone(op);
-    if (split)
+    if (split && op == ops.back())
       copy->setAttr(kSplitAttr, builder.getI64IntegerAttr(*split));
   }
   builder.create<func::ReturnOp>(unknown);

@@ -5,6 +5,7 @@
 //
 // A network's bufferized function: allocations become slots, runs of ops code objects.
 //
+#include "compiler/Codegen/RegionCode.h"
 #include "compiler/Conversion/GraphToExec/BufferRegion.h"
 #include "compiler/Transforms/Network/Passes.h"
 
@@ -123,12 +124,19 @@ private:
       return success();
     if (op->getNumResults() && failed(pin(op)))
       return failure();
+    if (setsUpProduct(op)) {
+      zero = op;
+      return success();
+    }
+    Operation *start = std::exchange(zero, nullptr);
     bool pinned = order.lookup(op) <= pinnedUntil;
     // Ops with enough work share it among the workers, each in a region of its own.
     if (!pinned && workOf(op) >= 2 * kShare)
       if (auto split = splitAxis(op)) {
         if (failed(flush()))
           return failure();
+        if (start)
+          region.add(start);
         region.add(op);
         return emit(split);
       }
@@ -137,8 +145,22 @@ private:
       all.insert(buffer);
     if (!region.empty() && !pinned && (region.work() >= kShare || all.size() > kMaxBuffers) && failed(flush()))
       return failure();
+    if (start)
+      region.add(start);
     region.add(op);
     return success();
+  }
+
+  /// Whether `op` writes the zeros that the product behind it starts from: that begins with zeros in its registers.
+  bool setsUpProduct(Operation *op) {
+    auto fill = dyn_cast<linalg::FillOp>(op);
+    if (!fill || !matchPattern(fill.getInputs()[0], m_AnyZeroFloat()))
+      return false;
+    Operation *next = op->getNextNode();
+    while (isDeferred(next) || isa<memref::AllocOp>(next))
+      next = next->getNextNode();
+    auto product = dyn_cast<linalg::GenericOp>(next);
+    return product && isPanelProduct(product) && product.getDpsInits()[0] == fill.getOutputs()[0];
   }
 
   /// A scalar stays in the region that loads it: the region lasts until its last reader.
@@ -180,6 +202,9 @@ private:
       buffers.push_back(lowering.buffer(base));
     int64_t items = split ? split->second : 1;
     int64_t grain = split ? std::max<int64_t>(1, kShare / std::max<int64_t>(1, region.work() / items)) : 1;
+    // Of panels and positions, several are calculated at once.
+    if (grain > 2)
+      grain = llvm::alignTo(grain, 4);
     builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
                                      builder.getI64IntegerAttr(items), grain);
     region = BufferRegion(body);
@@ -221,6 +246,7 @@ private:
   DenseMap<Value, unsigned> outputOf;
   DenseMap<Operation *, int64_t> order;
   int64_t pinnedUntil = -1, inputCount = 0;
+  Operation *zero = nullptr; // The fill of the product that comes next.
 };
 
 } // namespace

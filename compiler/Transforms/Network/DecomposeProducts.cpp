@@ -5,6 +5,7 @@
 //
 // matmul and softmax as structured ops.
 //
+#include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Transforms/Network/Structured.h"
 
@@ -24,23 +25,61 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
     Structured s(op.getLoc(), rewriter);
     unsigned rank = type.getRank(), batch = rank - 2;
     Type sum = sumType(type.getElementType());
-    // Axes: the leading ones, m, n, k.
+    Value left = s.convert(op.getA(), sum), right = s.convert(op.getB(), sum);
+    auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); };
     auto lead = [&](Value x) {
       SmallVector<AffineExpr> axes;
       for (unsigned i = 0; i < batch; ++i)
         axes.push_back(shapeOf(x)[i] == 1 ? s.b.getAffineConstantExpr(0) : s.dim(i));
       return axes;
     };
-    SmallVector<AffineExpr> fromA = lead(op.getA()), fromB = lead(op.getB()), to;
-    fromA.append({s.dim(batch), s.dim(batch + 2)});
-    fromB.append({s.dim(batch + 2), s.dim(batch + 1)});
-    for (unsigned i = 0; i < rank; ++i)
-      to.push_back(s.dim(i));
-    Value y = s.generic({op.getA(), op.getB()}, s.filled(type.getShape(), s.zero(sum)),
-                        {s.mapOf(rank + 1, fromA), s.mapOf(rank + 1, fromB), s.mapOf(rank + 1, to)}, rank,
-                        [&](ValueRange v) {
-                          return s.add(v[2], s.mul(s.convertScalar(v[0], sum), s.convertScalar(v[1], sum)));
-                        });
+    SmallVector<AffineExpr> fromA = lead(left), fromB = lead(right), to;
+    SmallVector<int64_t> shape(type.getShape());
+    int64_t rows = shape[batch], columns = shape[batch + 1], depth = shapeOf(left).back();
+    if (llvm::is_contained(shape, 0) || !depth) {
+      rewriter.replaceOp(op, s.filled(shape, s.zero(type.getElementType())));
+      return success();
+    }
+    // Turning another operand's panels around pays from a few rows on.
+    Value y;
+    if (worthPanels(sum, columns, depth) && (rows >= 4 || followsFromWeights(right))) {
+      // Axes: the leading ones, m, panels of n, k, lane.
+      unsigned count = batch + 4;
+      fromA.append({s.dim(batch), s.dim(batch + 2)});
+      fromB.append({s.dim(batch + 1), s.dim(batch + 2), s.dim(batch + 3)});
+      for (unsigned i = 0; i < batch + 2; ++i)
+        to.push_back(s.dim(i));
+      to.push_back(s.dim(batch + 3));
+      // [..., k, n] to [..., n's panels, k, lane].
+      Value panels = s.panels(right, batch + 1);
+      unsigned last = batch + 3;
+      SmallVector<int64_t> turned(shapeOf(panels));
+      std::swap(turned[batch], turned[batch + 1]);
+      SmallVector<AffineExpr> from;
+      for (unsigned i = 0; i < last; ++i)
+        from.push_back(s.dim(i == batch ? batch + 1 : i == batch + 1 ? batch : i));
+      panels = s.generic(panels, s.empty(turned, sum), {s.mapOf(last, from), s.b.getMultiDimIdentityMap(last)}, last,
+                         [](ValueRange v) { return v[0]; });
+      SmallVector<int64_t> blocked(shape);
+      blocked[batch + 1] = panelCount(columns);
+      blocked.push_back(kLanes);
+      y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
+                    {s.mapOf(count, fromA), s.mapOf(count, fromB), s.mapOf(count, to)}, batch + 2, product,
+                    /*lastParallel=*/true);
+      SmallVector<int64_t> flat(shape), origin(rank, 0), ones(rank, 1);
+      flat.back() = panelCount(columns) * kLanes;
+      y = s.reshape(y, flat);
+      if (flat != shape)
+        y = s.slice(y, origin, shape, ones);
+    } else {
+      // Axes: the leading ones, m, n, k.
+      fromA.append({s.dim(batch), s.dim(batch + 2)});
+      fromB.append({s.dim(batch + 2), s.dim(batch + 1)});
+      for (unsigned i = 0; i < rank; ++i)
+        to.push_back(s.dim(i));
+      y = s.generic({left, right}, s.filled(shape, s.zero(sum)),
+                    {s.mapOf(rank + 1, fromA), s.mapOf(rank + 1, fromB), s.mapOf(rank + 1, to)}, rank, product);
+    }
     rewriter.replaceOp(op, s.convert(y, type.getElementType()));
     return success();
   }

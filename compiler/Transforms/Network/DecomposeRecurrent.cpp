@@ -59,14 +59,10 @@ private:
 
   /// x w^T + b of x [rows, k], w [n, k].
   Value product(Value x, Value w, Value b) {
-    int64_t rows = shapeOf(x)[0], n = shapeOf(w)[0];
     AffineMap all = s.b.getMultiDimIdentityMap(2);
-    Value start = s.generic(b, s.empty({rows, n}, sum), {s.mapOf(2, {s.dim(1)}), all}, 2,
-                            [](ValueRange v) { return v[0]; });
-    return s.generic({x, w}, start,
-                     {s.mapOf(3, {s.dim(0), s.dim(2)}), s.mapOf(3, {s.dim(1), s.dim(2)}),
-                      s.mapOf(3, {s.dim(0), s.dim(1)})},
-                     2, [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); });
+    Value y = s.rowsProduct(x, w);
+    return s.generic({y, b}, s.empty(shapeOf(y), sum), {all, s.mapOf(2, {s.dim(1)}), all}, 2,
+                     [&](ValueRange v) { return plus(v[0], v[1]); });
   }
   Value recurrent(Value h, int64_t gate, int64_t count) {
     Value rows = s.slice(r, {gate * hidden, 0}, {count * hidden, hidden}, {1, 1});

@@ -5,6 +5,7 @@
 //
 // conv, conv_transpose and pool as structured ops on padded inputs.
 //
+#include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Transforms/Network/Structured.h"
 
@@ -26,44 +27,90 @@ Value startOf(Structured &s, Value bias, ArrayRef<int64_t> shape, Type sum) {
                    [&](ValueRange v) { return s.convertScalar(v[0], sum); });
 }
 
-/// y[b, g, m, o...] = start + sum over c, k... of x[b, g, c, o * stride + k * dilation] * filter[g, m, c, k...] of
-/// x [B, C, D...], filter [M, C / groups, K...] and start [B, M, O...]; the same shape as start.
-Value convolve(Structured &s, Value x, Value filter, Value start, int64_t groups, ArrayRef<int64_t> strides,
-               ArrayRef<int64_t> dilations) {
-  size_t spatial = strides.size();
-  SmallVector<int64_t> in(shapeOf(x)), taps(shapeOf(filter)), out(shapeOf(start));
-  Type sum = elementOf(start);
-  if (llvm::is_contained(in, 0) || llvm::is_contained(taps, 0))
-    return start;
-  bool grouped = groups != 1;
-  if (grouped) {
-    in.insert(in.begin() + 1, groups), in[2] /= groups;
-    taps.insert(taps.begin(), groups), taps[1] /= groups;
-    SmallVector<int64_t> split(out);
-    split.insert(split.begin() + 1, groups), split[2] /= groups;
-    x = s.reshape(x, in), filter = s.reshape(filter, taps), start = s.reshape(start, split);
-  }
-  // Axes: b, [g], m, o..., c, k...
-  unsigned lead = grouped ? 3 : 2, dims = lead + spatial + 1 + spatial, channel = lead + spatial;
-  SmallVector<AffineExpr> fromX{s.dim(0)}, fromFilter, to;
-  for (unsigned i = 0; i < lead + spatial; ++i)
-    to.push_back(s.dim(i));
-  if (grouped)
-    fromX.push_back(s.dim(1)), fromFilter.push_back(s.dim(1));
-  fromX.push_back(s.dim(channel));
-  fromFilter.push_back(s.dim(lead - 1));
-  fromFilter.push_back(s.dim(channel));
-  for (size_t i = 0; i < spatial; ++i) {
-    fromX.push_back(s.dim(lead + i) * strides[i] + s.dim(channel + 1 + i) * dilations[i]);
-    fromFilter.push_back(s.dim(channel + 1 + i));
-  }
-  Value y = s.generic({x, filter}, start, {s.mapOf(dims, fromX), s.mapOf(dims, fromFilter), s.mapOf(dims, to)},
-                      lead + spatial, [&](ValueRange v) {
-                        return s.add(v[2], s.mul(s.convertScalar(v[0], sum), s.convertScalar(v[1], sum)));
-                      });
-  return s.reshape(y, out);
-}
+/// The axes of a convolution's product: b, g, m, [o...], c, [k...] and, by panels, the lane.
+struct ConvAxes {
+  SmallVector<AffineExpr> x, filter, out;
+  unsigned count;
 
+  ConvAxes(Structured &s, ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations, bool lanes) {
+    unsigned spatial = strides.size(), channel = 3 + spatial;
+    count = channel + 1 + spatial + lanes;
+    x = {s.dim(0), s.dim(1), s.dim(channel)};
+    filter = {s.dim(1), s.dim(2), s.dim(channel)};
+    out = {s.dim(0), s.dim(1), s.dim(2)};
+    for (unsigned i = 0; i < spatial; ++i) {
+      x.push_back(s.dim(3 + i) * strides[i] + s.dim(channel + 1 + i) * dilations[i]);
+      filter.push_back(s.dim(channel + 1 + i));
+      out.push_back(s.dim(3 + i));
+    }
+    if (lanes)
+      filter.push_back(s.dim(count - 1)), out.push_back(s.dim(count - 1));
+  }
+};
+
+/// y[b, m, o...] = bias[m] + sum over c, k... of x[b, c of m's group, o * stride + k * dilation] * filter[m, c, k...], of
+/// x [B, C, D...], filter [M, C / groups, K...]; y of `shape`, in `sum`.
+Value convolve(Structured &s, Value x, Value filter, Value bias, ArrayRef<int64_t> shape, Type sum, int64_t groups,
+               ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations) {
+  size_t spatial = strides.size();
+  if (llvm::is_contained(shapeOf(x), 0) || llvm::is_contained(shapeOf(filter), 0) || llvm::is_contained(shape, 0))
+    return startOf(s, bias, shape, sum);
+  // A group's channels get an axis of their own.
+  auto grouped = [&](ArrayRef<int64_t> whole, unsigned axis) {
+    SmallVector<int64_t> split(whole);
+    split[axis] /= groups;
+    split.insert(split.begin() + axis, groups);
+    return split;
+  };
+  SmallVector<int64_t> out = grouped(shape, 1), taps = grouped(shapeOf(filter), 0);
+  x = s.reshape(s.convert(x, sum), grouped(shapeOf(x), 1));
+  filter = s.reshape(s.convert(filter, sum), taps);
+  int64_t depth = 1;
+  for (int64_t extent : ArrayRef<int64_t>(taps).drop_front(2))
+    depth *= extent;
+  auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); };
+  auto multiply = [&](Value w, Value start, bool lanes) {
+    ConvAxes axes(s, strides, dilations, lanes);
+    SmallVector<AffineMap> maps{s.mapOf(axes.count, axes.x), s.mapOf(axes.count, axes.filter),
+                                s.mapOf(axes.count, axes.out)};
+    return s.generic({x, w}, start, maps, 3 + spatial, product, /*lastParallel=*/lanes);
+  };
+  if (!worthPanels(sum, out[2], depth)) {
+    Value start = s.reshape(startOf(s, bias, shape, sum), out);
+    return s.reshape(multiply(filter, start, false), shape);
+  }
+  // [B, G, panels, O..., lane], then to [B, G, panels, lane, O...] with the bias on the way.
+  int64_t count = panelCount(out[2]);
+  SmallVector<int64_t> blocked(out), turned(out);
+  blocked[2] = turned[2] = count;
+  blocked.push_back(kLanes);
+  turned.insert(turned.begin() + 3, kLanes);
+  Value y = multiply(s.panels(filter, 1), s.filled(blocked, s.zero(sum)), true);
+  unsigned rank = turned.size();
+  SmallVector<AffineExpr> from;
+  for (unsigned i = 0; i < rank; ++i)
+    from.push_back(s.dim(i < 3 ? i : i + 1 < rank ? i + 1 : 3));
+  SmallVector<Value> inputs{y};
+  SmallVector<AffineMap> maps{s.mapOf(rank, from)};
+  if (bias) {
+    SmallVector<int64_t> perGroup{groups, out[2]}, lanes{groups, count, kLanes}, none{0, 0},
+        behind{0, count * kLanes - out[2]};
+    Value padded = s.pad(s.reshape(s.convert(bias, sum), perGroup), s.zero(sum), none, behind);
+    inputs.push_back(s.reshape(padded, lanes));
+    maps.push_back(s.mapOf(rank, {s.dim(1), s.dim(2), s.dim(3)}));
+  }
+  maps.push_back(s.b.getMultiDimIdentityMap(rank));
+  y = s.generic(inputs, s.empty(turned, sum), maps, rank, [&](ValueRange v) {
+    return bias ? s.b.create<arith::AddFOp>(v[0], v[1]).getResult() : v[0];
+  });
+  SmallVector<int64_t> flat(turned), kept(out), origin(out.size(), 0), ones(out.size(), 1);
+  flat.erase(flat.begin() + 3);
+  flat[2] = count * kLanes;
+  y = s.reshape(y, flat);
+  if (flat[2] != out[2])
+    y = s.slice(y, origin, kept, ones);
+  return s.reshape(y, shape);
+}
 
 /// The padding behind `extent`, so that windows of `taps` at `places` places stay inside and nothing is left over.
 int64_t roomBehind(int64_t extent, int64_t before, int64_t places, int64_t stride, int64_t taps, int64_t dilation) {
@@ -83,7 +130,7 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     Structured s(op.getLoc(), rewriter);
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     Type element = elementOf(op.getResult()), sum = sumType(element);
-    Value start = startOf(s, op.getBias(), out, sum), y = start;
+    Value x = op.getInput();
     if (!llvm::is_contained(out, 0)) {
       SmallVector<int64_t> before(2, 0), behind(2, 0);
       for (size_t i = 0; i < op.getStrides().size(); ++i) {
@@ -91,9 +138,9 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
         behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2],
                                     op.getDilations()[i]));
       }
-      Value x = s.pad(op.getInput(), s.zero(elementOf(op.getInput())), before, behind);
-      y = convolve(s, x, op.getFilter(), start, op.getGroups(), op.getStrides(), op.getDilations());
+      x = s.pad(x, s.zero(elementOf(x)), before, behind);
     }
+    Value y = convolve(s, x, op.getFilter(), op.getBias(), out, sum, op.getGroups(), op.getStrides(), op.getDilations());
     rewriter.replaceOp(op, s.convert(y, element));
     return success();
   }
@@ -109,9 +156,8 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     size_t spatial = op.getStrides().size();
     Type element = elementOf(op.getResult()), sum = sumType(element);
-    Value start = startOf(s, op.getBias(), out, sum);
     if (llvm::is_contained(out, 0) || llvm::is_contained(in, 0)) {
-      rewriter.replaceOp(op, s.convert(start, element));
+      rewriter.replaceOp(op, s.convert(startOf(s, op.getBias(), out, sum), element));
       return success();
     }
     // Position of x's first value and of the others among the taps' places.
@@ -147,7 +193,7 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
         place.push_back(s.b.create<arith::SubIOp>(s.index(taps[i + 2] - 1), axis(i + 2)));
       return s.b.create<tensor::ExtractOp>(op.getFilter(), place);
     });
-    Value y = convolve(s, x, filter, start, groups, once, op.getDilations());
+    Value y = convolve(s, x, filter, op.getBias(), out, sum, groups, once, op.getDilations());
     rewriter.replaceOp(op, s.convert(y, element));
     return success();
   }

@@ -5,7 +5,10 @@
 
 #include "compiler/Transforms/Network/Structured.h"
 
+#include "compiler/Codegen/RegionCode.h"
+
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/Transforms/RegionUtils.h"
 
 using namespace mlir;
 
@@ -19,9 +22,12 @@ Value Structured::lowest(Type element) {
       b.getIntegerAttr(element, APInt::getSignedMinValue(element.getIntOrFloatBitWidth())));
 }
 
-Value Structured::generic(ValueRange inputs, Value init, ArrayRef<AffineMap> maps, unsigned parallel, Body body) {
+Value Structured::generic(ValueRange inputs, Value init, ArrayRef<AffineMap> maps, unsigned parallel, Body body,
+                          bool lastParallel) {
   SmallVector<utils::IteratorType> iterators(maps.back().getNumDims(), utils::IteratorType::reduction);
   std::fill_n(iterators.begin(), parallel, utils::IteratorType::parallel);
+  if (lastParallel)
+    iterators.back() = utils::IteratorType::parallel;
   auto op = b.create<linalg::GenericOp>(
       TypeRange(init.getType()), inputs, ValueRange(init), maps, iterators,
       [&](OpBuilder &inner, Location location, ValueRange arguments) {
@@ -107,6 +113,62 @@ Value Structured::pad(Value x, Value scalar, Shape before, Shape behind) {
   }
   Value inner = kept == SmallVector<int64_t>(shapeOf(x)) ? x : slice(x, from, kept, ones);
   return kept == shape ? inner : insert(inner, filled(shape, scalar), to, ones);
+}
+
+Value Structured::panels(Value x, unsigned axis) {
+  SmallVector<int64_t> shape(shapeOf(x)), none(shape.size(), 0), behind(shape.size(), 0);
+  int64_t count = panelCount(shape[axis]);
+  behind[axis] = count * kLanes - shape[axis];
+  x = pad(x, zero(elementOf(x)), none, behind);
+  shape[axis] = kLanes;
+  shape.insert(shape.begin() + axis, count);
+  x = reshape(x, shape);
+  // The lane goes from behind its panel to the end.
+  SmallVector<int64_t> turned(shape);
+  turned.erase(turned.begin() + axis + 1);
+  turned.push_back(kLanes);
+  unsigned rank = shape.size();
+  SmallVector<AffineExpr> from;
+  for (unsigned i = 0; i < rank; ++i)
+    from.push_back(dim(i <= axis ? i : i == axis + 1 ? rank - 1 : i - 1));
+  return generic(x, empty(turned, elementOf(x)), {mapOf(rank, from), b.getMultiDimIdentityMap(rank)}, rank,
+                 [](ValueRange v) { return v[0]; });
+}
+
+Value Structured::rowsProduct(Value x, Value w) {
+  int64_t rows = shapeOf(x)[0], depth = shapeOf(x)[1], columns = shapeOf(w)[0];
+  Type sum = elementOf(x);
+  auto product = [&](ValueRange v) { return add(v[2], mul(v[0], v[1])); };
+  if (!worthPanels(sum, columns, depth))
+    return generic({x, w}, filled({rows, columns}, zero(sum)),
+                   {mapOf(3, {dim(0), dim(2)}), mapOf(3, {dim(1), dim(2)}), mapOf(3, {dim(0), dim(1)})}, 2, product);
+  int64_t count = panelCount(columns);
+  Value y = generic({x, panels(w, 0)}, filled({rows, count, kLanes}, zero(sum)),
+                    {mapOf(4, {dim(0), dim(2)}), mapOf(4, {dim(1), dim(2), dim(3)}), mapOf(4, {dim(0), dim(1), dim(3)})},
+                    2, product, /*lastParallel=*/true);
+  y = reshape(y, {rows, count * kLanes});
+  return count * kLanes == columns ? y : slice(y, {0, 0}, {rows, columns}, {1, 1});
+}
+
+bool followsFromWeights(Value x) {
+  // Deeper than any chain of reorderings that an exporter writes.
+  constexpr unsigned kMostSteps = 64;
+  SmallVector<Value> open{x};
+  for (unsigned step = 0; step < kMostSteps && !open.empty(); ++step) {
+    Operation *definer = open.pop_back_val().getDefiningOp();
+    if (!definer)
+      return false;
+    llvm::append_range(open, definer->getOperands());
+    llvm::SetVector<Value> captured;
+    getUsedValuesDefinedAbove(definer->getRegions(), captured);
+    llvm::append_range(open, captured);
+  }
+  return open.empty();
+}
+
+int64_t panelCount(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+bool worthPanels(Type sum, int64_t columns, int64_t depth) {
+  return isa<FloatType>(sum) && columns >= kLanes / 2 && depth >= 4;
 }
 
 static constexpr auto kAnyOrder = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;

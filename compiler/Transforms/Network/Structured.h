@@ -37,9 +37,9 @@ public:
   }
 
   /// linalg.generic over axes of which the first `parallel` are parallel and the rest reductions into `init`; the last
-  /// map is the result's. `body` gets the elements of the inputs, then the result's.
+  /// map is the result's. `body` gets the elements of the inputs, then the result's. lastParallel: the last axis, too.
   mlir::Value generic(mlir::ValueRange inputs, mlir::Value init, llvm::ArrayRef<mlir::AffineMap> maps, unsigned parallel,
-                      Body body);
+                      Body body, bool lastParallel = false);
   /// Elementwise on values of one shape.
   mlir::Value map(mlir::ValueRange inputs, mlir::Type element, Body body);
   /// `x`, converted to another type of the same kind.
@@ -52,6 +52,12 @@ public:
   mlir::Value insert(mlir::Value x, mlir::Value into, Shape offsets, Shape strides);
   /// `x` inside `scalar`s, `before` in front of each axis and `behind` after it (negative: cut off).
   mlir::Value pad(mlir::Value x, mlir::Value scalar, Shape before, Shape behind);
+
+  /// `x` with its axis `axis` (padded with zeros to whole panels) last: [..., panels, ..., lane], the panels in its place.
+  mlir::Value panels(mlir::Value x, unsigned axis);
+
+  /// x w^T of x [rows, depth] and w [columns, depth].
+  mlir::Value rowsProduct(mlir::Value x, mlir::Value w);
 
   /// x + y, x * y, of floats that may be summed in any order, or of integers.
   mlir::Value add(mlir::Value x, mlir::Value y);
@@ -72,6 +78,13 @@ inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value x) {
 inline mlir::Type elementOf(mlir::Value x) {
   return mlir::cast<mlir::RankedTensorType>(x.getType()).getElementType();
 }
+/// Whether products with so many columns go by panels (compiler/Codegen/RegionCode.h).
+bool worthPanels(mlir::Type sum, int64_t columns, int64_t depth);
+/// Whether `x` follows from weights and constants alone, so that its panels are made while compiling.
+bool followsFromWeights(mlir::Value x);
+/// Panels that hold `columns` columns.
+int64_t panelCount(int64_t columns);
+
 /// What values of `element` are summed in: f32 for the short floats, else the type itself.
 inline mlir::Type sumType(mlir::Type element) {
   return element.isF16() || element.isBF16() ? mlir::Float32Type::get(element.getContext()) : element;
