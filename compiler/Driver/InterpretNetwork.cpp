@@ -6,13 +6,10 @@
 #include "compiler/Driver/InterpretNetwork.h"
 
 #include "compiler/Reference/Interpreter.h"
-#include "compiler/Support/Text.h"
 #include "runtime/core/Float16.h"
-#include "runtime/run/Npy.h"
+#include "runtime/run/NetworkFiles.h"
 
-#include "llvm/ADT/StringSet.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Path.h"
+#include <deque>
 
 using namespace mlir;
 using namespace mlc;
@@ -22,40 +19,45 @@ bool mlc::isNetwork(ModuleOp module) { return !module.getOps<graph::NetworkOp>()
 
 namespace {
 
-/// An argument or result of @main as callers see it.
-struct Port {
-  std::string name;
-  RankedTensorType type;
-  bool isUnsigned = false;
-  ArrayAttr dims;
-
-  /// Its kind in .npy; 0: .npy has none.
-  char kind() const {
-    Type element = type.getElementType();
-    return element.isBF16() ? 0 : isa<FloatType>(element) ? 'f' : element.isInteger(1) ? 'b' : isUnsigned ? 'u' : 'i';
+/// The arguments or results of @main as files see them.
+class Ports {
+public:
+  void add(DictionaryAttr attributes, Type type, ModuleOp module) {
+    auto tensor = cast<RankedTensorType>(type);
+    Type element = tensor.getElementType();
+    bool isUnsigned = attributes && attributes.contains(graph::kUnsignedAttr);
+    FilePort &port = ports.emplace_back();
+    auto name = attributes ? attributes.getAs<StringAttr>(graph::kNameAttr) : nullptr;
+    port.name = (name ? name : StringAttr::get(module.getContext(), "")).getValue().data();
+    port.kind = element.isBF16()          ? 0
+                : isa<FloatType>(element) ? 'f'
+                : element.isInteger(1)    ? 'b'
+                : isUnsigned              ? 'u'
+                                          : 'i';
+    port.size = std::max(1u, element.getIntOrFloatBitWidth() / 8);
+    port.typeName = port.kind ? npyTypeName(port.kind, port.size) : "bfloat16";
+    auto dims = attributes ? attributes.getAs<ArrayAttr>(graph::kDimsAttr) : nullptr;
+    auto &list = axes.emplace_back();
+    for (int64_t axis = 0; axis < tensor.getRank(); ++axis) {
+      PortAxis &made = list.emplace_back();
+      if (!tensor.isDynamicDim(axis)) {
+        made.factor = uint64_t(tensor.getDimSize(axis));
+        continue;
+      }
+      // A result's may follow from what it computes.
+      auto extent = dims ? dyn_cast<StringAttr>(dims[axis]) : nullptr;
+      auto declared = extent ? module.lookupSymbol<graph::ExtentOp>(extent.getValue()) : nullptr;
+      made.name = extent ? std::string_view(extent.getValue()) : std::string_view("?");
+      made.most = declared ? declared.getBound().value_or(0) : 0;
+    }
+    port.axes = {list.data(), list.size()};
   }
-  unsigned size() const { return std::max(1u, type.getElementTypeBitWidth() / 8); }
-  std::string typeName() const { return kind() ? npyTypeName(kind(), size()) : "bfloat16"; }
+  std::span<const FilePort> span() const { return ports; }
+
+private:
+  std::vector<FilePort> ports;
+  std::deque<std::vector<PortAxis>> axes;
 };
-
-Port portOf(DictionaryAttr attributes, Type type) {
-  Port port;
-  port.type = cast<RankedTensorType>(type);
-  if (attributes) {
-    if (auto name = attributes.getAs<StringAttr>(graph::kNameAttr))
-      port.name = name.str();
-    port.isUnsigned = attributes.contains(graph::kUnsignedAttr);
-    port.dims = attributes.getAs<ArrayAttr>(graph::kDimsAttr);
-  }
-  return port;
-}
-
-std::string listOf(ArrayRef<Port> ports) {
-  std::string text;
-  for (const Port &port : ports)
-    text += (text.empty() ? "" : ", ") + printable(port.name);
-  return text;
-}
 
 template <typename T> class Network {
 public:
@@ -67,79 +69,33 @@ public:
     if (!function)
       return fail("the module has no function @main");
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
-      inputs.push_back(portOf(function.getArgAttrDict(i), function.getArgumentTypes()[i]));
+      inputs.add(function.getArgAttrDict(i), function.getArgumentTypes()[i], module);
     for (unsigned i = 0; i < function.getNumResults(); ++i)
-      outputs.push_back(portOf(function.getResultAttrDict(i), function.getResultTypes()[i]));
-    SmallVector<reference::ValueRef<T>> values(inputs.size());
-    if (llvm::Error error = readInputs(values))
-      return error;
-    for (const Port &output : outputs)
-      if (!output.kind())
-        return fail("output '" + printable(output.name) + "' is of bfloat16, which .npy files lack");
+      outputs.add(function.getResultAttrDict(i), function.getResultTypes()[i], module);
+    auto files = std::make_unique<NetworkInputs>();
+    if (Status read = files->read(file.c_str(), inputs.span(), arguments.inputs, /*streams=*/false, /*complete=*/true);
+        !read)
+      return llvm::createStringError(read.error().message());
+    SmallVector<reference::ValueRef<T>> values;
+    for (size_t i = 0; i < inputs.span().size(); ++i)
+      values.push_back(std::make_shared<const reference::HostValue<T>>(valueOf(*files->file(i))));
+    if (Status checked = NetworkOutputs::check(file.c_str(), outputs.span()); !checked)
+      return llvm::createStringError(checked.error().message());
     auto results = interpreter.call("main", values);
     if (!results)
       return fail(llvm::toString(results.takeError()));
-    return writeOutputs(*results);
+    if (Status written = writeOutputs(*results); !written)
+      return llvm::createStringError(written.error().message());
+    return llvm::Error::success();
   }
 
 private:
   llvm::Error fail(const Twine &what) { return llvm::createStringError((Twine(file) + ": " + what).str()); }
 
-  llvm::Error readInputs(SmallVectorImpl<reference::ValueRef<T>> &values) {
-    for (const char *given : arguments.inputs.span()) {
-      auto [name, path] = StringRef(given).rsplit('=');
-      const Port *port = llvm::find_if(inputs, [&](const Port &each) { return each.name == name; });
-      if (path.empty())
-        return fail(Twine("--input ") + given + ": write NAME=F.npy");
-      if (port == inputs.end())
-        return fail("--input: there is no input '" + printable(name) + "'; there are: " + listOf(inputs));
-      auto &value = values[port - inputs.begin()];
-      if (value)
-        return fail("--input: gives '" + printable(name) + "' twice");
-      auto read = readInput(*port, path.str());
-      if (!read)
-        return read.takeError();
-      value = std::make_shared<const reference::HostValue<T>>(std::move(*read));
-    }
-    SmallVector<Port> missing;
-    for (auto [port, value] : llvm::zip_equal(inputs, values))
-      if (!value)
-        missing.push_back(port);
-    if (!missing.empty())
-      return fail("give the inputs " + listOf(missing) + " with --input NAME=F.npy");
-    return llvm::Error::success();
-  }
-
-  llvm::Expected<reference::HostValue<T>> readInput(const Port &port, const std::string &path) {
-    auto refuse = [&](const Twine &what) { return llvm::createStringError((Twine(path) + ": " + what).str()); };
-    Buffer<char> bytes;
-    if (Status status = readAll(path.c_str(), size_t(1) << 32, bytes); !status)
-      return llvm::createStringError(status.error().message());
-    NpyHeader header;
-    if (Status status = parseNpy(bytes.span(), header); !status)
-      return refuse(status.error().message());
-    if (header.kind != port.kind() || header.size != port.size())
-      return refuse(Twine("holds ") + npyTypeName(header.kind, header.size) + ", input '" + printable(port.name) +
-                    "' is " + port.typeName());
+  static reference::HostValue<T> valueOf(const NetworkInputs::File &file) {
+    const NpyHeader &header = file.header;
     reference::Shape shape(header.shape, header.shape + header.axes);
-    if (int64_t(shape.size()) != port.type.getRank())
-      return refuse("has " + Twine(shape.size()) + " axes, input '" + printable(port.name) + "' has " +
-                    Twine(port.type.getRank()));
-    for (auto [axis, extent] : llvm::enumerate(shape)) {
-      if (!port.type.isDynamicDim(axis)) {
-        if (port.type.getDimSize(axis) != extent)
-          return refuse("axis " + Twine(axis) + " has " + Twine(extent) + " elements, input '" + printable(port.name) +
-                        "' has " + Twine(port.type.getDimSize(axis)));
-        continue;
-      }
-      StringRef name = cast<StringAttr>(port.dims[axis]).getValue();
-      auto bound = module.lookupSymbol<graph::ExtentOp>(name).getBound();
-      auto [known, isNew] = extents.try_emplace(name, extent);
-      if (extent < 1 || (bound && uint64_t(extent) > *bound) || known->second != extent)
-        return refuse("axis " + Twine(axis) + " has " + Twine(extent) + " elements; '" + printable(name) + "' is " +
-                      (isNew ? "1 to " + Twine(bound.value_or(0)).str() : Twine(known->second).str() + " in this run"));
-    }
-    const char *at = bytes.span().data() + header.offset;
+    const char *at = file.values().data();
     if (header.kind == 'f') {
       auto result = reference::Floats<T>::filled(shape);
       for (T &value : result.data) {
@@ -166,72 +122,21 @@ private:
     return value;
   }
 
-  llvm::Error writeOutputs(ArrayRef<reference::ValueRef<T>> results) {
-    std::string directory = arguments.outputDir ? arguments.outputDir : "";
-    if (!directory.empty())
-      if (std::error_code error = llvm::sys::fs::create_directories(directory))
-        return llvm::createStringError(directory + ": " + error.message());
-    JsonWriter json;
-    if (arguments.json) {
-      json.open(nullptr, '{');
-      json.open("outputs", '{');
-    }
-    llvm::StringSet<> taken;
-    for (auto [port, result] : llvm::zip_equal(outputs, results)) {
+  Status writeOutputs(ArrayRef<reference::ValueRef<T>> results) {
+    NetworkOutputs files;
+    MLC_TRY(files.begin(arguments.outputDir, arguments.json));
+    for (size_t i = 0; i < results.size(); ++i) {
       std::vector<char> bytes;
-      const reference::Shape &shape = bytesOf(port, *result, bytes);
-      NpyHeader header;
-      header.kind = port.kind();
-      header.size = port.size();
-      header.axes = unsigned(shape.size());
-      if (shape.size() > kNpyMostAxes)
-        return fail("output '" + printable(port.name) + "' has more than " + Twine(kNpyMostAxes) + " axes");
-      std::copy(shape.begin(), shape.end(), header.shape);
-      std::string path;
-      if (!directory.empty()) {
-        path = directory + "/" + fileName(port.name, taken);
-        if (Status written = writeNpy(path.c_str(), header, bytes); !written)
-          return llvm::createStringError(written.error().message());
-      }
-      if (arguments.json) {
-        json.open(port.name.c_str(), '{');
-        if (!path.empty())
-          json.text("file", path);
-        json.text("dtype", port.typeName());
-        json.open("shape", '[');
-        for (int64_t extent : shape)
-          json.count(nullptr, uint64_t(extent));
-        json.close(']');
-        json.close('}');
-      } else {
-        std::string line = printable(port.name) + " " + port.typeName() + " [";
-        for (auto [axis, extent] : llvm::enumerate(shape))
-          line += (axis ? ", " : "") + std::to_string(extent);
-        printf("%s]%s%s\n", line.c_str(), path.empty() ? "" : " ", path.c_str());
-      }
+      const FilePort &port = outputs.span()[i];
+      const reference::Shape &shape = bytesOf(port, *results[i], bytes);
+      std::vector<uint64_t> extents(shape.begin(), shape.end());
+      MLC_TRY(files.add(port, extents, bytes));
     }
-    if (arguments.json) {
-      json.close('}');
-      json.close('}');
-    }
-    if (Status done = arguments.json ? json.finish() : flushOutput(); !done)
-      return llvm::createStringError(done.error().message());
-    return llvm::Error::success();
+    files.end();
+    return files.finish();
   }
 
-  /// NAME.npy, every other character as _; a number where two outputs would share it.
-  static std::string fileName(StringRef name, llvm::StringSet<> &taken) {
-    std::string base;
-    for (char c : name)
-      base += llvm::isAlnum(c) || c == '.' || c == '_' || c == '-' ? c : '_';
-    base = base.substr(0, 200);
-    std::string result = base;
-    for (unsigned i = 1; !taken.insert(result).second; ++i)
-      result = base + std::to_string(i);
-    return result + ".npy";
-  }
-
-  static const reference::Shape &bytesOf(const Port &port, const reference::HostValue<T> &value,
+  static const reference::Shape &bytesOf(const FilePort &port, const reference::HostValue<T> &value,
                                          std::vector<char> &bytes) {
     auto put = [&](auto converted) {
       const char *raw = reinterpret_cast<const char *>(&converted);
@@ -239,15 +144,12 @@ private:
     };
     if (auto *floats = std::get_if<reference::Floats<T>>(&value)) {
       for (T x : floats->data)
-        port.size() == 2 ? put(f32ToF16(float(x))) : port.size() == 4 ? put(float(x)) : put(double(x));
+        port.size == 2 ? put(f32ToF16(float(x))) : port.size == 4 ? put(float(x)) : put(double(x));
       return floats->shape;
     }
     auto &integers = std::get<reference::Integers>(value);
     for (int64_t x : integers.data)
-      port.size() == 1   ? put(int8_t(x))
-      : port.size() == 2 ? put(int16_t(x))
-      : port.size() == 4 ? put(int32_t(x))
-                         : put(x);
+      port.size == 1 ? put(int8_t(x)) : port.size == 2 ? put(int16_t(x)) : port.size == 4 ? put(int32_t(x)) : put(x);
     return integers.shape;
   }
 
@@ -255,8 +157,7 @@ private:
   ModuleOp module;
   reference::Interpreter<T> interpreter;
   const NetworkArguments &arguments;
-  SmallVector<Port> inputs, outputs;
-  llvm::StringMap<int64_t> extents;
+  Ports inputs, outputs;
 };
 
 /// Whether the network itself computes in f64.

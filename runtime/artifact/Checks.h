@@ -62,6 +62,7 @@ enum class Check : unsigned {
   StateKind,
   StateSpec,
   RecurrentSpec,
+  CarrySpec,
   KernelPresent,
   CodeVariants,
   CodeSegment,
@@ -73,6 +74,8 @@ enum class Check : unsigned {
   TapSlot,
   // Functions (VerifyFunctions.cpp).
   FunctionSlots,
+  PortNames,
+  PortSlots,
   StepSignature,
   BlockDepth,
   OpCount,
@@ -99,6 +102,9 @@ enum class Check : unsigned {
   CodeSlots,
   CodeDims,
   CodeItems,
+  // Networks (VerifyNetwork.cpp).
+  CarryPorts,
+  CarryRange,
   Count
 };
 

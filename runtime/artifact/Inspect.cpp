@@ -48,16 +48,26 @@ uint64_t countOps(const fb::Block *block) {
   return count;
 }
 
+const flatbuffers::String *portName(const fb::Function &function, bool output, uint32_t index) {
+  auto *names = output ? function.output_names() : function.input_names();
+  return index < countOf(names) ? names->Get(index) : nullptr;
+}
+
 static void countKernelCalls(const fb::Artifact &meta, ArtifactFacts &facts) {
   auto counts = OwnedArray<uint64_t>::create(systemAllocator(), countOf(meta.kernels()), "kernels");
-  if (!counts || !meta.functions())
+  auto codes = OwnedArray<uint64_t>::create(systemAllocator(), countOf(meta.codes()), "code objects");
+  if (!counts || !codes || !meta.functions())
     return;
   facts.kernelCalls = std::move(*counts);
+  facts.codeCalls = std::move(*codes);
   for (const fb::Function *function : *meta.functions())
     forEachOp(function->body(), [&](const fb::Op &op) {
       const fb::KernelCall *call = op.body_as_KernelCall();
       if (call && call->kernel() < facts.kernelCalls.size())
         ++facts.kernelCalls[call->kernel()];
+      const fb::CallCode *code = op.body_as_CallCode();
+      if (code && code->code() < facts.codeCalls.size())
+        ++facts.codeCalls[code->code()];
     });
 }
 
@@ -255,6 +265,30 @@ static void textRam(const RamFigure &figure, bool first, TextWriter &out) {
   out.put(")\n");
 }
 
+static void textPort(const fb::Artifact &meta, const fb::Function &function, bool output, uint32_t index,
+                     TextWriter &out) {
+  if (const flatbuffers::String *port = portName(function, output, index)) {
+    out.plain(port);
+    out.put(" ");
+  }
+  out.shape(meta, (output ? function.outputs() : function.inputs())->Get(index));
+}
+
+static void textStreams(const fb::Artifact &meta, TextWriter &out) {
+  const char *title = "  streams    ";
+  for (uint32_t i = 0; i < countOf(meta.states()); ++i) {
+    const fb::State &state = *meta.states()->Get(i);
+    if (!state.carry())
+      continue;
+    out.put(title);
+    title = "             ";
+    out.plain(state.name());
+    out.put(" ");
+    out.shape(meta, state.carry()->input());
+    out.put("\n");
+  }
+}
+
 static void textFunctions(const fb::Artifact &meta, TextWriter &out) {
   for (uint32_t i = 0; i < countOf(meta.functions()); ++i) {
     const fb::Function &function = *meta.functions()->Get(i);
@@ -263,12 +297,12 @@ static void textFunctions(const fb::Artifact &meta, TextWriter &out) {
     out.put("(");
     for (uint32_t k = 0; k < countOf(function.inputs()); ++k) {
       out.put(k ? ", " : "");
-      out.shape(meta, function.inputs()->Get(k));
+      textPort(meta, function, false, k, out);
     }
     out.put(") -> (");
     for (uint32_t k = 0; k < countOf(function.outputs()); ++k) {
       out.put(k ? ", " : "");
-      out.shape(meta, function.outputs()->Get(k));
+      textPort(meta, function, true, k, out);
     }
     out.format("), %llu ops\n", ull(countOps(function.body())));
   }
@@ -327,6 +361,12 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
   for (const RamFigure &figure : ram)
     textRam(figure, &figure == ram.data(), out);
   textFunctions(meta, out);
+  textStreams(meta, out);
+  for (uint32_t i = 0; i < countOf(meta.codes()); ++i) {
+    out.put(i ? "             " : "  codes      ");
+    out.plain(meta.codes()->Get(i)->name());
+    out.format(": %llu calls, %u forms\n", ull(facts.callsOfCode(i)), countOf(meta.codes()->Get(i)->variants()));
+  }
   for (uint32_t i = 0; i < countOf(meta.kernels()); ++i) {
     out.put(i ? "             " : "  kernels    ");
     out.plain(meta.kernels()->Get(i)->name());

@@ -47,9 +47,14 @@ struct ArtifactFacts {
   uint64_t recurrentBytesPerSequence = 0; // bases and logs of its last two pages, and bases at its checkpoints
   OwnedArray<uint64_t> kernelCalls;       // by index of the kernel, each op counted once; empty when there is no memory
 
+  OwnedArray<uint64_t> codeCalls; // The same of code objects.
+
   uint64_t callsOf(uint32_t kernel) const { return kernel < kernelCalls.size() ? kernelCalls[kernel] : 0; }
+  uint64_t callsOfCode(uint32_t code) const { return code < codeCalls.size() ? codeCalls[code] : 0; }
 };
 ArtifactFacts gatherFacts(const Artifact &artifact);
+/// The name of a network's port; null where it has none.
+const flatbuffers::String *portName(const fb::Function &function, bool output, uint32_t index);
 /// Ops of a block and the blocks in it.
 uint64_t countOps(const fb::Block *block);
 

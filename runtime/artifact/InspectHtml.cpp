@@ -36,6 +36,7 @@ public:
     sizes();
     functions();
     kernels();
+    codes();
     states();
     constants();
     taps();
@@ -135,10 +136,15 @@ private:
     out.put("</table>");
   }
 
-  void slots(const flatbuffers::Vector<uint32_t> *list) {
+  void slots(const fb::Function &function, bool outputs) {
+    auto *list = outputs ? function.outputs() : function.inputs();
     out.put("<td>");
     for (uint32_t i = 0; list && i < list->size(); ++i) {
       out.put(i ? ", " : "");
+      if (const flatbuffers::String *port = portName(function, outputs, i)) {
+        out.html(port);
+        out.put(" ");
+      }
       // Extent names may hold markup; a shape without them would say less.
       if (meta.slots() && list->Get(i) < meta.slots()->size())
         shape(*meta.slots()->Get(list->Get(i)));
@@ -166,8 +172,8 @@ private:
     out.put("<h2>Functions</h2><table><tr><th>name</th><th>inputs</th><th>outputs</th><th class=\"n\">ops</th></tr>");
     for (const fb::Function *function : *meta.functions()) {
       nameCell(function->name());
-      slots(function->inputs());
-      slots(function->outputs());
+      slots(*function, false);
+      slots(*function, true);
       out.format("<td class=\"n\">%llu</td></tr>", ull(countOps(function->body())));
     }
     out.put("</table>");
@@ -183,6 +189,22 @@ private:
     }
     out.put("</table>");
   }
+  void codes() {
+    if (!meta.codes())
+      return;
+    out.put("<h2>Code objects</h2><table><tr><th>name</th><th>forms</th><th class=\"n\">calls</th></tr>");
+    for (uint32_t i = 0; i < meta.codes()->size(); ++i) {
+      nameCell(meta.codes()->Get(i)->name());
+      out.put("<td>");
+      if (auto *variants = meta.codes()->Get(i)->variants())
+        for (uint32_t k = 0; k < variants->size(); ++k) {
+          out.put(k ? ", " : "");
+          out.html(variants->Get(k)->isa());
+        }
+      out.format("</td><td class=\"n\">%llu</td></tr>", ull(facts.callsOfCode(i)));
+    }
+    out.put("</table>");
+  }
   void states() {
     if (!meta.states())
       return;
@@ -194,6 +216,11 @@ private:
       if (const fb::KvSpec *spec = state->kv())
         out.format("<td>%s</td><td class=\"n\">%u</td><td class=\"n\">%u</td><td class=\"n\">%u</td>",
                    fb::EnumNameDType(spec->dtype()), spec->kv_heads(), spec->head_dim(), spec->window());
+      if (const fb::CarrySpec *spec = state->carry(); spec && meta.slots() && spec->input() < meta.slots()->size()) {
+        out.put("<td></td><td colspan=\"3\">");
+        shape(*meta.slots()->Get(spec->input()));
+        out.put("</td>");
+      }
       if (const fb::RecurrentSpec *spec = state->recurrent()) {
         out.format("<td>%s</td><td colspan=\"3\">", fb::EnumNameDType(spec->dtype()));
         const char *between = "";

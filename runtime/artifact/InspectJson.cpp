@@ -191,14 +191,22 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
       json.number("groups", spec->groups());
       json.number("log_columns", spec->log_columns());
     }
+    if (const fb::CarrySpec *spec = state.carry()) {
+      for (uint32_t slot : {spec->input(), spec->output()}) {
+        json.open(slot == spec->input() ? "input" : "output", '{');
+        jsonSlot(json, meta, slot);
+        json.close('}');
+      }
+    }
   });
   json.tables("kernels", meta.kernels(), [&](const fb::Kernel &kernel, uint32_t index) {
     json.string("name", kernel.name());
     json.number("version", kernel.version());
     json.number("calls", facts.callsOf(index));
   });
-  json.tables("codes", meta.codes(), [&](const fb::Code &code, uint32_t) {
+  json.tables("codes", meta.codes(), [&](const fb::Code &code, uint32_t index) {
     json.string("name", code.name());
+    json.number("calls", facts.callsOfCode(index));
     json.string("triple", code.triple());
     json.tables("variants", code.variants(), [&](const fb::CodeVariant &variant, uint32_t) {
       json.string("isa", variant.isa());
@@ -215,6 +223,8 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
       json.open(outputs ? "outputs" : "inputs", '[');
       for (uint32_t i = 0; slots && i < slots->size(); ++i) {
         json.open(nullptr, '{');
+        if (const flatbuffers::String *port = portName(function, outputs, i))
+          json.string("port", port);
         jsonSlot(json, meta, slots->Get(i));
         json.close('}');
       }

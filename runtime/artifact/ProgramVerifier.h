@@ -20,7 +20,8 @@ constexpr int64_t kMaxDim = int64_t(1) << 40;
 constexpr uint64_t kMaxViewBytes = uint64_t(1) << 46;
 /// A fused weight's name joins those of its parts.
 constexpr unsigned kMaxNameBytes = 1023;
-constexpr unsigned kMaxSlots = 1 << 20, kMaxConstants = 1 << 20, kMaxTaps = 1 << 16, kMaxCodes = 1 << 14;
+constexpr unsigned kMaxPorts = 4096, kMaxSlots = 1 << 20, kMaxConstants = 1 << 20, kMaxTaps = 1 << 16,
+                   kMaxCodes = 1 << 14;
 
 class ProgramVerifier {
 public:
@@ -33,6 +34,8 @@ public:
   Status verifyTables();
   /// VerifyFunctions.cpp: the functions; needs verified tables.
   Status verifyFunctions();
+  /// VerifyNetwork.cpp: what a network has beside them; needs verified functions.
+  Status verifyNetwork();
 
   Program program;
 
@@ -48,6 +51,7 @@ private:
   Status checkSlot(unsigned index);
   Status checkSlots();
   Status checkStates() const;
+  Status checkCarry(const fb::State &state) const;
   Status checkKernels();
   Status checkCode(unsigned index);
   Status checkCodes();
@@ -62,6 +66,8 @@ private:
     uint64_t executed; // kernel and code calls of one call, saturated past kMaxExecutedOps
   };
   Status checkFunctionSlots(const fb::Function &function) const;
+  Status checkPorts(const fb::Function &function) const;
+  Status checkStateKinds() const;
   Status checkStep(const fb::Function &function) const;
   Status checkFunction(uint32_t index, unsigned callers);
   Status checkBlock(const fb::Block &block, unsigned depth, FunctionFacts &facts, unsigned callers);

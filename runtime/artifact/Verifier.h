@@ -33,6 +33,14 @@ constexpr uint64_t kMaxRecurrentElements = 1 << 28, kMaxLogColumns = 1 << 24, kM
 /// The entry of a code object, see exec.call_code.
 using CodeFunction = int32_t (*)(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end);
 
+/// A range of a network's arena that may lie elsewhere: of a port, or of an end of a carried state. Every slot that
+/// touches it lies inside it.
+struct MovableRange {
+  uint64_t offset, bytes;
+  uint32_t slot;
+  int32_t state; // The carried state, or -1.
+};
+
 /// What verification resolved.
 struct Program {
   OwnedArray<const KernelDef *> kernels; // by index in Artifact.kernels
@@ -41,6 +49,7 @@ struct Program {
   int32_t step = -1;                     // index of the function "step"; -1: none (a network)
   int32_t tokensExtent = -1;             // indices in Artifact.extents; -1: none
   int32_t rowsExtent = -1;
+  OwnedArray<MovableRange> ranges; // Of a network, disjoint, by offset.
 };
 
 /// Verifies the plan for `workers` threads on `isa` of `target`. Errors name the file and the function, op, slot or

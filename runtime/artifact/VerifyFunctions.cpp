@@ -144,6 +144,11 @@ Status ProgramVerifier::checkKernelCall(const fb::KernelCall &call) {
     if (i >= inputs && slot.space() != fb::Space::arena)
       return REFUSE_OP(CallOutputSpace, "writes slot %u, which lies in a segment", index);
     views[i] = slotView(slot, bounds.span());
+    // Kernels read whole words, and take no axis without elements.
+    if (countOf(slot.strides()) && slot.offset() % 4)
+      return REFUSE_OP(SlotAlignment, "slot %u at offset %llu, which is no multiple of 4", index, ull(slot.offset()));
+    if (!slotBytes[index])
+      return REFUSE_OP(SlotDim, "slot %u has no elements", index);
     follows[i] = followsTokens(slot);
   }
   MLC_TRY(checkOverlap(call));
@@ -307,6 +312,7 @@ Status ProgramVerifier::checkFunction(uint32_t index, unsigned callers) {
   if (callers + 1 > kMaxCallDepth)
     return REFUSE_OP(CallDepth, "calls nest deeper than %u", kMaxCallDepth);
   MLC_TRY(checkFunctionSlots(function));
+  MLC_TRY(checkPorts(function));
   FunctionFacts facts{};
   facts.height = 1;
   functions[index].active = true;
@@ -327,11 +333,14 @@ Status ProgramVerifier::verifyFunctions() {
     if (meta.functions()->Get(i)->name()->string_view() == "step")
       program.step = int32_t(i);
   }
-  if (program.step >= 0)
-    return checkStep(*meta.functions()->Get(uint32_t(program.step)));
+  if (program.step >= 0) {
+    MLC_TRY(checkStep(*meta.functions()->Get(uint32_t(program.step))));
+    return checkStateKinds();
+  }
   if (meta.model() && meta.model()->vocab_size())
     return MLC_REFUSE(StepSignature, ErrorCode::Corrupt, "%s: a language model without the function 'step'", name());
-  return {};
+  MLC_TRY(checkStateKinds());
+  return verifyNetwork();
 }
 
 } // namespace mlc

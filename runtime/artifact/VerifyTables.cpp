@@ -154,6 +154,9 @@ Status ProgramVerifier::checkExtents() {
       return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld",
                         name(), extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
     bounds[i] = int64_t(extent.bound());
+    // Of a network, these are names like any other.
+    if (!meta.model() || !meta.model()->vocab_size())
+      continue;
     if (extent.name()->string_view() == "tokens")
       program.tokensExtent = int32_t(i);
     if (extent.name()->string_view() == "rows")
@@ -173,6 +176,8 @@ Status ProgramVerifier::checkExtents() {
 
 bool ProgramVerifier::dimValid(const fb::Dim &dim) const {
   int64_t bound = 1, value;
+  if (dim.extent() < 0 && !dim.value())
+    return true;
   if (dim.extent() >= 0) {
     if (size_t(dim.extent()) >= bounds.size())
       return false;
@@ -209,26 +214,30 @@ Status ProgramVerifier::checkSlot(unsigned index) {
   // The largest extents give the largest view: sizes and packed strides grow with them.
   uint64_t bytes = dtypeSize(slot.dtype()), last = 0;
   bool fits = true;
+  bool empty = false;
   for (uint32_t i = 0; i < rank && fits; ++i) {
     uint64_t dim = uint64_t(dimValue(*slot.dims()->Get(i), bounds.span()));
-    if (strides) {
+    empty = empty || !dim;
+    if (strides && dim) {
       uint64_t reach;
       fits = checkedMul(dim - 1, uint64_t(slot.strides()->Get(i)), reach) && checkedAdd(last, reach, last) &&
              last <= kMaxViewBytes;
-    } else {
+    } else if (dim) {
       fits = checkedMul(bytes, dim, bytes) && bytes <= kMaxViewBytes;
     }
   }
   if (strides)
     bytes = (last + 1) * dtypeSize(slot.dtype());
+  if (empty)
+    bytes = 0;
   if (!fits || bytes > kMaxViewBytes)
     return REFUSE_SLOT(SlotSize, "is larger than %llu bytes", ull(kMaxViewBytes));
   slotBytes[index] = bytes;
 
   if (slot.space() > fb::Space::MAX)
     return REFUSE_SLOT(SlotSpace, "unknown space %u", unsigned(slot.space()));
-  // A buffer starts a cache line; a strided view may start at any element of one, words at least.
-  uint64_t alignment = strides ? std::max<uint64_t>(dtypeSize(slot.dtype()), 4) : kWeightsAlignment;
+  // A buffer starts a cache line; a strided view may start at any element of one (of a kernel: at any word, see there).
+  uint64_t alignment = strides ? dtypeSize(slot.dtype()) : kWeightsAlignment;
   if (slot.offset() % alignment)
     return REFUSE_SLOT(SlotAlignment, "offset %llu is no multiple of %llu", ull(slot.offset()), ull(alignment));
   if (slot.space() == fb::Space::arena) {
@@ -289,6 +298,10 @@ Status ProgramVerifier::checkStates() const {
             RecurrentSpec, ErrorCode::Corrupt,
             "%s: state '%.60s': dimensions, log columns, groups or dtype of the %s state are out of range", name(),
             label, fb::EnumNameStateKind(state.kind()));
+      continue;
+    }
+    if (state.kind() == fb::StateKind::carry && state.scope() == fb::StateScope::stream) {
+      MLC_TRY(checkCarry(state));
       continue;
     }
     if (state.kind() != fb::StateKind::kv || state.scope() != fb::StateScope::sequence)

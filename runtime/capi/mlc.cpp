@@ -48,6 +48,7 @@ mlc_status mlc_model_open(const char *path, const mlc_model_options *given, mlc_
   options.allowCode = wanted.allow_code;
   options.verifyDigests = wanted.verify_digests;
   options.threads = wanted.threads ? wanted.threads : 1;
+  options.networks = true;
   auto opened = Model::open(path, options);
   if (!opened)
     return report(opened.error());
@@ -322,6 +323,8 @@ mlc_status mlc_sampler_create(const mlc_model *model, const mlc_sampling *sampli
   SamplingOptions options;
   if (!readSampling(sampling, options))
     return badSize("mlc_sampling");
+  if (modelOf(model).isNetwork())
+    return report(ErrorCode::InvalidArgument, "samplers are of language models, this is a network");
   auto created = Sampler::create(size_t(modelOf(model).bounds().vocab), options);
   if (!created)
     return report(created.error());

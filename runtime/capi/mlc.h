@@ -77,6 +77,8 @@ MLC_API void mlc_model_options_init(mlc_model_options *options);
 MLC_API mlc_status mlc_model_open(const char *path, const mlc_model_options *options, mlc_model **model);
 MLC_API void mlc_model_destroy(mlc_model *model);
 MLC_API mlc_status mlc_model_get_info(const mlc_model *model, mlc_model_info *info);
+/* 1: a network, for mlc_network_create(); 0: a language model, for mlc_session_create(). */
+MLC_API int mlc_model_is_network(const mlc_model *model);
 /* 1 when `token` ends an answer. */
 MLC_API int mlc_model_is_end_token(const mlc_model *model, int32_t token);
 
@@ -289,6 +291,87 @@ MLC_API mlc_status mlc_speculator_generate(mlc_speculator *speculator, mlc_seque
                                            size_t count, const mlc_generation *generation,
                                            mlc_generation_result *result);
 MLC_API mlc_status mlc_speculator_get_stats(const mlc_speculator *speculator, mlc_speculation_stats *stats);
+
+/* ---- Networks (docs/capi.md) ---- */
+
+/* A network ready to run: used by one thread at a time, except mlc_network_cancel(). A run allocates nothing. */
+typedef struct mlc_network mlc_network;
+#define MLC_MAX_RANK 8
+
+typedef enum mlc_dtype {
+  MLC_F32 = 0,
+  MLC_F16 = 1,
+  MLC_BF16 = 2,
+  MLC_F64 = 3,
+  MLC_I8 = 4,
+  MLC_U8 = 5,
+  MLC_I16 = 6,
+  MLC_U16 = 7,
+  MLC_I32 = 8,
+  MLC_U32 = 9,
+  MLC_I64 = 10,
+  MLC_U64 = 11,
+  MLC_BOOL = 12
+} mlc_dtype;
+
+/* A state is what a run hands to the next one; it is neither input nor output. */
+typedef enum mlc_port_kind { MLC_INPUT = 0, MLC_OUTPUT = 1, MLC_STATE = 2 } mlc_port_kind;
+
+typedef struct mlc_network_options {
+  uint32_t size;          /* sizeof(mlc_network_options) */
+  uint32_t threads;       /* of a pool of its own: 1, the default: the caller's alone; 0: the physical cores */
+  mlc_pool *pool;         /* to share with sessions and networks; null by default: an own one */
+  uint32_t session_class; /* an mlc_session_class; MLC_BATCH by default */
+  uint64_t max_memory;    /* most bytes of weights, arena and scratch; 0: no limit */
+  const char *function;   /* of the artifact; null: "main" */
+} mlc_network_options;
+
+typedef struct mlc_port_info {
+  uint32_t size;    /* sizeof(mlc_port_info), set by the caller */
+  const char *name; /* lives as long as the model */
+  uint32_t dtype;   /* an mlc_dtype */
+  uint32_t rank;
+  int64_t dims[MLC_MAX_RANK]; /* of the next run */
+  int64_t most[MLC_MAX_RANK]; /* bounds of what mlc_network_set_shape() takes; equal to dims where an axis is fixed */
+  uint64_t bytes;             /* of the next run; values are row-major */
+} mlc_port_info;
+
+MLC_API void mlc_network_options_init(mlc_network_options *options);
+/* Allocates all that the network will ever use. Its states begin as zeros. */
+MLC_API mlc_status mlc_network_create(const mlc_model *model, const mlc_network_options *options,
+                                      mlc_network **network);
+/* Before its model and its pool. */
+MLC_API void mlc_network_destroy(mlc_network *network);
+MLC_API size_t mlc_network_ports(const mlc_network *network, mlc_port_kind kind);
+MLC_API mlc_status mlc_network_port(const mlc_network *network, mlc_port_kind kind, size_t index, mlc_port_info *info);
+/* The index of the port `name`; MLC_NOT_FOUND names those that are there. */
+MLC_API mlc_status mlc_network_find(const mlc_network *network, mlc_port_kind kind, const char *name, size_t *index);
+
+/* The shape of an input of the next runs, and with it what follows from it: other inputs and the outputs. Every axis
+   begins at its bound. MLC_OUT_OF_RANGE beyond the bounds; MLC_INVALID_ARGUMENT when another input has said otherwise
+   since the last run. */
+MLC_API mlc_status mlc_network_set_shape(mlc_network *network, size_t input, const int64_t *dims, size_t rank);
+/* The network's own memory of an input, to be written before each run, or what is bound; null: no such input. */
+MLC_API void *mlc_network_input(mlc_network *network, size_t input);
+/* An output, valid until the next run. */
+MLC_API const void *mlc_network_output(const mlc_network *network, size_t output);
+/* The next runs read the input from `data`, or write the output to it: nothing is copied. It is aligned for the port's
+   elements, holds `bytes`, which are enough for the shape of each run, overlaps nothing that is bound elsewhere, and
+   lives until it is bound anew; null: the network's own memory again. MLC_UNSUPPORTED when the network keeps other
+   values in the port's memory as well. */
+MLC_API mlc_status mlc_network_bind_input(mlc_network *network, size_t input, const void *data, size_t bytes);
+MLC_API mlc_status mlc_network_bind_output(mlc_network *network, size_t output, void *data, size_t bytes);
+
+/* On failure the states are as before. */
+MLC_API mlc_status mlc_network_run(mlc_network *network);
+/* Ends the run in progress, or the next one, with MLC_CANCELLED; any thread, also a signal handler. */
+MLC_API void mlc_network_cancel(mlc_network *network);
+MLC_API void mlc_network_clear_cancel(mlc_network *network);
+/* All states become zeros: a new stream. */
+MLC_API mlc_status mlc_network_reset(mlc_network *network);
+/* Exactly the state's bytes. A stream that was read goes on bitwise in every network of the same artifact. */
+MLC_API mlc_status mlc_network_read_state(const mlc_network *network, size_t state, void *data, size_t bytes);
+MLC_API mlc_status mlc_network_write_state(mlc_network *network, size_t state, const void *data, size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -75,6 +75,15 @@ struct WorkerPool::State {
   Worker *workers() { return reinterpret_cast<Worker *>(this + 1); }
   Slot &slotOf(SessionClass sessionClass) { return slots[size_t(sessionClass)]; }
 
+  /// The start of the next chunk. A pool of one thread has nobody to share with: no locked instruction.
+  int64_t take(Slot &slot) {
+    if (threads > 1)
+      return slot.next.fetch_add(slot.grain, std::memory_order_relaxed);
+    int64_t begin = slot.next.load(std::memory_order_relaxed);
+    slot.next.store(begin + slot.grain, std::memory_order_relaxed);
+    return begin;
+  }
+
   /// Runs chunks until none is left; false when a realtime turn has come first.
   bool work(Slot &slot, unsigned worker) {
     for (;;) {
@@ -85,7 +94,7 @@ struct WorkerPool::State {
       }
       if (&slot == &slots[0] && urgent.load(std::memory_order_relaxed))
         return false;
-      int64_t begin = slot.next.fetch_add(slot.grain, std::memory_order_relaxed);
+      int64_t begin = take(slot);
       if (begin >= slot.count)
         return true;
       int64_t end = begin + slot.grain < slot.count ? begin + slot.grain : slot.count;

@@ -6,6 +6,7 @@
 #include "runtime/exec/Executor.h"
 
 #include <algorithm>
+#include <time.h>
 
 namespace mlc {
 
@@ -66,6 +67,7 @@ Status Executor::build() {
   MLC_ASSIGN(codeBuffers, OwnedArray<void *>::create(allocator, plan->codeSlots().size(), "code buffers"));
   for (size_t i = 0; i < codeBuffers.size(); ++i)
     codeBuffers[i] = slotData[plan->codeSlots()[i]];
+  MLC_TRY(listMembers());
   return listPatches();
 }
 
@@ -154,27 +156,43 @@ Status Executor::runOps(Plan::Range range) {
   for (const Plan::Op &op : plan->ops().subspan(range.first, range.count)) {
     if (turn->cancelled())
       return cancelledError();
-    switch (op.kind) {
-    case Plan::OpKind::kernel:
-      runKernel(op.index);
-      break;
-    case Plan::OpKind::branch: {
-      const Plan::Branch &branch = plan->branches()[op.index];
-      MLC_TRY(runOps(*slotData[branch.condition] ? branch.thenOps : branch.elseOps));
-      break;
-    }
-    case Plan::OpKind::loop:
-      MLC_TRY(runLoop(plan->loops()[op.index]));
-      break;
-    case Plan::OpKind::call:
-      MLC_TRY(runOps(plan->functions()[op.index]));
-      break;
-    case Plan::OpKind::code:
-      MLC_TRY(runCode(plan->codeCalls()[op.index], op.location));
-      break;
-    }
+    MLC_TRY(opTimes.empty() ? runOp(op) : timeOp(op));
   }
   return {};
+}
+
+Status Executor::runOp(const Plan::Op &op) {
+  switch (op.kind) {
+  case Plan::OpKind::kernel:
+    runKernel(op.index);
+    return {};
+  case Plan::OpKind::branch: {
+    const Plan::Branch &branch = plan->branches()[op.index];
+    return runOps(*slotData[branch.condition] ? branch.thenOps : branch.elseOps);
+  }
+  case Plan::OpKind::loop:
+    return runLoop(plan->loops()[op.index]);
+  case Plan::OpKind::call:
+    return runOps(plan->functions()[op.index]);
+  case Plan::OpKind::code:
+    return runCode(plan->codeCalls()[op.index], op.location);
+  }
+  return {};
+}
+
+static uint64_t nanoseconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return uint64_t(now.tv_sec) * 1000000000 + uint64_t(now.tv_nsec);
+}
+
+Status Executor::timeOp(const Plan::Op &op) {
+  OpTime &time = opTimes[size_t(&op - plan->ops().data())];
+  uint64_t start = nanoseconds();
+  Status done = runOp(op);
+  time.nanoseconds += nanoseconds() - start;
+  ++time.runs;
+  return done;
 }
 
 void Executor::runKernel(uint32_t index) {

@@ -19,6 +19,11 @@ struct KernelObserver {
   void *user = nullptr;
 };
 
+/// Time of one op of a plan, those that it runs included.
+struct OpTime {
+  uint64_t nanoseconds = 0, runs = 0;
+};
+
 class Executor {
 public:
   /// `pool` and `plan` outlive the executor; each run is one turn of `sessionClass` on the pool. A view for
@@ -34,9 +39,26 @@ public:
   /// Of the next runs; costs one comparison a kernel call where there is none.
   void observe(const KernelObserver &watcher) { observer = watcher; }
 
+  /// Adds up the time of every op of the next runs, by its index in Plan::ops(); an empty span ends it.
+  void timeOps(std::span<OpTime> times) { opTimes = times; }
+
+  // The movable ranges of a network (Program::ranges). What lies in one goes with it; nothing is allocated.
+  /// The range that begins with the port or state `slot`, or -1.
+  int32_t rangeOf(uint32_t slot) const;
+  /// From now on the range begins at `base`, which is aligned for its slot's elements; null: in the arena again.
+  void moveRange(uint32_t range, uint8_t *base);
+  /// The two, of one size, change places.
+  void swapRanges(uint32_t a, uint32_t b);
+  uint8_t *rangeBase(uint32_t range) const { return rangeBases[range]; }
+  /// Bytes of it that ops can touch at the extents set.
+  uint64_t rangeReach(uint32_t range) const;
+  /// Whether a kernel or a loop writes into it; of code objects this is not known.
+  bool rangeWritten(uint32_t range) const;
+
   /// Sets an extent of the next runs; 0 <= value <= its bound.
   Status setExtent(uint32_t extent, int64_t value);
   int64_t extent(uint32_t extent) const { return extents[extent]; }
+  const Plan &executedPlan() const { return *plan; }
 
   /// The slot's memory at the extents set.
   TensorView slot(uint32_t slot) const;
@@ -56,10 +78,21 @@ private:
   struct Patch {
     uint32_t view, slot;
   };
+  /// A slot, operand or code buffer that lies `offset` bytes behind the start of a range.
+  struct Member {
+    uint32_t index;
+    uint64_t offset;
+  };
+  struct Members {
+    uint32_t slots, views, buffers; // Where a range's begin; they end where the next one's begin.
+  };
   Status build();
   Status listPatches();
+  Status listMembers();
   void resolveView(TensorView &view, uint32_t slot) const;
   Status runOps(Plan::Range range);
+  Status runOp(const Plan::Op &op);
+  Status timeOp(const Plan::Op &op);
   Status runLoop(const Plan::Loop &loop);
   Status runCode(const Plan::CodeCall &call, const char *location);
   void runKernel(uint32_t index);
@@ -77,7 +110,11 @@ private:
   OwnedArray<Patch> patches;                     // By extent:
   OwnedArray<uint32_t> patchBegin;               // patches of extent e are [patchBegin[e], patchBegin[e + 1]).
   OwnedArray<void *> codeBuffers;                // One per slot of a code call.
+  OwnedArray<uint8_t *> rangeBases;              // Of every movable range.
+  OwnedArray<Members> rangeMembers;              // One more than ranges.
+  OwnedArray<Member> slotMembers, viewMembers, bufferMembers;
   KernelObserver observer;
+  std::span<OpTime> opTimes;
   const BatchView *batch = nullptr;
   const WorkerPool::Turn *turn = nullptr; // Of the run in progress.
   SessionClass sessionClass = SessionClass::batch;

@@ -49,8 +49,11 @@ Status Model::load(const ModelOptions &options) {
   plan.reset(made);
   const fb::Model *model = metadata().model();
   const Program &verified = plan->program();
-  if (!model || verified.step < 0)
-    return Error(ErrorCode::Unsupported, "%s: not a language model; this version runs language models only", name());
+  if (!model || verified.step < 0) {
+    if (options.networks)
+      return {};
+    return Error(ErrorCode::Unsupported, "%s: is a network; a language model is wanted here", name());
+  }
   // The verifier has checked these bounds, the states and the step's signature.
   limits = {model->vocab_size(), model->context(), model->batch(), model->rows(), model->sequences()};
   const fb::Function &step = *metadata().functions()->Get(uint32_t(verified.step));
@@ -66,6 +69,8 @@ Status Model::load(const ModelOptions &options) {
 }
 
 bool Model::isEndToken(int32_t token) const {
+  if (isNetwork())
+    return false;
   auto *ends = metadata().model()->end_tokens();
   if (ends && ends->size()) {
     for (uint32_t end : *ends)

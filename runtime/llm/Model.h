@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// A language model opened from an artifact: the mapping, the resolved plan and the tokenizer. Immutable after open();
-// any number of sessions of any threads share one.
+// A model opened from an artifact: the mapping, the resolved plan and the tokenizer of a language model; or a network,
+// of which runtime/net makes what runs. Immutable after open(); any number of sessions of any threads share one.
 //
 #pragma once
 
@@ -21,6 +21,8 @@ struct ModelOptions {
   bool allowCode = true;
   /// false: segment digests are not compared (the plan is verified in any case).
   bool verifyDigests = true;
+  /// true: a network is opened, too; without, it is refused by name.
+  bool networks = false;
   /// Threads that compare digests.
   unsigned threads = 1;
   /// The best ISA form that may be used.
@@ -28,7 +30,7 @@ struct ModelOptions {
   const Allocator *allocator = nullptr; // null: systemAllocator()
 };
 
-/// The bounds of an artifact, which a session may lower and never raise.
+/// The bounds of an artifact, which a session may lower and never raise. Of a network, all are 0.
 struct ModelBounds {
   uint64_t vocab = 0;     // Token ids are < vocab.
   uint64_t context = 0;   // Most positions of a sequence.
@@ -56,6 +58,8 @@ public:
   /// Null when the artifact was compiled without a tokenizer.
   const Tokenizer *tokenizer() const { return text ? &*text : nullptr; }
   bool isEndToken(int32_t token) const;
+  /// Whether it is a network: everything below is of language models alone.
+  bool isNetwork() const { return plan->program().step < 0; }
   /// The sampling that the checkpoint recommends, or null.
   const fb::Sampling *recommendedSampling() const { return metadata().model()->sampling(); }
   bool promptForm() const { return metadata().model()->prompt_form(); }

@@ -11,6 +11,8 @@
 namespace mlc {
 
 Result<Session *> Session::create(const Model &model, const SessionOptions &options) {
+  if (model.isNetwork())
+    return Error(ErrorCode::InvalidArgument, "is a network; sessions are of language models");
   const Allocator &allocator = options.allocator ? *options.allocator : systemAllocator();
   void *memory = allocator.allocate(allocator.context, sizeof(Session), alignof(Session));
   if (!memory)

@@ -5,16 +5,16 @@
 
 #include "runtime/llm/Bench.h"
 #include "runtime/run/Commands.h"
-#include "runtime/run/Common.h"
+#include "runtime/run/RunNetwork.h"
 
 namespace mlc::cli {
 
-static Status runBench(const char *file, const SessionArguments &arguments, const BenchOptions &options, bool asJson) {
-  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments));
-  MLC_ASSIGN(Owned<Session> session, openSession(*model, arguments));
+static Status runBench(const Model &model, const SessionArguments &arguments, const BenchOptions &options,
+                       bool asJson) {
+  MLC_ASSIGN(Owned<Session> session, openSession(model, arguments));
   auto measured = bench(*session, options);
   if (!measured)
-    return inFile(file, measured.error());
+    return inFile(model.name(), measured.error());
   const BenchResult &result = *measured;
   const Ceilings &ceilings = result.ceilings;
   auto rate = [](const Spread &spread, const char *name) {
@@ -70,32 +70,52 @@ static Status runBench(const char *file, const SessionArguments &arguments, cons
 int benchCommand(int argc, char **argv) {
   SessionArguments session;
   BenchOptions bench;
-  uint64_t repetitions = bench.repetitions;
+  uint64_t repetitions = 0;
+  uint64_t given = 0;
+  NetworkArguments network;
+  NetworkBenchOptions networkBench;
   bool json = false;
   const Option options[] = {
       {"p", "N", "tokens of the prompt (default 512; 0: not measured)", OptionKind::count, &bench.prompt},
       {"n", "N", "tokens generated (default 128; 0: not measured)", OptionKind::count, &bench.tokens},
       {"d", "N", "tokens that stand before both of them (default 0)", OptionKind::count, &bench.depth},
-      {"r", "N", "repetitions (default 5)", OptionKind::count, &repetitions, 1, 100},
+      {"r", "N", "repetitions (default 5; of a network: about a second of runs)", OptionKind::count, &repetitions, 1,
+       100000},
       MLC_THREADS_OPTION(session),
       MLC_CONTEXT_OPTION(session),
       MLC_KV_MEMORY_OPTION(session),
       MLC_MAX_MEMORY_OPTION(session),
       MLC_NO_CODE_OPTION(session),
       {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &json},
-      {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
+      {"input", "NAME=F.npy", "of a network; those not given are seeded normals (floats) or zeros", OptionKind::texts,
+       &network.inputs},
+      {"profile", nullptr, "of a network: the time of every op too", OptionKind::flag, &networkBench.profile},
       {"draft", nullptr, nullptr, OptionKind::unavailable, nullptr},
   };
   Command command{
-      argv[0], "OUT.mlca",
-      "Measures prompt and generation speed beside this machine's read bandwidth and peaks of int8, f32 and bf16.",
-      options, "model.mlca -p 512 -n 128 -r 5"};
+      argv[0],
+      "OUT.mlca",
+      "Measures prompt and generation speed beside this machine's read bandwidth and peaks of int8, f32 and bf16;\n"
+      "of a network, the latency of a run with its inputs in place.",
+      options,
+      "model.mlca -p 512 -n 128 -r 5",
+      &given};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
-  bench.repetitions = unsigned(repetitions);
-  if (Status done = runBench(file, session, bench, json); !done)
-    return fail(done.error());
+  if (repetitions)
+    bench.repetitions = unsigned(repetitions);
+  auto measured = [&]() -> Status {
+    MLC_ASSIGN(Owned<Model> model, openModel(file, session, /*networks=*/true));
+    MLC_TRY(
+        checkOptions(*model, options, given, {"input", "profile"}, {"r", "threads", "json", "max-memory", "no-code"}));
+    if (!model->isNetwork())
+      return runBench(*model, session, bench, json);
+    networkBench.repetitions = repetitions;
+    return benchNetwork(*model, session, network, networkBench, json);
+  }();
+  if (!measured)
+    return fail(measured.error());
   return 0;
 }
 

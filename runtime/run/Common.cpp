@@ -10,11 +10,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 namespace mlc::cli {
 
 Error inFile(const char *file, const Error &error) { return Error(error.code(), "%s: %s", file, error.message()); }
+
+uint64_t peakResidentBytes() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return uint64_t(usage.ru_maxrss) * 1024;
+}
 
 static bool endsWith(std::string_view text, std::string_view suffix) {
   return text.size() > suffix.size() && text.substr(text.size() - suffix.size()) == suffix;
@@ -67,7 +74,7 @@ Status refuseCheckpoint(const char *path) {
                int(in.size()), in.view().data(), int(out.size()), out.view().data());
 }
 
-Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments) {
+Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks) {
   MLC_TRY(refuseCheckpoint(path));
   ModelOptions options;
   if (const char *form = getenv("MLC_ISA")) {
@@ -79,6 +86,7 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
     options.isa = *isa;
   }
   options.allowCode = !arguments.noCode;
+  options.networks = networks;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   MLC_ASSIGN(Model * model, Model::open(path, options));
   return Owned<Model>(model);

@@ -19,8 +19,8 @@ struct SessionArguments {
   bool noCode = false;
 };
 
-/// Error messages name the file.
-Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments);
+/// Error messages name the file. `networks`: one may be opened, too.
+Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks = false);
 /// One sequence unless more are asked for. Error messages name the model's file.
 Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
 
@@ -31,6 +31,9 @@ Status encodeText(const char *file, const Tokenizer *tokenizer, std::string_view
 
 /// "1,2,3" to ids below 2^31.
 Status parseTokens(const char *list, Buffer<int32_t> &ids);
+
+/// The most memory that this process had so far.
+uint64_t peakResidentBytes();
 
 /// The same error with the file in front.
 Error inFile(const char *file, const Error &error);

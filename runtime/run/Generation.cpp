@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 namespace mlc::cli {
@@ -109,9 +108,7 @@ Status GenerationOutput::printJson(const GenerateResult &result, double loadMs,
   json.close('}');
   if (speculation)
     printSpeculation(json, *speculation);
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  json.count("peak_rss_bytes", uint64_t(usage.ru_maxrss) * 1024);
+  json.count("peak_rss_bytes", peakResidentBytes());
   json.close('}');
   return json.finish();
 }

@@ -173,6 +173,8 @@ Parsed parseOptions(const Command &command, int argc, char **argv, std::span<con
       printError("%s%s: not available in this version", dashes, option->name);
       return usage;
     }
+    if (command.given)
+      *command.given |= uint64_t(1) << (option - command.options.data());
     if (option->kind == OptionKind::flag) {
       if (name[length]) {
         printError("%s%s takes no value", dashes, option->name);

@@ -48,6 +48,8 @@ struct Command {
   const char *summary;
   std::span<const Option> options;
   const char *example; // What may follow the name.
+  /// Takes a bit for each option that was given, by its index; null: nobody asks. For up to 64 options.
+  uint64_t *given = nullptr;
 };
 
 /// What to do after parsing: go on, or leave with an exit status.

@@ -7,6 +7,7 @@
 #include "runtime/run/Commands.h"
 #include "runtime/run/Generation.h"
 #include "runtime/run/RouterOutput.h"
+#include "runtime/run/RunNetwork.h"
 #include "runtime/run/SamplesOutput.h"
 
 #include <algorithm>
@@ -25,6 +26,7 @@ struct RunArguments {
   RouterArguments router;
   ChatArguments chat;
   DraftArguments draft;
+  NetworkArguments network;
   uint64_t samples = 0;
 };
 
@@ -57,9 +59,12 @@ private:
   struct sigaction previousInterrupt = {}, previousTerminate = {};
 };
 
-Status run(const char *file, const RunArguments &arguments) {
+Status run(const char *file, const RunArguments &arguments, std::span<const Option> table, uint64_t given) {
   double start = monotonicMs();
-  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session));
+  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session, /*networks=*/true));
+  MLC_TRY(checkOptions(*model, table, given, {"input", "output-dir"}, {"threads", "json", "max-memory", "no-code"}));
+  if (model->isNetwork())
+    return runNetwork(*model, arguments.session, arguments.network, arguments.generation.json, start);
   Buffer<int32_t> prompt;
   MLC_TRY(readPrompt(model->name(), model->tokenizer(), arguments.generation, prompt));
   SessionArguments bounds = arguments.session;
@@ -119,6 +124,7 @@ Status run(const char *file, const RunArguments &arguments) {
 
 int runCommand(int argc, char **argv) {
   RunArguments arguments;
+  uint64_t given = 0;
   bool mode = false; // mlcRunMain has taken these options; the rows are for --help.
   const Option options[] = {
       MLC_GENERATION_OPTIONS(arguments.generation),
@@ -133,8 +139,9 @@ int runCommand(int argc, char **argv) {
       MLC_MAX_MEMORY_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
       MLC_ROUTER_OPTIONS(arguments.router),
-      {"input", nullptr, nullptr, OptionKind::unavailable, nullptr},
-      {"output-dir", nullptr, nullptr, OptionKind::unavailable, nullptr},
+      MLC_NETWORK_INPUT_OPTION(arguments.network),
+      {"output-dir", "D", "of a network: write every output to D/NAME.npy", OptionKind::text,
+       &arguments.network.outputDir},
       {"state", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"tap", nullptr, nullptr, OptionKind::unavailable, nullptr},
       {"patch", nullptr, nullptr, OptionKind::unavailable, nullptr},
@@ -147,12 +154,18 @@ int runCommand(int argc, char **argv) {
   constexpr size_t modes = 3;
   bool alone = !strcmp(argv[0], "mlc-run");
   Command command{
-      argv[0], "OUT.mlca",
-      "Runs a language model. The prompt is --prompt, --prompt-file, --tokens or standard input; the text goes\n"
-      "to standard output as it is produced (token ids when the artifact has no tokenizer). With --chat every line\n"
-      "is a turn of a conversation: Ctrl-C stops an answer, Ctrl-D leaves; --json gives one object a turn.",
+      argv[0],
+      "OUT.mlca",
+      "Runs a language model or a network. The prompt is --prompt, --prompt-file, --tokens or standard input; the "
+      "text\n"
+      "goes to standard output as it is produced (token ids when the artifact has no tokenizer). With --chat every "
+      "line\n"
+      "is a turn of a conversation: Ctrl-C stops an answer, Ctrl-D leaves; --json gives one object a turn. A network\n"
+      "takes an --input for each of its inputs; when it has states, files with one axis more in front are a stream, a\n"
+      "run a row.",
       std::span(options).first(std::size(options) - (alone ? 0 : modes)),
-      "model.mlca --prompt \"Once upon a time\" --max-tokens 100"};
+      "model.mlca --prompt \"Once upon a time\" --max-tokens 100",
+      &given};
   const char *file;
   if (Parsed parsed = parseOptions(command, argc, argv, file); parsed.leave)
     return parsed.status;
@@ -160,7 +173,8 @@ int runCommand(int argc, char **argv) {
     return checked.status;
   if (Parsed checked = arguments.chat.check(arguments.generation); checked.leave)
     return checked.status;
-  if (Parsed checked = arguments.generation.check(argv[0], arguments.chat.chat); checked.leave)
+  bool network = arguments.network.inputs.count || arguments.network.outputDir;
+  if (Parsed checked = arguments.generation.check(argv[0], arguments.chat.chat || network); checked.leave)
     return checked.status;
   if (arguments.samples && (arguments.chat.chat || arguments.generation.logits)) {
     printError("--samples and --%s: give one of them", arguments.chat.chat ? "chat" : "logits");
@@ -170,7 +184,7 @@ int runCommand(int argc, char **argv) {
   signal(SIGPIPE, SIG_IGN);
   Status done = arguments.chat.chat
                     ? chat(file, arguments.session, arguments.generation, arguments.chat, arguments.draft)
-                    : run(file, arguments);
+                    : run(file, arguments, command.options, given);
   if (!done)
     return fail(done.error());
   return 0;

@@ -208,7 +208,7 @@ LinearBf16 linearBf16Of(const fb::WeightDesc &weight) {
 
 int sumShiftOf(const fb::WeightDesc &weight) { return formatHasOffsets(weight) ? -1 : linearIntOf(weight).zeroShift; }
 
-template <Isa isa> static void run(const KernelContext &context) {
+static void runWith(const KernelContext &context, const LinearFunctions &functions) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
   const fb::WeightDesc &weight = attrs.weight();
   const TensorView &x = context.inputs[0], &out = context.outputs[0];
@@ -247,7 +247,7 @@ template <Isa isa> static void run(const KernelContext &context) {
     LinearBf16 linear = linearBf16Of(weight);
     context.pool->parallelFor(rows, 1 + 16384 / k, [&](int64_t begin, int64_t end, unsigned) {
       for (int64_t r = begin; r < end; ++r)
-        formFor(roundRowForms, isa)(x.row<float>(r), k, context.sharedScratch + r * linear.xStride);
+        functions.roundRow(x.row<float>(r), k, context.sharedScratch + r * linear.xStride);
     });
     linear.x = context.sharedScratch;
     linear.weight = context.inputs[1].as<uint8_t>();
@@ -255,7 +255,7 @@ template <Isa isa> static void run(const KernelContext &context) {
     linear.output = output;
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                  formFor(linearBf16Forms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                  functions.bf16(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
     return;
   }
@@ -268,7 +268,7 @@ template <Isa isa> static void run(const KernelContext &context) {
     linear.output = output;
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                  formFor(linearFloatForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                  functions.real(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
                 });
     return;
   }
@@ -283,15 +283,17 @@ template <Isa isa> static void run(const KernelContext &context) {
   int shift = sumShiftOf(weight);
   context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {
     for (int64_t r = begin; r < end; ++r)
-      formFor(prepareSumsForms, isa)(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,
-                                     context.sharedScratch + r * linear.groups * 4);
+      functions.prepareSums(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,
+                            context.sharedScratch + r * linear.groups * 4);
   });
   forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()),
               linear.panelBytes * (attrs.gated() ? 2 : 1),
               [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                formFor(linearIntForms, isa)(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+                functions.integer(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
               });
 }
+
+template <Isa isa> static void run(const KernelContext &context) { runWith(context, kLinearFunctions<isa>); }
 
 MLC_KERNEL_FORMS(MLC_ALL_FORMS, linearKernels, "linear", check, scratch, run)
 

@@ -18,6 +18,19 @@ MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearBf16, LinearBf16Fn)
 MLC_DECLARE_FORMS(MLC_DOT_FORMS, prepareSums, PrepareSumsFn)
 MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
 
+/// Those of one form: what surrounds them is there once for all forms.
+struct LinearFunctions {
+  LinearFloatFn *real;
+  RoundRowFn *roundRow;
+  LinearBf16Fn *bf16;
+  PrepareSumsFn *prepareSums;
+  LinearIntFn *integer;
+};
+template <Isa isa>
+inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa), formFor(roundRowForms, isa),
+                                                  formFor(linearBf16Forms, isa), formFor(prepareSumsForms, isa),
+                                                  formFor(linearIntForms, isa)};
+
 // Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
 constexpr int64_t kMostRows = 512;
 

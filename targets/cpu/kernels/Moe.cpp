@@ -86,19 +86,20 @@ uint64_t sumBytes(const fb::WeightDesc &weight, bool quantized) {
 }
 
 /// The products of one weight's format over rows that lie behind one another.
-template <Isa isa> struct Products {
+struct Products {
   enum Kind : uint8_t { integer, bf16, real } kind;
   LinearInt ints;
   LinearBf16 halves;
   LinearFloat floats;
   int64_t rowTile;
+  const LinearFunctions &functions;
 
-  Products(const fb::WeightDesc &weight, bool quantized, bool rounded, const uint8_t *x, int64_t stride,
-           const uint8_t *sums, int64_t rowTile)
+  Products(const LinearFunctions &functions, const fb::WeightDesc &weight, bool quantized, bool rounded,
+           const uint8_t *x, int64_t stride, const uint8_t *sums, int64_t rowTile)
       : kind(quantized ? integer
              : rounded ? bf16
                        : real),
-        rowTile(rowTile) {
+        rowTile(rowTile), functions(functions) {
     if (kind == integer) {
       ints = linearIntOf(weight);
       ints.x = x, ints.xStride = stride, ints.sums = sums, ints.rowTile = rowTile;
@@ -120,15 +121,15 @@ template <Isa isa> struct Products {
       if (kind == integer) {
         LinearInt linear = ints;
         linear.weight = weight, linear.gateBytes = gateBytes, linear.output = output;
-        formFor(linearIntForms, isa)(linear, row, last, panel, panelEnd, scratch);
+        functions.integer(linear, row, last, panel, panelEnd, scratch);
       } else if (kind == bf16) {
         LinearBf16 linear = halves;
         linear.weight = weight, linear.output = output;
-        formFor(linearBf16Forms, isa)(linear, row, last, panel, panelEnd, scratch);
+        functions.bf16(linear, row, last, panel, panelEnd, scratch);
       } else {
         LinearFloat linear = floats;
         linear.weight = weight, linear.output = output;
-        formFor(linearFloatForms, isa)(linear, row, last, panel, panelEnd, scratch);
+        functions.real(linear, row, last, panel, panelEnd, scratch);
       }
     }
   }
@@ -215,7 +216,7 @@ ScratchNeed scratchUp(const KernelCallInfo &call) {
   return {shared.bytes, uint64_t(linearScratchBytes(tileRows(int64_t(tokens)), attrs->out_group()))};
 }
 
-template <Isa isa> void runUp(const KernelContext &context) {
+void runUpWith(const KernelContext &context, const LinearFunctions &functions) {
   const auto &attrs = context.attrsAs<fb::MoeUpAttrs>();
   const fb::WeightDesc &weight = attrs.weight();
   const TensorView &x = context.inputs[0], &ids = context.inputs[2], &out = context.outputs[0];
@@ -240,13 +241,13 @@ template <Isa isa> void runUp(const KernelContext &context) {
     for (int64_t r = begin; r < end; ++r) {
       uint8_t *row = rows + r * rowBytes;
       if (attrs.bf16())
-        formFor(roundRowForms, isa)(x.row<float>(g.tokens[r]), k, row);
+        functions.roundRow(x.row<float>(g.tokens[r]), k, row);
       else if (quantized)
         memcpy(row, x.row<uint8_t>(g.tokens[r]), size_t(rowBytes));
       else
         memcpy(row, x.row<float>(g.tokens[r]), size_t(rowBytes));
       if (quantized)
-        formFor(prepareSumsForms, isa)(row + xSums, sums / 4, shift, shared + layout.sums + r * sums);
+        functions.prepareSums(row + xSums, sums / 4, shift, shared + layout.sums + r * sums);
     }
   });
 
@@ -281,7 +282,7 @@ template <Isa isa> void runUp(const KernelContext &context) {
   if (pairs || output.quantized)
     output.gatePanels = panels;
 
-  Products<isa> products(weight, quantized, attrs.bf16(), rows, rowBytes, shared + layout.sums, tileRows(tokens));
+  Products products(functions, weight, quantized, attrs.bf16(), rows, rowBytes, shared + layout.sums, tileRows(tokens));
   const int64_t matrix = int64_t(packedOffset(weight, weight.n()));
   const int64_t run = panelsOf(panels, g.activeCount, context.pool->size(),
                                leastPanels(ceilDiv<int64_t>(matrix, panels) * (gated ? 2 : 1)),
@@ -334,7 +335,7 @@ ScratchNeed scratchDown(const KernelCallInfo &call) {
   return {shared.bytes, uint64_t(linearScratchBytes(tileRows(int64_t(tokens)), 0))};
 }
 
-template <Isa isa> void runDown(const KernelContext &context) {
+void runDownWith(const KernelContext &context, const LinearFunctions &functions) {
   const auto &attrs = context.attrsAs<fb::MoeDownAttrs>();
   const fb::WeightDesc &weight = attrs.weight();
   const TensorView &hidden = context.inputs[0], &ids = context.inputs[2], &p = context.inputs[3],
@@ -361,9 +362,9 @@ template <Isa isa> void runDown(const KernelContext &context) {
     context.pool->parallelFor(g.rows, 1 + 65536 / stride, [&](int64_t begin, int64_t end, unsigned) {
       for (int64_t r = begin; r < end; ++r)
         if (quantized)
-          formFor(prepareSumsForms, isa)(rows + r * stride + xSums, sums / 4, shift, shared + layout.sums + r * sums);
+          functions.prepareSums(rows + r * stride + xSums, sums / 4, shift, shared + layout.sums + r * sums);
         else
-          formFor(roundRowForms, isa)(hidden.as<float>() + r * k, k, shared + layout.x + r * stride);
+          functions.roundRow(hidden.as<float>() + r * k, k, shared + layout.x + r * stride);
     });
   }
   LinearOutput output{};
@@ -373,8 +374,8 @@ template <Isa isa> void runDown(const KernelContext &context) {
   output.expert = LinearOutput::scatter;
   output.targets = g.tokens;
   output.factors = g.weights;
-  Products<isa> products(weight, quantized, attrs.bf16(), attrs.bf16() ? shared + layout.x : rows, stride,
-                         shared + layout.sums, tileRows(tokens));
+  Products products(functions, weight, quantized, attrs.bf16(), attrs.bf16() ? shared + layout.x : rows, stride,
+                    shared + layout.sums, tileRows(tokens));
   const int64_t panels = ceilDiv<int64_t>(n, kPanelColumns), matrix = int64_t(packedOffset(weight, weight.n()));
   const int64_t run = panelsOf(panels, 1, context.pool->size(), leastPanels(ceilDiv<int64_t>(matrix, panels)),
                                g.rows * kPanelColumns * k, kPanelsTogether);
@@ -400,6 +401,9 @@ template <Isa isa> void runDown(const KernelContext &context) {
     }
   });
 }
+
+template <Isa isa> void runUp(const KernelContext &context) { runUpWith(context, kLinearFunctions<isa>); }
+template <Isa isa> void runDown(const KernelContext &context) { runDownWith(context, kLinearFunctions<isa>); }
 
 } // namespace
 

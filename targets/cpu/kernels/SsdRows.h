@@ -58,7 +58,8 @@ template <typename Ops> struct SsdOutput {
   int64_t left; // Columns of head_dim from the first panel on.
 };
 
-template <typename Ops, int R, int P> static void outputBlock(const SsdOutput<Ops> &a) {
+// Not inlined: heads that round their state and those that do not share it, as do all places that call it.
+template <typename Ops, int R, int P> [[gnu::noinline]] static void outputBlock(const SsdOutput<Ops> &a) {
   constexpr int64_t kStep = Ops::kStep;
   VF acc[R][P];
   for (int r = 0; r < R; ++r)
@@ -127,7 +128,7 @@ template <typename Ops> struct SsdFold {
   int64_t columns;
 };
 
-template <typename Ops, bool Round, int R, int P> static void foldBlock(const SsdFold<Ops> &a) {
+template <typename Ops, bool Round, int R, int P> [[gnu::noinline]] static void foldBlock(const SsdFold<Ops> &a) {
   constexpr int64_t kStep = Ops::kStep;
   VF acc[R][P];
   for (int r = 0; r < R; ++r)

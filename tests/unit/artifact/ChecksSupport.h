@@ -26,10 +26,12 @@ struct Case {
   LoadOptions options = {};
 };
 
-/// At least one for each check: of the bytes (DamagedFiles.cpp), of tables and of functions (DamagedTables.cpp).
+/// At least one for each check: of the bytes (DamagedFiles.cpp), of tables and of functions (DamagedTables.cpp), of
+/// networks (DamagedNetworks.cpp).
 std::vector<Case> fileCases();
 std::vector<Case> tableCases();
 std::vector<Case> functionCases();
+std::vector<Case> networkCases();
 
 inline TinyModel smallModel() {
   TinyOptions options;

@@ -8,6 +8,7 @@
 //
 #include "runtime/artifact/ProgramVerifier.h"
 #include "tests/unit/artifact/ChecksSupport.h"
+#include "tests/unit/support/TinyNetwork.h"
 
 #include <gtest/gtest.h>
 #include <set>
@@ -42,9 +43,13 @@ const TargetRegistry &fakeTarget() {
       {"gated_activation", 1, Isa::portable, acceptAll, nullptr, nullptr},
       {"gather_rows", 1, Isa::portable, acceptAll, nullptr, nullptr},
       {"huge", 1, Isa::portable, acceptAll, hugeScratch, nullptr},
+      {"binary", 1, Isa::portable, acceptAll, nullptr, nullptr},
+      {"unary", 1, Isa::portable, acceptAll, nullptr, nullptr},
+      {"copy", 1, Isa::portable, acceptAll, nullptr, nullptr},
   };
-  static const KernelDef *const pointers[] = {&kernels[0], &kernels[1], &kernels[2], &kernels[3], &kernels[4],
-                                              &kernels[5], &kernels[6], &kernels[7], &kernels[8], &kernels[9]};
+  static const KernelDef *const pointers[] = {&kernels[0],  &kernels[1],  &kernels[2], &kernels[3], &kernels[4],
+                                              &kernels[5],  &kernels[6],  &kernels[7], &kernels[8], &kernels[9],
+                                              &kernels[10], &kernels[11], &kernels[12]};
   static const TargetRegistry target{pointers, {}, {}};
   return target;
 }
@@ -109,6 +114,38 @@ TEST(ArtifactChecks, UnchangedModelsPass) {
   EXPECT_EQ(program->kernels.size(), model.metadata.kernels.size());
   EXPECT_EQ(program->tokensExtent, 0);
   EXPECT_EQ(program->rowsExtent, 1);
+}
+
+TEST(ArtifactChecks, NetworksPass) {
+  NetworkBuilder builder = tinyNetwork();
+  // An axis may have no elements, an extent any name, a function no names.
+  (void)builder.slot("none", DType::f32, {fb::Dim(3, -1), fb::Dim(0, -1)});
+  (void)builder.extent("tokens", 7);
+  addFunction(builder.model, "helper");
+  // Inside a port's range, and over half of another's.
+  (void)builder.view(builder.main().inputs[0], 0, {fb::Dim(2, -1)}, {1});
+  uint32_t over = builder.view(builder.main().inputs[1], 64, {fb::Dim(32, -1)}, {1});
+  std::string path = temporaryPath("network.mlca");
+  writeModel(builder.model, path);
+  auto program = loadAndVerify(path, {});
+  ASSERT_TRUE(program) << program.error().message();
+  EXPECT_EQ(program->step, -1);
+  EXPECT_EQ(program->tokensExtent, -1);
+  // All ports and both ends of the state, but the one that is shared; disjoint, in order.
+  std::set<uint32_t> slots;
+  for (size_t i = 0; i < program->ranges.size(); ++i) {
+    const MovableRange &range = program->ranges[i];
+    slots.insert(range.slot);
+    EXPECT_EQ(range.state, range.slot == builder.main().inputs[4] || range.slot == builder.main().outputs[0] ? 0 : -1);
+    if (i)
+      EXPECT_GE(range.offset, program->ranges[i - 1].offset + program->ranges[i - 1].bytes);
+  }
+  std::set<uint32_t> expected;
+  expected.insert(builder.main().inputs.begin(), builder.main().inputs.end());
+  expected.insert(builder.main().outputs.begin(), builder.main().outputs.end());
+  expected.erase(builder.main().inputs[1]);
+  expected.erase(builder.meta().slots[over] ? builder.main().inputs[2] : 0); // It reaches into the next one's, too.
+  EXPECT_EQ(slots, expected);
 }
 
 TEST(ArtifactChecks, ControlFlowAndCodePass) {
@@ -182,6 +219,7 @@ TEST(ArtifactChecks, EveryCheckRefusesItsOwnDamage) {
   runCases(fileCases(), covered);
   runCases(tableCases(), covered);
   runCases(functionCases(), covered);
+  runCases(networkCases(), covered);
   for (unsigned i = 0; i < unsigned(Check::Count); ++i)
     EXPECT_TRUE(covered.count(Check(i))) << "no case for check " << i;
 }

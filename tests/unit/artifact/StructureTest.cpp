@@ -33,16 +33,13 @@ void tryFile(const AlignedBytes &file, const std::string &what, Counts &counts) 
   EXPECT_EQ(message.find('\n'), std::string::npos) << what << ": " << message;
 }
 
-class Structure : public testing::TestWithParam<std::pair<fb::WeightFormat, fb::DType>> {};
-
-TEST_P(Structure, AnyMetadataIsRefusedOrRunsInBounds) {
-  TinyModel model = everyOpModel(GetParam().first, GetParam().second);
+void tryEveryChange(const TinyModel &model, size_t leastSites, unsigned leastRefused, unsigned leastRan) {
   const AlignedBytes good = fullFile(model);
   Status sound = loadAndStep(good.span());
   ASSERT_TRUE(sound) << sound.error().message();
   const size_t size = reinterpret_cast<const ArtifactHeader *>(good.data())->metadataSize;
   MetadataSites found = findSites(good.span().subspan(kMetadataOffset, size));
-  ASSERT_GT(found.sites.size(), 1500u);
+  ASSERT_GT(found.sites.size(), leastSites);
 
   uint64_t random = 7;
   Counts counts;
@@ -71,9 +68,17 @@ TEST_P(Structure, AnyMetadataIsRefusedOrRunsInBounds) {
   printf("%zu places, %zu neighbours: %u refused, %u ran\n", found.sites.size(), found.swaps.size(), counts.refused,
          counts.ran);
   // Both outcomes must be common, or the mutations do not reach what they should.
-  EXPECT_GT(counts.refused, 5000u);
-  EXPECT_GT(counts.ran, 1000u);
+  EXPECT_GT(counts.refused, leastRefused);
+  EXPECT_GT(counts.ran, leastRan);
 }
+
+class Structure : public testing::TestWithParam<std::pair<fb::WeightFormat, fb::DType>> {};
+
+TEST_P(Structure, AnyMetadataIsRefusedOrRunsInBounds) {
+  tryEveryChange(everyOpModel(GetParam().first, GetParam().second), 1500, 5000, 1000);
+}
+
+TEST(NetworkStructure, AnyMetadataIsRefusedOrRunsInBounds) { tryEveryChange(everyPortNetwork(), 500, 2000, 500); }
 
 // Fails at allocation `left`, counted down.
 struct Failing {
@@ -87,17 +92,20 @@ struct Failing {
 };
 
 TEST(LoadToStep, SurvivesEveryFailingAllocation) {
-  AlignedBytes file = modelBytes(everyOpModel(fb::WeightFormat::rows_f32, fb::DType::f32));
-  int failures = 0;
-  for (;; ++failures) {
-    ASSERT_LT(failures, 1000);
-    Failing failing{failures};
-    Status result = loadAndStep(file.span(), {Failing::allocate, Failing::release, &failing});
-    if (result)
-      break;
-    EXPECT_EQ(result.error().code(), ErrorCode::OutOfMemory) << failures << ": " << result.error().message();
+  const TinyModel models[] = {everyOpModel(fb::WeightFormat::rows_f32, fb::DType::f32), everyPortNetwork()};
+  for (const TinyModel &model : models) {
+    AlignedBytes file = modelBytes(model);
+    int failures = 0;
+    for (;; ++failures) {
+      ASSERT_LT(failures, 1000);
+      Failing failing{failures};
+      Status result = loadAndStep(file.span(), {Failing::allocate, Failing::release, &failing});
+      if (result)
+        break;
+      EXPECT_EQ(result.error().code(), ErrorCode::OutOfMemory) << failures << ": " << result.error().message();
+    }
+    EXPECT_GT(failures, 20);
   }
-  EXPECT_GT(failures, 20);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, Structure,

@@ -5,36 +5,17 @@
 //
 // mlc-run as its users see it: exit status, the one error line, stdout, files.
 //
-#include "tests/unit/support/TinyArtifact.h"
+#include "tests/unit/run/MlcRun.h"
 
 #include <filesystem>
-#include <fstream>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 using namespace mlc::test;
 using testing::HasSubstr;
 using testing::StartsWith;
 
 namespace {
-
-struct Outcome {
-  int status;
-  std::string out, err;
-};
-
-std::string contentOf(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-/// Runs mlc-run with these shell words, its stdout in `out`.
-Outcome mlcRun(const std::string &words, const std::string &out = temporaryPath("out")) {
-  std::string err = temporaryPath("err");
-  int status = system((std::string(MLC_RUN) + " " + words + " >" + out + " 2>" + err).c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, out == "/dev/full" ? "" : contentOf(out), contentOf(err)};
-}
 
 struct MlcRun : testing::Test {
   static void SetUpTestSuite() {
@@ -103,7 +84,7 @@ TEST_F(MlcRun, UsageErrorsAreTwo) {
   expectError(artifact + " --tokens 1 --draft ngram --draft-tokens 0", 2, "--draft-tokens 0: choose auto or 1 to 16");
   expectError(artifact + " --tokens 1 --draft ngram --draft-tokens 3x", 2, "--draft-tokens 3x: choose auto or 1 to 16");
   expectError(artifact + " --tokens 1 --draft-tokens 3", 2, "--draft-tokens goes with --draft");
-  expectError(artifact + " --input x=f.npy", 2, "--input: not available in this version");
+  expectError(artifact + " --state a=b", 2, "--state: not available in this version");
   expectError(artifact + " --bogus", 2, "--bogus: unknown option; see mlc-run --help");
   expectError(artifact + " --tokens 1 --temperature warm", 2, "--temperature warm: not a number");
   expectError(artifact + " --tokens 1 --top-p 2", 2, "--top-p 2: choose above 0, at most 1");

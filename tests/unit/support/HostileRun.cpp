@@ -5,6 +5,8 @@
 
 #include "tests/unit/support/HostileRun.h"
 #include "runtime/llm/Session.h"
+#include "runtime/net/Network.h"
+#include "tests/unit/support/TinyNetwork.h"
 
 namespace mlc::test {
 
@@ -98,11 +100,90 @@ TinyModel everyOpModel(fb::WeightFormat format, fb::DType kv) {
   return model;
 }
 
+TinyModel everyPortNetwork() {
+  NetworkBuilder net = tinyNetwork();
+  uint32_t flag = net.slot("flag", fb::DType::boolean, {}), index = net.slot("index", fb::DType::i64, {});
+  auto copied = [&](fb::BlockT &block) {
+    fb::BlockT *main = std::exchange(net.block, &block);
+    net.copy(net.main().inputs[2], net.main().outputs[3]);
+    net.block = main;
+  };
+  fb::IfT branch;
+  branch.condition = flag;
+  branch.then_block = std::make_unique<fb::BlockT>();
+  copied(*branch.then_block);
+  fb::LoopT loop;
+  loop.static_trips = 2;
+  loop.max_trips = 3;
+  loop.index = int32_t(index);
+  loop.body = std::make_unique<fb::BlockT>();
+  copied(*loop.body);
+  for (int i = 0; i < 2; ++i)
+    net.block->ops.push_back(std::make_unique<fb::OpT>());
+  net.block->ops[net.block->ops.size() - 2]->body.Set(std::move(branch));
+  net.block->ops.back()->body.Set(std::move(loop));
+  return std::move(net.model);
+}
+
+/// Every port in the caller's memory where it can be, at the smallest and the largest shapes.
+static Status runNetwork(const Model &model, const Allocator &allocator) {
+  NetworkOptions options;
+  options.allocator = &allocator;
+  MLC_ASSIGN(Network * created, Network::create(model.executionPlan(), options));
+  Owned<Network> network(created);
+  for (bool large : {true, false}) {
+    for (size_t i = 0; i < network->inputs().size() && !large; ++i) {
+      int64_t dims[kMaxRank];
+      std::span<const Network::Axis> axes = network->inputs()[i].axes;
+      for (size_t axis = 0; axis < axes.size(); ++axis)
+        dims[axis] = axes[axis].factor;
+      MLC_TRY(network->setShape(i, {dims, axes.size()}));
+    }
+    // As many bytes as the shape says, no more: a sanitizer sees what goes beyond.
+    auto bytesOf = [](const TensorView &view) {
+      uint64_t bytes = dtypeSize(view.dtype);
+      for (unsigned axis = 0; axis < view.rank; ++axis)
+        bytes *= uint64_t(view.dims[axis]);
+      return bytes;
+    };
+    std::vector<std::vector<uint8_t>> lent;
+    for (bool output : {false, true})
+      for (size_t i = 0; i < (output ? network->outputs() : network->inputs()).size(); ++i) {
+        uint64_t bytes = bytesOf(output ? network->output(i) : network->input(i));
+        if (bytes > (1 << 20))
+          return Error(ErrorCode::OutOfMemory, "more than this test lends");
+        lent.emplace_back(bytes);
+        // A refusal leaves the network's own memory.
+        (void)(output ? network->bindOutput(i, lent.back().data(), bytes)
+                      : network->bindInput(i, lent.back().data(), bytes));
+      }
+    MLC_TRY(network->run());
+    MLC_TRY(network->run());
+    [[maybe_unused]] volatile uint8_t read = 0;
+    for (size_t i = 0; i < network->outputs().size(); ++i) {
+      TensorView view = network->output(i);
+      for (uint64_t byte = 0; byte < bytesOf(view); ++byte)
+        read = view.as<uint8_t>()[byte];
+    }
+    for (size_t i = 0; i < network->inputs().size(); ++i)
+      (void)network->bindInput(i, nullptr, 0);
+    for (size_t i = 0; i < network->outputs().size(); ++i)
+      (void)network->bindOutput(i, nullptr, 0);
+  }
+  for (size_t i = 0; i < network->states().size(); ++i)
+    MLC_TRY(network->setState(i, network->state(i)));
+  network->reset();
+  return {};
+}
+
 Status loadAndStep(std::span<const uint8_t> file, const Allocator &allocator) {
   ModelOptions options;
   options.allocator = &allocator;
+  options.networks = true;
   MLC_ASSIGN(Model * opened, Model::fromMemory(file, options));
   Owned<Model> model(opened);
+  if (model->isNetwork())
+    return runNetwork(*model, allocator);
   SessionOptions session;
   session.allocator = &allocator;
   MLC_ASSIGN(Session * created, Session::create(*model, session));

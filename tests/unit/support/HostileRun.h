@@ -19,7 +19,10 @@ TinyModel everyOpModel(fb::WeightFormat format, fb::DType kv);
 /// At most 64 MiB at once: hostile bounds must not take the machine's memory.
 const Allocator &smallAllocator();
 
-/// Loads the file, makes a session and runs two steps, all out of `allocator`.
+/// A network with a branch and a bounded loop, strided views, an extent and a carried state.
+TinyModel everyPortNetwork();
+
+/// Loads the file, makes a session and runs two steps, or runs the network twice, all out of `allocator`.
 Status loadAndStep(std::span<const uint8_t> file, const Allocator &allocator = smallAllocator());
 
 } // namespace mlc::test
