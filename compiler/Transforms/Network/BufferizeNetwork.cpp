@@ -12,8 +12,10 @@
 #include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
 #include "mlir/Dialect/Bufferization/Transforms/OneShotModuleBufferize.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 
 using namespace mlir;
 
@@ -56,6 +58,28 @@ void hoistConstants(func::FuncOp function) {
   });
   for (Operation *op : gone)
     op->erase();
+}
+
+/// Gives every op that starts from a filled tensor one of its own: a shared one would be copied.
+void unshareFills(func::FuncOp function) {
+  SmallVector<linalg::FillOp> fills;
+  function.walk([&](linalg::FillOp op) { fills.push_back(op); });
+  for (linalg::FillOp fill : fills) {
+    auto empty = fill.getOutputs()[0].getDefiningOp<tensor::EmptyOp>();
+    if (!empty || fill->hasOneUse())
+      continue;
+    for (OpOperand &use : llvm::make_early_inc_range(fill->getUses())) {
+      auto owner = dyn_cast<DestinationStyleOpInterface>(use.getOwner());
+      if (!(owner && owner.isDpsInit(&use)) && !isa<tensor::InsertSliceOp>(use.getOwner()))
+        continue;
+      OpBuilder builder(use.getOwner());
+      Operation *own = builder.clone(*empty), *filled = builder.clone(*fill);
+      filled->setOperand(1, own->getResult(0));
+      use.set(filled->getResult(0));
+    }
+    if (fill->use_empty())
+      fill->erase();
+  }
 }
 
 /// The buffer that branches or iterations copy a result into, in front of `op`.
@@ -131,8 +155,10 @@ void flattenFor(scf::ForOp op) {
 struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    for (auto function : module.getOps<func::FuncOp>())
+    for (auto function : module.getOps<func::FuncOp>()) {
       hoistConstants(function);
+      unshareFills(function);
+    }
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;
     options.allowReturnAllocsFromLoops = true;

@@ -59,7 +59,7 @@ private:
 
   void learn(Operation *op) {
     Known known;
-    known.constant = isPure(op) && op->getNumResults() > 0;
+    known.constant = isMemoryEffectFree(op) && op->getNumResults() > 0;
     known.view = isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op) || isLeaf(op);
     if (isLeaf(op)) {
       auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());

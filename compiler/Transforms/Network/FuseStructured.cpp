@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "compiler/Codegen/RegionCode.h"
 #include "compiler/Transforms/Network/Passes.h"
 #include "compiler/Transforms/Network/Structured.h"
 
@@ -35,10 +36,19 @@ bool readsOnce(OpOperand *use) {
   return llvm::all_of(absent.set_bits(), [&](unsigned axis) { return ranges[axis] == 1; });
 }
 
+/// A product by panels keeps its form, which the code generator knows.
+bool touchesProduct(OpOperand *use) {
+  auto isProduct = [](Operation *op) {
+    auto generic = dyn_cast_or_null<linalg::GenericOp>(op);
+    return generic && isPanelProduct(generic);
+  };
+  return isProduct(use->getOwner()) || isProduct(use->get().getDefiningOp());
+}
+
 bool worthFusing(OpOperand *use) {
   auto producer = use->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(use->getOwner());
-  if (!producer || !consumer)
+  if (!producer || !consumer || touchesProduct(use))
     return false;
   if (movesOnly(producer))
     return producer.getNumDpsInputs() <= 1;
@@ -53,7 +63,7 @@ struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
     linalg::populateElementwiseOpsFusionPatterns(patterns, worthFusing);
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *use) {
       // Reshapes move; values with other readers stay where they are.
-      return use->get().hasOneUse();
+      return use->get().hasOneUse() && !touchesProduct(use);
     });
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, [](OpOperand *) { return false; });
