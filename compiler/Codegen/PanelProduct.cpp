@@ -57,13 +57,12 @@ public:
         reductions.push_back(axis);
       else if (!maps[0].isFunctionOfDim(axis) && maps[1].isFunctionOfDim(axis))
         panel = axis; // The last one: panels one after the other.
-      else if (maps[0].isFunctionOfDim(axis) && !maps[1].isFunctionOfDim(axis) &&
-               (!position || ranges[axis] > ranges[*position]))
+      else if (maps[0].isFunctionOfDim(axis) && !maps[1].isFunctionOfDim(axis) && betterPosition(axis))
         position = axis;
     }
     for (unsigned axis = 0; axis < lane; ++axis)
       if (kinds[axis] == utils::IteratorType::parallel && panel != axis && position != axis)
-        outer.push_back(axis);
+        (maps[1].isFunctionOfDim(axis) ? outer : rows).push_back(axis);
     chooseTile();
   }
 
@@ -71,17 +70,37 @@ public:
     this->split = split;
     this->begin = begin, this->end = end;
     // What workers share comes first.
-    if (auto *shared = llvm::find_if(outer, [&](unsigned axis) { return split == int64_t(axis); }); shared != outer.end())
+    if (split && llvm::is_contained(rows, unsigned(*split))) {
+      llvm::erase(rows, unsigned(*split));
+      outer.insert(outer.begin(), unsigned(*split));
+    } else if (auto *shared = llvm::find_if(outer, [&](unsigned axis) { return split == int64_t(axis); });
+               shared != outer.end()) {
       std::rotate(outer.begin(), shared, shared + 1);
-    emitOuter(0);
+    }
+    // A panel stays near while all positions pass it.
+    emitLoops(outer, 0, [&] {
+      tiled(panel, panels, [&](int64_t panelCount) {
+        emitLoops(rows, 0, [&] {
+          tiled(position, positions, [&](int64_t positionCount) { emitTile(positionCount, panelCount); });
+        });
+      });
+    });
   }
 
 private:
   Value index(int64_t value) { return b.create<arith::ConstantIndexOp>(value); }
 
+  /// Registers of one panel's lanes, and positions that fit beside them.
+  int64_t registers() const { return std::max<int64_t>(1, kLanes / traits.floats) * (element.isF64() ? 2 : 1); }
+  int64_t mostPositions() const { return std::max<int64_t>(1, traits.accumulators / registers()); }
+
+  /// The last axis that fills a tile, whose elements lie closest; else the longest one.
+  bool betterPosition(unsigned axis) const {
+    return !position || ranges[axis] >= std::min(ranges[*position], mostPositions());
+  }
+
   void chooseTile() {
-    int64_t perPanel = std::max<int64_t>(1, kLanes / traits.floats) * (element.isF64() ? 2 : 1);
-    int64_t most = std::max<int64_t>(1, traits.accumulators / perPanel);
+    int64_t perPanel = registers(), most = mostPositions();
     int64_t extent = position ? ranges[*position] : 1;
     int64_t tiles = (extent + most - 1) / most;
     positions = (extent + tiles - 1) / tiles;
@@ -96,16 +115,14 @@ private:
       }
   }
 
-  void emitOuter(unsigned depth) {
-    if (depth == outer.size())
-      return tiled(panel, panels, [&](int64_t panelCount) {
-        tiled(position, positions, [&](int64_t positionCount) { emitTile(positionCount, panelCount); });
-      });
-    unsigned axis = outer[depth];
+  void emitLoops(ArrayRef<unsigned> axes, unsigned depth, llvm::function_ref<void()> body) {
+    if (depth == axes.size())
+      return body();
+    unsigned axis = axes[depth];
     bool shared = split == int64_t(axis);
     loop(shared ? begin : index(0), shared ? end : index(ranges[axis]), 1, [&](Value at) {
       place[axis] = at;
-      emitOuter(depth + 1);
+      emitLoops(axes, depth + 1, body);
     });
   }
 
@@ -223,7 +240,7 @@ private:
   Type element;
   VectorType type;
   std::optional<unsigned> panel, position;
-  SmallVector<unsigned> outer, reductions;
+  SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
   int64_t positions = 1, panels = 1;
   std::optional<int64_t> split;
   Value begin, end;
