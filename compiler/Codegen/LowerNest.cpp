@@ -149,11 +149,12 @@ LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
     std::optional<int64_t> split;
     if (attribute)
       split = attribute.getInt();
-    if (isPanelProduct(*generic)) {
-      Block &entry = function.front();
-      unsigned count = entry.getNumArguments();
-      lowerPanelProduct(*generic, rewriter, traits, fromZero.contains(op), split, entry.getArgument(count - 2),
-                        entry.getArgument(count - 1));
+    unsigned arguments = function.getNumArguments();
+    Value begin = function.getArgument(arguments - 2), end = function.getArgument(arguments - 1);
+    bool product = isPanelProduct(*generic);
+    if (product)
+      lowerPanelProduct(*generic, rewriter, traits, fromZero.contains(op), split, begin, end);
+    if (product || lowerTurned(*generic, rewriter, split, begin, end)) {
       rewriter.eraseOp(*generic);
       continue;
     }
@@ -166,9 +167,8 @@ LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
     if (!split)
       continue;
     auto outer = cast<scf::ForOp>(loops->front());
-    unsigned arguments = function.getNumArguments();
-    outer.setLowerBound(function.getArgument(arguments - 2));
-    outer.setUpperBound(function.getArgument(arguments - 1));
+    outer.setLowerBound(begin);
+    outer.setUpperBound(end);
   }
   return success();
 }

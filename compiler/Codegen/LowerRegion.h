@@ -50,6 +50,10 @@ mlir::LogicalResult lowerNest(mlir::ModuleOp module, LevelTraits traits);
 void lowerPanelProduct(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, LevelTraits traits, bool fromZero,
                        std::optional<int64_t> split, mlir::Value begin, mlir::Value end);
 
+/// Emits an elementwise op that turns rows into columns; false when `op` is none. The bounds as above.
+bool lowerTurned(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::optional<int64_t> split, mlir::Value begin,
+                 mlir::Value end);
+
 /// Conversions of short floats that a level has no instructions for.
 void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 

@@ -30,14 +30,15 @@ bool mlc::isPanelProduct(linalg::GenericOp op) {
   if (!product || body.getOperations().size() != 3 || sum.getLhs() != body.getArgument(2) ||
       product.getLhs() != body.getArgument(0) || product.getRhs() != body.getArgument(1))
     return false;
-  // The last axis of the panel and of the result, of kLanes elements one after the other; x does not know it.
+  // The last axis of the panel and of the result, of 8 or 16 elements one after the other; x does not know it.
   unsigned loops = op.getNumLoops();
   if (!loops || !maps[1].isProjectedPermutation() || !maps[2].isProjectedPermutation() || !maps[1].getNumResults() ||
       !maps[2].getNumResults())
     return false;
   AffineExpr lane = getAffineDimExpr(loops - 1, op.getContext());
+  int64_t lanes = op.getStaticLoopRanges().back();
   return maps[1].getResults().back() == lane && maps[2].getResults().back() == lane &&
-         !maps[0].isFunctionOfDim(loops - 1) && op.getStaticLoopRanges().back() == kLanes &&
+         !maps[0].isFunctionOfDim(loops - 1) && (lanes == kMostLanes || lanes == kMostLanes / 2) &&
          op.getIteratorTypesArray().back() == utils::IteratorType::parallel;
 }
 
@@ -50,7 +51,7 @@ public:
       : op(op), b(op.getLoc(), builder), traits(traits), fromZero(fromZero), maps(op.getIndexingMapsArray()),
         ranges(op.getStaticLoopRanges()), lane(op.getNumLoops() - 1), place(op.getNumLoops()) {
     element = cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType();
-    type = VectorType::get({kLanes}, element);
+    type = VectorType::get({ranges[lane]}, element);
     auto kinds = op.getIteratorTypesArray();
     for (unsigned axis = 0; axis < lane; ++axis) {
       if (kinds[axis] == utils::IteratorType::reduction)
@@ -91,7 +92,7 @@ private:
   Value index(int64_t value) { return b.create<arith::ConstantIndexOp>(value); }
 
   /// Registers of one panel's lanes, and positions that fit beside them.
-  int64_t registers() const { return std::max<int64_t>(1, kLanes / traits.floats) * (element.isF64() ? 2 : 1); }
+  int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
   int64_t mostPositions() const { return std::max<int64_t>(1, traits.accumulators / registers()); }
 
   /// The last axis that fills a tile, whose elements lie closest; else the longest one.

@@ -30,8 +30,13 @@ namespace mlc {
 inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
 
-/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side.
-inline constexpr int64_t kLanes = 16;
+/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side. Half as many where
+/// they fit `columns` better.
+inline constexpr int64_t kMostLanes = 16;
+inline constexpr int64_t lanesOf(int64_t columns) {
+  int64_t rest = columns % kMostLanes;
+  return rest && rest <= kMostLanes / 2 ? kMostLanes / 2 : kMostLanes;
+}
 /// Whether `op` is acc[..., lane] + x[...] * panel[..., lane] with the lane as its last axis: calculated with a tile of
 /// positions and panels in registers. A linalg.fill with zero right in front of it is not carried out by itself.
 bool isPanelProduct(mlir::linalg::GenericOp op);

@@ -49,6 +49,26 @@ int64_t workOf(Operation *op) {
   return inner;
 }
 
+/// Whether neighbours on `axis` lie one after the other in an operand.
+static bool liesAlong(Operation *op, unsigned axis) {
+  auto generic = dyn_cast<linalg::GenericOp>(op);
+  if (!generic) {
+    auto type = cast<MemRefType>(op->getOperand(0).getType());
+    return int64_t(axis) == type.getRank() - 1;
+  }
+  for (OpOperand &operand : generic->getOpOperands()) {
+    auto type = dyn_cast<MemRefType>(operand.get().getType());
+    SmallVector<int64_t> strides;
+    int64_t offset;
+    if (!type || failed(getStridesAndOffset(type, strides, offset)))
+      continue;
+    for (auto [expr, stride] : llvm::zip(generic.getMatchingIndexingMap(&operand).getResults(), strides))
+      if (stride == 1 && expr.isFunctionOfDim(axis))
+        return true;
+  }
+  return false;
+}
+
 std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
   SmallVector<int64_t> ranges;
   SmallVector<utils::IteratorType> kinds;
@@ -73,16 +93,20 @@ std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
     }
     return best ? std::optional(std::pair(best->first, ranges[best->first])) : std::nullopt;
   }
-  // The outermost axis that gives every worker something; else the longest one.
-  constexpr int64_t kEnough = 16;
+  // The outermost axis that gives every worker something; else the longest one. Vectors lie along the others.
+  constexpr int64_t kEnough = 4;
   std::optional<std::pair<int64_t, int64_t>> best;
-  for (auto [axis, range] : llvm::enumerate(ranges)) {
-    if (kinds[axis] != utils::IteratorType::parallel || range < 2)
-      continue;
-    if (range >= kEnough)
-      return std::pair(int64_t(axis), range);
-    if (!best || range > best->second)
-      best = {axis, range};
+  for (bool alongVectors : {false, true}) {
+    for (auto [axis, range] : llvm::enumerate(ranges)) {
+      if (kinds[axis] != utils::IteratorType::parallel || range < 2 || liesAlong(op, axis) != alongVectors)
+        continue;
+      if (range >= kEnough)
+        return std::pair(int64_t(axis), range);
+      if (!best || range > best->second)
+        best = {axis, range};
+    }
+    if (best)
+      break;
   }
   return best;
 }

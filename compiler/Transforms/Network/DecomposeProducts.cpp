@@ -62,12 +62,12 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
                          [](ValueRange v) { return v[0]; });
       SmallVector<int64_t> blocked(shape);
       blocked[batch + 1] = panelCount(columns);
-      blocked.push_back(kLanes);
+      blocked.push_back(lanesOf(columns));
       y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
                     {s.mapOf(count, fromA), s.mapOf(count, fromB), s.mapOf(count, to)}, batch + 2, product,
                     /*lastParallel=*/true);
       SmallVector<int64_t> flat(shape), origin(rank, 0), ones(rank, 1);
-      flat.back() = panelCount(columns) * kLanes;
+      flat.back() = panelCount(columns) * lanesOf(columns);
       y = s.reshape(y, flat);
       if (flat != shape)
         y = s.slice(y, origin, shape, ones);

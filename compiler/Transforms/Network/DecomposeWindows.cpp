@@ -80,11 +80,11 @@ Value convolve(Structured &s, Value x, Value filter, Value bias, ArrayRef<int64_
     return s.reshape(multiply(filter, start, false), shape);
   }
   // [B, G, panels, O..., lane], then to [B, G, panels, lane, O...] with the bias on the way.
-  int64_t count = panelCount(out[2]);
+  int64_t count = panelCount(out[2]), width = lanesOf(out[2]);
   SmallVector<int64_t> blocked(out), turned(out);
   blocked[2] = turned[2] = count;
-  blocked.push_back(kLanes);
-  turned.insert(turned.begin() + 3, kLanes);
+  blocked.push_back(width);
+  turned.insert(turned.begin() + 3, width);
   Value y = multiply(s.panels(filter, 1), s.filled(blocked, s.zero(sum)), true);
   unsigned rank = turned.size();
   SmallVector<AffineExpr> from;
@@ -93,8 +93,8 @@ Value convolve(Structured &s, Value x, Value filter, Value bias, ArrayRef<int64_
   SmallVector<Value> inputs{y};
   SmallVector<AffineMap> maps{s.mapOf(rank, from)};
   if (bias) {
-    SmallVector<int64_t> perGroup{groups, out[2]}, lanes{groups, count, kLanes}, none{0, 0},
-        behind{0, count * kLanes - out[2]};
+    SmallVector<int64_t> perGroup{groups, out[2]}, lanes{groups, count, width}, none{0, 0},
+        behind{0, count * width - out[2]};
     Value padded = s.pad(s.reshape(s.convert(bias, sum), perGroup), s.zero(sum), none, behind);
     inputs.push_back(s.reshape(padded, lanes));
     maps.push_back(s.mapOf(rank, {s.dim(1), s.dim(2), s.dim(3)}));
@@ -105,7 +105,7 @@ Value convolve(Structured &s, Value x, Value filter, Value bias, ArrayRef<int64_
   });
   SmallVector<int64_t> flat(turned), kept(out), origin(out.size(), 0), ones(out.size(), 1);
   flat.erase(flat.begin() + 3);
-  flat[2] = count * kLanes;
+  flat[2] = count * width;
   y = s.reshape(y, flat);
   if (flat[2] != out[2])
     y = s.slice(y, origin, kept, ones);

@@ -117,16 +117,16 @@ Value Structured::pad(Value x, Value scalar, Shape before, Shape behind) {
 
 Value Structured::panels(Value x, unsigned axis) {
   SmallVector<int64_t> shape(shapeOf(x)), none(shape.size(), 0), behind(shape.size(), 0);
-  int64_t count = panelCount(shape[axis]);
-  behind[axis] = count * kLanes - shape[axis];
+  int64_t count = panelCount(shape[axis]), lanes = lanesOf(shape[axis]);
+  behind[axis] = count * lanes - shape[axis];
   x = pad(x, zero(elementOf(x)), none, behind);
-  shape[axis] = kLanes;
+  shape[axis] = lanes;
   shape.insert(shape.begin() + axis, count);
   x = reshape(x, shape);
   // The lane goes from behind its panel to the end.
   SmallVector<int64_t> turned(shape);
   turned.erase(turned.begin() + axis + 1);
-  turned.push_back(kLanes);
+  turned.push_back(lanes);
   unsigned rank = shape.size();
   SmallVector<AffineExpr> from;
   for (unsigned i = 0; i < rank; ++i)
@@ -142,12 +142,12 @@ Value Structured::rowsProduct(Value x, Value w) {
   if (!worthPanels(sum, columns, depth))
     return generic({x, w}, filled({rows, columns}, zero(sum)),
                    {mapOf(3, {dim(0), dim(2)}), mapOf(3, {dim(1), dim(2)}), mapOf(3, {dim(0), dim(1)})}, 2, product);
-  int64_t count = panelCount(columns);
-  Value y = generic({x, panels(w, 0)}, filled({rows, count, kLanes}, zero(sum)),
+  int64_t count = panelCount(columns), lanes = lanesOf(columns);
+  Value y = generic({x, panels(w, 0)}, filled({rows, count, lanes}, zero(sum)),
                     {mapOf(4, {dim(0), dim(2)}), mapOf(4, {dim(1), dim(2), dim(3)}), mapOf(4, {dim(0), dim(1), dim(3)})},
                     2, product, /*lastParallel=*/true);
-  y = reshape(y, {rows, count * kLanes});
-  return count * kLanes == columns ? y : slice(y, {0, 0}, {rows, columns}, {1, 1});
+  y = reshape(y, {rows, count * lanes});
+  return count * lanes == columns ? y : slice(y, {0, 0}, {rows, columns}, {1, 1});
 }
 
 bool followsFromWeights(Value x) {
@@ -166,9 +166,9 @@ bool followsFromWeights(Value x) {
   return open.empty();
 }
 
-int64_t panelCount(int64_t columns) { return (columns + kLanes - 1) / kLanes; }
+int64_t panelCount(int64_t columns) { return (columns + lanesOf(columns) - 1) / lanesOf(columns); }
 bool worthPanels(Type sum, int64_t columns, int64_t depth) {
-  return isa<FloatType>(sum) && columns >= kLanes / 2 && depth >= 4;
+  return isa<FloatType>(sum) && columns >= kMostLanes / 2 && depth >= 4;
 }
 
 static constexpr auto kAnyOrder = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;
