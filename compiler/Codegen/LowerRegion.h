@@ -32,7 +32,7 @@ struct LevelTraits {
   bool rounding; // to integers: floor, ceil, trunc, roundeven
   bool half;     // conversions between f16 and f32
   int floats;    // of a vector register
-  int accumulators; // vector registers that a product's sums may take
+  int registers; // that hold vectors
 };
 
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.

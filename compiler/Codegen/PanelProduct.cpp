@@ -70,14 +70,6 @@ public:
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     this->split = split;
     this->begin = begin, this->end = end;
-    // What workers share comes first.
-    if (split && llvm::is_contained(rows, unsigned(*split))) {
-      llvm::erase(rows, unsigned(*split));
-      outer.insert(outer.begin(), unsigned(*split));
-    } else if (auto *shared = llvm::find_if(outer, [&](unsigned axis) { return split == int64_t(axis); });
-               shared != outer.end()) {
-      std::rotate(outer.begin(), shared, shared + 1);
-    }
     // A panel stays near while all positions pass it.
     emitLoops(outer, 0, [&] {
       tiled(panel, panels, [&](int64_t panelCount) {
@@ -93,27 +85,36 @@ private:
 
   /// Registers of one panel's lanes, and positions that fit beside them.
   int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
-  int64_t mostPositions() const { return std::max<int64_t>(1, traits.accumulators / registers()); }
+  int64_t mostPositions() const { return std::max<int64_t>(1, (traits.registers - 4) / registers()); }
+  /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is free.
+  bool fits(int64_t t, int64_t p) const {
+    int64_t wide = p * registers();
+    return t * wide + std::min(t, wide) + 1 < traits.registers;
+  }
 
   /// The last axis that fills a tile, whose elements lie closest; else the longest one.
   bool betterPosition(unsigned axis) const {
     return !position || ranges[axis] >= std::min(ranges[*position], mostPositions());
   }
 
+  /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
+  int64_t stepCost(int64_t positionCount, int64_t panelCount) const {
+    int64_t products = positionCount * panelCount * registers(), loads = positionCount + panelCount * registers();
+    return std::max({products, loads, int64_t(8)});
+  }
+
+  /// The tile that needs the fewest cycles for all positions and panels, remainders included.
   void chooseTile() {
-    int64_t perPanel = registers(), most = mostPositions();
-    int64_t extent = position ? ranges[*position] : 1;
-    int64_t tiles = (extent + most - 1) / most;
-    positions = (extent + tiles - 1) / tiles;
-    panels = std::clamp<int64_t>(traits.accumulators / (positions * perPanel), 1, 4);
-    int64_t count = panel ? ranges[*panel] : 1;
-    panels = std::min(panels, count);
-    // A divisor leaves no rest.
-    for (int64_t n = panels; n * 2 > panels; --n)
-      if (count % n == 0) {
-        panels = n;
-        break;
-      }
+    int64_t extent = position ? ranges[*position] : 1, count = panel ? ranges[*panel] : 1, best = 0;
+    auto total = [&](int64_t t, int64_t p) {
+      int64_t restT = extent % t, restP = count % p, tiles = extent / t, strips = count / p;
+      return tiles * strips * stepCost(t, p) + (restT ? strips * stepCost(restT, p) : 0) +
+             (restP ? tiles * stepCost(t, restP) : 0) + (restT && restP ? stepCost(restT, restP) : 0);
+    };
+    for (int64_t t = 1; t <= std::min(extent, mostPositions()); ++t)
+      for (int64_t p = 1; p <= count && (fits(t, p) || t * p == 1); ++p)
+        if (int64_t cost = total(t, p); !best || cost <= best)
+          best = cost, positions = t, panels = p;
   }
 
   void emitLoops(ArrayRef<unsigned> axes, unsigned depth, llvm::function_ref<void()> body) {
@@ -215,17 +216,25 @@ private:
 
   SmallVector<Value> accumulate(ArrayRef<Value> sums, int64_t positionCount, int64_t panelCount) {
     Value x = op.getDpsInputs()[0], panelBuffer = op.getDpsInputs()[1];
-    SmallVector<Value> factors, next(sums);
-    for (int64_t q = 0; q < positionCount; ++q)
-      factors.push_back(
-          b.create<vector::BroadcastOp>(type, b.create<memref::LoadOp>(x, indices(maps[0], q, 0))));
-    for (int64_t p = 0; p < panelCount; ++p) {
-      Value row = b.create<vector::LoadOp>(type, panelBuffer, indices(maps[1], 0, p));
-      for (int64_t q = 0; q < positionCount; ++q) {
-        Value &sum = next[q * panelCount + p];
-        sum = traits.fma ? b.create<vector::FMAOp>(factors[q], row, sum).getResult()
-                         : b.create<arith::AddFOp>(sum, b.create<arith::MulFOp>(factors[q], row)).getResult();
-      }
+    SmallVector<Value> next(sums);
+    auto factor = [&](int64_t q) -> Value {
+      return b.create<vector::BroadcastOp>(type, b.create<memref::LoadOp>(x, indices(maps[0], q, 0)));
+    };
+    auto row = [&](int64_t p) -> Value { return b.create<vector::LoadOp>(type, panelBuffer, indices(maps[1], 0, p)); };
+    auto multiply = [&](Value x, Value w, Value &sum) {
+      sum = traits.fma ? b.create<vector::FMAOp>(x, w, sum).getResult()
+                       : b.create<arith::AddFOp>(sum, b.create<arith::MulFOp>(x, w)).getResult();
+    };
+    // The shorter side stays in registers while the other streams by.
+    bool fewPanels = panelCount * registers() < positionCount;
+    SmallVector<Value> kept;
+    for (int64_t i = 0; i < (fewPanels ? panelCount : positionCount); ++i)
+      kept.push_back(fewPanels ? row(i) : factor(i));
+    for (int64_t i = 0; i < (fewPanels ? positionCount : panelCount); ++i) {
+      Value streamed = fewPanels ? factor(i) : row(i);
+      for (auto [j, held] : llvm::enumerate(kept))
+        multiply(fewPanels ? streamed : held, fewPanels ? held : streamed,
+                 next[fewPanels ? i * panelCount + j : j * panelCount + i]);
     }
     return next;
   }

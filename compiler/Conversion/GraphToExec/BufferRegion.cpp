@@ -69,9 +69,48 @@ static bool liesAlong(Operation *op, unsigned axis) {
   return false;
 }
 
-std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
+/// Of a product by panels: rows of positions, or what x and the panels both depend on; else panels or positions, of which
+/// several are calculated at once.
+static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
+  SmallVector<int64_t> ranges = op.getStaticLoopRanges();
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  auto kinds = op.getIteratorTypesArray();
+  constexpr int64_t kTile = 6, kMultiple = 12;
+  std::optional<unsigned> position, panel, common;
+  SmallVector<unsigned> rows;
+  for (unsigned axis = 0; axis + 1 < ranges.size(); ++axis) {
+    if (kinds[axis] != utils::IteratorType::parallel)
+      continue;
+    bool fromX = maps[0].isFunctionOfDim(axis), fromPanel = maps[1].isFunctionOfDim(axis);
+    if (fromX && !fromPanel) {
+      rows.push_back(axis);
+      if (!position || ranges[axis] >= std::min(ranges[*position], kTile))
+        position = axis;
+    } else if (!fromX && fromPanel) {
+      panel = axis;
+    } else if (!common || ranges[axis] > ranges[*common]) {
+      common = axis;
+    }
+  }
+  std::optional<Split> best;
+  for (unsigned axis : rows)
+    if (axis != position && ranges[axis] >= 4 && (!best || ranges[axis] > best->extent))
+      best = Split{axis, ranges[axis]};
+  if (best)
+    return best;
+  if (common && ranges[*common] >= 2)
+    return Split{*common, ranges[*common]};
+  for (std::optional<unsigned> axis : {panel, position})
+    if (axis && ranges[*axis] >= 2 * kMultiple)
+      return Split{*axis, ranges[*axis], kMultiple};
+  return std::nullopt;
+}
+
+std::optional<Split> splitOf(Operation *op) {
   SmallVector<int64_t> ranges;
   SmallVector<utils::IteratorType> kinds;
+  if (auto product = dyn_cast<linalg::GenericOp>(op); product && isPanelProduct(product))
+    return splitOfProduct(product);
   if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
     ranges = structured.getStaticLoopRanges();
     kinds = structured.getIteratorTypesArray();
@@ -79,31 +118,17 @@ std::optional<std::pair<int64_t, int64_t>> splitAxis(Operation *op) {
     llvm::append_range(ranges, cast<MemRefType>(copy.getTarget().getType()).getShape());
     kinds.assign(ranges.size(), utils::IteratorType::parallel);
   }
-  if (auto product = dyn_cast<linalg::GenericOp>(op); product && isPanelProduct(product)) {
-    SmallVector<AffineMap> maps = product.getIndexingMapsArray();
-    std::optional<std::pair<int64_t, int64_t>> best;
-    ranges.pop_back();
-    for (auto [axis, range] : llvm::enumerate(ranges)) {
-      if (kinds[axis] != utils::IteratorType::parallel || range < 2)
-        continue;
-      // Positions share a panel's registers: the last choice.
-      int64_t worth = maps[1].isFunctionOfDim(axis) ? range * 64 : range;
-      if (!best || worth > best->second)
-        best = {int64_t(axis), worth};
-    }
-    return best ? std::optional(std::pair(best->first, ranges[best->first])) : std::nullopt;
-  }
   // The outermost axis that gives every worker something; else the longest one. Vectors lie along the others.
   constexpr int64_t kEnough = 4;
-  std::optional<std::pair<int64_t, int64_t>> best;
+  std::optional<Split> best;
   for (bool alongVectors : {false, true}) {
     for (auto [axis, range] : llvm::enumerate(ranges)) {
       if (kinds[axis] != utils::IteratorType::parallel || range < 2 || liesAlong(op, axis) != alongVectors)
         continue;
       if (range >= kEnough)
-        return std::pair(int64_t(axis), range);
-      if (!best || range > best->second)
-        best = {axis, range};
+        return Split{int64_t(axis), range};
+      if (!best || range > best->extent)
+        best = Split{int64_t(axis), range};
     }
     if (best)
       break;

@@ -42,7 +42,11 @@ private:
 bool isDeferred(mlir::Operation *op);
 /// About how many elements `op` calculates.
 int64_t workOf(mlir::Operation *op);
-/// The axis that workers share, and its extent; nullopt when the op is to be calculated by one.
-std::optional<std::pair<int64_t, int64_t>> splitAxis(mlir::Operation *op);
+/// What workers share: an axis, its extent, and a number of which every share should be a multiple.
+struct Split {
+  int64_t axis, extent, multiple = 1;
+};
+/// nullopt when the op is to be calculated by one worker.
+std::optional<Split> splitOf(mlir::Operation *op);
 
 } // namespace mlc

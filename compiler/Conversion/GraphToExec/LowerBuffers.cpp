@@ -132,7 +132,7 @@ private:
     bool pinned = order.lookup(op) <= pinnedUntil;
     // Ops with enough work share it among the workers, each in a region of its own.
     if (!pinned && workOf(op) >= 2 * kShare)
-      if (auto split = splitAxis(op)) {
+      if (std::optional<Split> split = splitOf(op)) {
         if (failed(flush()))
           return failure();
         if (start)
@@ -190,21 +190,19 @@ private:
     return emit({});
   }
 
-  LogicalResult emit(std::optional<std::pair<int64_t, int64_t>> split) {
+  LogicalResult emit(std::optional<Split> split) {
     if (region.buffers().size() > kMaxBuffers)
       return lowering.current->emitOpError("reads and writes ")
              << region.buffers().size() << " tensors, at most " << kMaxBuffers;
-    exec::CodeOp code = lowering.code(region.text(split ? std::optional(split->first) : std::nullopt));
+    exec::CodeOp code = lowering.code(region.text(split ? std::optional(split->axis) : std::nullopt));
     if (!code)
       return failure();
     SmallVector<Value> buffers;
     for (Value base : region.buffers())
       buffers.push_back(lowering.buffer(base));
-    int64_t items = split ? split->second : 1;
-    int64_t grain = split ? std::max<int64_t>(1, kShare / std::max<int64_t>(1, region.work() / items)) : 1;
-    // Of panels and positions, several are calculated at once.
-    if (grain > 2)
-      grain = llvm::alignTo(grain, 4);
+    int64_t items = split ? split->extent : 1, grain = 1;
+    if (split)
+      grain = llvm::alignTo(std::max<int64_t>(1, kShare * items / std::max<int64_t>(1, region.work())), split->multiple);
     builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
                                      builder.getI64IntegerAttr(items), grain);
     region = BufferRegion(body);

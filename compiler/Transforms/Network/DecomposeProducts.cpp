@@ -52,14 +52,9 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
       to.push_back(s.dim(batch + 3));
       // [..., k, n] to [..., n's panels, k, lane].
       Value panels = s.panels(right, batch + 1);
-      unsigned last = batch + 3;
-      SmallVector<int64_t> turned(shapeOf(panels));
-      std::swap(turned[batch], turned[batch + 1]);
-      SmallVector<AffineExpr> from;
-      for (unsigned i = 0; i < last; ++i)
-        from.push_back(s.dim(i == batch ? batch + 1 : i == batch + 1 ? batch : i));
-      panels = s.generic(panels, s.empty(turned, sum), {s.mapOf(last, from), s.b.getMultiDimIdentityMap(last)}, last,
-                         [](ValueRange v) { return v[0]; });
+      SmallVector<unsigned> axes = llvm::to_vector(llvm::seq<unsigned>(0, batch + 3));
+      std::swap(axes[batch], axes[batch + 1]);
+      panels = s.transpose(panels, axes);
       SmallVector<int64_t> blocked(shape);
       blocked[batch + 1] = panelCount(columns);
       blocked.push_back(lanesOf(columns));

@@ -18,98 +18,81 @@ using namespace mlir;
 namespace mlc::graph {
 namespace {
 
-/// The bias along axis 1 of `shape`, or zeros: what the sums start from.
-Value startOf(Structured &s, Value bias, ArrayRef<int64_t> shape, Type sum) {
+/// `x` plus the bias along its last axis.
+Value addBias(Structured &s, Value x, Value bias) {
   if (!bias)
-    return s.filled(shape, s.zero(sum));
-  AffineMap channel = s.mapOf(shape.size(), {s.dim(1)});
-  return s.generic(bias, s.empty(shape, sum), {channel, s.b.getMultiDimIdentityMap(shape.size())}, shape.size(),
-                   [&](ValueRange v) { return s.convertScalar(v[0], sum); });
+    return x;
+  unsigned rank = shapeOf(x).size();
+  Type sum = elementOf(x);
+  AffineMap all = s.b.getMultiDimIdentityMap(rank);
+  return s.generic({x, s.convert(bias, sum)}, s.empty(shapeOf(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all}, rank,
+                   [&](ValueRange v) -> Value {
+                     if (isa<FloatType>(sum))
+                       return s.b.create<arith::AddFOp>(v[0], v[1]);
+                     return s.b.create<arith::AddIOp>(v[0], v[1]);
+                   });
 }
 
-/// The axes of a convolution's product: b, g, m, [o...], c, [k...] and, by panels, the lane.
-struct ConvAxes {
-  SmallVector<AffineExpr> x, filter, out;
-  unsigned count;
-
-  ConvAxes(Structured &s, ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations, bool lanes) {
-    unsigned spatial = strides.size(), channel = 3 + spatial;
-    count = channel + 1 + spatial + lanes;
-    x = {s.dim(0), s.dim(1), s.dim(channel)};
-    filter = {s.dim(1), s.dim(2), s.dim(channel)};
-    out = {s.dim(0), s.dim(1), s.dim(2)};
-    for (unsigned i = 0; i < spatial; ++i) {
-      x.push_back(s.dim(3 + i) * strides[i] + s.dim(channel + 1 + i) * dilations[i]);
-      filter.push_back(s.dim(channel + 1 + i));
-      out.push_back(s.dim(3 + i));
-    }
-    if (lanes)
-      filter.push_back(s.dim(count - 1)), out.push_back(s.dim(count - 1));
-  }
-};
-
-/// y[b, m, o...] = bias[m] + sum over c, k... of x[b, c of m's group, o * stride + k * dilation] * filter[m, c, k...], of
-/// x [B, C, D...], filter [M, C / groups, K...]; y of `shape`, in `sum`.
-Value convolve(Structured &s, Value x, Value filter, Value bias, ArrayRef<int64_t> shape, Type sum, int64_t groups,
-               ArrayRef<int64_t> strides, ArrayRef<int64_t> dilations) {
-  size_t spatial = strides.size();
+/// y[b, o..., m] = sum over k..., c of x[b, o * stride + k * dilation..., c of m's group] * filter[m, c, k...], of x
+/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M].
+Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, int64_t groups, ArrayRef<int64_t> strides,
+               ArrayRef<int64_t> dilations) {
+  unsigned spatial = strides.size();
+  Type sum = elementOf(x);
   if (llvm::is_contained(shapeOf(x), 0) || llvm::is_contained(shapeOf(filter), 0) || llvm::is_contained(shape, 0))
-    return startOf(s, bias, shape, sum);
-  // A group's channels get an axis of their own.
-  auto grouped = [&](ArrayRef<int64_t> whole, unsigned axis) {
-    SmallVector<int64_t> split(whole);
-    split[axis] /= groups;
-    split.insert(split.begin() + axis, groups);
-    return split;
-  };
-  SmallVector<int64_t> out = grouped(shape, 1), taps = grouped(shapeOf(filter), 0);
-  x = s.reshape(s.convert(x, sum), grouped(shapeOf(x), 1));
-  filter = s.reshape(s.convert(filter, sum), taps);
-  int64_t depth = 1;
-  for (int64_t extent : ArrayRef<int64_t>(taps).drop_front(2))
-    depth *= extent;
-  auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); };
-  auto multiply = [&](Value w, Value start, bool lanes) {
-    ConvAxes axes(s, strides, dilations, lanes);
-    SmallVector<AffineMap> maps{s.mapOf(axes.count, axes.x), s.mapOf(axes.count, axes.filter),
-                                s.mapOf(axes.count, axes.out)};
-    return s.generic({x, w}, start, maps, 3 + spatial, product, /*lastParallel=*/lanes);
-  };
-  if (!worthPanels(sum, out[2], depth)) {
-    Value start = s.reshape(startOf(s, bias, shape, sum), out);
-    return s.reshape(multiply(filter, start, false), shape);
+    return s.filled(shape, s.zero(sum));
+  int64_t outputs = shape.back() / groups, inputs = shapeOf(x).back() / groups, depth = inputs;
+  for (int64_t taps : shapeOf(filter).drop_front(2))
+    depth *= taps;
+  // A group's channels get an axis of their own: x [B, D..., G, C], filter [G, M, K..., C], y [B, O..., G, M].
+  SmallVector<int64_t> in(shapeOf(x)), out(shape), taps(shapeOf(filter));
+  in.back() = groups, in.push_back(inputs);
+  out.back() = groups, out.push_back(outputs);
+  taps[0] = outputs, taps.insert(taps.begin(), groups);
+  x = s.reshape(x, in);
+  SmallVector<unsigned> axes{0, 1};
+  for (unsigned i = 0; i < spatial; ++i)
+    axes.push_back(3 + i);
+  axes.push_back(2);
+  filter = s.transpose(s.reshape(filter, taps), axes);
+  bool lanes = worthPanels(sum, outputs, depth);
+  if (lanes) {
+    filter = s.panels(filter, 1);
+    out.back() = panelCount(outputs), out.push_back(lanesOf(outputs));
   }
-  // [B, G, panels, O..., lane], then to [B, G, panels, lane, O...] with the bias on the way.
-  int64_t count = panelCount(out[2]), width = lanesOf(out[2]);
-  SmallVector<int64_t> blocked(out), turned(out);
-  blocked[2] = turned[2] = count;
-  blocked.push_back(width);
-  turned.insert(turned.begin() + 3, width);
-  Value y = multiply(s.panels(filter, 1), s.filled(blocked, s.zero(sum)), true);
-  unsigned rank = turned.size();
-  SmallVector<AffineExpr> from;
-  for (unsigned i = 0; i < rank; ++i)
-    from.push_back(s.dim(i < 3 ? i : i + 1 < rank ? i + 1 : 3));
-  SmallVector<Value> inputs{y};
-  SmallVector<AffineMap> maps{s.mapOf(rank, from)};
-  if (bias) {
-    SmallVector<int64_t> perGroup{groups, out[2]}, lanes{groups, count, width}, none{0, 0},
-        behind{0, count * width - out[2]};
-    Value padded = s.pad(s.reshape(s.convert(bias, sum), perGroup), s.zero(sum), none, behind);
-    inputs.push_back(s.reshape(padded, lanes));
-    maps.push_back(s.mapOf(rank, {s.dim(1), s.dim(2), s.dim(3)}));
+  // Axes: b, o..., g, m (its panels), k..., c, the lane.
+  unsigned group = 1 + spatial, tap = group + 2, channel = tap + spatial, count = channel + 1 + lanes;
+  SmallVector<AffineExpr> fromX{s.dim(0)}, fromFilter{s.dim(group), s.dim(group + 1)}, to{s.dim(0)};
+  for (unsigned i = 0; i < spatial; ++i) {
+    fromX.push_back(s.dim(1 + i) * strides[i] + s.dim(tap + i) * dilations[i]);
+    fromFilter.push_back(s.dim(tap + i));
+    to.push_back(s.dim(1 + i));
   }
-  maps.push_back(s.b.getMultiDimIdentityMap(rank));
-  y = s.generic(inputs, s.empty(turned, sum), maps, rank, [&](ValueRange v) {
-    return bias ? s.b.create<arith::AddFOp>(v[0], v[1]).getResult() : v[0];
-  });
-  SmallVector<int64_t> flat(turned), kept(out), origin(out.size(), 0), ones(out.size(), 1);
-  flat.erase(flat.begin() + 3);
-  flat[2] = count * width;
-  y = s.reshape(y, flat);
-  if (flat[2] != out[2])
-    y = s.slice(y, origin, kept, ones);
+  fromX.append({s.dim(group), s.dim(channel)});
+  fromFilter.push_back(s.dim(channel));
+  to.append({s.dim(group), s.dim(group + 1)});
+  if (lanes)
+    fromFilter.push_back(s.dim(channel + 1)), to.push_back(s.dim(channel + 1));
+  Value y = s.generic({x, filter}, s.filled(out, s.zero(sum)),
+                      {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)}, tap,
+                      [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
+  if (lanes && out[group + 1] * out.back() != outputs) {
+    SmallVector<int64_t> padded(out), origin(group + 2, 0), ones(group + 2, 1);
+    padded.pop_back();
+    padded.back() = out[group + 1] * out.back();
+    SmallVector<int64_t> kept(padded);
+    kept.back() = outputs;
+    y = s.slice(s.reshape(y, padded), origin, kept, ones);
+  }
   return s.reshape(y, shape);
+}
+
+/// [first, values..., last].
+SmallVector<int64_t> around(int64_t first, ArrayRef<int64_t> values, int64_t last) {
+  SmallVector<int64_t> all{first};
+  llvm::append_range(all, values);
+  all.push_back(last);
+  return all;
 }
 
 /// The padding behind `extent`, so that windows of `taps` at `places` places stay inside and nothing is left over.
@@ -130,17 +113,19 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     Structured s(op.getLoc(), rewriter);
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     Type element = elementOf(op.getResult()), sum = sumType(element);
-    Value x = op.getInput();
+    Value x = s.convert(s.channelsLast(op.getInput()), sum);
     if (!llvm::is_contained(out, 0)) {
-      SmallVector<int64_t> before(2, 0), behind(2, 0);
+      SmallVector<int64_t> before, behind;
       for (size_t i = 0; i < op.getStrides().size(); ++i) {
         before.push_back(op.getPads()[i]);
         behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2],
                                     op.getDilations()[i]));
       }
-      x = s.pad(x, s.zero(elementOf(x)), before, behind);
+      x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
     }
-    Value y = convolve(s, x, op.getFilter(), op.getBias(), out, sum, op.getGroups(), op.getStrides(), op.getDilations());
+    Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(out[0], out.drop_front(2), out[1]), op.getGroups(),
+                       op.getStrides(), op.getDilations());
+    y = s.channelsFirst(addBias(s, y, op.getBias()));
     rewriter.replaceOp(op, s.convert(y, element));
     return success();
   }
@@ -156,28 +141,25 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     size_t spatial = op.getStrides().size();
     Type element = elementOf(op.getResult()), sum = sumType(element);
-    if (llvm::is_contained(out, 0) || llvm::is_contained(in, 0)) {
-      rewriter.replaceOp(op, s.convert(startOf(s, op.getBias(), out, sum), element));
-      return success();
-    }
+    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
     // Position of x's first value and of the others among the taps' places.
-    SmallVector<int64_t> spread(in), from(in.size(), 0), kept(in), at(in.size(), 0), step(in.size(), 1),
-        ones(in.size(), 1), once(spatial, 1);
-    bool any = true;
+    SmallVector<int64_t> spread = around(in[0], in.drop_front(2), in[1]), kept(spread), from(in.size(), 0),
+                         at(in.size(), 0), step(in.size(), 1), ones(in.size(), 1), once(spatial, 1);
+    bool any = !llvm::is_contained(out, 0) && !llvm::is_contained(in, 0);
     for (size_t i = 0; i < spatial; ++i) {
       int64_t reach = (taps[i + 2] - 1) * op.getDilations()[i], first = reach - op.getPads()[i],
               stride = op.getStrides()[i];
-      spread[i + 2] = out[i + 2] + reach;
-      from[i + 2] = first < 0 ? (-first + stride - 1) / stride : 0;
-      at[i + 2] = first + from[i + 2] * stride;
-      int64_t room = at[i + 2] < spread[i + 2] ? (spread[i + 2] - at[i + 2] - 1) / stride + 1 : 0;
-      kept[i + 2] = std::min(in[i + 2] - from[i + 2], room);
-      any &= kept[i + 2] > 0;
-      step[i + 2] = stride;
+      spread[i + 1] = out[i + 2] + reach;
+      from[i + 1] = first < 0 ? (-first + stride - 1) / stride : 0;
+      at[i + 1] = first + from[i + 1] * stride;
+      int64_t room = at[i + 1] < spread[i + 1] ? (spread[i + 1] - at[i + 1] - 1) / stride + 1 : 0;
+      kept[i + 1] = std::min(in[i + 2] - from[i + 1], room);
+      any &= kept[i + 1] > 0;
+      step[i + 1] = stride;
     }
-    Value x = s.filled(spread, s.zero(elementOf(op.getInput())));
+    Value x = s.filled(spread, s.zero(sum));
     if (any)
-      x = s.insert(s.slice(op.getInput(), from, kept, ones), x, at, step);
+      x = s.insert(s.slice(s.convert(s.channelsLast(op.getInput()), sum), from, kept, ones), x, at, step);
     // [C, M / G, K...] to [M, C / G, K...], K reversed.
     int64_t groups = op.getGroups(), inputs = taps[0] / groups, outputs = taps[1];
     SmallVector<int64_t> turned(taps);
@@ -193,7 +175,8 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
         place.push_back(s.b.create<arith::SubIOp>(s.index(taps[i + 2] - 1), axis(i + 2)));
       return s.b.create<tensor::ExtractOp>(op.getFilter(), place);
     });
-    Value y = convolve(s, x, filter, op.getBias(), out, sum, groups, once, op.getDilations());
+    Value y = convolve(s, x, s.convert(filter, sum), shape, groups, once, op.getDilations());
+    y = s.channelsFirst(addBias(s, y, op.getBias()));
     rewriter.replaceOp(op, s.convert(y, element));
     return success();
   }
@@ -209,28 +192,32 @@ struct DecomposePool : OpRewritePattern<PoolOp> {
     size_t spatial = op.getKernel().size();
     bool largest = op.getKind() == PoolKind::max;
     Type element = elementOf(op.getResult()), sum = largest ? element : sumType(element);
-    SmallVector<int64_t> before(2, 0), behind(2, 0);
+    SmallVector<int64_t> before, behind;
     for (size_t i = 0; i < spatial; ++i) {
       before.push_back(op.getPads()[i]);
       behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], op.getKernel()[i],
                                   op.getDilations()[i]));
     }
-    Value fill = largest ? s.lowest(element) : s.zero(element), x = s.pad(op.getInput(), fill, before, behind);
-    // Axes: b, c, o..., k...
+    Value fill = largest ? s.lowest(element) : s.zero(element);
+    Value x = s.pad(s.channelsLast(op.getInput()), fill, around(0, before, 0), around(0, behind, 0));
+    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
+    // Axes: b, o..., c, k...
     unsigned lead = 2 + spatial, dims = lead + spatial;
-    SmallVector<AffineExpr> fromX{s.dim(0), s.dim(1)}, taps, to{s.dim(0), s.dim(1)};
+    SmallVector<AffineExpr> fromX{s.dim(0)}, taps, to{s.dim(0)};
     for (size_t i = 0; i < spatial; ++i) {
-      fromX.push_back(s.dim(2 + i) * op.getStrides()[i] + s.dim(lead + i) * op.getDilations()[i]);
+      fromX.push_back(s.dim(1 + i) * op.getStrides()[i] + s.dim(lead + i) * op.getDilations()[i]);
       taps.push_back(s.dim(lead + i));
-      to.push_back(s.dim(2 + i));
+      to.push_back(s.dim(1 + i));
     }
+    fromX.push_back(s.dim(1 + spatial));
+    to.push_back(s.dim(1 + spatial));
     SmallVector<AffineMap> maps{s.mapOf(dims, fromX), s.mapOf(dims, taps), s.mapOf(dims, to)};
     Value window = s.empty(op.getKernel(), element);
     if (op.getIndices()) {
       pick(op, s, x, window, maps, lead, rewriter);
       return success();
     }
-    Value start = s.filled(out, largest ? fill : s.zero(sum));
+    Value start = s.filled(shape, largest ? fill : s.zero(sum));
     Value y = s.generic({x, window}, start, maps, lead, [&](ValueRange v) {
       Value value = s.convertScalar(v[0], sum);
       if (largest)
@@ -243,7 +230,7 @@ struct DecomposePool : OpRewritePattern<PoolOp> {
       y = s.map(y, sum, [&](ValueRange v) { return power(s, v[0], 1.0 / double(op.getP())); });
     else if (!largest)
       y = divideByCount(op, s, y);
-    rewriter.replaceOp(op, s.convert(y, element));
+    rewriter.replaceOp(op, s.convert(s.channelsFirst(y), element));
     return success();
   }
 
@@ -272,9 +259,8 @@ private:
   static Value divideByCount(PoolOp op, Structured &s, Value y) {
     ArrayRef<int64_t> out = shapeOf(y);
     Type element = elementOf(y);
-    Value result = y;
     // The count is a product over the axes; dividing by the product once keeps the rounding of one division.
-    SmallVector<int64_t> spatial(out.drop_front(2));
+    SmallVector<int64_t> spatial(out.drop_front().drop_back());
     int64_t count = std::accumulate(spatial.begin(), spatial.end(), int64_t(1), std::multiplies<int64_t>());
     SmallVector<Attribute> counts;
     for (int64_t i = 0; i < count; ++i) {
@@ -286,17 +272,21 @@ private:
     auto type = RankedTensorType::get(spatial, element);
     Value divisor = s.b.create<arith::ConstantOp>(DenseElementsAttr::get(type, counts));
     SmallVector<AffineExpr> places;
-    for (unsigned i = 2; i < out.size(); ++i)
+    for (unsigned i = 1; i + 1 < out.size(); ++i)
       places.push_back(s.dim(i));
     AffineMap all = s.b.getMultiDimIdentityMap(out.size());
-    return s.generic({result, divisor}, s.empty(out, element), {all, s.mapOf(out.size(), places), all}, out.size(),
+    return s.generic({y, divisor}, s.empty(out, element), {all, s.mapOf(out.size(), places), all}, out.size(),
                      [&](ValueRange v) { return s.b.create<arith::DivFOp>(v[0], v[1]); });
   }
 
   /// The first largest value of each window and its place in the unpadded input.
   static void pick(PoolOp op, Structured &s, Value x, Value window, ArrayRef<AffineMap> maps, unsigned lead,
                    PatternRewriter &rewriter) {
-    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult());
+    ArrayRef<int64_t> in = shapeOf(op.getInput());
+    SmallVector<int64_t> out(shapeOf(op.getResult()));
+    out.push_back(out[1]);
+    out.erase(out.begin() + 1);
+    unsigned channel = out.size() - 1;
     Type element = elementOf(op.getResult()), i64 = s.b.getI64Type();
     SmallVector<AffineMap> both(maps);
     both.push_back(maps.back());
@@ -310,11 +300,11 @@ private:
           OpBuilder::InsertionGuard guard(s.b);
           s.b.setInsertionPointToEnd(inner.getInsertionBlock());
           auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
-          Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.index(in[1])), axis(1));
+          Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.index(in[1])), axis(channel));
           Value inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
           for (size_t i = 0; i < op.getKernel().size(); ++i) {
             Value position = s.b.create<arith::AddIOp>(
-                s.b.create<arith::MulIOp>(axis(2 + i), s.index(op.getStrides()[i])),
+                s.b.create<arith::MulIOp>(axis(1 + i), s.index(op.getStrides()[i])),
                 s.b.create<arith::MulIOp>(axis(lead + i), s.index(op.getDilations()[i])));
             position = s.b.create<arith::SubIOp>(position, s.index(op.getPads()[i]));
             at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(at, s.index(in[i + 2])), position);
@@ -331,7 +321,8 @@ private:
               s.b.create<arith::SelectOp>(take, v[0], v[2]),
               s.b.create<arith::SelectOp>(take, s.b.create<arith::IndexCastOp>(i64, at), v[3])});
         });
-    rewriter.replaceOp(op, {generic.getResult(0), s.convert(generic.getResult(1), elementOf(op.getIndices()))});
+    rewriter.replaceOp(op, {s.channelsFirst(generic.getResult(0)),
+                            s.convert(s.channelsFirst(generic.getResult(1)), elementOf(op.getIndices()))});
   }
 };
 

@@ -45,6 +45,19 @@ bool touchesProduct(OpOperand *use) {
   return isProduct(use->getOwner()) || isProduct(use->get().getDefiningOp());
 }
 
+/// Whether calculating it twice costs about as much as reading it.
+bool isCheap(linalg::GenericOp op) {
+  constexpr unsigned kFewOps = 3;
+  unsigned ops = 0;
+  for (Operation &inner : op.getBody()->without_terminator()) {
+    if (!isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::MaximumFOp, arith::MinimumFOp, arith::CmpFOp,
+             arith::SelectOp, arith::NegFOp>(inner))
+      return false;
+    ++ops;
+  }
+  return ops <= kFewOps && op.getNumDpsInputs() <= 2;
+}
+
 bool worthFusing(OpOperand *use) {
   auto producer = use->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(use->getOwner());
@@ -53,7 +66,7 @@ bool worthFusing(OpOperand *use) {
   if (movesOnly(producer))
     return producer.getNumDpsInputs() <= 1;
   // A gather in the body may be far from cheap.
-  return readsOnce(use) && use->get().hasOneUse();
+  return readsOnce(use) && (use->get().hasOneUse() || isCheap(producer));
 }
 
 struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {

@@ -88,6 +88,34 @@ Value Structured::reshape(Value x, Shape shape) {
                        : b.create<tensor::ExpandShapeOp>(target, x, all(shape.size())).getResult();
 }
 
+Value Structured::transpose(Value x, ArrayRef<unsigned> axes) {
+  unsigned rank = axes.size();
+  SmallVector<int64_t> shape(rank);
+  SmallVector<AffineExpr> from(rank);
+  for (unsigned i = 0; i < rank; ++i) {
+    shape[i] = shapeOf(x)[axes[i]];
+    from[axes[i]] = dim(i);
+  }
+  return generic(x, empty(shape, elementOf(x)), {mapOf(rank, from), b.getMultiDimIdentityMap(rank)}, rank,
+                 [](ValueRange v) { return v[0]; });
+}
+
+Value Structured::channelsLast(Value x) {
+  SmallVector<unsigned> axes{0};
+  for (unsigned i = 2; i < shapeOf(x).size(); ++i)
+    axes.push_back(i);
+  axes.push_back(1);
+  return transpose(x, axes);
+}
+
+Value Structured::channelsFirst(Value x) {
+  unsigned rank = shapeOf(x).size();
+  SmallVector<unsigned> axes{0, rank - 1};
+  for (unsigned i = 1; i + 1 < rank; ++i)
+    axes.push_back(i);
+  return transpose(x, axes);
+}
+
 static SmallVector<OpFoldResult> folded(Builder &b, ArrayRef<int64_t> values) {
   return llvm::map_to_vector(values, [&](int64_t value) -> OpFoldResult { return b.getIndexAttr(value); });
 }
@@ -124,15 +152,12 @@ Value Structured::panels(Value x, unsigned axis) {
   shape.insert(shape.begin() + axis, count);
   x = reshape(x, shape);
   // The lane goes from behind its panel to the end.
-  SmallVector<int64_t> turned(shape);
-  turned.erase(turned.begin() + axis + 1);
-  turned.push_back(lanes);
-  unsigned rank = shape.size();
-  SmallVector<AffineExpr> from;
-  for (unsigned i = 0; i < rank; ++i)
-    from.push_back(dim(i <= axis ? i : i == axis + 1 ? rank - 1 : i - 1));
-  return generic(x, empty(turned, elementOf(x)), {mapOf(rank, from), b.getMultiDimIdentityMap(rank)}, rank,
-                 [](ValueRange v) { return v[0]; });
+  SmallVector<unsigned> axes;
+  for (unsigned i = 0; i < shape.size(); ++i)
+    if (i != axis + 1)
+      axes.push_back(i);
+  axes.push_back(axis + 1);
+  return transpose(x, axes);
 }
 
 Value Structured::rowsProduct(Value x, Value w) {

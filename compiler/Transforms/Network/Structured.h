@@ -48,6 +48,11 @@ public:
   mlir::Value convertScalar(mlir::Value x, mlir::Type element);
 
   mlir::Value reshape(mlir::Value x, Shape shape);
+  /// Axis i of the result is axis axes[i] of `x`.
+  mlir::Value transpose(mlir::Value x, llvm::ArrayRef<unsigned> axes);
+  /// [B, C, D...] as [B, D..., C], and back.
+  mlir::Value channelsLast(mlir::Value x);
+  mlir::Value channelsFirst(mlir::Value x);
   mlir::Value slice(mlir::Value x, Shape offsets, Shape sizes, Shape strides);
   mlir::Value insert(mlir::Value x, mlir::Value into, Shape offsets, Shape strides);
   /// `x` inside `scalar`s, `before` in front of each axis and `behind` after it (negative: cut off).
