@@ -94,7 +94,7 @@ private:
 
   /// The last axis that fills a tile, whose elements lie closest; else the longest one.
   bool betterPosition(unsigned axis) const {
-    return !position || ranges[axis] >= std::min(ranges[*position], mostPositions());
+    return !position || ranges[axis] >= std::min(ranges[*position], kFewPositions);
   }
 
   /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.

@@ -41,6 +41,9 @@ inline constexpr int64_t lanesOf(int64_t columns) {
 /// positions and panels in registers. A linalg.fill with zero right in front of it is not carried out by itself.
 bool isPanelProduct(mlir::linalg::GenericOp op);
 
+/// The axis of a product's positions, of which several share registers, is the last one that has so many; else the longest.
+inline constexpr int64_t kFewPositions = 6;
+
 /// Where a blob may begin in memory: multiples of this.
 inline constexpr uint64_t kCodeBlobAlignment = 64;
 

@@ -75,7 +75,7 @@ static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   auto kinds = op.getIteratorTypesArray();
-  constexpr int64_t kTile = 6, kMultiple = 12;
+  constexpr int64_t kMultiple = 12;
   std::optional<unsigned> position, panel, common;
   SmallVector<unsigned> rows;
   for (unsigned axis = 0; axis + 1 < ranges.size(); ++axis) {
@@ -84,7 +84,7 @@ static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
     bool fromX = maps[0].isFunctionOfDim(axis), fromPanel = maps[1].isFunctionOfDim(axis);
     if (fromX && !fromPanel) {
       rows.push_back(axis);
-      if (!position || ranges[axis] >= std::min(ranges[*position], kTile))
+      if (!position || ranges[axis] >= std::min(ranges[*position], kFewPositions))
         position = axis;
     } else if (!fromX && fromPanel) {
       panel = axis;
