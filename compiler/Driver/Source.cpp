@@ -158,6 +158,10 @@ static llvm::Expected<Source> openGraphText(const SourceOptions &options, MLIRCo
   if (!options.rope.empty())
     return llvm::createStringError("%s: --rope changes a checkpoint's import; edit the text's graph.rope_angles",
                                    options.path.c_str());
+  if (StringRef(options.weights).ends_with(".onnx"))
+    return llvm::createStringError("%s: is a network, no checkpoint; --weights takes a GGUF file or a Hugging Face "
+                                   "directory, and an ONNX file runs as it is",
+                                   options.weights.c_str());
   if (!options.weights.empty()) {
     auto checkpoint = openCheckpoint(options.weights);
     if (!checkpoint)
