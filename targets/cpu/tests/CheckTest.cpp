@@ -140,10 +140,10 @@ std::vector<Case> cases() {
           .input(Tensor(DType::f32, {2, 10, 6, 7}), false)
           .output(Tensor(DType::f32, {2, 10, 6, 7}))));
   add(std::move(
-      Case("conv", fb::ConvAttrs(column, 6, 1, 4, 1, 2, 1, 1, 0, 0, 0, 0, 0, fb::Activation::none, false, false))
+      Case("conv", fb::ConvAttrs(column, 6, 1, 4, 1, 1, 1, 1, 0, 0, 0, 0, 0, fb::Activation::none, false, false))
           .input(Tensor(DType::f32, {1, 6, 20}), false)
           .input(Tensor(DType::f32, {6, 4}), false)
-          .output(Tensor(DType::f32, {1, 6, 9}))));
+          .output(Tensor(DType::f32, {1, 6, 17}))));
   add(std::move(Case("matmul", fb::NoAttrs())
                     .input(Tensor(DType::f32, {2, 7, 9}), false)
                     .input(Tensor(DType::f32, {2, 9, 20}), false)
