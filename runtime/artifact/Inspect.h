@@ -35,7 +35,10 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
 /// One object, one line: file, bytes, format, digest, code, provenance, target, model, sizes, memory, segments,
 /// extents, states, kernels, functions, constants, taps, report.
 void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink);
-void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink);
+/// `times`: microseconds of a run of each op, in the order of Plan::ops(), as mlc bench --profile measures them; empty:
+/// not measured.
+void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink,
+                 std::span<const double> times = {});
 
 /// Sizes that the three forms show.
 struct ArtifactFacts {

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "runtime/artifact/Inspect.h"
+#include "runtime/artifact/InspectGraph.h"
 
 namespace mlc {
 
@@ -21,14 +21,17 @@ static constexpr const char *kHead =
     ".bar i{display:block}.w{background:#3f6fb5}.c{background:#c77b30}.m{background:#5b9b62}.p{background:#b9c1cc}"
     ".key i{display:inline-block;width:.8rem;height:.8rem;border-radius:.2rem;margin:0 .35rem 0 1rem}"
     "@media(prefers-color-scheme:dark){body{background:#14181e;color:#dbe2ea}th,td{border-color:#2c3540}"
-    ".bar{background:#232b35}}</style></head><body>";
+    ".bar{background:#232b35}.g text{fill:#dbe2ea}}.g{font:11px system-ui,sans-serif}.g tspan{fill:#7d8896}.g "
+    "rect{fill:#c77b30}.g .w rect{fill:#3f6fb5;fill-opacity:.55;stroke:#27456f;stroke-width:.3}.g circle{fill:#3f6fb5}"
+    "</style></head><body>";
 
 namespace {
 
 class Page {
 public:
-  Page(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink)
-      : artifact(artifact), meta(artifact.metadata()), facts(gatherFacts(artifact)), ram(ram), out(sink) {}
+  Page(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink, std::span<const double> times)
+      : artifact(artifact), meta(artifact.metadata()), facts(gatherFacts(artifact)), ram(ram), times(times), out(sink) {
+  }
 
   void write() {
     out.put(kHead);
@@ -40,6 +43,7 @@ public:
     states();
     constants();
     taps();
+    graphs();
     out.put("</body></html>\n");
   }
 
@@ -267,17 +271,33 @@ private:
     out.put("</table>");
   }
 
+  /// Of the first functions: those that callers know.
+  void graphs() {
+    uint64_t before = 0; // Ops of the functions before.
+    for (uint32_t i = 0; meta.functions() && i < meta.functions()->size() && i < 4; ++i) {
+      const fb::Function &function = *meta.functions()->Get(i);
+      out.put("<h2>");
+      out.html(function.name());
+      out.put("</h2>");
+      inspectGraph(meta, function, before < times.size() ? times.subspan(size_t(before)) : std::span<const double>(),
+                   out);
+      before += countOps(function.body());
+    }
+  }
+
   const Artifact &artifact;
   const fb::Artifact &meta;
   ArtifactFacts facts;
   std::span<const RamFigure> ram;
+  std::span<const double> times;
   TextWriter out;
 };
 
 } // namespace
 
-void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink) {
-  Page(artifact, ram, sink).write();
+void inspectHtml(const Artifact &artifact, std::span<const RamFigure> ram, const InspectSink &sink,
+                 std::span<const double> times) {
+  Page(artifact, ram, sink, times).write();
 }
 
 } // namespace mlc

@@ -356,9 +356,10 @@ MLC_API void *mlc_network_input(mlc_network *network, size_t input);
 /* An output, valid until the next run. */
 MLC_API const void *mlc_network_output(const mlc_network *network, size_t output);
 /* The next runs read the input from `data`, or write the output to it: nothing is copied. It is aligned for the port's
-   elements, holds `bytes`, which are enough for the shape of each run, overlaps nothing that is bound elsewhere, and
-   lives until it is bound anew; null: the network's own memory again. MLC_UNSUPPORTED when the network keeps other
-   values in the port's memory as well. */
+   elements, holds `bytes`, which are enough for the shape of each run (for the largest where a kernel works on an axis
+   behind the first that may change; the error says how many), overlaps nothing that is bound elsewhere, and lives until
+   it is bound anew; null: the network's own memory again. MLC_UNSUPPORTED when the network keeps other values in the
+   port's memory as well. */
 MLC_API mlc_status mlc_network_bind_input(mlc_network *network, size_t input, const void *data, size_t bytes);
 MLC_API mlc_status mlc_network_bind_output(mlc_network *network, size_t output, void *data, size_t bytes);
 

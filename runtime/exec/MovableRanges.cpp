@@ -81,6 +81,13 @@ void Executor::swapRanges(uint32_t a, uint32_t b) {
 }
 
 uint64_t Executor::rangeReach(uint32_t range) const {
+  // Kernels keep to the rows that there are now; on other axes, and of vectors, they have been checked at the bounds.
+  for (uint32_t i = rangeMembers[range].views; i < rangeMembers[range + 1].views; ++i) {
+    const auto &dims = *plan->metadata().slots()->Get(plan->viewSlots()[viewMembers[i].index])->dims();
+    for (uint32_t axis = dims.size() == 1 ? 0 : 1; axis < dims.size(); ++axis)
+      if (dims.Get(axis)->extent() >= 0)
+        return plan->program().ranges[range].bytes;
+  }
   uint64_t reach = 0;
   for (uint32_t i = rangeMembers[range].slots; i < rangeMembers[range + 1].slots; ++i) {
     TensorView view = slot(slotMembers[i].index);

@@ -65,7 +65,7 @@ public:
 
   /// The next runs read the input from, or write the output to, the caller's `bytes` at `data`, aligned for the port's
   /// elements; no two of them overlap. Null: memory of the network's own again. Errors: a port that shares its range of
-  /// the arena; too few bytes (also from run(), after a shape has grown).
+  /// the arena; too few bytes for what ops can touch (also from run(), after a shape has grown).
   Status bindInput(size_t index, const void *data, uint64_t bytes);
   Status bindOutput(size_t index, void *data, uint64_t bytes);
 

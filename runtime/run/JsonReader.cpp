@@ -7,6 +7,10 @@
 
 #include "runtime/llm/tokenizer/Utf8.h"
 
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
 namespace mlc::cli {
 
 constexpr unsigned kMostDepth = 64;
@@ -204,6 +208,22 @@ Status JsonReader::skip() {
     if (!depth)
       return {};
   }
+}
+
+Result<double> JsonReader::number(const char *what) {
+  space();
+  const char *from = at;
+  if (!skipNumber())
+    return wrong(what);
+  // strtod wants an end of its own.
+  char digits[64];
+  size_t length = size_t(at - from) < sizeof digits - 1 ? size_t(at - from) : sizeof digits - 1;
+  memcpy(digits, from, length);
+  digits[length] = 0;
+  double value = strtod(digits, nullptr);
+  if (!isfinite(value))
+    return wrong(what);
+  return value;
 }
 
 Status JsonReader::finish() {

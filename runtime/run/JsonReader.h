@@ -27,6 +27,8 @@ public:
   Status string(const char *what, Buffer<char> &value);
   /// A number without sign, fraction and exponent, below 2^32.
   Result<uint32_t> index(const char *what);
+  /// Any finite number.
+  Result<double> number(const char *what);
   /// Any value.
   Status skip();
   /// Nothing but white space is left.

@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Any bytes as the metadata of a file with right digests: FlatBuffer verifier, verifier of the plan, and where both
-// accept it, two steps of a session.
+// accept it, two steps of a session or runs of a network.
 //
 #include "tests/fuzz/LargeInputs.h"
 #include "tests/unit/support/HostileRun.h"
@@ -21,13 +21,14 @@ static const test::TinyModel &model() {
   static const test::TinyModel model = test::everyOpModel(fb::WeightFormat::panel_int4, fb::DType::i8);
   return model;
 }
-static std::span<const uint8_t> seedMetadata() {
-  static const test::AlignedBytes file = test::fullFile(model());
+static std::span<const uint8_t> seedMetadata(bool network) {
+  static const test::AlignedBytes files[] = {test::fullFile(model()), test::fullFile(test::everyPortNetwork())};
+  const test::AlignedBytes &file = files[network];
   return file.span().subspan(kMetadataOffset, reinterpret_cast<const ArtifactHeader *>(file.data())->metadataSize);
 }
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t maxSize, unsigned seed) {
-  std::span<const uint8_t> good = seedMetadata();
+  std::span<const uint8_t> good = seedMetadata(seed / 8 % 2);
   if (size < 64 && maxSize >= good.size()) {
     memcpy(data, good.data(), good.size());
     size = good.size();
@@ -45,9 +46,13 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  test::AlignedBytes file = test::wrapMetadata({data, size}, model().weights);
-  Status result = test::loadAndStep(file.span());
-  if (!result && strchr(result.error().message(), '\n'))
-    abort();
+  // The network's seed has no segments: whichever file's end is wrong is refused at once.
+  for (bool weights : {true, false}) {
+    test::AlignedBytes file = test::wrapMetadata({data, size}, weights ? std::span<const uint8_t>(model().weights)
+                                                                       : std::span<const uint8_t>());
+    Status result = test::loadAndStep(file.span());
+    if (!result && strchr(result.error().message(), '\n'))
+      abort();
+  }
   return 0;
 }

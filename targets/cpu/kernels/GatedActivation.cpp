@@ -18,10 +18,8 @@ namespace MLC_ISA_NS {
 
 GatedFn gatedRun;
 void gatedRun(Act act, const float *gate, const float *up, float *out, int64_t n) {
-  withActivation(act, [&]<Act A>() __attribute__((always_inline)) {
-    for (int64_t i = 0; i < n; i += kLanes)
-      storePart(out + i, activate<A>(loadPart(gate + i, n - i)) * loadPart(up + i, n - i), n - i);
-  });
+  for (int64_t i = 0; i < n; i += kLanes)
+    storePart(out + i, activateUsually<Act::silu>(act, loadPart(gate + i, n - i)) * loadPart(up + i, n - i), n - i);
 }
 
 } // namespace MLC_ISA_NS

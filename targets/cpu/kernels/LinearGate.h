@@ -21,23 +21,21 @@ namespace {
   constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
   int64_t column = panel * kPanelColumns, left = o.columns - column;
   int64_t at = o.quantized ? column % o.group : 0;
-  withActivation(Act(o.activation), [&]<Act A>() __attribute__((always_inline)) {
-    for (int64_t row = rowBegin; row < rowEnd; ++row) {
-      const float *sums = s.acc + (row - rowBegin) * kStride;
-      VF gate = load(sums), up = load(sums + kLanes);
-      if (o.bias) {
-        gate = gate + loadPart(o.bias + column, left);
-        up = up + loadPart(o.bias + o.columns + column, left);
-      }
-      VF v = activate<A>(gate);
-      if (o.expert != LinearOutput::alone)
-        v = v * up;
-      if (o.quantized)
-        store(s.gated + (row - rowBegin) * o.group + at, v);
-      else
-        storePart(o.out + row * o.stride + column, v, left);
+  for (int64_t row = rowBegin; row < rowEnd; ++row) {
+    const float *sums = s.acc + (row - rowBegin) * kStride;
+    VF gate = load(sums), up = load(sums + kLanes);
+    if (o.bias) {
+      gate = gate + loadPart(o.bias + column, left);
+      up = up + loadPart(o.bias + o.columns + column, left);
     }
-  });
+    VF v = activateUsually<Act::silu>(Act(o.activation), gate);
+    if (o.expert != LinearOutput::alone)
+      v = v * up;
+    if (o.quantized)
+      store(s.gated + (row - rowBegin) * o.group + at, v);
+    else
+      storePart(o.out + row * o.stride + column, v, left);
+  }
   if (!o.quantized || (at + kPanelColumns < o.group && panel + 1 < o.gatePanels))
     return;
   int64_t begin = column - at, group = begin / o.group, valid = at + (left < kPanelColumns ? left : kPanelColumns);

@@ -18,11 +18,9 @@ namespace MLC_ISA_NS {
 
 ScaleRowFn scaleRow;
 void scaleRow(Act act, float factor, const float *x, float *out, int64_t n) {
-  withActivation(act, [&]<Act A>() __attribute__((always_inline)) {
-    VF by = activate<A>(set1(factor));
-    for (int64_t i = 0; i < n; i += kLanes)
-      storePart(out + i, loadPart(x + i, n - i) * by, n - i);
-  });
+  VF by = activateUsually<Act::none>(act, set1(factor));
+  for (int64_t i = 0; i < n; i += kLanes)
+    storePart(out + i, loadPart(x + i, n - i) * by, n - i);
 }
 
 } // namespace MLC_ISA_NS

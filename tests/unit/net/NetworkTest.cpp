@@ -110,6 +110,10 @@ TEST(Network, FactorsOfAnExtent) {
   EXPECT_EQ(failure(running.network->setShape(0, std::vector<int64_t>{2, 6}), ErrorCode::InvalidArgument),
             "axis 1 has 6 elements; 'frames' is 4 in this run");
   must(running.network->setShape(0, std::vector<int64_t>{2, 4}));
+  // A kernel has been checked at the bounds of an axis behind the first.
+  float lent[18];
+  EXPECT_EQ(failure(running.network->bindInput(0, lent, 32), ErrorCode::InvalidArgument),
+            "input 'x': 32 bytes of memory, 72 are needed");
   running.give(0, {1, 2, 3, 4, 5, 6, 7, 8});
   must(running.network->run());
   EXPECT_EQ(running.take(0), (std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}));

@@ -150,6 +150,25 @@ TEST_F(NetworkRun, Bench) {
 
 TEST_F(NetworkRun, VerifyAndInspect) {
   EXPECT_EQ(mlcRun(artifact + " --verify").status, 0);
-  Outcome inspected = mlcRun(artifact + " --inspect");
-  EXPECT_EQ(inspected.status, 0);
+  Outcome text = mlcRun(artifact + " --inspect");
+  EXPECT_EQ(text.status, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("main(x f32[batch, 8], y f32[batch, 8]"));
+  EXPECT_THAT(text.out, HasSubstr("streams    steps f32[4]"));
+  EXPECT_THAT(mlcRun(artifact + " --inspect --json").out, HasSubstr("\"port\": \"half\""));
+  // The picture: six ops, joined where one reads what another wrote, with their times; and the arena over them.
+  std::string profile = temporaryPath("profile.json"), page = temporaryPath("page.html");
+  EXPECT_EQ(mlcRun(artifact + " --bench --threads 1 -r 30 --json --profile", profile).status, 0);
+  Outcome html = mlcRun(artifact + " --inspect --html " + page + " --profile " + profile);
+  EXPECT_EQ(html.status, 0) << html.err;
+  std::string drawn = contentOf(page);
+  EXPECT_THAT(drawn, HasSubstr("5 copy <tspan>copy.5 → i64[3]"));
+  EXPECT_THAT(drawn, HasSubstr(" us</text>"));
+  EXPECT_THAT(drawn, HasSubstr("Memory over time"));
+  size_t joined = 0;
+  for (size_t at = drawn.find("<path"); at != drawn.npos; at = drawn.find("<path", at + 1))
+    ++joined;
+  EXPECT_EQ(joined, 2u);
+  refuse(" --inspect --profile " + profile, "--profile goes with --html", 2);
+  refuse(" --inspect --html " + page + " --profile " + temporaryPath("x.npy"),
+         temporaryPath("x.npy") + ": column 1: what mlc bench --profile --json prints is expected");
 }
