@@ -164,12 +164,12 @@ def dim_text(array):
     return numbers[0] if array.ndim == 0 else f"[{','.join(numbers)}]"
 
 
-def run_case(mlc, case, shaping):
+def run_case(mlc, case, shaping, compiled):
     with tempfile.TemporaryDirectory() as folder:
-        return run_in(folder, mlc, case, shaping)
+        return run_in(folder, mlc, case, shaping, compiled)
 
 
-def run_in(folder, mlc, case, shaping):
+def run_in(folder, mlc, case, shaping, compiled):
     model = os.path.join(folder, "model.onnx")
     with open(model, "wb") as f:
         f.write(case.model.SerializeToString())
@@ -192,8 +192,20 @@ def run_in(folder, mlc, case, shaping):
         fixed = ["--dim", ",".join(dims)] if dims else []
         out = os.path.join(folder, "out")
         try:
-            done = subprocess.run([mlc, "interpret", model, "--json", "--output-dir", out] + arguments + fixed,
-                                  capture_output=True, text=True, timeout=120)
+            if compiled:
+                artifact = os.path.join(folder, "model.mlca")
+                done = subprocess.run([mlc, "compile", model, "-o", artifact, "--cpu", "native"] + fixed,
+                                      capture_output=True, text=True, timeout=120)
+                if done.returncode == 1:
+                    return "refused", last_line(done.stderr)
+                if done.returncode == 0:
+                    done = subprocess.run([mlc, "run", artifact, "--json", "--output-dir", out] + arguments,
+                                          capture_output=True, text=True, timeout=120)
+                if done.returncode == 1:
+                    return "failed", last_line(done.stderr)
+            else:
+                done = subprocess.run([mlc, "interpret", model, "--json", "--output-dir", out] + arguments + fixed,
+                                      capture_output=True, text=True, timeout=120)
         except subprocess.TimeoutExpired:
             return "crashed", "took more than 120 s"
         if done.returncode not in (0, 1):
@@ -227,7 +239,7 @@ def run_part(mlc, cases, options):
             return Outcome(case.name, operator_of(case), "out of scope", scope)
         # An operator written out as others has the inputs that it had.
         original = shaping.get(case.name.split("_expanded")[0], set())
-        outcome = Outcome(case.name, operator_of(case), *run_case(mlc, case, shaping[case.name] | original))
+        outcome = Outcome(case.name, operator_of(case), *run_case(mlc, case, shaping[case.name] | original, options.compiled))
         if outcome.outcome in options.show:
             print(f"{outcome.outcome}: {case.name}: {outcome.why}", flush=True)
         return outcome
@@ -305,6 +317,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=os.path.join(HERE, "..", "..", "build"))
     parser.add_argument("--data")
+    parser.add_argument("--compiled", action="store_true", help="run artifacts, compiled for this machine")
     parser.add_argument("--table", action="store_true", help="write these parts of the record anew")
     parser.add_argument("--show", default="wrong,crashed,failed", help="outcomes to list case by case")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
