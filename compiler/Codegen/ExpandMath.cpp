@@ -183,6 +183,7 @@ LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
   populateMathPolynomialApproximationPatterns(patterns);
   arith::populateArithExpandOpsPatterns(patterns);
   populateHalfPatterns(patterns, traits);
+  populateFunctionPatterns(patterns);
   if (!hasFma)
     patterns.add<FmaInDouble>(module.getContext());
   return applyPatternsAndFoldGreedily(module, std::move(patterns));

@@ -57,6 +57,9 @@ bool lowerTurned(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::opti
 /// Conversions of short floats that a level has no instructions for.
 void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 
+/// Functions of f64 (exp, log), arcsin and arccos, and remainders.
+void populateFunctionPatterns(mlir::RewritePatternSet &patterns);
+
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);
 

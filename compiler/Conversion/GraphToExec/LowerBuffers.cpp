@@ -96,6 +96,11 @@ private:
     unsigned index = argument.getArgNumber();
     auto type = cast<MemRefType>(argument.getType());
     lowering.current = function;
+    // A segment holds nothing that is empty.
+    if (!function.getArgAttr(index, graph::kNameAttr) && !type.getNumElements()) {
+      lowering.bind(argument, slot(type));
+      return success();
+    }
     if (auto weight = function.getArgAttrOfType<FlatSymbolRefAttr>(index, graph::kWeightArgument)) {
       lowering.bind(argument, lowering.stored(weight, type));
       return success();
@@ -120,7 +125,7 @@ private:
       lowering.bind(alloc, slot(slotType(alloc.getType(), isUnsigned)));
       return success();
     }
-    if (isa<memref::DeallocOp>(op) || isDeferred(op))
+    if (isa<memref::DeallocOp>(op) || isDeferred(op) || (isa<linalg::LinalgOp, memref::CopyOp>(op) && !workOf(op)))
       return success();
     if (op->getNumResults() && failed(pin(op)))
       return failure();

@@ -36,14 +36,38 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
     populateWindowPatterns(patterns);
     populateProductPatterns(patterns);
     populateRecurrentPatterns(patterns);
+    populateSelectionPatterns(patterns);
     linalg::populateElementwiseToLinalgConversionPatterns(patterns);
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
+    limitIndices();
     getOperation().walk([&](Operation *op) {
       if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<ReadOp, WeightOp, NetworkOp>(op)) {
         op->emitOpError("has no compiled form yet");
         signalPassFailure();
       }
+    });
+  }
+
+private:
+  /// Whether `index` follows from the places of the loops alone, which the importer keeps inside.
+  static bool followsFromPlaces(Value index, unsigned depth = 0) {
+    constexpr unsigned kDeep = 32;
+    Operation *definer = index.getDefiningOp();
+    return definer && depth < kDeep && !isa<tensor::ExtractOp>(definer) && !definer->getNumRegions() &&
+           llvm::all_of(definer->getOperands(), [&](Value from) { return followsFromPlaces(from, depth + 1); });
+  }
+
+  /// An index that follows from values is kept inside of its tensor: what lies outside reads the nearest element.
+  void limitIndices() {
+    getOperation().walk([&](tensor::ExtractOp op) {
+      OpBuilder builder(op);
+      Structured s(op.getLoc(), builder);
+      for (auto [operand, extent] : llvm::zip(op.getIndicesMutable(), shapeOf(op.getTensor())))
+        if (!followsFromPlaces(operand.get()) && extent > 0) {
+          Value limited = s.b.create<arith::MaxSIOp>(operand.get(), s.index(0));
+          operand.set(s.b.create<arith::MinSIOp>(limited, s.index(extent - 1)));
+        }
     });
   }
 };

@@ -99,5 +99,6 @@ inline mlir::Type sumType(mlir::Type element) {
 void populateWindowPatterns(mlir::RewritePatternSet &patterns);
 void populateProductPatterns(mlir::RewritePatternSet &patterns);
 void populateRecurrentPatterns(mlir::RewritePatternSet &patterns);
+void populateSelectionPatterns(mlir::RewritePatternSet &patterns);
 
 } // namespace mlc::graph
