@@ -90,6 +90,20 @@ class Onnx(unittest.TestCase):
         self.assertIn("--dim 'NAME<=MAX'", self.interpret(body, {"x": self.floats(6, 6)}))
         self.assertIn("no input has such a dimension", self.interpret(body, {"x": x}, ["--dim", "batch=5,seq=2"]))
 
+    def test_extents_that_a_run_says(self):
+        """A table cut, and numbers counted, to the length of the input."""
+        table = self.floats(8, 3)
+        body = graph([node("Shape", ["x"], ["s"], end=1), node("Slice", ["table", "zero", "s", "zero"], ["part"]),
+                      node("Add", ["x", "part"], ["sum"]), node("Squeeze", ["s"], ["n"]),
+                      node("Range", ["start", "n", "two"], ["steps"]), node("Cast", ["steps"], ["y2"], to=1)],
+                     [value("x", "float32", ("t", 3))], [value("sum", "float32", ("t", 3)), value("y2", "float32", ("m",))],
+                     [tensor("table", table), tensor("zero", np.array([0])), tensor("start", np.int64(1)), tensor("two", np.int64(2))])
+        for rows in (2, 7):
+            x = self.floats(rows, 3)
+            out = self.interpret(body, {"x": x}, ["--dim", "t<=8"])
+            np.testing.assert_array_equal(out["sum"], x + table[:rows])
+            np.testing.assert_array_equal(out["y2"], np.arange(1, rows, 2, dtype=np.float32))
+
     def test_if(self):
         def branch(op):
             return graph([node(op, ["x"], ["r"])], outputs=[value("r", "float32", (3,))])

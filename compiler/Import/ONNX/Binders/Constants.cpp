@@ -101,6 +101,14 @@ static void bindRange(Node &n) {
     }
     return double((*values.getValues<APInt>().begin()).getSExtValue());
   };
+  // Of extents that are expressions, their difference is one.
+  std::optional<Dims> first = e.extents(start), last = e.extents(limit);
+  std::optional<Ints> by = e.ints(delta);
+  if (start.dtype() == e.i64() && first && last && by && first->size() == 1 && last->size() == 1 && by->size() == 1 &&
+      by->front() > 0 && (!e.constant(first->front()) || !e.constant(last->front()))) {
+    Dim count = (last->front() - first->front()).ceilDiv(by->front());
+    return n.give(e.add(e.mul(e.iota(count, e.i64()), delta), start));
+  }
   std::optional<double> a = number(start), b = number(limit), step = number(delta);
   if (!a || !b || !step || *step == 0)
     return n.fail("needs constants, and a delta that is not 0; inputs of the network are fixed by --dim NAME=VALUE");

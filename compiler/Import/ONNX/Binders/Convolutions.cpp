@@ -267,9 +267,11 @@ static void bindAveragePool(Node &n) {
   pool(n, n.intAttr("count_include_pad", 0) ? graph::PoolKind::average_padded : graph::PoolKind::average);
 }
 static void bindLpPool(Node &n) {
-  if (n.version < 2)
-    return n.fail("of opset 1 is not supported");
-  pool(n, graph::PoolKind::lp, n.intAttr("p", 2));
+  // Opset 1 writes the whole number as a float.
+  double p = n.version < 2 ? n.floatAttr("p", 2) : double(n.intAttr("p", 2));
+  if (p != std::floor(p) || !(p >= 1 && p <= 1 << 16))
+    return n.fail("needs a p that is a whole number of 1 or more");
+  pool(n, graph::PoolKind::lp, int64_t(p));
 }
 
 /// Over all spatial axes.

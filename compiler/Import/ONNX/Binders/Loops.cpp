@@ -146,6 +146,13 @@ static SmallVector<Tensor> countedLoop(Node &n, const ::onnx::GraphProto &graph,
 
 //===--- Loop ---===//
 
+/// The number of the step, which slices that go along with it are cut at.
+static Tensor stepOf(Emitter &e, Value index) {
+  Tensor step = e.fromIndex(index);
+  e.known[step.value].assign({e.symbol(index)});
+  return step;
+}
+
 /// Whether the body hands its condition on, or gives true.
 static bool keepsCondition(const ::onnx::GraphProto &body) {
   std::string name = body.output_size() ? body.output(0).name() : "";
@@ -181,7 +188,7 @@ static SmallVector<Tensor> conditionalLoop(Node &n, const ::onnx::GraphProto &gr
   SmallVector<Tensor> carried = {condition};
   llvm::append_range(carried, states);
   auto arguments = [&](Value index, ArrayRef<Tensor> inside) {
-    SmallVector<Tensor> all = {e.fromIndex(index)};
+    SmallVector<Tensor> all = {stepOf(e, index)};
     llvm::append_range(all, inside);
     return all;
   };
@@ -296,7 +303,7 @@ static void bindLoop(Node &n) {
     steps = e.symbol(number);
   }
   auto arguments = [&](Value index, ArrayRef<Tensor> inside) {
-    SmallVector<Tensor> all = {e.fromIndex(index), e.splat(1, e.boolean())};
+    SmallVector<Tensor> all = {stepOf(e, index), e.splat(1, e.boolean())};
     llvm::append_range(all, inside);
     return all;
   };

@@ -172,14 +172,17 @@ static void bindSlice(Node &n) {
   Tensor x = n.in(0);
   if (!x)
     return;
-  std::optional<Ints> starts, ends, axes, steps;
+  std::optional<Ints> axes, steps;
+  std::optional<Dims> starts, ends;
   if (n.version < 10) {
-    starts = n.intsAttr("starts");
-    ends = n.intsAttr("ends");
+    if (std::optional<Ints> given = n.intsAttr("starts"))
+      starts = e.dims(*given);
+    if (std::optional<Ints> given = n.intsAttr("ends"))
+      ends = e.dims(*given);
     axes = n.intsAttr("axes");
   } else {
-    starts = n.constantInts(1);
-    ends = n.constantInts(2);
+    starts = n.extents(1);
+    ends = n.extents(2);
     if (n.has(3))
       axes = n.constantInts(3);
     if (n.has(4))
@@ -197,11 +200,13 @@ static void bindSlice(Node &n) {
   Ints strides(x.rank(), 1);
   SmallVector<int64_t> backwards; // Axes that are walked from behind.
   for (size_t i = 0; i < axes->size(); ++i) {
-    int64_t axis = (*axes)[i], start = (*starts)[i], end = (*ends)[i], step = steps ? (*steps)[i] : 1;
+    int64_t axis = (*axes)[i], step = steps ? (*steps)[i] : 1;
+    std::optional<int64_t> from0 = e.constant((*starts)[i]), to0 = e.constant((*ends)[i]);
+    int64_t start = from0.value_or(0), end = to0.value_or(0);
     Dim extent = x.shape[axis];
     if (step == 0)
       return n.fail("has a step of 0");
-    if (std::optional<int64_t> size = e.constant(extent)) {
+    if (std::optional<int64_t> size = e.constant(extent); size && from0 && to0) {
       int64_t low = step > 0 ? 0 : -1, high = step > 0 ? *size : *size - 1;
       auto clamp = [&](int64_t at) { return std::clamp(at < 0 ? std::max(at, -*size - 1) + *size : at, low, high); };
       start = clamp(start);
@@ -219,14 +224,14 @@ static void bindSlice(Node &n) {
       strides[axis] = step < 0 ? -step : step;
       continue;
     }
-    // A symbolic extent is as long as the slice needs it; runs check.
+    // A symbolic extent is as long as the slice needs it, and symbolic ends lie inside; runs check.
     if (step != 1)
-      return n.fail("takes steps along an axis whose extent is not fixed");
-    from[axis] = start < 0 ? extent + start : e.dim(start);
-    Dim behind = end < 0 ? extent + end : end >= INT32_MAX ? extent : e.dim(end);
-    if (e.constant(behind) && start >= 0 && end < start)
-      return n.fail("ends before it starts");
+      return n.fail("takes steps along an axis whose extent or ends are not fixed");
+    from[axis] = !from0 ? (*starts)[i] : start < 0 ? extent + start : e.dim(start);
+    Dim behind = !to0 ? (*ends)[i] : end < 0 ? extent + end : end >= INT32_MAX ? extent : e.dim(end);
     sizes[axis] = behind - from[axis];
+    if (e.constant(sizes[axis]).value_or(0) < 0)
+      return n.fail("ends before it starts");
   }
   Tensor result = e.slice(x, from, sizes, strides);
   if (result && !backwards.empty()) {
@@ -255,11 +260,20 @@ static void bindExpand(Node &n) {
 static void bindTile(Node &n) {
   Emitter &e = n.e;
   Tensor x = n.in(0);
-  if (n.version < 6)
-    return n.fail("of opset " + Twine(n.version) + " is not supported");
   std::optional<Ints> repeats = n.constantInts(1);
   if (!x || !repeats)
     return;
+  if (n.version < 6) {
+    // A number of tiles, and the axis along which they stand.
+    std::optional<Ints> axis = n.constantInts(2);
+    if (!axis || axis->size() != 1 || repeats->size() != 1)
+      return n.fail("takes one number of tiles and one axis");
+    int64_t times = repeats->front(), at = n.axis(axis->front(), x.rank());
+    repeats = Ints(size_t(x.rank()), 1);
+    if (e.failed())
+      return;
+    (*repeats)[at] = times;
+  }
   if (int64_t(repeats->size()) != x.rank())
     return n.fail("needs as many repeats as axes");
   Dims shape;

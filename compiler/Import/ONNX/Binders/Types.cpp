@@ -19,10 +19,15 @@ static void bindCast(Node &n) {
   const auto *to = n.find("to");
   if (!x || !to)
     return n.fail("needs an attribute 'to'");
+  int32_t number = int32_t(to->i());
   // Opset 1 spells the type.
-  if (to->type() != ::onnx::AttributeProto::INT)
-    return n.fail("names a type by a string, which is not supported");
-  if (std::optional<DType> type = n.importer.dtype(int32_t(to->i())))
+  if (to->type() == ::onnx::AttributeProto::STRING) {
+    ::onnx::TensorProto::DataType spelled;
+    if (!::onnx::TensorProto::DataType_Parse(to->s(), &spelled))
+      return n.fail("names an unknown type " + quoted(to->s()));
+    number = spelled;
+  }
+  if (std::optional<DType> type = n.importer.dtype(number))
     n.give(n.e.cast(x, *type));
 }
 static void bindCastLike(Node &n) {
