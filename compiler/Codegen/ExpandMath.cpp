@@ -182,6 +182,7 @@ LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
   populateExpandRsqrtPattern(patterns);
   populateMathPolynomialApproximationPatterns(patterns);
   arith::populateArithExpandOpsPatterns(patterns);
+  populateHalfPatterns(patterns, traits);
   if (!hasFma)
     patterns.add<FmaInDouble>(module.getContext());
   return applyPatternsAndFoldGreedily(module, std::move(patterns));

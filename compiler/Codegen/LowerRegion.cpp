@@ -11,12 +11,15 @@
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Index/IR/IndexDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -30,7 +33,8 @@ using namespace mlc;
 void mlc::registerRegionDialects(DialectRegistry &registry) {
   registry
       .insert<arith::ArithDialect, cf::ControlFlowDialect, func::FuncDialect, LLVM::LLVMDialect, linalg::LinalgDialect,
-              math::MathDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect>();
+              math::MathDialect, memref::MemRefDialect, scf::SCFDialect, tensor::TensorDialect, vector::VectorDialect,
+              affine::AffineDialect, index::IndexDialect>();
 }
 
 namespace {
@@ -148,6 +152,11 @@ llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRCon
   OwningOpRef<ModuleOp> text = parseSourceString<ModuleOp>(source, ParserConfig(&context));
   if (!text)
     return diagnostic.error();
+  if (text->lookupSymbol<func::FuncOp>(kRegionRow)) {
+    if (failed(lowerNest(*text, traits)))
+      return diagnostic.error();
+    return text;
+  }
   linalg::GenericOp region;
   text->walk([&](linalg::GenericOp op) { region = op; });
   if (!region)

@@ -7,8 +7,11 @@
 //
 #pragma once
 
+#include "compiler/Codegen/RegionCode.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/Error.h"
@@ -19,7 +22,6 @@
 namespace mlc {
 
 inline constexpr llvm::StringLiteral kRegionEntry = "mlc_region";
-inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 
 /// Dialects that lowerRegion parses and produces.
 void registerRegionDialects(mlir::DialectRegistry &registry);
@@ -28,6 +30,9 @@ void registerRegionDialects(mlir::DialectRegistry &registry);
 struct LevelTraits {
   bool fma;      // a * b + c rounded once; without, math.fma goes through f64
   bool rounding; // to integers: floor, ceil, trunc, roundeven
+  bool half;     // conversions between f16 and f32
+  int floats;    // of a vector register
+  int registers; // that hold vectors
 };
 
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.
@@ -36,6 +41,21 @@ llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef so
 
 /// Rewrites math ops, so that none is left which LLVM would turn into a call of libm.
 mlir::LogicalResult expandMath(mlir::ModuleOp module, LevelTraits traits);
+
+/// Of a region on buffers, whose function is kRegionRow: to the LLVM dialect, in place.
+mlir::LogicalResult lowerNest(mlir::ModuleOp module, LevelTraits traits);
+
+/// Emits a product for which isPanelProduct() holds, at `builder`; `fromZero`: what the result held does not count.
+/// split: the axis of which [begin, end) is calculated.
+void lowerPanelProduct(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, LevelTraits traits, bool fromZero,
+                       std::optional<int64_t> split, mlir::Value begin, mlir::Value end);
+
+/// Emits an elementwise op that turns rows into columns; false when `op` is none. The bounds as above.
+bool lowerTurned(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::optional<int64_t> split, mlir::Value begin,
+                 mlir::Value end);
+
+/// Conversions of short floats that a level has no instructions for.
+void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);

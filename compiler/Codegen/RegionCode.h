@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Machine code for elementwise regions. A region is the text of a module with one func.func that holds one elementwise
+// Machine code for regions. An elementwise region is the text of a module with one func.func that holds one elementwise
 // linalg.generic over tensor<?x?xf32>; its code calculates rows [begin, end) of every result:
 //
 //   int32_t f(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end)
@@ -13,6 +13,7 @@
 //
 #pragma once
 
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -22,6 +23,26 @@
 #include <vector>
 
 namespace mlc {
+
+/// A region on buffers is the text of a module with one func.func of this name over memrefs (the call's buffers, in order)
+/// and the two bounds, of type index. An op with the attribute kSplitAttr (an axis of its loops) calculates [begin, end)
+/// of that axis; without one, the call calculates everything. `dims` is not read.
+inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
+inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
+
+/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side. Half as many where
+/// they fit `columns` better.
+inline constexpr int64_t kMostLanes = 16;
+inline constexpr int64_t lanesOf(int64_t columns) {
+  int64_t rest = columns % kMostLanes;
+  return rest && rest <= kMostLanes / 2 ? kMostLanes / 2 : kMostLanes;
+}
+/// Whether `op` is acc[..., lane] + x[...] * panel[..., lane] with the lane as its last axis: calculated with a tile of
+/// positions and panels in registers. A linalg.fill with zero right in front of it is not carried out by itself.
+bool isPanelProduct(mlir::linalg::GenericOp op);
+
+/// The axis of a product's positions, of which several share registers, is the last one that has so many; else the longest.
+inline constexpr int64_t kFewPositions = 6;
 
 /// Where a blob may begin in memory: multiples of this.
 inline constexpr uint64_t kCodeBlobAlignment = 64;

@@ -15,6 +15,8 @@
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Registry.h"
 #include "compiler/Driver/Report.h"
+#include "compiler/Reference/CheckpointWeights.h"
+#include "compiler/Transforms/Network/FoldWeights.h"
 #include "runtime/llm/chat/ChatTemplate.h"
 
 #include "mlir/IR/AsmState.h"
@@ -162,6 +164,33 @@ static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module)
   return writeText(options.output, [&](llvm::raw_ostream &os) { os << text; });
 }
 
+static llvm::Error lowerLanguageModel(ModuleOp module, CompileOptions &options) {
+  chooseMath(module, options);
+  return runPasses(module, options.source.path, [&](PassManager &passes) {
+    buildTransforms(passes, options.pipeline);
+    buildConversion(passes, options.pipeline);
+  });
+}
+
+static llvm::Error lowerNetwork(const Source &source, CompileOptions &options) {
+  ModuleOp module = *source.module;
+  const std::string &path = options.source.path;
+  if (options.pipeline.quant == "int8" || options.pipeline.quant == "int4")
+    return llvm::createStringError("%s: --quant %s: networks keep their weights as they are stored; leave it out",
+                                   path.c_str(), options.pipeline.quant.c_str());
+  if (llvm::Error error = runPasses(module, path, [](PassManager &passes) { buildNetworkDecomposition(passes); }))
+    return error;
+  if (source.checkpoint) {
+    reference::CheckpointWeights weights(*source.checkpoint);
+    if (llvm::Error error = graph::foldWeights(module, weights))
+      return llvm::createStringError("%s: %s", path.c_str(), llvm::toString(std::move(error)).c_str());
+  }
+  return runPasses(module, path, [&](PassManager &passes) {
+    buildNetworkTransforms(passes);
+    buildConversion(passes, options.pipeline);
+  });
+}
+
 static llvm::Error compile(CompileOptions &options) {
   std::unique_ptr<MLIRContext> context = makeContext();
   auto source = openSource(options.source, *context);
@@ -173,16 +202,7 @@ static llvm::Error compile(CompileOptions &options) {
       return error;
   if (options.emit == "graph")
     return printModule(options.output, module);
-  if (isNetwork(module))
-    return llvm::createStringError("%s: is a network; this version compiles language models, runs networks with mlc "
-                                   "interpret and prints them with --emit graph",
-                                   options.source.path.c_str());
-
-  chooseMath(module, options);
-  if (llvm::Error error = runPasses(module, options.source.path, [&](PassManager &passes) {
-        buildTransforms(passes, options.pipeline);
-        buildConversion(passes, options.pipeline);
-      }))
+  if (llvm::Error error = isNetwork(module) ? lowerNetwork(*source, options) : lowerLanguageModel(module, options))
     return error;
   if (options.strict)
     if (std::string slow = firstSlowPath(module); !slow.empty())

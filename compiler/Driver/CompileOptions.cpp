@@ -20,7 +20,7 @@ namespace {
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32", *rope = "",
-             *code = "auto", *emit = "artifact", *report = "", *dim = "", *calibrate = nullptr;
+             *code = "auto", *emit = "artifact", *report = "", *dim = "", *states = "", *calibrate = nullptr;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
 };
@@ -129,8 +129,11 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.rope},
       {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
        &raw.code},
-      {"dim", "NAME=N", "fix a dimension of a network, or bound it: NAME<=MAX (with commas: several)", OptionKind::text,
-       &raw.dim},
+      {"dim", "NAME=N",
+       "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (commas: more)",
+       OptionKind::text, &raw.dim},
+      {"state", "OUT=IN", "of a network: what input IN reads is output OUT of the run before (with commas: several)",
+       OptionKind::text, &raw.states},
       {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
        &raw.report},
@@ -139,12 +142,11 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
       {"gpu", nullptr, "", OptionKind::unavailable, nullptr},
       {"tap", nullptr, "", OptionKind::unavailable, nullptr},
-      {"state", nullptr, "", OptionKind::unavailable, nullptr},
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
   const Command command{argv[0], "SRC",
-                        "Compiles a checkpoint (GGUF file, Hugging Face directory, graph text) to an artifact; prints "
-                        "ONNX networks with --emit graph.",
+                        "Compiles a checkpoint (GGUF file, Hugging Face directory, ONNX file, graph text) to an "
+                        "artifact.",
                         table, "models/shakespeare -o shakespeare.mlca --quant int4"};
   const char *source = nullptr;
   if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
@@ -178,7 +180,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
   }
-  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim};
+  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim,
+                    raw.states};
   options.output = raw.output ? raw.output : "-";
   options.emit = raw.emit;
   options.report = raw.report;

@@ -7,8 +7,10 @@
 
 #include "compiler/Conversion/GraphToExec/GraphToExec.h"
 #include "compiler/Dialect/Exec/Transforms/Passes.h"
+#include "compiler/Transforms/Network/Passes.h"
 #include "compiler/Transforms/Passes.h"
 
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlc;
@@ -43,6 +45,25 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   if (options.compileRegions)
     passes.addPass(graph::createOutlineElementwise());
   passes.addPass(graph::createVerifyReady());
+}
+
+void mlc::buildNetworkDecomposition(mlir::PassManager &passes) {
+  passes.addPass(mlir::createInlinerPass());
+  passes.addPass(mlir::createCanonicalizerPass());
+  passes.addPass(mlir::createCSEPass());
+  passes.addPass(graph::createDecomposeNetwork());
+  passes.addPass(mlir::createCanonicalizerPass());
+  passes.addPass(mlir::createCSEPass());
+}
+
+void mlc::buildNetworkTransforms(mlir::PassManager &passes) {
+  passes.addPass(graph::createFuseStructured());
+  passes.addPass(mlir::createCanonicalizerPass());
+  passes.addPass(mlir::createCSEPass());
+  passes.addPass(mlir::bufferization::createEmptyTensorEliminationPass());
+  passes.addPass(graph::createBufferizeNetwork());
+  passes.addPass(mlir::createCanonicalizerPass());
+  passes.addPass(mlir::createCSEPass());
 }
 
 void mlc::buildConversion(mlir::PassManager &passes, const PipelineOptions &options) {

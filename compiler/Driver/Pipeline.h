@@ -29,6 +29,9 @@ struct PipelineOptions {
 
 /// graph to graph: bounds, state types, quantization, fusions; what `mlc interpret --after-transforms` runs.
 void buildTransforms(mlir::PassManager &passes, const PipelineOptions &options);
+/// A network: its graph ops as structured ops, on which foldWeights() runs; then fused, on buffers.
+void buildNetworkDecomposition(mlir::PassManager &passes);
+void buildNetworkTransforms(mlir::PassManager &passes);
 /// graph to planned exec.
 void buildConversion(mlir::PassManager &passes, const PipelineOptions &options);
 

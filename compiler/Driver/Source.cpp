@@ -5,6 +5,7 @@
 
 #include "compiler/Driver/Source.h"
 
+#include "compiler/Driver/NetworkStates.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Driver/GgufTokenizer.h"
 #include "compiler/Import/HuggingFace/SafeTensors.h"
@@ -157,6 +158,10 @@ static llvm::Expected<Source> openGraphText(const SourceOptions &options, MLIRCo
   if (!options.rope.empty())
     return llvm::createStringError("%s: --rope changes a checkpoint's import; edit the text's graph.rope_angles",
                                    options.path.c_str());
+  if (StringRef(options.weights).ends_with(".onnx"))
+    return llvm::createStringError("%s: is a network, no checkpoint; --weights takes a GGUF file or a Hugging Face "
+                                   "directory, and an ONNX file runs as it is",
+                                   options.weights.c_str());
   if (!options.weights.empty()) {
     auto checkpoint = openCheckpoint(options.weights);
     if (!checkpoint)
@@ -183,6 +188,8 @@ static llvm::Expected<Source> openNetwork(const SourceOptions &options, MLIRCont
     return line.error("the imported graph does not verify");
   source.checkpoint = std::move(imported->checkpoint);
   source.module = std::move(imported->module);
+  if (llvm::Error error = applyStates(*source.module, options.path, options.states))
+    return std::move(error);
   return source;
 }
 
@@ -230,6 +237,8 @@ llvm::Expected<Source> mlc::openSource(const SourceOptions &options, MLIRContext
       return line.error("the imported graph does not verify");
   }
   if (llvm::Error error = applyDims(*source.module, options))
+    return std::move(error);
+  if (llvm::Error error = applyStates(*source.module, options.path, options.states))
     return std::move(error);
   std::string tokenizer = text ? options.tokenizer : options.path;
   if (tokenizer.empty())

@@ -24,6 +24,7 @@ struct SourceOptions {
   std::string tokenizer; // Of graph text: --tokenizer; a directory, a GGUF file or a .model.
   std::string rope;      // --rope
   std::string dims;      // --dim: of a network, or bounds of the extents of graph text.
+  std::string states;    // --state: of a network.
 };
 
 struct Source {
@@ -33,7 +34,7 @@ struct Source {
   std::vector<uint8_t> tokenizer;
 };
 
-/// Opens and imports, with `dims` applied. Errors are one line that begins with the file.
+/// Opens and imports, with `dims` and `states` applied. Errors are one line that begins with the file.
 llvm::Expected<Source> openSource(const SourceOptions &options, mlir::MLIRContext &context);
 
 /// The tokenizer of a checkpoint (a GGUF file that holds only a vocabulary will do), a directory or a .model file;

@@ -269,13 +269,39 @@ template <typename T> static llvm::Error evaluateFPToUI(arith::FPToUIOp op, Fram
   return mapElements<int64_t>(op, frame, [&](size_t i) { return wrap(type, int64_t(uint64_t(input.data[i]))); });
 }
 
-//===--- Constants and select ---===//
-
 template <typename T> static T toFloat(APFloat value) {
   bool inexact;
   value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &inexact);
   return T(value.convertToDouble());
 }
+
+/// The bits of a value as `type` has them, and back.
+static int64_t bitsOfFloat(Type type, double value) {
+  APFloat exact(value);
+  bool inexact;
+  exact.convert(cast<FloatType>(type).getFloatSemantics(), APFloat::rmNearestTiesToEven, &inexact);
+  return exact.bitcastToAPInt().getSExtValue();
+}
+template <typename T> static T floatOfBits(Type type, int64_t bits) {
+  unsigned width = type.getIntOrFloatBitWidth();
+  APFloat value(cast<FloatType>(type).getFloatSemantics(), APInt(64, uint64_t(bits)).trunc(width));
+  return toFloat<T>(value);
+}
+
+template <typename T> static llvm::Error evaluateBitcast(arith::BitcastOp op, Frame<T> &frame) {
+  Type from = getElementTypeOrSelf(op.getIn().getType()), to = resultElement(op);
+  if (from.isF64() != to.isF64() && !std::is_same_v<T, double>)
+    return failAt(op, "the bits of an f64 are not kept where all is computed in f32; use --f64");
+  auto bits = [&](size_t i) {
+    return isa<FloatType>(from) ? bitsOfFloat(from, frame.floats(op.getIn()).data[i])
+                                : frame.integers(op.getIn()).data[i];
+  };
+  if (isa<FloatType>(to))
+    return mapElements<T>(op, frame, [&](size_t i) { return floatOfBits<T>(to, bits(i)); });
+  return mapElements<int64_t>(op, frame, [&](size_t i) { return wrap(to, bits(i)); });
+}
+
+//===--- Constants and select ---===//
 
 template <typename T> static llvm::Error evaluateConstant(arith::ConstantOp op, Frame<T> &frame) {
   if (auto value = dyn_cast<FloatAttr>(op.getValue())) {
@@ -372,6 +398,7 @@ template <typename T> void registerArith(Evaluators<T> evaluators) {
   evaluators.template add<arith::UIToFPOp, evaluateUIToFP<T>>();
   evaluators.template add<arith::FPToSIOp, evaluateFPToSI<T>>();
   evaluators.template add<arith::FPToUIOp, evaluateFPToUI<T>>();
+  evaluators.template add<arith::BitcastOp, evaluateBitcast<T>>();
   evaluators.template add<arith::ConstantOp, evaluateConstant<T>>();
   evaluators.template add<arith::SelectOp, evaluateSelect<T>>();
 }

@@ -82,6 +82,7 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
   registerRecurrent<T>(table);
   registerNetwork<T>(table);
   registerCells<T>(table);
+  registerSelection<T>(table);
   registerActivation<T>(table);
   registerArith<T>(table);
   registerMath<T>(table);

@@ -387,12 +387,17 @@ template <typename T> static llvm::Error evaluateSoftmax(graph::SoftmaxOp op, Fr
       T largest = -std::numeric_limits<T>::infinity(), sum = 0;
       for (int64_t k = 0; k < extent; ++k)
         largest = std::max(largest, from[k * inner]);
+      // Of f16 and bf16 each power and their sum are rounded; a logarithm is rounded once.
+      auto power = [&](int64_t k) {
+        T value = std::exp(from[k * inner] - largest);
+        return op.getLog() ? value : roundTo(element, value);
+      };
       for (int64_t k = 0; k < extent; ++k)
-        sum += std::exp(from[k * inner] - largest);
-      for (int64_t k = 0; k < extent; ++k) {
-        T shifted = from[k * inner] - largest;
-        to[k * inner] = roundTo(element, op.getLog() ? shifted - std::log(sum) : std::exp(shifted) / sum);
-      }
+        sum += power(k);
+      if (!op.getLog())
+        sum = roundTo(element, sum);
+      for (int64_t k = 0; k < extent; ++k)
+        to[k * inner] = roundTo(element, op.getLog() ? from[k * inner] - largest - std::log(sum) : power(k) / sum);
     }
   frame.set(op.getResult(), std::move(result));
   return llvm::Error::success();

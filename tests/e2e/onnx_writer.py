@@ -68,5 +68,6 @@ def graph(nodes, inputs=(), outputs=(), tensors=(), name="g"):
             b"".join(field(11, i) for i in inputs) + b"".join(field(12, o) for o in outputs))
 
 
-def model(body, opset=17, ir=8):
-    return field(1, ir) + field(7, body) + field(8, field(1, "") + field(2, opset))
+def model(body, opset=17, ir=8, domain=None):
+    out = field(1, ir) + field(7, body) + field(8, field(1, "") + field(2, opset))
+    return out + field(8, field(1, domain) + field(2, 1)) if domain else out

@@ -68,6 +68,8 @@ public:
     for (auto function : module.getOps<exec::FuncOp>())
       if (failed(emitFunction(function)))
         return failure();
+    for (auto carry : module.getOps<exec::CarryOp>())
+      emitCarry(carry);
     return std::move(artifact);
   }
 
@@ -186,6 +188,17 @@ private:
     return success();
   }
 
+  void emitCarry(exec::CarryOp carry) {
+    const fb::FunctionT &function = *artifact.functions[functions.lookup(carry.getFunction())];
+    auto table = std::make_unique<fb::StateT>();
+    table->name = function.input_names[carry.getInput()];
+    table->kind = fb::StateKind::carry;
+    table->scope = fb::StateScope::stream;
+    table->carry =
+        std::make_unique<fb::CarrySpec>(function.inputs[carry.getInput()], function.outputs[carry.getOutput()]);
+    artifact.states.push_back(std::move(table));
+  }
+
   fb::Dim dim(Attribute attribute) {
     if (auto size = dyn_cast<IntegerAttr>(attribute))
       return fb::Dim(size.getInt(), -1);
@@ -278,6 +291,13 @@ private:
     auto result = dyn_cast<exec::ReturnOp>(function.getBody().front().back());
     if (result && failed(slotList(result, result.getOutputs(), table->outputs)))
       return failure();
+    auto names = [](std::optional<ArrayAttr> from, std::vector<std::string> &to) {
+      if (from)
+        for (auto name : from->getAsRange<StringAttr>())
+          to.push_back(name.str());
+    };
+    names(function.getInputNames(), table->input_names);
+    names(function.getOutputNames(), table->output_names);
     artifact.functions.push_back(std::move(table));
     return success();
   }

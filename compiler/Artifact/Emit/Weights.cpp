@@ -32,6 +32,8 @@ public:
       return error;
     if (std::optional<ArrayRef<float>> values = constant.getValues())
       return append({reinterpret_cast<const uint8_t *>(values->data()), values->size() * sizeof(float)});
+    if (std::optional<ElementsAttr> elements = constant.getElements())
+      return append(bytesOf(cast<DenseElementsAttr>(*elements)));
     std::vector<const TensorInfo *> sources;
     for (auto name : constant.getSources()->getAsRange<StringAttr>()) {
       const TensorInfo *tensor = checkpoint ? checkpoint->find(name.getValue()) : nullptr;
@@ -40,6 +42,13 @@ public:
                                        checkpoint ? checkpoint->source().str().c_str() : "no checkpoint",
                                        name.str().c_str());
       sources.push_back(tensor);
+    }
+    if (!constant.getWeight()) {
+      auto type = cast<MemRefType>(constant.getType());
+      if (sources[0]->bytes != uint64_t(type.getNumElements() * exec::elementBytes(type.getElementType())))
+        return llvm::createStringError("%s: tensor \"%s\" is not stored as the graph says",
+                                       checkpoint->source().str().c_str(), sources[0]->name.c_str());
+      return sources[0]->bytes ? copy(sources) : llvm::Error::success();
     }
     exec::WeightAttr weight = *constant.getWeight();
     fb::WeightDesc desc(weight.getN(), weight.getK(), weight.getGroup(), fb::WeightFormat(weight.getFormat()),
@@ -79,6 +88,24 @@ private:
   llvm::Error append(llvm::ArrayRef<uint8_t> bytes) {
     position += bytes.size();
     return write(bytes);
+  }
+
+  /// Row-major, little-endian; a boolean is a byte.
+  static std::vector<uint8_t> bytesOf(DenseElementsAttr elements) {
+    unsigned size = exec::elementBytes(elements.getElementType());
+    std::vector<uint8_t> bytes;
+    bytes.reserve(elements.getNumElements() * size);
+    auto put = [&](const APInt &bits) {
+      uint64_t value = bits.getZExtValue();
+      bytes.insert(bytes.end(), reinterpret_cast<uint8_t *>(&value), reinterpret_cast<uint8_t *>(&value) + size);
+    };
+    if (isa<FloatType>(elements.getElementType()))
+      for (const APFloat &value : elements.getValues<APFloat>())
+        put(value.bitcastToAPInt());
+    else
+      for (const APInt &value : elements.getValues<APInt>())
+        put(value);
+    return bytes;
   }
 
   llvm::Error copy(llvm::ArrayRef<const TensorInfo *> sources) {

@@ -43,6 +43,8 @@ private:
       NamedAttrList attributes(model->getAttrs());
       builder.create<exec::ModelOp>(model.getLoc(), TypeRange{}, ValueRange{}, attributes);
     }
+    for (auto network : module.getOps<graph::NetworkOp>())
+      builder.create<exec::ModelOp>(network.getLoc(), "network", network.getNameAttr());
     for (auto extent : module.getOps<graph::ExtentOp>())
       builder.create<exec::ExtentOp>(extent.getLoc(), extent.getSymName(), int64_t(*extent.getBound()));
     for (auto state : module.getOps<graph::StateOp>())
@@ -50,11 +52,13 @@ private:
   }
 
   LogicalResult convert(func::FuncOp function, Lowering &lowering) {
+    if (!getOperation().getOps<graph::NetworkOp>().empty())
+      return lowerBuffers(lowering, function);
     if (!function.getBody().hasOneBlock())
       return function.emitError("only a single block is lowered; use scf for control flow");
     OpBuilder::InsertionGuard guard(lowering.builder);
     lowering.location = function.getLoc();
-    auto lowered = lowering.builder.create<exec::FuncOp>(function.getLoc(), function.getSymName());
+    auto lowered = lowering.builder.create<exec::FuncOp>(function.getLoc(), function.getSymName(), ArrayAttr(), ArrayAttr());
     lowering.builder.setInsertionPointToStart(&lowered.getBody().emplaceBlock());
     int64_t input = 0;
     for (BlockArgument argument : function.getArguments()) {

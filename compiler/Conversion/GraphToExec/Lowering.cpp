@@ -137,7 +137,7 @@ exec::FuncOp Lowering::function() {
 
 Value Lowering::constant(Location where, const std::string &name, MemRefType type, exec::WeightAttr weight,
                          ArrayRef<Attribute> sources, ArrayRef<float> values, DenseF32ArrayAttr importance,
-                         int64_t count) {
+                         int64_t count, ElementsAttr elements) {
   SmallVector<Attribute> names;
   for (Attribute source : sources)
     names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
@@ -151,10 +151,10 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function());
       made = builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr(), importance,
-                                              uint64_t(count));
+                                              uint64_t(count), elements);
     }
     if (made.getType() == type && made.getWeightAttr() == weight && made.getSourcesAttr() == sourceNames &&
-        made.getValuesAttr() == data && made.getImportanceAttr() == importance)
+        made.getValuesAttr() == data && made.getImportanceAttr() == importance && made.getElementsAttr() == elements)
       return builder.create<exec::WeightOp>(location, type, unique);
     unique = name + "." + std::to_string(i);
   }
@@ -331,6 +331,15 @@ Value Lowering::matrix(FlatSymbolRefAttr name) {
 
 Value Lowering::values(StringRef name, ArrayRef<float> values, int64_t rows, int64_t columns) {
   return constant(location, name.str(), bufferType({rows, columns}, builder.getF32Type()), {}, {}, values);
+}
+
+Value Lowering::stored(FlatSymbolRefAttr weight, MemRefType type) {
+  return constant(location, weight.getValue().str(), type, {}, {weight}, {});
+}
+
+Value Lowering::elements(DenseElementsAttr values) {
+  return constant(location, "constant", bufferType(values.getType().getShape(), values.getElementType()), {}, {}, {}, {},
+                  1, values);
 }
 
 //===----------------------------------------------------------------------===//

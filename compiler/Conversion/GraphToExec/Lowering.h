@@ -11,6 +11,7 @@
 #include "compiler/Dialect/Graph/Analysis/Extents.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 
 namespace mlc {
@@ -59,6 +60,10 @@ public:
   /// f32 values that the compiler computed, [rows, columns].
   mlir::Value values(llvm::StringRef name, llvm::ArrayRef<float> values, int64_t rows, int64_t columns);
 
+  /// A network's weight as the checkpoint stores it; values that the compiler computed.
+  mlir::Value stored(mlir::FlatSymbolRefAttr weight, mlir::MemRefType type);
+  mlir::Value elements(mlir::DenseElementsAttr values);
+
   /// Compiled code of a region, by its text; null after a diagnostic.
   exec::CodeOp code(llvm::StringRef source);
 
@@ -86,7 +91,7 @@ private:
   exec::FuncOp function();
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
                        llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values,
-                       mlir::DenseF32ArrayAttr importance = {}, int64_t count = 1);
+                       mlir::DenseF32ArrayAttr importance = {}, int64_t count = 1, mlir::ElementsAttr elements = {});
   /// Whether both are packed alike, so that one constant can hold them; a diagnostic else.
   bool storedAlike(graph::WeightOp weight, graph::WeightOp first);
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
@@ -119,5 +124,7 @@ mlir::LogicalResult lowerRecurrent(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerElementwise(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerRegion(Lowering &lowering, mlir::Operation *op);
 mlir::LogicalResult lowerControlFlow(Lowering &lowering, mlir::Operation *op);
+/// Lowers the body of a bufferized function of a network.
+mlir::LogicalResult lowerBuffers(Lowering &lowering, mlir::func::FuncOp function);
 
 } // namespace mlc

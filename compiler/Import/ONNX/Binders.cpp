@@ -13,25 +13,45 @@ namespace mlc::onnx {
 
 static BinderTable makeStandard() {
   BinderTable table;
+  addAttention(table);
   addConstants(table);
   addControlFlow(table);
+  addConvolutions(table);
+  addEinsum(table);
   addElementwise(table);
+  addImages(table);
   addIndexing(table);
   addLayers(table);
+  addLoops(table);
+  addLosses(table);
   addNormalization(table);
   addQuantization(table);
   addRecurrent(table);
   addReductions(table);
+  addResize(table);
+  addSampling(table);
+  addScatter(table);
+  addSelection(table);
   addShapes(table);
+  addSignals(table);
+  addTypes(table);
+  return table;
+}
+
+static BinderTable makeMicrosoft() {
+  BinderTable table;
+  addMicrosoft(table);
   return table;
 }
 
 Binder findBinder(StringRef domain, StringRef op) {
-  static const BinderTable standard = makeStandard();
-  if (domain != "" && domain != "ai.onnx")
+  static const BinderTable standard = makeStandard(), microsoft = makeMicrosoft();
+  bool isStandard = domain.empty() || domain == "ai.onnx";
+  if (!isStandard && domain != "com.microsoft")
     return nullptr;
-  auto found = standard.find(op);
-  return found == standard.end() ? nullptr : found->second;
+  const BinderTable &table = isStandard ? standard : microsoft;
+  auto found = table.find(op);
+  return found == table.end() ? nullptr : found->second;
 }
 
 std::string printableOp(const ::onnx::NodeProto &node) {

@@ -16,4 +16,7 @@ Binder findBinder(llvm::StringRef domain, llvm::StringRef op);
 /// "Conv", "com.microsoft.MatMulNBits": for messages.
 std::string printableOp(const ::onnx::NodeProto &node);
 
+/// Of the domain com.microsoft.
+void addMicrosoft(BinderTable &table);
+
 } // namespace mlc::onnx

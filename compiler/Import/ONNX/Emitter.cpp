@@ -148,7 +148,11 @@ std::optional<Ints> Emitter::ints(const Tensor &tensor) {
   DenseElementsAttr values = attribute(tensor);
   if (!values || !values.getElementType().isInteger() || values.getNumElements() > (1 << 20))
     return std::nullopt;
-  bool zero = tensor.isUnsigned || values.getElementType().isInteger(1);
+  return ints(values, tensor.isUnsigned);
+}
+
+Ints Emitter::ints(DenseElementsAttr values, bool isUnsigned) {
+  bool zero = isUnsigned || values.getElementType().isInteger(1);
   Ints result;
   for (const APInt &value : values.getValues<APInt>())
     result.push_back(zero ? int64_t(value.getZExtValue()) : value.getSExtValue());

@@ -16,6 +16,10 @@
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/Twine.h"
 
+namespace mlc::graph {
+enum class ScatterKind : uint32_t;
+}
+
 namespace mlc::onnx {
 
 /// An extent: a constant, or an expression of symbols, the model's symbolic dimensions.
@@ -88,6 +92,7 @@ public:
   static mlir::DenseElementsAttr attribute(const Tensor &tensor);
   /// The integers of a constant tensor, sign- or zero-extended; nullopt when it is none.
   static std::optional<Ints> ints(const Tensor &tensor);
+  static Ints ints(mlir::DenseElementsAttr values, bool isUnsigned);
   /// The extents that an integer tensor holds, constants or not; nullopt when they are not known.
   std::optional<Dims> extents(const Tensor &tensor);
 
@@ -154,6 +159,35 @@ public:
   mlir::Value constantIndex(mlir::OpBuilder &body, int64_t value);
   /// 0, 1, ... along the one axis.
   Tensor iota(Dim extent, DType dtype);
+
+  //===--- Values that say where ---===//
+  /// A symbol for an extent that a run finds.
+  Dim symbol(mlir::Value extent);
+  /// The one element of an integer tensor, as an index.
+  mlir::Value indexOf(const Tensor &tensor);
+  /// An index as a scalar of i64.
+  Tensor fromIndex(mlir::Value index);
+  /// result[..., i, ...] = tensor[..., indices[i], ...] on `axis`; indices: [N] of integers, each in range.
+  Tensor take(const Tensor &tensor, int64_t axis, const Tensor &indices);
+  /// Where the largest (smallest) value along `axis` stands, the first of equal ones or the last; `axis` is gone.
+  Tensor argExtreme(const Tensor &tensor, int64_t axis, bool largest, bool last);
+  /// graph.scatter: indices [N, R] of i64, updates [N, ...].
+  Tensor scatter(const Tensor &into, const Tensor &indices, const Tensor &updates, graph::ScatterKind kind);
+  /// graph.sort: the values along `axis` and the indices that they had.
+  std::pair<Tensor, Tensor> sort(const Tensor &tensor, int64_t axis, bool descending);
+  /// graph.nonzero: i64 [rank, N], N a symbol.
+  Tensor nonzero(const Tensor &tensor);
+
+  //===--- Loops ---===//
+  using Step = llvm::function_ref<llvm::SmallVector<Tensor>(mlir::Value index, llvm::ArrayRef<Tensor> carried)>;
+  /// carried = step(i, carried) for i in [0, count); shapes and types stay.
+  llvm::SmallVector<Tensor> loop(mlir::Value count, llvm::ArrayRef<Tensor> carried, Step step);
+  /// tensor[..., index, ...]: `axis` is gone.
+  Tensor sliceAt(const Tensor &tensor, int64_t axis, mlir::Value index);
+  /// `into` with `tensor` at [..., index, ...] of `axis`.
+  Tensor insertAt(const Tensor &tensor, const Tensor &into, int64_t axis, mlir::Value index);
+  /// With values that are not set.
+  Tensor empty(llvm::ArrayRef<Dim> shape, DType dtype);
 
   //===--- Reductions and products ---===//
   Tensor reduce(Fold fold, const Tensor &tensor, llvm::ArrayRef<int64_t> axes, bool keep);

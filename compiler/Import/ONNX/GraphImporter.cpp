@@ -7,7 +7,6 @@
 
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Import/ONNX/Binders.h"
-#include "compiler/Import/ONNX/FoldConstants.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -57,14 +56,13 @@ llvm::Expected<ImportedNetwork> GraphImporter::import() {
   e.builder.setInsertionPointToStart(module->getBody());
   OpBuilder &b = e.builder;
   b.create<graph::NetworkOp>(e.loc, b.getStringAttr(graph.name()), b.getStringAttr(model.proto().producer_name()));
-  auto function = b.create<func::FuncOp>(e.loc, "main", b.getFunctionType({}, {}));
+  function = b.create<func::FuncOp>(e.loc, "main", b.getFunctionType({}, {}));
   Scope scope;
-  if (!importInputs(scope, function))
+  if (!importInputs(scope))
     return failure();
-  if (!importInitializers(graph, scope) || !importNodes(graph.node(), scope) || !importOutputs(scope, function))
+  if (!importInitializers(graph, scope) || !importNodes(graph.node(), scope) || !importOutputs(scope))
     return failure();
-  dropUnused();
-  auto checkpoint = model.takeCheckpoint(std::move(weights));
+  auto checkpoint = model.takeCheckpoint(dropUnused());
   if (!checkpoint)
     return checkpoint.takeError();
   return ImportedNetwork{std::move(*checkpoint), std::move(module)};
@@ -221,29 +219,42 @@ Tensor GraphImporter::importTensor(const ::onnx::TensorProto &proto, StringRef n
   info->name = uniqueSymbol(name);
   OpBuilder::InsertionGuard guard(e.builder);
   e.builder.setInsertionPointToStart(module->getBody());
-  e.builder.create<graph::WeightOp>(e.loc, info->name, tensorType, graph::Storage(unsigned(info->storage)),
-                                    graph::QuantAttr(), DenseF32ArrayAttr(), false, false);
+  createWeight(e.builder, e.loc, *info, tensorType);
   auto symbol = FlatSymbolRefAttr::get(e.builder.getContext(), info->name);
-  weights.push_back(std::move(*info));
+  weights.add(std::move(*info));
   // Where every later use can see it.
-  e.builder.setInsertionPointToStart(&module->lookupSymbol<func::FuncOp>("main").getBody().front());
+  e.builder.setInsertionPointToStart(&function.getBody().front());
   return {e.builder.create<graph::ReadOp>(e.loc, tensorType, symbol), e.dims(tensorType.getShape()), type->isUnsigned};
 }
 
+/// The values of a constant or a weight; null for every other tensor, and for large ones.
+static DenseElementsAttr valuesOf(const Tensor &tensor, const WeightTable &weights) {
+  constexpr int64_t kMostValues = 1 << 20;
+  DenseElementsAttr values = Emitter::attribute(tensor);
+  if (auto read = tensor.value.getDefiningOp<graph::ReadOp>())
+    if (const TensorInfo *info = weights.find(read.getWeight()); info && int64_t(info->elements()) <= kMostValues)
+      values = constantOf(*info, read.getType());
+  return values && values.getNumElements() <= kMostValues ? values : DenseElementsAttr();
+}
+
 std::optional<Ints> GraphImporter::constantInts(const Tensor &tensor) {
-  if (std::optional<Ints> values = Emitter::ints(tensor))
-    return values;
-  auto read = tensor.value.getDefiningOp<graph::ReadOp>();
-  if (!read || !tensor.dtype().isInteger())
+  DenseElementsAttr values = valuesOf(tensor, weights);
+  if (!values || tensor.isFloat())
     return std::nullopt;
-  for (const TensorInfo &info : weights)
-    if (info.name == read.getWeight() && info.elements() <= (1 << 20)) {
-      Ints result;
-      for (const APInt &value : constantOf(info, read.getType()).getValues<APInt>())
-        result.push_back(tensor.isUnsigned ? int64_t(value.getZExtValue()) : value.getSExtValue());
-      return result;
-    }
-  return std::nullopt;
+  return Emitter::ints(values, tensor.isUnsigned);
+}
+
+std::optional<SmallVector<double>> GraphImporter::constantFloats(const Tensor &tensor) {
+  DenseElementsAttr values = valuesOf(tensor, weights);
+  if (!values || !tensor.isFloat())
+    return std::nullopt;
+  SmallVector<double> result;
+  for (APFloat value : values.getValues<APFloat>()) {
+    bool inexact;
+    value.convert(APFloat::IEEEdouble(), APFloat::rmNearestTiesToEven, &inexact);
+    result.push_back(value.convertToDouble());
+  }
+  return result;
 }
 
 //===----------------------------------------------------------------------===//
@@ -279,6 +290,7 @@ bool GraphImporter::importNode(const ::onnx::NodeProto &proto, Scope &scope) {
   Node node(*this, e, scope, proto, opset(domain));
   Block *block = e.builder.getInsertionBlock();
   Operation *last = block->empty() ? nullptr : &block->back();
+  size_t symbols = e.symbols.size();
   for (int i = 0; i < proto.input_size(); ++i)
     if (node.has(i))
       node.in(i);
@@ -302,7 +314,7 @@ bool GraphImporter::importNode(const ::onnx::NodeProto &proto, Scope &scope) {
     if (node.wants(i) && (i >= node.results.size() || !node.results[i]))
       e.fail("gives output " + Twine(i) + ", which is not supported");
   if (!e.failed())
-    foldBehind(last, node.results);
+    foldBehind(last, node.results, symbols);
   if (!function)
     noteExtents(node);
   if (e.failed()) {
@@ -373,7 +385,7 @@ bool GraphImporter::importCall(const ::onnx::FunctionProto &function, Node &node
   return done;
 }
 
-void GraphImporter::foldBehind(Operation *last, MutableArrayRef<Tensor> results) {
+void GraphImporter::foldBehind(Operation *last, MutableArrayRef<Tensor> results, size_t symbols) {
   Block *block = e.builder.getInsertionBlock();
   auto first = last ? std::next(Block::iterator(last)) : block->begin();
   SmallVector<Operation *> added;
@@ -381,6 +393,10 @@ void GraphImporter::foldBehind(Operation *last, MutableArrayRef<Tensor> results)
     added.push_back(&op);
   // Reads stand in front of the function.
   llvm::erase_if(added, [](Operation *op) { return isa<graph::ReadOp>(op); });
+  // A symbol that an earlier value has stays what it was.
+  for (const Tensor &result : results)
+    if (result && !llvm::is_contained(added, result.value.getDefiningOp()) && e.symbols.size() != symbols)
+      return;
   SmallVector<Value> values;
   for (const Tensor &result : results)
     if (result && llvm::is_contained(added, result.value.getDefiningOp()))
@@ -395,12 +411,17 @@ void GraphImporter::foldBehind(Operation *last, MutableArrayRef<Tensor> results)
     constants[value] = e.builder.create<arith::ConstantOp>(e.loc, attribute);
   for (Tensor &result : results)
     if (result && constants.contains(result.value))
-      result.value = constants[result.value];
-  for (Operation *op : llvm::reverse(added))
+      result = {constants[result.value], e.dims(cast<RankedTensorType>(constants[result.value].getType()).getShape()),
+                result.isUnsigned};
+  for (Operation *op : llvm::reverse(added)) {
+    for (Value value : op->getResults())
+      e.known.erase(value);
     op->erase();
+  }
+  e.symbols.truncate(symbols);
 }
 
-void GraphImporter::dropUnused() {
+std::vector<TensorInfo> GraphImporter::dropUnused() {
   // Backwards, so that what only the dead read is dead when its turn comes.
   std::function<void(Region &)> sweep = [&](Region &region) {
     for (Block &block : region)
@@ -413,13 +434,13 @@ void GraphImporter::dropUnused() {
           sweep(inner);
       }
   };
-  sweep(module->lookupSymbol<func::FuncOp>("main").getBody());
+  sweep(function.getBody());
   llvm::StringSet<> read;
   module->walk([&](graph::ReadOp op) { read.insert(op.getWeight()); });
   for (auto weight : llvm::make_early_inc_range(module->getOps<graph::WeightOp>()))
     if (!read.contains(weight.getSymName()))
       weight.erase();
-  llvm::erase_if(weights, [&](const TensorInfo &info) { return !read.contains(info.name); });
+  return weights.take([&](StringRef name) { return read.contains(name); });
 }
 
 } // namespace mlc::onnx

@@ -8,8 +8,11 @@
 //
 #pragma once
 
+#include "compiler/Import/ONNX/FoldConstants.h"
 #include "compiler/Import/ONNX/Import.h"
 #include "compiler/Import/ONNX/Node.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 
 namespace mlc::onnx {
 
@@ -38,6 +41,7 @@ public:
   /// A tensor of the file: small ones and scalars as constants, others as weights.
   Tensor importTensor(const ::onnx::TensorProto &tensor, llvm::StringRef name);
   std::optional<Ints> constantInts(const Tensor &tensor);
+  std::optional<llvm::SmallVector<double>> constantFloats(const Tensor &tensor);
   /// An attribute, or what the call of the function gives for it; null when it gives nothing.
   const ::onnx::AttributeProto *resolve(const ::onnx::AttributeProto &attribute);
   /// The type of a TensorProto.DataType; fails, naming it, where it is not supported.
@@ -52,6 +56,13 @@ private:
     const Call *caller = nullptr;
   };
 
+  /// An input that --dim fixes.
+  struct Pin {
+    std::string name;
+    mlir::DenseElementsAttr values;
+    bool isUnsigned;
+  };
+
   llvm::Error checkOperators();
   void findUnknown(const ::onnx::GraphProto &graph, std::vector<std::pair<std::string, std::string>> &unknown);
   void findUnknown(const google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes,
@@ -62,13 +73,18 @@ private:
   bool importNodes(const google::protobuf::RepeatedPtrField<::onnx::NodeProto> &nodes, Scope &scope);
   bool importNode(const ::onnx::NodeProto &node, Scope &scope);
   bool importCall(const ::onnx::FunctionProto &function, Node &node);
-  /// Where everything that was written behind `last` follows from constants, small results become constants.
-  void foldBehind(mlir::Operation *last, llvm::MutableArrayRef<Tensor> results);
+  /// Where everything that was written behind `last` follows from constants, small results become constants. `symbols`:
+  /// how many there were before.
+  void foldBehind(mlir::Operation *last, llvm::MutableArrayRef<Tensor> results, size_t symbols);
   /// Records what is known of an integer result as extents.
   void noteExtents(Node &node);
-  bool importInputs(Scope &scope, mlir::func::FuncOp function);
-  bool importOutputs(Scope &scope, mlir::func::FuncOp function);
-  void dropUnused();
+  bool importInputs(Scope &scope);
+  /// An input that --dim fixes, as a constant.
+  bool pinInput(const ::onnx::ValueInfoProto &input, const DimSetting &setting, DType element,
+                std::vector<Pin> &pinned);
+  bool importOutputs(Scope &scope);
+  /// Ops and weights that nothing reads; gives the weights that are left.
+  std::vector<TensorInfo> dropUnused();
   std::string uniqueSymbol(llvm::StringRef name);
   /// The failure of a node, once: FILE: node 'x' (Op) ...
   void failNode(const ::onnx::NodeProto &node);
@@ -78,7 +94,8 @@ private:
   const DimSettings &settings;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   Emitter e;
-  std::vector<TensorInfo> weights;
+  mlir::func::FuncOp function; // @main.
+  WeightTable weights;
   llvm::StringSet<> taken;
   llvm::StringMap<const ::onnx::FunctionProto *> functions;
   const Call *call = nullptr;

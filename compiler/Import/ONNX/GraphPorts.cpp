@@ -17,27 +17,101 @@ namespace mlc::onnx {
 
 constexpr uint64_t kMostExtent = uint64_t(1) << 40;
 
+std::optional<int64_t> DimSetting::extent() const {
+  uint64_t number;
+  if (isList || StringRef(numbers.front()).getAsInteger(10, number) || number > kMostExtent)
+    return std::nullopt;
+  return int64_t(number);
+}
+
+static bool isNumber(StringRef text) {
+  double number;
+  return text == "true" || text == "false" || !text.getAsDouble(number);
+}
+
 llvm::Expected<DimSettings> parseDims(StringRef text) {
   DimSettings result;
+  // A list's commas do not end its setting.
   SmallVector<StringRef> parts;
-  text.split(parts, ',', -1, /*KeepEmpty=*/false);
+  for (StringRef rest = text; !rest.empty();) {
+    size_t end = rest.find(','), open = rest.find('['), close = rest.find(']');
+    if (open < end)
+      end = close == StringRef::npos ? close : rest.find(',', close);
+    parts.push_back(rest.take_front(end));
+    rest = end == StringRef::npos ? StringRef() : rest.drop_front(end + 1);
+  }
   for (StringRef part : parts) {
+    if (part.trim().empty())
+      continue;
     DimSetting setting;
-    StringRef name, value;
     setting.isBound = part.contains("<=");
-    std::tie(name, value) = part.split(setting.isBound ? "<=" : "=");
-    uint64_t number;
-    if (name.trim().empty() || value.trim().getAsInteger(10, number) || number > kMostExtent ||
-        (setting.isBound && number < 1))
-      return llvm::createStringError("--dim %s: write NAME=VALUE or NAME<=MAX", part.str().c_str());
-    setting.value = int64_t(number);
-    if (!result.try_emplace(name.trim(), setting).second)
-      return llvm::createStringError("--dim: names %s twice", name.trim().str().c_str());
+    auto [name, value] = part.split(setting.isBound ? "<=" : "=");
+    name = name.trim();
+    value = value.trim();
+    setting.isList = value.consume_front("[") && value.consume_back("]");
+    SmallVector<StringRef> numbers;
+    value.split(numbers, ',');
+    if (setting.isList && value.trim().empty())
+      numbers.clear();
+    for (StringRef number : numbers)
+      setting.numbers.push_back(number.trim().str());
+    if (name.empty() || !llvm::all_of(setting.numbers, isNumber) ||
+        (setting.isBound && setting.extent().value_or(0) < 1))
+      return llvm::createStringError("--dim %s: write NAME=VALUE, NAME=[VALUE,...] or NAME<=MAX", part.str().c_str());
+    if (!result.try_emplace(name, setting).second)
+      return llvm::createStringError("--dim: names %s twice", name.str().c_str());
   }
   return result;
 }
 
-bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
+/// The numbers as values of `type`; null when one of them is none.
+static DenseElementsAttr valuesOf(const DimSetting &setting, RankedTensorType type, bool isUnsigned) {
+  Type element = type.getElementType();
+  SmallVector<Attribute> values;
+  for (StringRef text : setting.numbers) {
+    double real;
+    APInt bits(64, 0);
+    if (text == "true" || text == "false")
+      text = text == "true" ? "1" : "0";
+    if (auto floats = dyn_cast<FloatType>(element)) {
+      if (text.getAsDouble(real))
+        return {};
+      values.push_back(FloatAttr::get(floats, real));
+      continue;
+    }
+    unsigned width = element.getIntOrFloatBitWidth();
+    int64_t number = 0;
+    uint64_t positive = 0;
+    bool isNegative = text.starts_with("-");
+    if (isNegative ? text.getAsInteger(10, number) : text.getAsInteger(10, positive))
+      return {};
+    bits = APInt(64, isNegative ? uint64_t(number) : positive);
+    bool fits = isNegative                 ? !isUnsigned && width > 1 && bits.isSignedIntN(width)
+                : isUnsigned || width == 1 ? bits.isIntN(width)
+                                           : bits.isIntN(width - 1);
+    if (!fits)
+      return {};
+    values.push_back(IntegerAttr::get(element, bits.trunc(width)));
+  }
+  return DenseElementsAttr::get(type, values);
+}
+
+bool GraphImporter::pinInput(const ::onnx::ValueInfoProto &input, const DimSetting &setting, DType element,
+                             std::vector<Pin> &pinned) {
+  const auto &shape = input.type().tensor_type().shape();
+  int64_t count = int64_t(setting.numbers.size());
+  std::string name = quoted(input.name());
+  if (setting.isList && shape.dim(0).has_dim_value() && shape.dim(0).dim_value() != count)
+    return fail("input " + name + " has " + Twine(shape.dim(0).dim_value()) + " values, --dim gives " + Twine(count));
+  auto type = setting.isList ? RankedTensorType::get({count}, element.type) : RankedTensorType::get({}, element.type);
+  DenseElementsAttr values = valuesOf(setting, type, element.isUnsigned);
+  if (!values)
+    return fail("--dim " + input.name() + ": a value does not fit the input's type");
+  pinned.push_back({input.name(), values, element.isUnsigned});
+  return true;
+}
+
+bool GraphImporter::importInputs(Scope &scope) {
   const ::onnx::GraphProto &graph = model.proto().graph();
   OpBuilder &b = e.builder;
   llvm::StringSet<> initialized;
@@ -51,7 +125,7 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
   SmallVector<Type> types;
   SmallVector<DictionaryAttr> attributes;
   SmallVector<std::pair<std::string, Tensor>> inputs;
-  std::vector<std::tuple<std::string, int64_t, DType>> pinned;
+  std::vector<Pin> pinned;
   std::string open; // Dimensions that --dim must say.
   for (const auto &input : graph.input()) {
     if (initialized.contains(input.name()))
@@ -70,11 +144,12 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
       return fail("input " + name + " " + e.failure());
     if (!type.has_shape())
       return fail("input " + name + " has no shape");
-    // A scalar that --dim fixes is no input of the network.
+    // A scalar or a list that --dim fixes is no input of the network.
     auto pin = settings.find(input.name());
-    if (type.shape().dim_size() == 0 && element->isInteger() && pin != settings.end() && !pin->second.isBound) {
+    if (pin != settings.end() && !pin->second.isBound && type.shape().dim_size() == pin->second.isList) {
       pin->second.used = true;
-      pinned.emplace_back(input.name(), pin->second.value, *element);
+      if (!pinInput(input, pin->second, *element, pinned))
+        return false;
       continue;
     }
     Tensor tensor{{}, {}, element->isUnsigned};
@@ -95,8 +170,11 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
         continue;
       }
       setting->second.used = true;
+      std::optional<int64_t> extent = setting->second.extent();
+      if (!extent)
+        return fail("--dim " + setting->first() + ": an extent is a whole number, not negative");
       if (!setting->second.isBound) {
-        tensor.shape.push_back(e.dim(setting->second.value));
+        tensor.shape.push_back(e.dim(*extent));
         continue;
       }
       own = setting->first().str();
@@ -107,7 +185,7 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
         b.setInsertionPoint(function);
         if (!taken.insert(own).second)
           return fail("dimension " + quoted(own) + " has the name of the function");
-        b.create<graph::ExtentOp>(e.loc, own, b.getI64IntegerAttr(setting->second.value));
+        b.create<graph::ExtentOp>(e.loc, own, b.getI64IntegerAttr(*extent));
       }
       names.back() = b.getStringAttr(own);
       tensor.shape.push_back(b.getAffineSymbolExpr(found->second));
@@ -128,7 +206,8 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
                 "; fix each with --dim NAME=VALUE or bound it with --dim 'NAME<=MAX'");
   for (const auto &setting : settings)
     if (!setting.second.used)
-      return fail("--dim " + setting.first() + ": no input has such a dimension, and no integer scalar this name");
+      return fail("--dim " + setting.first() +
+                  ": no input has such a dimension, and none of this name is a scalar (VALUE) or a list ([VALUE,...])");
 
   function.setFunctionType(b.getFunctionType(types, {}));
   function.setAllArgAttrs(attributes);
@@ -139,15 +218,15 @@ bool GraphImporter::importInputs(Scope &scope, func::FuncOp function) {
       return fail("input " + quoted(input.first) + " stands twice");
   }
   b.setInsertionPointToStart(entry);
-  for (auto &[name, value, type] : pinned)
-    if (!scope.values.try_emplace(name, e.splat(double(value), type)).second)
-      return fail("input " + quoted(name) + " stands twice");
+  for (const Pin &pin : pinned)
+    if (!scope.values.try_emplace(pin.name, e.constant(pin.values, pin.isUnsigned)).second)
+      return fail("input " + quoted(pin.name) + " stands twice");
   for (Axis use : firstUse)
     e.symbols.push_back(b.create<tensor::DimOp>(e.loc, entry->getArgument(use.argument), use.axis));
   return true;
 }
 
-bool GraphImporter::importOutputs(Scope &scope, func::FuncOp function) {
+bool GraphImporter::importOutputs(Scope &scope) {
   const ::onnx::GraphProto &graph = model.proto().graph();
   OpBuilder &b = e.builder;
   SmallVector<Value> values;

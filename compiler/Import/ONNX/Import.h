@@ -15,15 +15,19 @@
 
 namespace mlc::onnx {
 
-/// What --dim says of a symbolic dimension.
+/// What --dim says of a symbolic dimension, or of an input that is fixed.
 struct DimSetting {
-  int64_t value = 0;
-  bool isBound = false; // The extent may be anything up to `value`.
+  llvm::SmallVector<std::string, 1> numbers; // As they were written: one, or those of a list.
+  bool isList = false;
+  bool isBound = false; // The extent may be anything up to the number.
   mutable bool used = false;
+
+  /// The number as an extent; nullopt where it is none.
+  std::optional<int64_t> extent() const;
 };
 using DimSettings = llvm::StringMap<DimSetting>;
 
-/// The text of --dim: NAME=VALUE and NAME<=MAX, with commas between them.
+/// The text of --dim: NAME=VALUE, NAME=[VALUE,...] and NAME<=MAX, with commas between them.
 llvm::Expected<DimSettings> parseDims(llvm::StringRef text);
 
 struct ImportedNetwork {

@@ -15,7 +15,7 @@
 namespace mlc::onnx {
 
 /// The highest versions that are understood.
-inline constexpr int64_t kOldestIr = 3, kNewestIr = 13, kNewestOpset = 27;
+inline constexpr int64_t kOldestIr = 3, kNewestIr = 14, kNewestOpset = 28;
 
 /// The name of a TensorProto.DataType, or its number: "float16", "24".
 std::string dataTypeName(int32_t type);

@@ -13,6 +13,10 @@ namespace mlc::onnx {
 
 using Proto = ::onnx::AttributeProto;
 
+/// What a user can do where an input of the network should be constant.
+static constexpr llvm::StringLiteral kPinHint =
+    "; an input of the network is fixed by --dim NAME=VALUE or NAME=[VALUE,...]";
+
 Tensor Node::in(size_t i) {
   if (!has(i))
     return e.fail("needs input " + Twine(i));
@@ -31,7 +35,27 @@ std::optional<Ints> Node::constantInts(size_t i) {
     return std::nullopt;
   std::optional<Ints> values = importer.constantInts(tensor);
   if (!values)
-    e.fail("needs its input " + Twine(i) + ", " + quoted(proto.input(int(i))) + ", to be constant integers");
+    e.fail("needs its input " + Twine(i) + ", " + quoted(proto.input(int(i))) + ", to be constant integers" + kPinHint);
+  return values;
+}
+
+std::optional<SmallVector<double>> Node::constantFloats(size_t i) {
+  Tensor tensor = in(i);
+  if (!tensor)
+    return std::nullopt;
+  std::optional<SmallVector<double>> values = importer.constantFloats(tensor);
+  if (!values)
+    e.fail("needs its input " + Twine(i) + ", " + quoted(proto.input(int(i))) + ", to be constant floats" + kPinHint);
+  return values;
+}
+
+std::optional<Dims> Node::extents(size_t i) {
+  Tensor tensor = in(i);
+  if (!tensor)
+    return std::nullopt;
+  std::optional<Dims> values = e.extents(tensor);
+  if (!values)
+    e.fail("needs its shape, " + quoted(proto.input(int(i))) + ", to be known at compile time" + kPinHint);
   return values;
 }
 

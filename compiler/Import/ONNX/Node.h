@@ -37,6 +37,9 @@ public:
   Tensor optional(size_t i) { return has(i) ? in(i) : Tensor(); }
   /// The values of a constant input of integers; fails for every other.
   std::optional<Ints> constantInts(size_t i);
+  std::optional<llvm::SmallVector<double>> constantFloats(size_t i);
+  /// The extents that an input of integers holds, constants or computed from shapes; fails for every other.
+  std::optional<Dims> extents(size_t i);
 
   //===--- Attributes: those that nobody asks for are refused in the end ---===//
   const ::onnx::AttributeProto *find(llvm::StringRef name);
@@ -79,15 +82,27 @@ using Binder = void (*)(Node &);
 using BinderTable = llvm::StringMap<Binder>;
 
 /// One for each file of binders.
+void addAttention(BinderTable &table);
 void addConstants(BinderTable &table);
 void addControlFlow(BinderTable &table);
+void addConvolutions(BinderTable &table);
+void addEinsum(BinderTable &table);
 void addElementwise(BinderTable &table);
+void addImages(BinderTable &table);
 void addIndexing(BinderTable &table);
 void addLayers(BinderTable &table);
+void addLoops(BinderTable &table);
+void addLosses(BinderTable &table);
 void addNormalization(BinderTable &table);
 void addQuantization(BinderTable &table);
 void addRecurrent(BinderTable &table);
 void addReductions(BinderTable &table);
+void addResize(BinderTable &table);
+void addSampling(BinderTable &table);
+void addScatter(BinderTable &table);
+void addSelection(BinderTable &table);
 void addShapes(BinderTable &table);
+void addSignals(BinderTable &table);
+void addTypes(BinderTable &table);
 
 } // namespace mlc::onnx

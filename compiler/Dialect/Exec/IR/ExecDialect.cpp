@@ -63,10 +63,13 @@ LogicalResult ConstantOp::verify() {
   auto type = cast<MemRefType>(getType());
   if (!type.hasStaticShape())
     return emitOpError("needs a static shape");
-  if (bool(getSources()) == bool(getValues()))
-    return emitOpError("needs either sources or values");
-  if (getSources() && !getWeight())
-    return emitOpError("with sources needs the format they are packed in");
+  if (int(bool(getSources())) + int(bool(getValues())) + int(bool(getElements())) != 1)
+    return emitOpError("needs either sources, values or elements");
+  if (getSources() && !getWeight() && getSources()->size() != 1)
+    return emitOpError("with several sources needs the format they are packed in");
+  if (getElements() && (getElements()->getElementType() != type.getElementType() ||
+                        getElements()->getNumElements() != type.getNumElements()))
+    return emitOpError("elements must fill the type");
   if (getValues() && (!type.getElementType().isF32() || int64_t(getValues()->size()) != type.getNumElements()))
     return emitOpError("values must be f32 and fill the type");
   if (getImportance() && (!getWeight() || int64_t(getImportance()->size()) != getWeight()->getK()))
@@ -162,6 +165,15 @@ LogicalResult CallCodeOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return emitOpError("names ") << getCodeAttr() << ", which is no exec.code";
   if (int64_t(getGrain()) < 1)
     return emitOpError("grain must be positive");
+  return success();
+}
+
+LogicalResult CarryOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto function = symbols.lookupNearestSymbolFrom<FuncOp>(*this, getFunctionAttr());
+  if (!function || !function.getInputNames() || !function.getOutputNames())
+    return emitOpError("names ") << getFunctionAttr() << ", which is no exec.func with named ports";
+  if (getInput() >= function.getInputNames()->size() || getOutput() >= function.getOutputNames()->size())
+    return emitOpError("names a port that ") << getFunctionAttr() << " lacks";
   return success();
 }
 

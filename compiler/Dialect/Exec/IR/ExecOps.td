@@ -85,6 +85,16 @@ def Exec_ModelOp : Exec_Op<"model"> {
     I64Attr:$max_batch, I64Attr:$max_sequences, I64Attr:$max_rows, OptionalAttr<I64Attr>:$checkpoint_every,
     OptionalAttr<I64Attr>:$arena_size);
   let assemblyFormat = "$architecture attr-dict";
+  let builders = [
+    // A network, which has neither tokens nor sequences.
+    OpBuilder<(ins "::llvm::StringRef":$architecture, "::mlir::StringAttr":$name), [{
+      $_state.addAttribute(getArchitectureAttrName($_state.name), $_builder.getStringAttr(architecture));
+      $_state.addAttribute(getNameAttrName($_state.name), name);
+      for (::mlir::StringAttr bound : {getVocabSizeAttrName($_state.name), getTrainedContextAttrName($_state.name),
+                                       getMaxContextAttrName($_state.name), getMaxBatchAttrName($_state.name),
+                                       getMaxSequencesAttrName($_state.name), getMaxRowsAttrName($_state.name)})
+        $_state.addAttribute(bound, $_builder.getI64IntegerAttr(0));
+    }]>];
 }
 
 def Exec_ExtentOp : Exec_Op<"extent", [Symbol]> {
@@ -96,14 +106,17 @@ def Exec_ExtentOp : Exec_Op<"extent", [Symbol]> {
 def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
   let summary = "A piece of the weights segment: `sources` packed one under the other as `weight` says, or `values`.";
   let description = [{
+    Without `weight`, one source lies there as the checkpoint stores it. `elements`: values of any type.
     `importance`, one for each column, weighs the squared errors that packing minimises. `count` matrices of `weight`,
     each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Buffer>:$type, OptionalAttr<Exec_WeightAttr>:$weight,
     OptionalAttr<StrArrayAttr>:$sources, OptionalAttr<DenseF32ArrayAttr>:$values, OptionalAttr<I64Attr>:$offset,
-    OptionalAttr<DenseF32ArrayAttr>:$importance, DefaultValuedAttr<I64Attr, "1">:$count);
+    OptionalAttr<DenseF32ArrayAttr>:$importance, DefaultValuedAttr<I64Attr, "1">:$count,
+    OptionalAttr<ElementsAttr>:$elements);
   let assemblyFormat = [{
-    $sym_name `:` $type (`from` $sources^)? (`as` $weight^)? (`values` $values^)? (`at` $offset^)? attr-dict
+    $sym_name `:` $type (`from` $sources^)? (`as` $weight^)? (`values` $values^)? (`elements` $elements^)?
+    (`at` $offset^)? attr-dict
   }];
   let hasVerifier = 1;
 }
@@ -122,6 +135,13 @@ def Exec_StateOp : Exec_Op<"state", [Symbol]> {
   let hasVerifier = 1;
 }
 
+def Exec_CarryOp : Exec_Op<"carry", [Symbol, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
+  let summary = "What a run of `function` hands to the next: its output number `output` is input `input` of that.";
+  let description = "The two ports change places after each run, so nothing is copied. Until the first run they hold zeros.";
+  let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$function, I64Attr:$output, I64Attr:$input);
+  let assemblyFormat = "$sym_name `of` $function `output` $output `input` $input attr-dict";
+}
+
 def Exec_CodeOp : Exec_Op<"code", [Symbol]> {
   let summary = "Position-independent machine code of one region, a variant for each ISA level.";
   let description = [{
@@ -136,7 +156,12 @@ def Exec_CodeOp : Exec_Op<"code", [Symbol]> {
 
 def Exec_FuncOp : Exec_Op<"func", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator, NoRegionArguments]> {
   let summary = "A function over slots; slots with `input` are its inputs, exec.return names its outputs.";
-  let arguments = (ins SymbolNameAttr:$sym_name);
+  let description = [{
+    A network's function names its ports. Their slots share bytes with nothing, so that a caller may put memory of its own
+    in their place.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, OptionalAttr<StrArrayAttr>:$input_names,
+    OptionalAttr<StrArrayAttr>:$output_names);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
 }

@@ -42,6 +42,21 @@ SmallVector<LiveSlot> mlc::exec::liveSlots(FuncOp function) {
         }
     }
   });
+  // A network's ports are the caller's between runs.
+  if (function.getInputNames()) {
+    SmallVector<Value> ports;
+    if (auto results = dyn_cast<ReturnOp>(function.getBody().front().back()))
+      llvm::append_range(ports, results.getOutputs());
+    function.walk([&](SlotOp slot) {
+      if (slot.getInput())
+        ports.push_back(slot);
+    });
+    for (Value port : ports) {
+      LiveSlot &range = live.find(baseSlot(port))->second;
+      range.first = 0;
+      range.last = count;
+    }
+  }
   SmallVector<LiveSlot> result;
   for (auto &[op, range] : live)
     if (range.last >= range.first)

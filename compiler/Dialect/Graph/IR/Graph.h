@@ -37,6 +37,8 @@ inline constexpr llvm::StringLiteral kDimsAttr = "graph.dims";
 /// Of arguments and results of a network's functions.
 inline constexpr llvm::StringLiteral kNameAttr = "graph.name";
 inline constexpr llvm::StringLiteral kUnsignedAttr = "graph.unsigned";
+/// Of an argument: the name of the result that the run before leaves in it.
+inline constexpr llvm::StringLiteral kCarryAttr = "graph.carry";
 
 /// Positions between the points where a recurrent state is kept: it rolls back to the last so many at no cost.
 inline constexpr int64_t kStatePage = 16;

@@ -129,6 +129,14 @@ def Graph_PoolKind : I32EnumAttr<"PoolKind", "What a window of a pooling gives",
 }
 def Graph_PoolKindAttr : EnumAttr<Graph_Dialect, Graph_PoolKind, "pool_kind">;
 
+def Graph_ScatterKind : I32EnumAttr<"ScatterKind", "What an update does to the value that is there", [
+  I32EnumAttrCase<"replace", 0>, I32EnumAttrCase<"add", 1>, I32EnumAttrCase<"multiply", 2>,
+  I32EnumAttrCase<"max", 3>, I32EnumAttrCase<"min", 4>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_ScatterKindAttr : EnumAttr<Graph_Dialect, Graph_ScatterKind, "scatter_kind">;
+
 def Graph_Cell : I32EnumAttr<"Cell", "What a recurrent layer does in a step", [
   I32EnumAttrCase<"rnn", 0>, I32EnumAttrCase<"rnn_relu", 1>, I32EnumAttrCase<"lstm", 2>, I32EnumAttrCase<"gru", 3>,
   I32EnumAttrCase<"gru_reset_first", 4>]> {

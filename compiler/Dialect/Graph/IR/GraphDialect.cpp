@@ -54,8 +54,8 @@ LogicalResult GraphDialect::verifyOperationAttribute(Operation *op, NamedAttribu
 static LogicalResult verifyCallerAttribute(Operation *op, Type type, NamedAttribute attribute) {
   if (attribute.getName() == kNameAttr)
     return isa<StringAttr>(attribute.getValue()) ? success() : op->emitOpError("graph.name must be a string");
-  auto tensor = dyn_cast<RankedTensorType>(type);
-  if (isa<UnitAttr>(attribute.getValue()) && tensor && tensor.getElementType().isInteger())
+  auto shaped = dyn_cast<ShapedType>(type); // A buffer, once bufferized.
+  if (isa<UnitAttr>(attribute.getValue()) && shaped && shaped.getElementType().isInteger())
     return success();
   return op->emitOpError("graph.unsigned goes with a tensor of integers and has no value");
 }
@@ -73,6 +73,8 @@ LogicalResult GraphDialect::verifyRegionArgAttribute(Operation *op, unsigned reg
   if (auto function = dyn_cast<FunctionOpInterface>(op);
       function && (attribute.getName() == kNameAttr || attribute.getName() == kUnsignedAttr))
     return verifyCallerAttribute(op, function.getArgumentTypes()[argument], attribute);
+  if (attribute.getName() == kCarryAttr)
+    return isa<StringAttr>(attribute.getValue()) ? success() : op->emitOpError("graph.carry must be a string");
   if (attribute.getName() != kDimsAttr)
     return op->emitOpError("unknown argument attribute ") << attribute.getName() << " of the graph dialect";
   auto names = dyn_cast<ArrayAttr>(attribute.getValue());

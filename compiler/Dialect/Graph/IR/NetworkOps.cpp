@@ -125,6 +125,56 @@ LogicalResult MatmulOp::verify() {
   return success();
 }
 
+static bool isInteger64(Type type) { return cast<RankedTensorType>(type).getElementType().isInteger(64); }
+
+LogicalResult ScatterOp::verify() {
+  RankedTensorType into = tensorOf(getInto()), indices = tensorOf(getIndices()), updates = tensorOf(getUpdates());
+  if (getResult().getType() != into || updates.getElementType() != into.getElementType())
+    return emitOpError("gives what it takes, and updates of that type");
+  if (indices.getRank() != 2 || !isInteger64(indices) || indices.isDynamicDim(1) ||
+      indices.getDimSize(1) > into.getRank())
+    return emitOpError("takes indices [N, R] of i64, R static and not above the rank");
+  int64_t outer = indices.getDimSize(1);
+  if (updates.getRank() != 1 + into.getRank() - outer || !agree(updates.getDimSize(0), indices.getDimSize(0)))
+    return emitOpError("takes one update for each row of indices");
+  for (int64_t axis = outer; axis < into.getRank(); ++axis)
+    if (!agree(updates.getDimSize(1 + axis - outer), into.getDimSize(axis)))
+      return emitOpError("axis ") << axis << " of the updates does not agree";
+  return success();
+}
+
+LogicalResult SortOp::verify() {
+  RankedTensorType input = tensorOf(getInput());
+  if (int64_t(getAxis()) < 0 || int64_t(getAxis()) >= input.getRank())
+    return emitOpError("has no axis ") << int64_t(getAxis());
+  if (getValues().getType() != input || !isInteger64(getIndices().getType()) ||
+      tensorOf(getIndices()).getShape() != input.getShape())
+    return emitOpError("gives values of its input's type and i64 indices of its shape");
+  return success();
+}
+
+LogicalResult NonzeroOp::verify() {
+  RankedTensorType result = tensorOf(getResult());
+  if (result.getRank() != 2 || !isInteger64(result) || !agree(result.getDimSize(0), tensorOf(getInput()).getRank()))
+    return emitOpError("gives i64 [rank, N]");
+  return success();
+}
+
+LogicalResult NonMaxSuppressionOp::verify() {
+  RankedTensorType boxes = tensorOf(getBoxes()), scores = tensorOf(getScores()), result = tensorOf(getResult());
+  if (boxes.getRank() != 3 || scores.getRank() != 3 || !agree(boxes.getDimSize(2), 4) ||
+      !agree(boxes.getDimSize(0), scores.getDimSize(0)) || !agree(boxes.getDimSize(1), scores.getDimSize(2)) ||
+      !isa<FloatType>(boxes.getElementType()) || !isa<FloatType>(scores.getElementType()))
+    return emitOpError("takes boxes [B, K, 4] and scores [B, classes, K] of floats");
+  if (tensorOf(getMost()).getRank() || !isInteger64(getMost().getType()) || tensorOf(getOverlap()).getRank() ||
+      !isa<FloatType>(tensorOf(getOverlap()).getElementType()) ||
+      (getLeast() && (tensorOf(getLeast()).getRank() || !isa<FloatType>(tensorOf(getLeast()).getElementType()))))
+    return emitOpError("takes scalars: most (i64), overlap and least (floats)");
+  if (result.getRank() != 2 || !isInteger64(result) || !agree(result.getDimSize(1), 3))
+    return emitOpError("gives i64 [N, 3]");
+  return success();
+}
+
 LogicalResult SoftmaxOp::verify() {
   if (int64_t(getAxis()) < 0 || int64_t(getAxis()) >= tensorOf(getInput()).getRank())
     return emitOpError("has no axis ") << int64_t(getAxis());

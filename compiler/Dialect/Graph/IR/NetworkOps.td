@@ -73,10 +73,47 @@ def Graph_MatmulOp : Graph_WindowOp<"matmul"> {
 
 def Graph_SoftmaxOp : Graph_Op<"softmax", [Pure, SameOperandsAndResultType]> {
   let summary = "y = e^(x - max x) / sum e^(x - max x) along `axis`; `log`: its logarithm.";
+  let description = "Of f16 and bf16 the powers and their sum are rounded too, as onnx's own reference does; a logarithm is rounded once.";
   let arguments = (ins RankedTensorOf<[AnyFloat]>:$input, I64Attr:$axis, UnitAttr:$log);
   let results = (outs RankedTensorOf<[AnyFloat]>:$result);
   let assemblyFormat = "$input attr-dict `:` type($result)";
   let hasVerifier = 1;
+}
+
+def Graph_ScatterOp : Graph_WindowOp<"scatter"> {
+  let summary = "For i = 0, 1, ...: y[indices[i, :], ...] = that value (kind) updates[i, ...], from y = into.";
+  let description = [{
+    into, y: [D...]; indices: [N, R] (i64) of the leading R axes, each in [0, D); updates: [N, what is left of D...].
+    `is_unsigned`: how max and min compare integers.
+  }];
+  let arguments = (ins NetworkTensor:$into, NetworkTensor:$indices, NetworkTensor:$updates, Graph_ScatterKindAttr:$kind,
+    UnitAttr:$is_unsigned);
+  let results = (outs NetworkTensor:$result);
+}
+
+def Graph_SortOp : Graph_WindowOp<"sort"> {
+  let summary = "The values along `axis` in order, and the indices (i64) that they had; equal ones stay as they stood.";
+  let description = "NaN counts as larger than every number. `is_unsigned`: how integers compare.";
+  let arguments = (ins NetworkTensor:$input, I64Attr:$axis, UnitAttr:$descending, UnitAttr:$is_unsigned);
+  let results = (outs NetworkTensor:$values, NetworkTensor:$indices);
+}
+
+def Graph_NonzeroOp : Graph_WindowOp<"nonzero"> {
+  let summary = "i64 [rank, N]: the coordinates of the N values that are not zero, in row-major order. A run finds N.";
+  let arguments = (ins NetworkTensor:$input);
+  let results = (outs NetworkTensor:$result);
+}
+
+def Graph_NonMaxSuppressionOp : Graph_WindowOp<"non_max_suppression"> {
+  let summary = "i64 [N, 3]: batch, class and box of the boxes that are kept, class by class, best score first.";
+  let description = [{
+    boxes: [B, K, 4], two corners (y, x, y, x), with `centers` (x, y, width, height); scores: [B, classes, K]. Of each batch
+    and class: the boxes whose score is above `least` (a scalar; all without it), best first (the first of equal ones), but
+    those whose intersection over union with one already kept exceeds `overlap`; at most `most` (i64). A run finds N.
+  }];
+  let arguments = (ins NetworkTensor:$boxes, NetworkTensor:$scores, NetworkTensor:$most, NetworkTensor:$overlap,
+    Optional<NetworkTensor>:$least, UnitAttr:$centers);
+  let results = (outs NetworkTensor:$result);
 }
 
 def Graph_RecurrentOp : Graph_Op<"recurrent", [Pure, AttrSizedOperandSegments]> {

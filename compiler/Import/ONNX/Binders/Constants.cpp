@@ -34,14 +34,12 @@ static void bindConstant(Node &n) {
 
 static void bindConstantOfShape(Node &n) {
   Emitter &e = n.e;
-  Tensor shape = n.in(0), value = e.splat(0, e.f32());
+  Tensor value = e.splat(0, e.f32());
   if (const auto *given = n.tensorAttr("value"))
     value = n.importer.importTensor(*given, n.proto.output(0));
-  if (!shape || !value)
+  std::optional<Dims> extents = n.extents(0);
+  if (!value || !extents)
     return;
-  std::optional<Dims> extents = e.extents(shape);
-  if (!extents)
-    return n.fail("needs a shape that is known at compile time");
   for (Dim extent : *extents)
     if (e.constant(extent).value_or(0) < 0)
       return n.fail("has a negative extent");
@@ -87,6 +85,7 @@ static void bindSize(Node &n) {
 
 static void bindRange(Node &n) {
   Emitter &e = n.e;
+  n.ignore("stash_type"); // Sums are those of f32 always.
   Tensor start = n.in(0), limit = n.in(1), delta = n.in(2);
   if (!start || !limit || !delta)
     return;
@@ -104,7 +103,7 @@ static void bindRange(Node &n) {
   };
   std::optional<double> a = number(start), b = number(limit), step = number(delta);
   if (!a || !b || !step || *step == 0)
-    return n.fail("needs constants, and a delta that is not 0");
+    return n.fail("needs constants, and a delta that is not 0; inputs of the network are fixed by --dim NAME=VALUE");
   double count = std::max(0.0, std::ceil((*b - *a) / *step));
   if (!(count < 1e9))
     return n.fail("has too many values");

@@ -208,29 +208,6 @@ static void bindDropout(Node &n) {
     n.give(n.e.splat(1, n.version < 10 ? x.dtype() : n.e.boolean(), x.shape));
 }
 
-//===--- Types ---===//
-
-static void bindIdentity(Node &n) { n.give(n.in(0)); }
-static void bindCast(Node &n) {
-  n.ignore("saturate");
-  n.ignore("round_mode");
-  Tensor x = n.in(0);
-  const auto *to = n.find("to");
-  if (!x || !to)
-    return n.fail("needs an attribute 'to'");
-  // Opset 1 spells the type.
-  if (to->type() != ::onnx::AttributeProto::INT)
-    return n.fail("names a type by a string, which is not supported");
-  if (std::optional<DType> type = n.importer.dtype(int32_t(to->i())))
-    n.give(n.e.cast(x, *type));
-}
-static void bindCastLike(Node &n) {
-  n.ignore("saturate");
-  n.ignore("round_mode");
-  if (Tensor like = n.in(1))
-    n.give(n.e.cast(n.in(0), like.dtype()));
-}
-
 //===--- Two operands ---===//
 
 /// Before opset 7 the second operand is laid along `axis` of the first, and only when `broadcast` is 1.
@@ -276,15 +253,29 @@ template <typename Op, bool onBool> static void bindBits(Node &n) {
     return n.fail(onBool ? "takes bool" : "takes integers");
   n.give(n.e.binary<Op>(a, b));
 }
+/// By more than the width, or less than nothing: what the sign alone leaves.
 static void bindShift(Node &n) {
+  Emitter &e = n.e;
   std::string direction = n.stringAttr("direction", "");
+  bool left = direction == "LEFT";
   Tensor a = n.in(0), b = n.in(1);
-  if (direction == "LEFT")
-    n.give(n.e.binary<arith::ShLIOp>(a, b));
-  else if (direction == "RIGHT")
-    n.give(n.e.binary<arith::ShRUIOp>(a, b));
-  else
-    n.fail("needs direction LEFT or RIGHT");
+  if (!left && direction != "RIGHT")
+    return n.fail("needs direction LEFT or RIGHT");
+  if (!e.together(a, b))
+    return;
+  if (!a.dtype().isInteger())
+    return n.fail("takes integers");
+  double width = a.dtype().type.getIntOrFloatBitWidth();
+  Tensor zero = e.splat(0, a.dtype()), inside = e.compare(Compare::lt, b, width);
+  if (!a.isUnsigned)
+    inside = e.binary<arith::AndIOp>(inside, e.compare(Compare::ge, b, 0.0));
+  Tensor by = e.select(inside, b, zero), fill = zero;
+  if (!left && !a.isUnsigned)
+    fill = e.select(e.compare(Compare::lt, a, 0.0), e.splat(-1, a.dtype()), zero);
+  Tensor shifted = left           ? e.binary<arith::ShLIOp>(a, by)
+                   : a.isUnsigned ? e.binary<arith::ShRUIOp>(a, by)
+                                  : e.binary<arith::ShRSIOp>(a, by);
+  n.give(e.select(inside, shifted, fill));
 }
 static void bindPow(Node &n) {
   Emitter &e = n.e;
@@ -303,9 +294,15 @@ static void bindMod(Node &n) {
   if (!e.together(a, b))
     return;
   if (a.isFloat()) {
-    if (!likeC)
-      return n.fail("takes the remainder of floats with fmod 0");
-    return n.give(e.binary<arith::RemFOp>(a, b));
+    Tensor rest = e.binary<arith::RemFOp>(a, b);
+    if (likeC)
+      return n.give(rest);
+    // With the divisor's sign.
+    Tensor zero = e.splat(0, a.dtype());
+    Tensor negative = e.compare(Compare::lt, b, 0.0),
+           other = e.compare(Compare::ne, e.compare(Compare::lt, rest, 0.0), negative);
+    Tensor none = e.select(negative, e.negate(zero), zero);
+    return n.give(e.select(e.compare(Compare::eq, rest, 0.0), none, e.select(other, e.add(rest, b), rest)));
   }
   Tensor rest = a.isUnsigned ? e.binary<arith::RemUIOp>(a, b) : e.binary<arith::RemSIOp>(a, b);
   if (likeC || a.isUnsigned)
@@ -313,6 +310,18 @@ static void bindMod(Node &n) {
   Tensor signs = e.compare(Compare::lt, e.binary<arith::XOrIOp>(rest, b), 0.0);
   Tensor wrong = e.binary<arith::AndIOp>(signs, e.compare(Compare::ne, rest, 0.0));
   n.give(e.select(wrong, e.add(rest, b), rest));
+}
+/// a sigmoid(alpha a) b.
+static void bindSwiGLU(Node &n) {
+  Emitter &e = n.e;
+  Tensor a = n.in(0), b = n.in(1);
+  double alpha = n.floatAttr("alpha", 1);
+  if (!a || !b)
+    return;
+  if (!a.isFloat() || a.dtype() != b.dtype() || a.shape != b.shape)
+    return n.fail("takes two tensors of floats of one shape and type");
+  Tensor wide = e.widened(a);
+  n.give(e.mul(e.mul(a, e.cast(e.sigmoid(e.mul(wide, alpha)), a.dtype())), b));
 }
 static void bindPRelu(Node &n) {
   n.ignore("consumed_inputs");
@@ -362,8 +371,6 @@ void addElementwise(BinderTable &table) {
   table["BitwiseNot"] = bindBitwiseNot;
   table["BitwiseOr"] = bindBits<arith::OrIOp, false>;
   table["BitwiseXor"] = bindBits<arith::XOrIOp, false>;
-  table["Cast"] = bindCast;
-  table["CastLike"] = bindCastLike;
   table["Ceil"] = bindFloat<apply<math::CeilOp>>;
   table["Celu"] = bindCelu;
   table["Clip"] = bindClip;
@@ -381,7 +388,6 @@ void addElementwise(BinderTable &table) {
   table["GreaterOrEqual"] = bindCompare<Compare::ge>;
   table["HardSigmoid"] = bindHardSigmoid;
   table["HardSwish"] = bindFloat<hardSwish>;
-  table["Identity"] = bindIdentity;
   table["IsInf"] = bindIsInf;
   table["IsNaN"] = bindIsNaN;
   table["LeakyRelu"] = bindLeakyRelu;
@@ -414,6 +420,7 @@ void addElementwise(BinderTable &table) {
   table["Sub"] = bindArithmetic<&Emitter::sub>;
   table["Sum"] = bindVariadic<&Emitter::add>;
   table["Swish"] = bindSwish;
+  table["SwiGLU"] = bindSwiGLU;
   table["Tan"] = bindFloat<apply<math::TanOp>>;
   table["Tanh"] = bindFloat<call<&Emitter::tanh>>;
   table["ThresholdedRelu"] = bindThresholdedRelu;

@@ -98,10 +98,17 @@ static void bindGatherND(Node &n) {
 static void bindOneHot(Node &n) {
   Emitter &e = n.e;
   Tensor indices = n.in(0), values = n.in(2);
-  std::optional<Ints> depth = n.constantInts(1);
-  if (!indices || !values || !depth)
+  std::optional<Ints> depth;
+  // A depth may be a float.
+  if (Tensor given = n.in(1); given && given.isFloat()) {
+    if (std::optional<SmallVector<double>> numbers = n.constantFloats(1); numbers && numbers->size() == 1)
+      depth = Ints{int64_t(std::clamp(numbers->front(), 0.0, 1e9))};
+  } else {
+    depth = n.constantInts(1);
+  }
+  if (!indices || !values || e.failed())
     return;
-  if (depth->size() != 1 || depth->front() < 1 || e.constant(e.product(values.shape)) != 2)
+  if (!depth || depth->size() != 1 || depth->front() < 1 || e.constant(e.product(values.shape)) != 2)
     return n.fail("needs a positive constant depth and two values");
   int64_t axis = n.axis(n.intAttr("axis", -1), indices.rank() + 1);
   if (e.failed())

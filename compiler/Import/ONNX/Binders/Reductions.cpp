@@ -7,9 +7,6 @@
 //
 #include "compiler/Import/ONNX/GraphImporter.h"
 
-#include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Tensor/IR/Tensor.h"
-
 #include <limits>
 
 using namespace mlir;
@@ -41,7 +38,7 @@ template <Formula formula, int64_t inputSince> static void bindReduce(Node &n) {
   if (!axes)
     return;
   // Without axes, what stands around the reduction is still done.
-  Tensor wide = x.dtype().isBool() ? e.cast(x, {e.builder.getI8Type()}) : e.widened(x);
+  Tensor wide = x.dtype().isBool() ? e.cast(x, {e.builder.getI8Type(), true}) : e.widened(x);
   Tensor result = formula(e, wide, none ? ArrayRef<int64_t>() : *axes);
   if (result && !keep)
     result = e.squeeze(result, none ? ArrayRef<int64_t>() : *axes);
@@ -83,7 +80,6 @@ static Tensor logSumExp(Emitter &e, const Tensor &given, ArrayRef<int64_t> axes)
 
 template <bool isMax> static void bindArg(Node &n) {
   Emitter &e = n.e;
-  OpBuilder &b = e.builder;
   Tensor x = n.in(0);
   if (!x)
     return;
@@ -93,41 +89,7 @@ template <bool isMax> static void bindArg(Node &n) {
     return;
   if (e.constant(x.shape[axis]) == 0)
     return n.fail("searches an empty axis");
-  // Begins with index -1, which every first value replaces.
-  Dims shape = x.shape;
-  shape.erase(shape.begin() + axis);
-  Tensor value = e.splat(0, x.dtype(), shape), index = e.splat(-1, e.i64(), shape);
-  if (!value || !index)
-    return;
-  SmallVector<AffineExpr> out;
-  SmallVector<utils::IteratorType> iterators(x.rank(), utils::IteratorType::parallel);
-  iterators[axis] = utils::IteratorType::reduction;
-  for (int64_t i = 0; i < x.rank(); ++i)
-    if (i != axis)
-      out.push_back(b.getAffineDimExpr(i));
-  AffineMap in = b.getMultiDimIdentityMap(x.rank()), to = AffineMap::get(x.rank(), 0, out, b.getContext());
-  auto op = b.create<linalg::GenericOp>(
-      e.loc, TypeRange{value.value.getType(), index.value.getType()}, x.value, ValueRange{value.value, index.value},
-      ArrayRef<AffineMap>{in, to, to}, iterators, [&](OpBuilder &body, Location loc, ValueRange values) {
-        Value at = body.create<arith::IndexCastOp>(loc, body.getI64Type(), body.create<linalg::IndexOp>(loc, axis));
-        Value none = body.create<arith::ConstantOp>(loc, body.getI64IntegerAttr(-1));
-        Value first = body.create<arith::CmpIOp>(loc, arith::CmpIPredicate::eq, values[2], none);
-        Value better;
-        if (x.isFloat()) {
-          using P = arith::CmpFPredicate;
-          P how = isMax ? (last ? P::OGE : P::OGT) : (last ? P::OLE : P::OLT);
-          better = body.create<arith::CmpFOp>(loc, how, values[0], values[1]);
-        } else {
-          using P = arith::CmpIPredicate;
-          P how = x.isUnsigned ? (isMax ? (last ? P::uge : P::ugt) : (last ? P::ule : P::ult))
-                               : (isMax ? (last ? P::sge : P::sgt) : (last ? P::sle : P::slt));
-          better = body.create<arith::CmpIOp>(loc, how, values[0], values[1]);
-        }
-        Value take = body.create<arith::OrIOp>(loc, first, better);
-        body.create<linalg::YieldOp>(loc, ValueRange{body.create<arith::SelectOp>(loc, take, values[0], values[1]),
-                                                     body.create<arith::SelectOp>(loc, take, at, values[2])});
-      });
-  Tensor result{op.getResult(1), shape};
+  Tensor result = e.argExtreme(x, axis, isMax, last);
   n.give(keep ? e.unsqueeze(result, axis) : result);
 }
 

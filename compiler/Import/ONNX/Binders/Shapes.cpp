@@ -22,13 +22,13 @@ static void bindReshape(Node &n) {
   if (n.version < 5) {
     if (std::optional<Ints> shape = n.intsAttr("shape"))
       wanted = e.dims(*shape);
-  } else if (Tensor shape = n.in(1)) {
-    wanted = e.extents(shape);
+  } else {
+    wanted = n.extents(1);
   }
   if (!x)
     return;
   if (!wanted)
-    return n.fail("needs a shape that is known at compile time");
+    return n.fail("needs a shape");
   std::optional<size_t> open;
   for (size_t i = 0; i < wanted->size(); ++i) {
     std::optional<int64_t> value = e.constant((*wanted)[i]);
@@ -243,12 +243,10 @@ static void bindSlice(Node &n) {
 
 static void bindExpand(Node &n) {
   Emitter &e = n.e;
-  Tensor x = n.in(0), shape = n.in(1);
-  if (!x || !shape)
+  Tensor x = n.in(0);
+  std::optional<Dims> wanted = n.extents(1);
+  if (!x || !wanted)
     return;
-  std::optional<Dims> wanted = e.extents(shape);
-  if (!wanted)
-    return n.fail("needs a shape that is known at compile time");
   if (std::optional<Dims> result = e.broadcastShape(x.shape, *wanted))
     n.give(e.broadcast(x, *result));
 }
@@ -382,10 +380,12 @@ static void bindSpaceToDepth(Node &n) {
   if (!x || x.rank() != 4 || !(shape = e.staticShape(x, "it")))
     return n.fail("takes four axes");
   auto [b, c, h, w] = std::array<int64_t, 4>{(*shape)[0], (*shape)[1], (*shape)[2], (*shape)[3]};
-  if (block < 1 || block > 1 << 15 || h % block || w % block || n.stringAttr("mode", "DCR") != "DCR")
-    return n.fail("needs a blocksize that divides height and width, and mode DCR");
+  std::string mode = n.stringAttr("mode", "DCR");
+  if (block < 1 || block > 1 << 15 || h % block || w % block || (mode != "DCR" && mode != "CRD"))
+    return n.fail("needs a blocksize that divides height and width, and mode DCR or CRD");
   Tensor parts = e.reshape(x, e.dims({b, c, h / block, block, w / block, block}));
-  n.give(e.reshape(e.transpose(parts, {0, 3, 5, 1, 2, 4}), e.dims({b, c * block * block, h / block, w / block})));
+  parts = mode == "DCR" ? e.transpose(parts, {0, 3, 5, 1, 2, 4}) : e.transpose(parts, {0, 1, 3, 5, 2, 4});
+  n.give(e.reshape(parts, e.dims({b, c * block * block, h / block, w / block})));
 }
 
 void addShapes(BinderTable &table) {

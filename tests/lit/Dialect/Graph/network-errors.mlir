@@ -52,3 +52,43 @@ func.func @main(%a: tensor<2x3xf32>, %b: tensor<4x5xf32>) {
 func.func @main(%x: tensor<3xf32> {graph.unsigned}) {
   return
 }
+
+// -----
+
+func.func @main(%x: tensor<4x3xf32>, %i: tensor<2x3xi64>, %u: tensor<2xf32>) {
+  // expected-error @below {{R static and not above the rank}}
+  %0 = graph.scatter %x, %i, %u {kind = #graph<scatter_kind replace>} : (tensor<4x3xf32>, tensor<2x3xi64>, tensor<2xf32>) -> tensor<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @main(%x: tensor<4x3xf32>, %i: tensor<2x1xi64>, %u: tensor<2x4xf32>) {
+  // expected-error @below {{axis 1 of the updates does not agree}}
+  %0 = graph.scatter %x, %i, %u {kind = #graph<scatter_kind replace>} : (tensor<4x3xf32>, tensor<2x1xi64>, tensor<2x4xf32>) -> tensor<4x3xf32>
+  return
+}
+
+// -----
+
+func.func @main(%x: tensor<4x3xf32>) {
+  // expected-error @below {{has no axis 2}}
+  %0, %1 = graph.sort %x {axis = 2 : i64} : (tensor<4x3xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>)
+  return
+}
+
+// -----
+
+func.func @main(%x: tensor<4x3xf32>) {
+  // expected-error @below {{gives i64 [rank, N]}}
+  %0 = graph.nonzero %x : (tensor<4x3xf32>) -> tensor<3x?xi64>
+  return
+}
+
+// -----
+
+func.func @main(%b: tensor<1x6x3xf32>, %s: tensor<1x2x6xf32>, %most: tensor<i64>, %overlap: tensor<f32>) {
+  // expected-error @below {{takes boxes [B, K, 4] and scores [B, classes, K] of floats}}
+  %0 = graph.non_max_suppression %b, %s, %most, %overlap : (tensor<1x6x3xf32>, tensor<1x2x6xf32>, tensor<i64>, tensor<f32>) -> tensor<?x3xi64>
+  return
+}

@@ -32,3 +32,21 @@ func.func @cell(%x: tensor<5x1x3xf32>, %w: tensor<8x3xf32>, %r: tensor<8x2xf32>,
   %m = graph.matmul %y, %five : (tensor<5x1x2xf32>, tensor<5x2x1xf32>) -> tensor<5x1x1xf32>
   return %y : tensor<5x1x2xf32>
 }
+
+// CHECK-LABEL: func.func @selection
+func.func @selection(%f: tensor<4x3xf32>, %i: tensor<2x1xi64>, %u: tensor<2x3xf32>) -> (tensor<4x3xf32>, tensor<2x?xi64>) {
+  // CHECK: graph.scatter %{{.*}}, %{{.*}}, %{{.*}} {kind = #graph<scatter_kind add>} : (tensor<4x3xf32>, tensor<2x1xi64>, tensor<2x3xf32>) -> tensor<4x3xf32>
+  %s = graph.scatter %f, %i, %u {kind = #graph<scatter_kind add>} : (tensor<4x3xf32>, tensor<2x1xi64>, tensor<2x3xf32>) -> tensor<4x3xf32>
+  // CHECK: graph.sort %{{.*}} {axis = 1 : i64, descending} : (tensor<4x3xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>)
+  %v, %o = graph.sort %s {axis = 1 : i64, descending} : (tensor<4x3xf32>) -> (tensor<4x3xf32>, tensor<4x3xi64>)
+  // CHECK: graph.nonzero %{{.*}} : (tensor<4x3xf32>) -> tensor<2x?xi64>
+  %n = graph.nonzero %v : (tensor<4x3xf32>) -> tensor<2x?xi64>
+  return %v, %n : tensor<4x3xf32>, tensor<2x?xi64>
+}
+
+// CHECK-LABEL: func.func @boxes
+func.func @boxes(%b: tensor<1x6x4xf32>, %s: tensor<1x2x6xf32>, %most: tensor<i64>, %overlap: tensor<f32>) -> tensor<?x3xi64> {
+  // CHECK: graph.non_max_suppression %{{.*}}, %{{.*}}, %{{.*}}, %{{.*}} {centers}
+  %k = graph.non_max_suppression %b, %s, %most, %overlap {centers} : (tensor<1x6x4xf32>, tensor<1x2x6xf32>, tensor<i64>, tensor<f32>) -> tensor<?x3xi64>
+  return %k : tensor<?x3xi64>
+}

@@ -1,0 +1,264 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Products of values with panels: out[..., lane] += x[...] * panel[..., lane], a tile of positions and panels in registers.
+//
+#include "compiler/Codegen/LowerRegion.h"
+#include "compiler/Codegen/RegionCode.h"
+
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+using namespace mlir;
+using namespace mlc;
+
+bool mlc::isPanelProduct(linalg::GenericOp op) {
+  if (op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1)
+    return false;
+  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
+  // acc + x * panel.
+  Block &body = *op.getBody();
+  auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
+  auto product = sum ? sum.getRhs().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
+  if (!product || body.getOperations().size() != 3 || sum.getLhs() != body.getArgument(2) ||
+      product.getLhs() != body.getArgument(0) || product.getRhs() != body.getArgument(1))
+    return false;
+  // The last axis of the panel and of the result, of 8 or 16 elements one after the other; x does not know it.
+  unsigned loops = op.getNumLoops();
+  if (!loops || !maps[1].isProjectedPermutation() || !maps[2].isProjectedPermutation() || !maps[1].getNumResults() ||
+      !maps[2].getNumResults())
+    return false;
+  AffineExpr lane = getAffineDimExpr(loops - 1, op.getContext());
+  int64_t lanes = op.getStaticLoopRanges().back();
+  return maps[1].getResults().back() == lane && maps[2].getResults().back() == lane &&
+         !maps[0].isFunctionOfDim(loops - 1) && (lanes == kMostLanes || lanes == kMostLanes / 2) &&
+         op.getIteratorTypesArray().back() == utils::IteratorType::parallel;
+}
+
+namespace {
+
+/// Emits one product.
+class PanelProduct {
+public:
+  PanelProduct(linalg::GenericOp op, OpBuilder &builder, LevelTraits traits, bool fromZero)
+      : op(op), b(op.getLoc(), builder), traits(traits), fromZero(fromZero), maps(op.getIndexingMapsArray()),
+        ranges(op.getStaticLoopRanges()), lane(op.getNumLoops() - 1), place(op.getNumLoops()) {
+    element = cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType();
+    type = VectorType::get({ranges[lane]}, element);
+    auto kinds = op.getIteratorTypesArray();
+    for (unsigned axis = 0; axis < lane; ++axis) {
+      if (kinds[axis] == utils::IteratorType::reduction)
+        reductions.push_back(axis);
+      else if (!maps[0].isFunctionOfDim(axis) && maps[1].isFunctionOfDim(axis))
+        panel = axis; // The last one: panels one after the other.
+      else if (maps[0].isFunctionOfDim(axis) && !maps[1].isFunctionOfDim(axis) && betterPosition(axis))
+        position = axis;
+    }
+    for (unsigned axis = 0; axis < lane; ++axis)
+      if (kinds[axis] == utils::IteratorType::parallel && panel != axis && position != axis)
+        (maps[1].isFunctionOfDim(axis) ? outer : rows).push_back(axis);
+    chooseTile();
+  }
+
+  void emit(std::optional<int64_t> split, Value begin, Value end) {
+    this->split = split;
+    this->begin = begin, this->end = end;
+    // A panel stays near while all positions pass it.
+    emitLoops(outer, 0, [&] {
+      tiled(panel, panels, [&](int64_t panelCount) {
+        emitLoops(rows, 0, [&] {
+          tiled(position, positions, [&](int64_t positionCount) { emitTile(positionCount, panelCount); });
+        });
+      });
+    });
+  }
+
+private:
+  Value index(int64_t value) { return b.create<arith::ConstantIndexOp>(value); }
+
+  /// Registers of one panel's lanes, and positions that fit beside them.
+  int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
+  int64_t mostPositions() const { return std::max<int64_t>(1, (traits.registers - 4) / registers()); }
+  /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is free.
+  bool fits(int64_t t, int64_t p) const {
+    int64_t wide = p * registers();
+    return t * wide + std::min(t, wide) + 1 < traits.registers;
+  }
+
+  /// The last axis that fills a tile, whose elements lie closest; else the longest one.
+  bool betterPosition(unsigned axis) const {
+    return !position || ranges[axis] >= std::min(ranges[*position], kFewPositions);
+  }
+
+  /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
+  int64_t stepCost(int64_t positionCount, int64_t panelCount) const {
+    int64_t products = positionCount * panelCount * registers(), loads = positionCount + panelCount * registers();
+    return std::max({products, loads, int64_t(8)});
+  }
+
+  /// The tile that needs the fewest cycles for all positions and panels, remainders included.
+  void chooseTile() {
+    int64_t extent = position ? ranges[*position] : 1, count = panel ? ranges[*panel] : 1, best = 0;
+    auto total = [&](int64_t t, int64_t p) {
+      int64_t restT = extent % t, restP = count % p, tiles = extent / t, strips = count / p;
+      return tiles * strips * stepCost(t, p) + (restT ? strips * stepCost(restT, p) : 0) +
+             (restP ? tiles * stepCost(t, restP) : 0) + (restT && restP ? stepCost(restT, restP) : 0);
+    };
+    for (int64_t t = 1; t <= std::min(extent, mostPositions()); ++t)
+      for (int64_t p = 1; p <= count && (fits(t, p) || t * p == 1); ++p)
+        if (int64_t cost = total(t, p); !best || cost <= best)
+          best = cost, positions = t, panels = p;
+  }
+
+  void emitLoops(ArrayRef<unsigned> axes, unsigned depth, llvm::function_ref<void()> body) {
+    if (depth == axes.size())
+      return body();
+    unsigned axis = axes[depth];
+    bool shared = split == int64_t(axis);
+    loop(shared ? begin : index(0), shared ? end : index(ranges[axis]), 1, [&](Value at) {
+      place[axis] = at;
+      emitLoops(axes, depth + 1, body);
+    });
+  }
+
+  void loop(Value from, Value to, int64_t step, llvm::function_ref<void(Value)> body) {
+    auto made = b.create<scf::ForOp>(from, to, index(step));
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(made.getBody()->getTerminator());
+    body(made.getInductionVar());
+  }
+
+  /// `axis` in steps of `step`, and what is left over.
+  void tiled(std::optional<unsigned> axis, int64_t step, llvm::function_ref<void(int64_t)> body) {
+    if (!axis)
+      return body(1);
+    auto at = [&](int64_t count) {
+      return [&, count](Value value) {
+        place[*axis] = value;
+        body(count);
+      };
+    };
+    if (split == int64_t(*axis)) {
+      // Whole steps, then one by one.
+      Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(end, begin), index(step));
+      Value whole = b.create<arith::SubIOp>(end, rest);
+      loop(begin, whole, step, at(step));
+      if (step > 1)
+        loop(whole, end, 1, at(1));
+      return;
+    }
+    int64_t extent = ranges[*axis], whole = extent / step * step;
+    if (whole)
+      loop(index(0), index(whole), step, at(step));
+    if (whole < extent)
+      at(extent - whole)(index(whole));
+  }
+
+  /// The indices of an operand, `positionStep` and `panelStep` beyond the tile's place.
+  SmallVector<Value> indices(AffineMap map, int64_t positionStep, int64_t panelStep) {
+    SmallVector<AffineExpr> shifted;
+    for (unsigned axis = 0; axis < map.getNumDims(); ++axis) {
+      AffineExpr expr = b.getAffineDimExpr(axis);
+      if (position == axis)
+        expr = expr + positionStep;
+      if (panel == axis)
+        expr = expr + panelStep;
+      shifted.push_back(axis == lane ? b.getAffineConstantExpr(0) : expr);
+    }
+    SmallVector<Value> result;
+    SmallVector<OpFoldResult> operands;
+    for (Value at : place)
+      operands.push_back(at ? OpFoldResult(at) : b.getIndexAttr(0));
+    for (AffineExpr expr : map.getResults()) {
+      AffineMap one = AffineMap::get(map.getNumDims(), 0, expr.replaceDims(shifted));
+      result.push_back(getValueOrCreateConstantIndexOp(
+          b, b.getLoc(), affine::makeComposedFoldedAffineApply(b, b.getLoc(), one, operands)));
+    }
+    return result;
+  }
+
+  void emitTile(int64_t positionCount, int64_t panelCount) {
+    Value out = op.getDpsInits()[0];
+    SmallVector<Value> sums;
+    Value zero;
+    for (int64_t q = 0; q < positionCount; ++q)
+      for (int64_t p = 0; p < panelCount; ++p) {
+        if (!fromZero)
+          sums.push_back(b.create<vector::LoadOp>(type, out, indices(maps[2], q, p)));
+        else
+          sums.push_back(zero ? zero : zero = b.create<arith::ConstantOp>(b.getZeroAttr(type)));
+      }
+    sums = emitReduction(0, sums, positionCount, panelCount);
+    for (int64_t q = 0; q < positionCount; ++q)
+      for (int64_t p = 0; p < panelCount; ++p)
+        b.create<vector::StoreOp>(sums[q * panelCount + p], out, indices(maps[2], q, p));
+  }
+
+  SmallVector<Value> emitReduction(unsigned depth, SmallVector<Value> sums, int64_t positionCount, int64_t panelCount) {
+    if (depth == reductions.size())
+      return accumulate(sums, positionCount, panelCount);
+    unsigned axis = reductions[depth];
+    auto made = b.create<scf::ForOp>(index(0), index(ranges[axis]), index(1), sums);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(made.getBody());
+    place[axis] = made.getInductionVar();
+    SmallVector<Value> carried(made.getRegionIterArgs().begin(), made.getRegionIterArgs().end());
+    b.create<scf::YieldOp>(emitReduction(depth + 1, carried, positionCount, panelCount));
+    return SmallVector<Value>(made.getResults().begin(), made.getResults().end());
+  }
+
+  SmallVector<Value> accumulate(ArrayRef<Value> sums, int64_t positionCount, int64_t panelCount) {
+    Value x = op.getDpsInputs()[0], panelBuffer = op.getDpsInputs()[1];
+    SmallVector<Value> next(sums);
+    auto factor = [&](int64_t q) -> Value {
+      return b.create<vector::BroadcastOp>(type, b.create<memref::LoadOp>(x, indices(maps[0], q, 0)));
+    };
+    auto row = [&](int64_t p) -> Value { return b.create<vector::LoadOp>(type, panelBuffer, indices(maps[1], 0, p)); };
+    auto multiply = [&](Value x, Value w, Value &sum) {
+      sum = traits.fma ? b.create<vector::FMAOp>(x, w, sum).getResult()
+                       : b.create<arith::AddFOp>(sum, b.create<arith::MulFOp>(x, w)).getResult();
+    };
+    // The shorter side stays in registers while the other streams by.
+    bool fewPanels = panelCount * registers() < positionCount;
+    SmallVector<Value> kept;
+    for (int64_t i = 0; i < (fewPanels ? panelCount : positionCount); ++i)
+      kept.push_back(fewPanels ? row(i) : factor(i));
+    for (int64_t i = 0; i < (fewPanels ? positionCount : panelCount); ++i) {
+      Value streamed = fewPanels ? factor(i) : row(i);
+      for (auto [j, held] : llvm::enumerate(kept))
+        multiply(fewPanels ? streamed : held, fewPanels ? held : streamed,
+                 next[fewPanels ? i * panelCount + j : j * panelCount + i]);
+    }
+    return next;
+  }
+
+  linalg::GenericOp op;
+  ImplicitLocOpBuilder b;
+  LevelTraits traits;
+  bool fromZero;
+  SmallVector<AffineMap> maps;
+  SmallVector<int64_t> ranges;
+  unsigned lane;
+  SmallVector<Value> place; // Of every axis, as far as its loop is open.
+  Type element;
+  VectorType type;
+  std::optional<unsigned> panel, position;
+  SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
+  int64_t positions = 1, panels = 1;
+  std::optional<int64_t> split;
+  Value begin, end;
+};
+
+} // namespace
+
+void mlc::lowerPanelProduct(linalg::GenericOp op, OpBuilder &builder, LevelTraits traits, bool fromZero,
+                            std::optional<int64_t> split, Value begin, Value end) {
+  PanelProduct(op, builder, traits, fromZero).emit(split, begin, end);
+}

@@ -1,0 +1,254 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// A network's bufferized function: allocations become slots, runs of ops code objects.
+//
+#include "compiler/Codegen/RegionCode.h"
+#include "compiler/Conversion/GraphToExec/BufferRegion.h"
+#include "compiler/Transforms/Network/Passes.h"
+
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+
+using namespace mlir;
+using namespace mlc;
+
+namespace {
+
+/// Elements that one worker calculates in some tens of microseconds: less is not worth handing over.
+constexpr int64_t kShare = 1 << 15;
+/// The runtime calls code with at most as many buffers.
+constexpr size_t kMaxBuffers = 31;
+
+class BufferLowering {
+public:
+  BufferLowering(Lowering &lowering, func::FuncOp function)
+      : lowering(lowering), builder(lowering.builder), function(function), body(function.getBody().front()),
+        region(body) {}
+
+  LogicalResult run() {
+    OpBuilder::InsertionGuard guard(builder);
+    lowering.location = function.getLoc();
+    SmallVector<Attribute> inputs, outputs;
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      if (auto name = function.getArgAttrOfType<StringAttr>(i, graph::kNameAttr))
+        inputs.push_back(name);
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      outputs.push_back(function.getResultAttrOfType<StringAttr>(i, graph::kNameAttr));
+    auto lowered = builder.create<exec::FuncOp>(function.getLoc(), function.getSymName(), builder.getArrayAttr(inputs),
+                                                builder.getArrayAttr(outputs));
+    builder.setInsertionPointToStart(&lowered.getBody().emplaceBlock());
+    noteOutputs();
+    for (BlockArgument argument : function.getArguments())
+      if (failed(lowerArgument(argument)))
+        return failure();
+    int64_t position = 0;
+    for (Operation &op : body)
+      order[&op] = position++;
+    for (Operation &op : body.without_terminator())
+      if (failed(lower(&op)))
+        return failure();
+    if (failed(finish(cast<func::ReturnOp>(body.getTerminator()))))
+      return failure();
+    builder.setInsertionPoint(lowered);
+    declareCarries(inputs, outputs);
+    return success();
+  }
+
+private:
+  void declareCarries(ArrayRef<Attribute> inputs, ArrayRef<Attribute> outputs) {
+    for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+      auto from = function.getArgAttrOfType<StringAttr>(i, graph::kCarryAttr);
+      if (!from)
+        continue;
+      auto index = [](ArrayRef<Attribute> names, StringAttr name) { return llvm::find(names, name) - names.begin(); };
+      auto name = function.getArgAttrOfType<StringAttr>(i, graph::kNameAttr);
+      builder.create<exec::CarryOp>(function.getLoc(), ("carry." + name.getValue()).str(), function.getSymName(),
+                                    index(outputs, from), index(inputs, name));
+    }
+  }
+
+  /// Allocations that are outputs: their slots are the ports.
+  void noteOutputs() {
+    for (OpOperand &operand : body.getTerminator()->getOpOperands())
+      if (operand.get().getDefiningOp<memref::AllocOp>())
+        outputOf.try_emplace(operand.get(), operand.getOperandNumber());
+  }
+
+  MemRefType slotType(MemRefType type, bool isUnsigned) {
+    Type element = type.getElementType();
+    if (isUnsigned)
+      element = builder.getIntegerType(element.getIntOrFloatBitWidth(), /*isSigned=*/false);
+    return MemRefType::get(type.getShape(), element);
+  }
+
+  exec::SlotOp slot(MemRefType type) {
+    SmallVector<Attribute> dims;
+    for (int64_t size : type.getShape())
+      dims.push_back(builder.getI64IntegerAttr(size));
+    return builder.create<exec::SlotOp>(lowering.location, type, builder.getArrayAttr(dims), IntegerAttr(),
+                                        IntegerAttr(), StringAttr(), ArrayAttr());
+  }
+
+  LogicalResult lowerArgument(BlockArgument argument) {
+    unsigned index = argument.getArgNumber();
+    auto type = cast<MemRefType>(argument.getType());
+    lowering.current = function;
+    if (auto weight = function.getArgAttrOfType<FlatSymbolRefAttr>(index, graph::kWeightArgument)) {
+      lowering.bind(argument, lowering.stored(weight, type));
+      return success();
+    }
+    if (auto values = function.getArgAttrOfType<DenseElementsAttr>(index, graph::kConstantArgument)) {
+      lowering.bind(argument, lowering.elements(values));
+      return success();
+    }
+    exec::SlotOp made = slot(slotType(type, bool(function.getArgAttr(index, graph::kUnsignedAttr))));
+    made.setInputAttr(builder.getI64IntegerAttr(inputCount++));
+    lowering.bind(argument, made);
+    return success();
+  }
+
+  LogicalResult lower(Operation *op) {
+    lowering.current = op;
+    lowering.location = op->getLoc();
+    if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
+      auto output = outputOf.find(alloc);
+      bool isUnsigned =
+          output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
+      lowering.bind(alloc, slot(slotType(alloc.getType(), isUnsigned)));
+      return success();
+    }
+    if (isa<memref::DeallocOp>(op) || isDeferred(op))
+      return success();
+    if (op->getNumResults() && failed(pin(op)))
+      return failure();
+    if (setsUpProduct(op)) {
+      zero = op;
+      return success();
+    }
+    Operation *start = std::exchange(zero, nullptr);
+    bool pinned = order.lookup(op) <= pinnedUntil;
+    // Ops with enough work share it among the workers, each in a region of its own.
+    if (!pinned && workOf(op) >= 2 * kShare)
+      if (std::optional<Split> split = splitOf(op)) {
+        if (failed(flush()))
+          return failure();
+        if (start)
+          region.add(start);
+        region.add(op);
+        return emit(split);
+      }
+    llvm::SetVector<Value> all(region.buffers().begin(), region.buffers().end());
+    for (Value buffer : region.buffersOf(op))
+      all.insert(buffer);
+    if (!region.empty() && !pinned && (region.work() >= kShare || all.size() > kMaxBuffers) && failed(flush()))
+      return failure();
+    if (start)
+      region.add(start);
+    region.add(op);
+    return success();
+  }
+
+  /// Whether `op` writes the zeros that the product behind it starts from: that begins with zeros in its registers.
+  bool setsUpProduct(Operation *op) {
+    auto fill = dyn_cast<linalg::FillOp>(op);
+    if (!fill || !matchPattern(fill.getInputs()[0], m_AnyZeroFloat()))
+      return false;
+    Operation *next = op->getNextNode();
+    while (isDeferred(next) || isa<memref::AllocOp>(next))
+      next = next->getNextNode();
+    auto product = dyn_cast<linalg::GenericOp>(next);
+    return product && isPanelProduct(product) && product.getDpsInits()[0] == fill.getOutputs()[0];
+  }
+
+  /// A scalar stays in the region that loads it: the region lasts until its last reader.
+  LogicalResult pin(Operation *op) {
+    SmallVector<Operation *> open{op};
+    llvm::SmallPtrSet<Operation *, 8> seen;
+    while (!open.empty()) {
+      Operation *from = open.pop_back_val();
+      for (Operation *user : from->getUsers()) {
+        Operation *reader = body.findAncestorOpInBlock(*user);
+        if (!seen.insert(reader).second)
+          continue;
+        if (isDeferred(reader))
+          open.push_back(reader);
+        else
+          pinnedUntil = std::max(pinnedUntil, order.lookup(reader));
+      }
+    }
+    if (pinnedUntil == order.lookup(body.getTerminator()))
+      return op->emitOpError("gives a scalar that the function returns, which is not lowered");
+    return success();
+  }
+
+  LogicalResult flush() {
+    if (region.empty())
+      return success();
+    return emit({});
+  }
+
+  LogicalResult emit(std::optional<Split> split) {
+    if (region.buffers().size() > kMaxBuffers)
+      return lowering.current->emitOpError("reads and writes ")
+             << region.buffers().size() << " tensors, at most " << kMaxBuffers;
+    exec::CodeOp code = lowering.code(region.text(split ? std::optional(split->axis) : std::nullopt));
+    if (!code)
+      return failure();
+    SmallVector<Value> buffers;
+    for (Value base : region.buffers())
+      buffers.push_back(lowering.buffer(base));
+    int64_t items = split ? split->extent : 1, grain = 1;
+    if (split)
+      grain = llvm::alignTo(std::max<int64_t>(1, kShare * items / std::max<int64_t>(1, region.work())), split->multiple);
+    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
+                                     builder.getI64IntegerAttr(items), grain);
+    region = BufferRegion(body);
+    return success();
+  }
+
+  /// Outputs are slots of their own: what is an input, a constant, a view or another output too is copied.
+  LogicalResult finish(func::ReturnOp op) {
+    lowering.current = op;
+    lowering.location = op.getLoc();
+    OpBuilder copies(op);
+    SmallVector<Value> outputs;
+    for (OpOperand &operand : op->getOpOperands()) {
+      Value value = operand.get();
+      auto own = outputOf.find(value);
+      if (own == outputOf.end() || own->second != operand.getOperandNumber()) {
+        auto type = cast<MemRefType>(value.getType());
+        auto place = copies.create<memref::AllocOp>(op.getLoc(), MemRefType::get(type.getShape(), type.getElementType()));
+        auto copy = copies.create<memref::CopyOp>(op.getLoc(), value, place);
+        outputOf[place] = operand.getOperandNumber();
+        order[copy] = order.lookup(op);
+        if (failed(lower(place)) || failed(lower(copy)))
+          return failure();
+        value = place;
+      }
+      outputs.push_back(lowering.buffer(value));
+    }
+    if (failed(flush()))
+      return failure();
+    builder.create<exec::ReturnOp>(op.getLoc(), outputs);
+    return success();
+  }
+
+  Lowering &lowering;
+  OpBuilder &builder;
+  func::FuncOp function;
+  Block &body;
+  BufferRegion region;
+  DenseMap<Value, unsigned> outputOf;
+  DenseMap<Operation *, int64_t> order;
+  int64_t pinnedUntil = -1, inputCount = 0;
+  Operation *zero = nullptr; // The fill of the product that comes next.
+};
+
+} // namespace
+
+LogicalResult mlc::lowerBuffers(Lowering &lowering, func::FuncOp function) {
+  return BufferLowering(lowering, function).run();
+}

@@ -1,0 +1,28 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Values that follow from constants and weights, computed at compile time.
+//
+#pragma once
+
+#include "compiler/Reference/Interpreter.h"
+
+namespace mlc::reference {
+
+/// What `values` are, results of `ops` (in order) that read nothing beside each other, `leaves` (constants and
+/// graph.reads) and what their own regions hold. In f64 where T is double.
+template <typename T>
+llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
+evaluateOps(llvm::ArrayRef<mlir::Operation *> leaves, llvm::ArrayRef<mlir::Operation *> ops,
+            llvm::ArrayRef<mlir::Value> values, WeightSource &weights, const Limits &limits);
+
+extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
+evaluateOps<float>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
+                   WeightSource &, const Limits &);
+extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
+evaluateOps<double>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
+                    WeightSource &, const Limits &);
+
+} // namespace mlc::reference

@@ -1,0 +1,190 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Transforms/Network/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Bufferization/Transforms/FuncBufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotAnalysis.h"
+#include "mlir/Dialect/Bufferization/Transforms/OneShotModuleBufferize.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+
+namespace mlc::graph {
+#define GEN_PASS_DEF_BUFFERIZENETWORK
+#include "compiler/Transforms/Network/Passes.h.inc"
+
+namespace {
+
+constexpr llvm::StringLiteral kWritable = "bufferization.writable";
+
+/// Weights and tensor constants become arguments of their function.
+void hoistConstants(func::FuncOp function) {
+  Builder builder(function.getContext());
+  for (unsigned i = 0; i < function.getNumArguments(); ++i)
+    function.setArgAttr(i, kWritable, builder.getBoolAttr(false));
+  DenseMap<std::pair<Attribute, Type>, Value> made;
+  SmallVector<Operation *> gone;
+  function.walk([&](Operation *op) {
+    Attribute what;
+    StringRef name;
+    if (auto read = dyn_cast<ReadOp>(op))
+      what = read.getWeightAttr(), name = kWeightArgument;
+    else if (auto constant = dyn_cast<arith::ConstantOp>(op); constant && isa<RankedTensorType>(constant.getType()))
+      what = constant.getValue(), name = kConstantArgument;
+    else
+      return;
+    Type type = op->getResult(0).getType();
+    Value &argument = made[{what, type}];
+    if (!argument) {
+      unsigned index = function.getNumArguments();
+      NamedAttrList attributes;
+      attributes.set(name, what);
+      attributes.set(kWritable, builder.getBoolAttr(false));
+      function.insertArgument(index, type, attributes.getDictionary(function.getContext()), op->getLoc());
+      argument = function.getArgument(index);
+    }
+    op->getResult(0).replaceAllUsesWith(argument);
+    gone.push_back(op);
+  });
+  for (Operation *op : gone)
+    op->erase();
+}
+
+/// Gives every op that starts from a filled tensor one of its own: a shared one would be copied.
+void unshareFills(func::FuncOp function) {
+  SmallVector<linalg::FillOp> fills;
+  function.walk([&](linalg::FillOp op) { fills.push_back(op); });
+  for (linalg::FillOp fill : fills) {
+    auto empty = fill.getOutputs()[0].getDefiningOp<tensor::EmptyOp>();
+    if (!empty || fill->hasOneUse())
+      continue;
+    for (OpOperand &use : llvm::make_early_inc_range(fill->getUses())) {
+      auto owner = dyn_cast<DestinationStyleOpInterface>(use.getOwner());
+      if (!(owner && owner.isDpsInit(&use)) && !isa<tensor::InsertSliceOp>(use.getOwner()))
+        continue;
+      OpBuilder builder(use.getOwner());
+      Operation *own = builder.clone(*empty), *filled = builder.clone(*fill);
+      filled->setOperand(1, own->getResult(0));
+      use.set(filled->getResult(0));
+    }
+    if (fill->use_empty())
+      fill->erase();
+  }
+}
+
+/// The buffer that branches or iterations copy a result into, in front of `op`.
+Value bufferFor(OpBuilder &builder, Operation *op, Type type) {
+  auto memref = cast<MemRefType>(type);
+  builder.setInsertionPoint(op);
+  return builder.create<memref::AllocOp>(op->getLoc(), MemRefType::get(memref.getShape(), memref.getElementType()));
+}
+
+/// scf.if without buffer results.
+void flattenIf(scf::IfOp op) {
+  OpBuilder builder(op);
+  SmallVector<Value> kept;
+  for (OpResult result : op.getResults()) {
+    if (!isa<MemRefType>(result.getType()))
+      continue;
+    Value buffer = bufferFor(builder, op, result.getType());
+    for (Region *region : {&op.getThenRegion(), &op.getElseRegion()}) {
+      Operation *yield = region->front().getTerminator();
+      builder.setInsertionPoint(yield);
+      builder.create<memref::CopyOp>(op.getLoc(), yield->getOperand(result.getResultNumber()), buffer);
+      yield->setOperand(result.getResultNumber(), buffer);
+    }
+    Value replacement = buffer;
+    if (buffer.getType() != result.getType()) {
+      builder.setInsertionPointAfter(op);
+      replacement = builder.create<memref::CastOp>(op.getLoc(), result.getType(), buffer);
+    }
+    // The branches yield the buffer itself; nobody reads it from the op.
+    result.replaceAllUsesWith(replacement);
+  }
+}
+
+/// scf.for without carried buffers: each has one place, from the copy of its start on.
+void flattenFor(scf::ForOp op) {
+  OpBuilder builder(op);
+  Operation *yield = op.getBody()->getTerminator();
+  SmallVector<std::pair<Value, Value>> copies; // What an iteration leaves, and where.
+  for (auto [argument, init] : llvm::zip(op.getRegionIterArgs(), op.getInitArgsMutable())) {
+    if (!isa<MemRefType>(argument.getType()))
+      continue;
+    OpResult result = op.getTiedLoopResult(argument);
+    Value left = yield->getOperand(result.getResultNumber());
+    Value buffer = bufferFor(builder, op, argument.getType());
+    builder.setInsertionPoint(op);
+    builder.create<memref::CopyOp>(op.getLoc(), init.get(), buffer);
+    Value inside = buffer;
+    if (buffer.getType() != argument.getType())
+      inside = builder.create<memref::CastOp>(op.getLoc(), argument.getType(), buffer);
+    argument.replaceAllUsesWith(inside);
+    result.replaceAllUsesWith(inside);
+    init.set(inside);
+    if (left != argument && left != inside)
+      copies.push_back({left, buffer});
+    yield->setOperand(result.getResultNumber(), inside);
+  }
+  // What is left may be another's place: all of it is set aside first.
+  SmallVector<Value> aside;
+  for (auto [left, place] : copies) {
+    Value saved = left;
+    if (copies.size() > 1 && !left.getDefiningOp<memref::AllocOp>()) {
+      saved = bufferFor(builder, op, left.getType());
+      builder.setInsertionPoint(yield);
+      builder.create<memref::CopyOp>(op.getLoc(), left, saved);
+    }
+    aside.push_back(saved);
+  }
+  builder.setInsertionPoint(yield);
+  for (auto [saved, copy] : llvm::zip(aside, copies))
+    builder.create<memref::CopyOp>(op.getLoc(), saved, copy.second);
+}
+
+struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    for (auto function : module.getOps<func::FuncOp>()) {
+      hoistConstants(function);
+      unshareFills(function);
+    }
+    bufferization::OneShotBufferizationOptions options;
+    options.bufferizeFunctionBoundaries = true;
+    options.allowReturnAllocsFromLoops = true;
+    options.setFunctionBoundaryTypeConversion(bufferization::LayoutMapOption::IdentityLayoutMap);
+    if (failed(bufferization::runOneShotModuleBufferize(module, options)))
+      return signalPassFailure();
+    for (auto function : module.getOps<func::FuncOp>()) {
+      // Inner ops first: what they copied is what outer ones yield.
+      function.walk([](scf::IfOp op) { flattenIf(op); });
+      function.walk([](scf::ForOp op) { flattenFor(op); });
+      hoistAllocations(function);
+    }
+  }
+
+private:
+  /// An allocation inside control flow is made once, in front of it: nothing that it holds outlives an iteration.
+  static void hoistAllocations(func::FuncOp function) {
+    Block &body = function.getBody().front();
+    SmallVector<memref::AllocOp> inner;
+    function.walk([&](memref::AllocOp op) {
+      if (op->getBlock() != &body)
+        inner.push_back(op);
+    });
+    for (memref::AllocOp op : inner)
+      op->moveBefore(body.findAncestorOpInBlock(*op));
+  }
+};
+} // namespace
+} // namespace mlc::graph

@@ -1,0 +1,132 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// matmul and softmax as structured ops.
+//
+#include "compiler/Codegen/RegionCode.h"
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Transforms/Network/Structured.h"
+
+#include "mlir/IR/PatternMatch.h"
+
+using namespace mlir;
+
+namespace mlc::graph {
+namespace {
+
+struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(MatmulOp op, PatternRewriter &rewriter) const override {
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    if (!type.hasStaticShape())
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    unsigned rank = type.getRank(), batch = rank - 2;
+    Type sum = sumType(type.getElementType());
+    Value left = s.convert(op.getA(), sum), right = s.convert(op.getB(), sum);
+    auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); };
+    auto lead = [&](Value x) {
+      SmallVector<AffineExpr> axes;
+      for (unsigned i = 0; i < batch; ++i)
+        axes.push_back(shapeOf(x)[i] == 1 ? s.b.getAffineConstantExpr(0) : s.dim(i));
+      return axes;
+    };
+    SmallVector<AffineExpr> fromA = lead(left), fromB = lead(right), to;
+    SmallVector<int64_t> shape(type.getShape());
+    int64_t rows = shape[batch], columns = shape[batch + 1], depth = shapeOf(left).back();
+    if (llvm::is_contained(shape, 0) || !depth) {
+      rewriter.replaceOp(op, s.filled(shape, s.zero(type.getElementType())));
+      return success();
+    }
+    // Turning another operand's panels around pays from a few rows on.
+    Value y;
+    if (worthPanels(sum, columns, depth) && (rows >= 4 || followsFromWeights(right))) {
+      // Axes: the leading ones, m, panels of n, k, lane.
+      unsigned count = batch + 4;
+      fromA.append({s.dim(batch), s.dim(batch + 2)});
+      fromB.append({s.dim(batch + 1), s.dim(batch + 2), s.dim(batch + 3)});
+      for (unsigned i = 0; i < batch + 2; ++i)
+        to.push_back(s.dim(i));
+      to.push_back(s.dim(batch + 3));
+      // [..., k, n] to [..., n's panels, k, lane].
+      Value panels = s.panels(right, batch + 1);
+      SmallVector<unsigned> axes = llvm::to_vector(llvm::seq<unsigned>(0, batch + 3));
+      std::swap(axes[batch], axes[batch + 1]);
+      panels = s.transpose(panels, axes);
+      SmallVector<int64_t> blocked(shape);
+      blocked[batch + 1] = panelCount(columns);
+      blocked.push_back(lanesOf(columns));
+      y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
+                    {s.mapOf(count, fromA), s.mapOf(count, fromB), s.mapOf(count, to)}, batch + 2, product,
+                    /*lastParallel=*/true);
+      SmallVector<int64_t> flat(shape), origin(rank, 0), ones(rank, 1);
+      flat.back() = panelCount(columns) * lanesOf(columns);
+      y = s.reshape(y, flat);
+      if (flat != shape)
+        y = s.slice(y, origin, shape, ones);
+    } else {
+      // Axes: the leading ones, m, n, k.
+      fromA.append({s.dim(batch), s.dim(batch + 2)});
+      fromB.append({s.dim(batch + 2), s.dim(batch + 1)});
+      for (unsigned i = 0; i < rank; ++i)
+        to.push_back(s.dim(i));
+      y = s.generic({left, right}, s.filled(shape, s.zero(sum)),
+                    {s.mapOf(rank + 1, fromA), s.mapOf(rank + 1, fromB), s.mapOf(rank + 1, to)}, rank, product);
+    }
+    rewriter.replaceOp(op, s.convert(y, type.getElementType()));
+    return success();
+  }
+};
+
+struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(SoftmaxOp op, PatternRewriter &rewriter) const override {
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    if (!type.hasStaticShape())
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    unsigned rank = type.getRank(), axis = op.getAxis();
+    Type sum = sumType(type.getElementType());
+    // The reduced axis is the last one of a reduction.
+    SmallVector<AffineExpr> from, to, row;
+    SmallVector<int64_t> rows;
+    for (unsigned i = 0; i < rank; ++i) {
+      from.push_back(s.dim(i == axis ? rank - 1 : i - (i > axis)));
+      if (i == axis)
+        continue;
+      to.push_back(s.dim(i - (i > axis)));
+      row.push_back(s.dim(i));
+      rows.push_back(type.getDimSize(i));
+    }
+    SmallVector<AffineMap> reduce{s.mapOf(rank, from), s.mapOf(rank, to)};
+    AffineMap all = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
+    Value largest = s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1, [&](ValueRange v) {
+      return s.max(v[1], s.convertScalar(v[0], sum));
+    });
+    Value shifted = s.generic({op.getInput(), largest}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
+                              [&](ValueRange v) {
+                                return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]);
+                              });
+    Value powers = s.map(shifted, sum, [&](ValueRange v) { return s.b.create<math::ExpOp>(v[0]); });
+    Value total = s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
+                            [&](ValueRange v) { return s.add(v[1], v[0]); });
+    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
+                        [&](ValueRange v) -> Value {
+                          if (op.getLog())
+                            return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));
+                          return s.b.create<arith::DivFOp>(v[0], v[1]);
+                        });
+    rewriter.replaceOp(op, s.convert(y, type.getElementType()));
+    return success();
+  }
+};
+
+} // namespace
+
+void populateProductPatterns(RewritePatternSet &patterns) {
+  patterns.add<DecomposeMatmul, DecomposeSoftmax>(patterns.getContext());
+}
+
+} // namespace mlc::graph

@@ -1,0 +1,335 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// conv, conv_transpose and pool as structured ops on padded inputs.
+//
+#include "compiler/Codegen/RegionCode.h"
+#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Transforms/Network/Structured.h"
+
+#include "mlir/IR/PatternMatch.h"
+
+#include <numeric>
+
+using namespace mlir;
+
+namespace mlc::graph {
+namespace {
+
+/// `x` plus the bias along its last axis.
+Value addBias(Structured &s, Value x, Value bias) {
+  if (!bias)
+    return x;
+  unsigned rank = shapeOf(x).size();
+  Type sum = elementOf(x);
+  AffineMap all = s.b.getMultiDimIdentityMap(rank);
+  return s.generic({x, s.convert(bias, sum)}, s.empty(shapeOf(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all}, rank,
+                   [&](ValueRange v) -> Value {
+                     if (isa<FloatType>(sum))
+                       return s.b.create<arith::AddFOp>(v[0], v[1]);
+                     return s.b.create<arith::AddIOp>(v[0], v[1]);
+                   });
+}
+
+/// y[b, o..., m] = sum over k..., c of x[b, o * stride + k * dilation..., c of m's group] * filter[m, c, k...], of x
+/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M].
+Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, int64_t groups, ArrayRef<int64_t> strides,
+               ArrayRef<int64_t> dilations) {
+  unsigned spatial = strides.size();
+  Type sum = elementOf(x);
+  if (llvm::is_contained(shapeOf(x), 0) || llvm::is_contained(shapeOf(filter), 0) || llvm::is_contained(shape, 0))
+    return s.filled(shape, s.zero(sum));
+  int64_t outputs = shape.back() / groups, inputs = shapeOf(x).back() / groups, depth = inputs;
+  for (int64_t taps : shapeOf(filter).drop_front(2))
+    depth *= taps;
+  // A group's channels get an axis of their own: x [B, D..., G, C], filter [G, M, K..., C], y [B, O..., G, M].
+  SmallVector<int64_t> in(shapeOf(x)), out(shape), taps(shapeOf(filter));
+  in.back() = groups, in.push_back(inputs);
+  out.back() = groups, out.push_back(outputs);
+  taps[0] = outputs, taps.insert(taps.begin(), groups);
+  x = s.reshape(x, in);
+  SmallVector<unsigned> axes{0, 1};
+  for (unsigned i = 0; i < spatial; ++i)
+    axes.push_back(3 + i);
+  axes.push_back(2);
+  filter = s.transpose(s.reshape(filter, taps), axes);
+  bool lanes = worthPanels(sum, outputs, depth);
+  if (lanes) {
+    filter = s.panels(filter, 1);
+    out.back() = panelCount(outputs), out.push_back(lanesOf(outputs));
+  }
+  // Axes: b, o..., g, m (its panels), k..., c, the lane.
+  unsigned group = 1 + spatial, tap = group + 2, channel = tap + spatial, count = channel + 1 + lanes;
+  SmallVector<AffineExpr> fromX{s.dim(0)}, fromFilter{s.dim(group), s.dim(group + 1)}, to{s.dim(0)};
+  for (unsigned i = 0; i < spatial; ++i) {
+    fromX.push_back(s.dim(1 + i) * strides[i] + s.dim(tap + i) * dilations[i]);
+    fromFilter.push_back(s.dim(tap + i));
+    to.push_back(s.dim(1 + i));
+  }
+  fromX.append({s.dim(group), s.dim(channel)});
+  fromFilter.push_back(s.dim(channel));
+  to.append({s.dim(group), s.dim(group + 1)});
+  if (lanes)
+    fromFilter.push_back(s.dim(channel + 1)), to.push_back(s.dim(channel + 1));
+  Value y = s.generic({x, filter}, s.filled(out, s.zero(sum)),
+                      {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)}, tap,
+                      [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
+  if (lanes && out[group + 1] * out.back() != outputs) {
+    SmallVector<int64_t> padded(out), origin(group + 2, 0), ones(group + 2, 1);
+    padded.pop_back();
+    padded.back() = out[group + 1] * out.back();
+    SmallVector<int64_t> kept(padded);
+    kept.back() = outputs;
+    y = s.slice(s.reshape(y, padded), origin, kept, ones);
+  }
+  return s.reshape(y, shape);
+}
+
+/// [first, values..., last].
+SmallVector<int64_t> around(int64_t first, ArrayRef<int64_t> values, int64_t last) {
+  SmallVector<int64_t> all{first};
+  llvm::append_range(all, values);
+  all.push_back(last);
+  return all;
+}
+
+/// The padding behind `extent`, so that windows of `taps` at `places` places stay inside and nothing is left over.
+int64_t roomBehind(int64_t extent, int64_t before, int64_t places, int64_t stride, int64_t taps, int64_t dilation) {
+  return (places - 1) * stride + (taps - 1) * dilation + 1 - before - extent;
+}
+
+template <typename Op> bool isStatic(Op op) {
+  auto fixed = [](Type type) { return cast<RankedTensorType>(type).hasStaticShape(); };
+  return llvm::all_of(op->getOperandTypes(), fixed) && llvm::all_of(op->getResultTypes(), fixed);
+}
+
+struct DecomposeConv : OpRewritePattern<ConvOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ConvOp op, PatternRewriter &rewriter) const override {
+    if (!isStatic(op))
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
+    Type element = elementOf(op.getResult()), sum = sumType(element);
+    Value x = s.convert(s.channelsLast(op.getInput()), sum);
+    if (!llvm::is_contained(out, 0)) {
+      SmallVector<int64_t> before, behind;
+      for (size_t i = 0; i < op.getStrides().size(); ++i) {
+        before.push_back(op.getPads()[i]);
+        behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2],
+                                    op.getDilations()[i]));
+      }
+      x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
+    }
+    Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(out[0], out.drop_front(2), out[1]), op.getGroups(),
+                       op.getStrides(), op.getDilations());
+    y = s.channelsFirst(addBias(s, y, op.getBias()));
+    rewriter.replaceOp(op, s.convert(y, element));
+    return success();
+  }
+};
+
+/// The transposed convolution is the convolution of x, spread out by the strides, with the taps in reverse.
+struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(ConvTransposeOp op, PatternRewriter &rewriter) const override {
+    if (!isStatic(op))
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
+    size_t spatial = op.getStrides().size();
+    Type element = elementOf(op.getResult()), sum = sumType(element);
+    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
+    // Position of x's first value and of the others among the taps' places.
+    SmallVector<int64_t> spread = around(in[0], in.drop_front(2), in[1]), kept(spread), from(in.size(), 0),
+                         at(in.size(), 0), step(in.size(), 1), ones(in.size(), 1), once(spatial, 1);
+    bool any = !llvm::is_contained(out, 0) && !llvm::is_contained(in, 0);
+    for (size_t i = 0; i < spatial; ++i) {
+      int64_t reach = (taps[i + 2] - 1) * op.getDilations()[i], first = reach - op.getPads()[i],
+              stride = op.getStrides()[i];
+      spread[i + 1] = out[i + 2] + reach;
+      from[i + 1] = first < 0 ? (-first + stride - 1) / stride : 0;
+      at[i + 1] = first + from[i + 1] * stride;
+      int64_t room = at[i + 1] < spread[i + 1] ? (spread[i + 1] - at[i + 1] - 1) / stride + 1 : 0;
+      kept[i + 1] = std::min(in[i + 2] - from[i + 1], room);
+      any &= kept[i + 1] > 0;
+      step[i + 1] = stride;
+    }
+    Value x = s.filled(spread, s.zero(sum));
+    if (any)
+      x = s.insert(s.slice(s.convert(s.channelsLast(op.getInput()), sum), from, kept, ones), x, at, step);
+    // [C, M / G, K...] to [M, C / G, K...], K reversed.
+    int64_t groups = op.getGroups(), inputs = taps[0] / groups, outputs = taps[1];
+    SmallVector<int64_t> turned(taps);
+    turned[0] = outputs * groups, turned[1] = inputs;
+    SmallVector<AffineMap> maps{s.b.getMultiDimIdentityMap(turned.size())};
+    Value filter = s.generic({}, s.empty(turned, elementOf(op.getFilter())), maps, turned.size(), [&](ValueRange) {
+      auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
+      Value perGroup = s.index(outputs), group = s.b.create<arith::DivUIOp>(axis(0), perGroup);
+      SmallVector<Value> place{
+          s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(group, s.index(inputs)), axis(1)),
+          s.b.create<arith::RemUIOp>(axis(0), perGroup)};
+      for (size_t i = 0; i < spatial; ++i)
+        place.push_back(s.b.create<arith::SubIOp>(s.index(taps[i + 2] - 1), axis(i + 2)));
+      return s.b.create<tensor::ExtractOp>(op.getFilter(), place);
+    });
+    Value y = convolve(s, x, s.convert(filter, sum), shape, groups, once, op.getDilations());
+    y = s.channelsFirst(addBias(s, y, op.getBias()));
+    rewriter.replaceOp(op, s.convert(y, element));
+    return success();
+  }
+};
+
+struct DecomposePool : OpRewritePattern<PoolOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(PoolOp op, PatternRewriter &rewriter) const override {
+    if (!isStatic(op))
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult());
+    size_t spatial = op.getKernel().size();
+    bool largest = op.getKind() == PoolKind::max;
+    Type element = elementOf(op.getResult()), sum = largest ? element : sumType(element);
+    SmallVector<int64_t> before, behind;
+    for (size_t i = 0; i < spatial; ++i) {
+      before.push_back(op.getPads()[i]);
+      behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], op.getKernel()[i],
+                                  op.getDilations()[i]));
+    }
+    Value fill = largest ? s.lowest(element) : s.zero(element);
+    Value x = s.pad(s.channelsLast(op.getInput()), fill, around(0, before, 0), around(0, behind, 0));
+    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
+    // Axes: b, o..., c, k...
+    unsigned lead = 2 + spatial, dims = lead + spatial;
+    SmallVector<AffineExpr> fromX{s.dim(0)}, taps, to{s.dim(0)};
+    for (size_t i = 0; i < spatial; ++i) {
+      fromX.push_back(s.dim(1 + i) * op.getStrides()[i] + s.dim(lead + i) * op.getDilations()[i]);
+      taps.push_back(s.dim(lead + i));
+      to.push_back(s.dim(1 + i));
+    }
+    fromX.push_back(s.dim(1 + spatial));
+    to.push_back(s.dim(1 + spatial));
+    SmallVector<AffineMap> maps{s.mapOf(dims, fromX), s.mapOf(dims, taps), s.mapOf(dims, to)};
+    Value window = s.empty(op.getKernel(), element);
+    if (op.getIndices()) {
+      pick(op, s, x, window, maps, lead, rewriter);
+      return success();
+    }
+    Value start = s.filled(shape, largest ? fill : s.zero(sum));
+    Value y = s.generic({x, window}, start, maps, lead, [&](ValueRange v) {
+      Value value = s.convertScalar(v[0], sum);
+      if (largest)
+        return s.max(v[2], value);
+      if (op.getKind() == PoolKind::lp)
+        value = power(s, s.b.create<math::AbsFOp>(value), double(op.getP()));
+      return s.add(v[2], value);
+    });
+    if (op.getKind() == PoolKind::lp)
+      y = s.map(y, sum, [&](ValueRange v) { return power(s, v[0], 1.0 / double(op.getP())); });
+    else if (!largest)
+      y = divideByCount(op, s, y);
+    rewriter.replaceOp(op, s.convert(s.channelsFirst(y), element));
+    return success();
+  }
+
+private:
+  static Value power(Structured &s, Value x, double exponent) {
+    if (exponent == 1)
+      return x;
+    if (exponent == 2)
+      return s.b.create<arith::MulFOp>(x, x);
+    if (exponent == 0.5)
+      return s.b.create<math::SqrtOp>(x);
+    return s.b.create<math::PowFOp>(x, s.real(x.getType(), exponent));
+  }
+
+  /// How many values of each window count, along one axis.
+  static int64_t counted(PoolOp op, size_t axis, int64_t place) {
+    int64_t extent = shapeOf(op.getInput())[axis + 2], d = op.getDilations()[axis];
+    int64_t at = place * op.getStrides()[axis] - op.getPads()[axis];
+    bool padded = op.getKind() == PoolKind::average_padded;
+    int64_t first = padded || at >= 0 ? 0 : (-at + d - 1) / d;
+    int64_t room = extent + (padded ? op.getPads()[axis + op.getKernel().size()] : 0) - at;
+    int64_t last = std::min(op.getKernel()[axis], room <= 0 ? 0 : (room + d - 1) / d);
+    return std::max<int64_t>(last - first, 0);
+  }
+
+  static Value divideByCount(PoolOp op, Structured &s, Value y) {
+    ArrayRef<int64_t> out = shapeOf(y);
+    Type element = elementOf(y);
+    // The count is a product over the axes; dividing by the product once keeps the rounding of one division.
+    SmallVector<int64_t> spatial(out.drop_front().drop_back());
+    int64_t count = std::accumulate(spatial.begin(), spatial.end(), int64_t(1), std::multiplies<int64_t>());
+    SmallVector<Attribute> counts;
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t product = 1, rest = i;
+      for (size_t axis = spatial.size(); axis-- > 0; rest /= spatial[axis])
+        product *= counted(op, axis, rest % spatial[axis]);
+      counts.push_back(s.b.getFloatAttr(element, double(product)));
+    }
+    auto type = RankedTensorType::get(spatial, element);
+    Value divisor = s.b.create<arith::ConstantOp>(DenseElementsAttr::get(type, counts));
+    SmallVector<AffineExpr> places;
+    for (unsigned i = 1; i + 1 < out.size(); ++i)
+      places.push_back(s.dim(i));
+    AffineMap all = s.b.getMultiDimIdentityMap(out.size());
+    return s.generic({y, divisor}, s.empty(out, element), {all, s.mapOf(out.size(), places), all}, out.size(),
+                     [&](ValueRange v) { return s.b.create<arith::DivFOp>(v[0], v[1]); });
+  }
+
+  /// The first largest value of each window and its place in the unpadded input.
+  static void pick(PoolOp op, Structured &s, Value x, Value window, ArrayRef<AffineMap> maps, unsigned lead,
+                   PatternRewriter &rewriter) {
+    ArrayRef<int64_t> in = shapeOf(op.getInput());
+    SmallVector<int64_t> out(shapeOf(op.getResult()));
+    out.push_back(out[1]);
+    out.erase(out.begin() + 1);
+    unsigned channel = out.size() - 1;
+    Type element = elementOf(op.getResult()), i64 = s.b.getI64Type();
+    SmallVector<AffineMap> both(maps);
+    both.push_back(maps.back());
+    SmallVector<utils::IteratorType> iterators(maps[0].getNumDims(), utils::IteratorType::reduction);
+    std::fill_n(iterators.begin(), lead, utils::IteratorType::parallel);
+    Value best = s.filled(out, s.lowest(element));
+    Value place = s.filled(out, s.b.create<arith::ConstantOp>(s.b.getI64IntegerAttr(-1)));
+    auto generic = s.b.create<linalg::GenericOp>(
+        TypeRange{best.getType(), place.getType()}, ValueRange{x, window}, ValueRange{best, place}, both, iterators,
+        [&](OpBuilder &inner, Location, ValueRange v) {
+          OpBuilder::InsertionGuard guard(s.b);
+          s.b.setInsertionPointToEnd(inner.getInsertionBlock());
+          auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
+          Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.index(in[1])), axis(channel));
+          Value inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
+          for (size_t i = 0; i < op.getKernel().size(); ++i) {
+            Value position = s.b.create<arith::AddIOp>(
+                s.b.create<arith::MulIOp>(axis(1 + i), s.index(op.getStrides()[i])),
+                s.b.create<arith::MulIOp>(axis(lead + i), s.index(op.getDilations()[i])));
+            position = s.b.create<arith::SubIOp>(position, s.index(op.getPads()[i]));
+            at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(at, s.index(in[i + 2])), position);
+            // Unsigned, so that what is negative is outside too.
+            Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, position, s.index(in[i + 2]));
+            inside = s.b.create<arith::AndIOp>(inside, within);
+          }
+          Value none = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, v[3], s.zero(i64));
+          Value larger = isa<FloatType>(element)
+                             ? s.b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, v[0], v[2]).getResult()
+                             : s.b.create<arith::CmpIOp>(arith::CmpIPredicate::sgt, v[0], v[2]).getResult();
+          Value take = s.b.create<arith::AndIOp>(inside, s.b.create<arith::OrIOp>(none, larger));
+          s.b.create<linalg::YieldOp>(ValueRange{
+              s.b.create<arith::SelectOp>(take, v[0], v[2]),
+              s.b.create<arith::SelectOp>(take, s.b.create<arith::IndexCastOp>(i64, at), v[3])});
+        });
+    rewriter.replaceOp(op, {s.channelsFirst(generic.getResult(0)),
+                            s.convert(s.channelsFirst(generic.getResult(1)), elementOf(op.getIndices()))});
+  }
+};
+
+} // namespace
+
+void populateWindowPatterns(RewritePatternSet &patterns) {
+  patterns.add<DecomposeConv, DecomposeConvTranspose, DecomposePool>(patterns.getContext());
+}
+
+} // namespace mlc::graph

@@ -1,0 +1,23 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The passes that lower networks; descriptions: Passes.td.
+//
+#pragma once
+
+#include "mlir/Pass/Pass.h"
+
+namespace mlc::graph {
+
+/// Of arguments of a bufferized function: the weight it is (a symbol), or its values.
+inline constexpr llvm::StringLiteral kWeightArgument = "network.weight";
+inline constexpr llvm::StringLiteral kConstantArgument = "network.constant";
+
+#define GEN_PASS_DECL
+#include "compiler/Transforms/Network/Passes.h.inc"
+#define GEN_PASS_REGISTRATION
+#include "compiler/Transforms/Network/Passes.h.inc"
+
+} // namespace mlc::graph
