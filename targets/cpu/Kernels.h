@@ -18,10 +18,9 @@ constexpr unsigned kBasicForms = MLC_BASIC_FORMS(MLC_COUNT_FORM), kAllForms = ML
 #undef MLC_COUNT_FORM
 
 extern const KernelDef addRmsNormKernels[kBasicForms], attentionKernels[kAllForms], binaryKernels[kBasicForms],
-    conv1dKernels[kBasicForms], convKernels[kBasicForms], gatedActivationKernels[kBasicForms],
-    gatedRmsNormKernels[kBasicForms], kvAppendKernels[kBasicForms], linearKernels[kAllForms],
-    matmulKernels[kBasicForms], moeDownKernels[kAllForms], moeRouteKernels[kBasicForms], moeUpKernels[kAllForms],
-    quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms],
+    conv1dKernels[kBasicForms], gatedActivationKernels[kBasicForms], gatedRmsNormKernels[kBasicForms],
+    kvAppendKernels[kBasicForms], linearKernels[kAllForms], moeDownKernels[kAllForms], moeRouteKernels[kBasicForms],
+    moeUpKernels[kAllForms], quantizeRowsKernels[kBasicForms], rmsNormKernels[kBasicForms], ropeKernels[kBasicForms],
     scaleRowsKernels[kBasicForms], ssdKernels[kAllForms], unaryKernels[kBasicForms];
 extern const KernelDef copyKernels[1], embeddingKernels[1], gatherRowsKernels[1], ropeAnglesKernels[1];
 

@@ -27,11 +27,11 @@ template <size_t... counts> struct KernelList {
   }
 };
 
-static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, convKernels, conv1dKernels,
-                                     copyKernels, embeddingKernels, gatedActivationKernels, gatedRmsNormKernels,
-                                     gatherRowsKernels, kvAppendKernels, linearKernels, matmulKernels, moeDownKernels,
-                                     moeRouteKernels, moeUpKernels, quantizeRowsKernels, rmsNormKernels,
-                                     ropeAnglesKernels, ropeKernels, scaleRowsKernels, ssdKernels, unaryKernels);
+static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binaryKernels, conv1dKernels, copyKernels,
+                                     embeddingKernels, gatedActivationKernels, gatedRmsNormKernels, gatherRowsKernels,
+                                     kvAppendKernels, linearKernels, moeDownKernels, moeRouteKernels, moeUpKernels,
+                                     quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels,
+                                     scaleRowsKernels, ssdKernels, unaryKernels);
 
 const TargetRegistry &cpuTarget() {
   static constexpr TargetRegistry target{kKernels.kernels,

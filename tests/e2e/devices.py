@@ -14,6 +14,7 @@ import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_code
+import test_networks
 try:
     import numpy as np
 except ImportError as error:
@@ -107,6 +108,26 @@ class Device:
             self.assertEqual(done.returncode, 0, done.stderr)
             answers.append((json.loads(done.stdout)["tokens"], np.load(logits)))
         return answers
+
+    def test_a_network_as_here(self):
+        rng = np.random.default_rng(9)
+        with open(self.at("net.onnx"), "wb") as f:
+            f.write(test_networks.speech_like(rng))
+        np.save(self.at("x.npy"), rng.standard_normal((5, 1, test_networks.INPUTS, test_networks.WIDTH)).astype(np.float32))
+        states = ("--state", "h_out=h,c_out=c")
+        here = self.compile(self.at("net.onnx"), "net-here.mlca", *states)
+        there = self.compile(self.at("net.onnx"), "net-there.mlca", *states, "--triple", self.triple)
+        for program in self.programs:
+            for cpu in (None, self.lesser):
+                with self.subTest(program=program, cpu=cpu):
+                    arguments = ("--input", f"x={self.at('x.npy')}", "--threads", "2", "--output-dir")
+                    subprocess.run([MLC, "run", here, *arguments, self.at("out-here")], check=True, capture_output=True,
+                                   timeout=60)
+                    done = self.there(there, *arguments, self.at("out-there"), program=program, cpu=cpu)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    expected, got = (np.load(self.at(f"out-{side}/y.npy")) for side in ("here", "there"))
+                    self.assertEqual(got.shape, (5, 1, 3))
+                    np.testing.assert_allclose(got, expected, rtol=1e-4)
 
     def test_the_shipped_model_as_here(self):
         for program in self.programs:

@@ -175,9 +175,10 @@ template <int R = kSsdRows, typename Body> MLC_SIMD void withRows(int64_t count,
 }
 
 /// One head of a segment.
-template <typename Ops, bool Round> struct SsdHead {
+template <typename Ops> struct SsdHead {
   using T = typename Ops::T;
   const SsdHeadArgs &a;
+  const bool round;                          // The bases are bf16.
   int64_t panels, columns, rows32, tileRows; // Rows of a panel in f32, and in the tile.
   float *work;
   T *tileScratch, *x, *xw, *g;
@@ -185,11 +186,11 @@ template <typename Ops, bool Round> struct SsdHead {
   const T *tile = nullptr;      // The same as factors; null: zeros.
   alignas(64) float dt[kPage] = {}, cum[kPage] = {}, decay[kPage] = {}, weight[kPage] = {};
 
-  explicit SsdHead(const SsdHeadArgs &args) : a(args) {
+  explicit SsdHead(const SsdHeadArgs &args) : a(args), round(args.bf16State) {
     columns = (a.headDim + kLanes - 1) & ~int64_t(kLanes - 1);
     panels = columns / kLanes;
     int64_t even = (a.state + 1) & ~int64_t(1);
-    rows32 = Round ? even : a.state;
+    rows32 = round ? even : a.state;
     tileRows = Ops::kTile ? even : rows32;
     work = reinterpret_cast<float *>(a.scratch);
     tileScratch = reinterpret_cast<T *>(work + columns * even);
@@ -227,7 +228,7 @@ private:
   void loadBase() {
     if (!a.base)
       return;
-    if constexpr (Round) {
+    if (round) {
       const bool direct = sizeof(T) == 2; // Stored as the tile is.
       if (direct)
         tile = reinterpret_cast<const T *>(a.base);
@@ -300,7 +301,7 @@ private:
     uint32_t block = a.kept[2 * page];
     bool fills = end == kPage, keeps = fills && block != ~0u;
     uint8_t *stored = keeps ? a.bases + int64_t(block) * a.baseStride : nullptr;
-    float *target = !Round && keeps ? reinterpret_cast<float *>(stored) : work;
+    float *target = !round && keeps ? reinterpret_cast<float *>(stored) : work;
     constexpr int kWide = 4;
     for (int64_t p = 0; p < panels;) {
       int64_t count = panels - p;
@@ -316,10 +317,10 @@ private:
       }
       for (int64_t q = p; fills && q < p + count;) {
         if (p + count - q >= kSsdColumns) {
-          fold<kSsdColumns>(target, Round ? stored : nullptr, page, q);
+          fold<kSsdColumns>(target, round ? stored : nullptr, page, q);
           q += kSsdColumns;
         } else {
-          fold<1>(target, Round ? stored : nullptr, page, q++);
+          fold<1>(target, round ? stored : nullptr, page, q++);
         }
       }
       p += count;
@@ -383,25 +384,20 @@ private:
       f.b = b + n * kPage;
       int64_t left = a.state - n;
       if (left >= kSsdRows) {
-        foldBlock<Ops, Round, kSsdRows, P>(f);
+        round ? foldBlock<Ops, true, kSsdRows, P>(f) : foldBlock<Ops, false, kSsdRows, P>(f);
         n += kSsdRows;
       } else if (left >= 2) {
-        foldBlock<Ops, Round, 2, P>(f);
+        round ? foldBlock<Ops, true, 2, P>(f) : foldBlock<Ops, false, 2, P>(f);
         n += 2;
       } else {
-        foldBlock<Ops, Round, 1, P>(f);
+        round ? foldBlock<Ops, true, 1, P>(f) : foldBlock<Ops, false, 1, P>(f);
         n += 1;
       }
     }
   }
 };
 
-template <typename Ops> MLC_SIMD void ssdHeadOf(const SsdHeadArgs &args) {
-  if (args.bf16State)
-    SsdHead<Ops, true>(args).run();
-  else
-    SsdHead<Ops, false>(args).run();
-}
+template <typename Ops> MLC_SIMD void ssdHeadOf(const SsdHeadArgs &args) { SsdHead<Ops>(args).run(); }
 
 /// R rows of c against the b of a page: out is [R][16].
 template <typename Ops, int R>

@@ -1,0 +1,169 @@
+# ===----------------------------------------------------------------------===#
+# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ===----------------------------------------------------------------------===#
+"""ONNX networks as artifacts: what `mlc run` and `mlc-run` give is what the interpreter gives; streams; what is refused."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+import numpy as np
+
+from onnx_writer import graph, model, node, tensor, value
+
+BUILD = os.environ["MLC_BUILD_DIR"]
+MLC, MLC_RUN = os.path.join(BUILD, "bin", "mlc"), os.path.join(BUILD, "bin", "mlc-run")
+RUNNERS = [[MLC, "run"]] + ([[MLC_RUN]] if os.access(MLC_RUN, os.X_OK) else [])
+INPUTS, WIDTH, HIDDEN = 6, 20, 10
+
+
+def speech_like(rng):
+    """x f32[1,6,20], h and c f32[1,1,10] -> y f32[1,3], and the states of an LSTM behind a convolution."""
+    def weights(*shape):
+        return (0.3 * rng.standard_normal(shape)).astype(np.float32)
+    constants = {"k": weights(12, INPUTS, 3), "kb": weights(12), "w": weights(1, 4 * HIDDEN, 12),
+                 "r": weights(1, 4 * HIDDEN, HIDDEN), "b": weights(1, 8 * HIDDEN), "head": weights(HIDDEN, 3),
+                 "one": np.array([1, 1, 12]), "flat": np.array([1, HIDDEN])}
+    nodes = [node("Conv", ["x", "k", "kb"], ["conv"], pads=[1, 1], strides=[2]), node("Relu", ["conv"], ["relu"]),
+             node("ReduceMean", ["relu"], ["mean"], axes=[2], keepdims=0), node("Reshape", ["mean", "one"], ["step"]),
+             node("LSTM", ["step", "w", "r", "b", "", "h", "c"], ["all", "h_out", "c_out"], hidden_size=HIDDEN),
+             node("Reshape", ["h_out", "flat"], ["last"]), node("MatMul", ["last", "head"], ["scores"]),
+             node("Softmax", ["scores"], ["y"], axis=1)]
+    return model(graph(nodes, [value("x", "float32", (1, INPUTS, WIDTH)), value("h", "float32", (1, 1, HIDDEN)),
+                               value("c", "float32", (1, 1, HIDDEN))],
+                       [value("y", "float32", (1, 3)), value("h_out", "float32", (1, 1, HIDDEN)),
+                        value("c_out", "float32", (1, 1, HIDDEN))],
+                       [tensor(name, array) for name, array in constants.items()]))
+
+
+class Networks(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.rng = np.random.default_rng(9)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def floats(self, *shape):
+        return self.rng.standard_normal(shape).astype(np.float32)
+
+    def call(self, command, inputs=None, arguments=()):
+        """The outputs by name, or the error line."""
+        command = [*command, "--json", "--output-dir", self.path("out"), *arguments]
+        for name, array in (inputs or {}).items():
+            np.save(self.path(name + ".npy"), array)
+            command += ["--input", f"{name}={self.path(name + '.npy')}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        if done.returncode:
+            self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (1, 1, ""), done.stderr)
+            return done.stderr
+        return {k: np.load(v["file"]) for k, v in json.loads(done.stdout)["outputs"].items()}
+
+    def compile(self, body, *options, name="net"):
+        with open(self.path(name + ".onnx"), "wb") as f:
+            f.write(body)
+        subprocess.run([MLC, "compile", self.path(name + ".onnx"), "-o", self.path(name + ".mlca"), *options], check=True,
+                       timeout=120, stderr=subprocess.PIPE)
+        return self.path(name + ".mlca")
+
+    def agree(self, body, inputs, tolerance=1e-5):
+        """Interpreter and artifact, in both programs and with any number of threads."""
+        artifact = self.compile(body)
+        expected = self.call([MLC, "interpret", self.path("net.onnx")], inputs)
+        self.assertIsInstance(expected, dict, expected)
+        first = None
+        for runner in RUNNERS:
+            for threads in ("1", "3"):
+                got = self.call([*runner, artifact, "--threads", threads], inputs)
+                self.assertIsInstance(got, dict, got)
+                self.assertEqual(sorted(got), sorted(expected))
+                for name, array in got.items():
+                    self.assertEqual((array.dtype, array.shape), (expected[name].dtype, expected[name].shape), name)
+                    np.testing.assert_allclose(array, expected[name], rtol=tolerance, atol=tolerance, err_msg=name)
+                    if first:
+                        np.testing.assert_array_equal(array, first[name])
+                first = first or got
+        return first
+
+    def test_convolution_and_lstm(self):
+        self.agree(speech_like(self.rng), {"x": self.floats(1, INPUTS, WIDTH), "h": self.floats(1, 1, HIDDEN),
+                                           "c": self.floats(1, 1, HIDDEN)})
+
+    def test_types(self):
+        a, i, f, h = self.floats(3, 5), np.arange(-7, 8).reshape(3, 5), self.rng.random((3, 5)) > 0.5, self.floats(5)
+        nodes = [node("Where", ["f", "a", "d"], ["chosen"]), node("Not", ["f"], ["opposite"]),
+                 node("Mul", ["i", "i"], ["squares"]), node("Cast", ["i"], ["narrow"], to=3),
+                 node("Cast", ["h"], ["half"], to=10), node("Cast", ["a"], ["double"], to=11),
+                 node("Transpose", ["a"], ["turned"], perm=[1, 0]), node("Concat", ["i", "squares"], ["both"], axis=0)]
+        outputs = [("chosen", "float32", (3, 5)), ("opposite", "bool", (3, 5)), ("squares", "int64", (3, 5)),
+                   ("narrow", "int8", (3, 5)), ("half", "float16", (5,)), ("double", "float64", (3, 5)),
+                   ("turned", "float32", (5, 3)), ("both", "int64", (6, 5))]
+        body = model(graph(nodes, [value("a", "float32", (3, 5)), value("d", "float32", ()), value("i", "int64", (3, 5)),
+                                   value("f", "bool", (3, 5)), value("h", "float32", (5,))],
+                           [value(*output) for output in outputs]))
+        got = self.agree(body, {"a": a, "d": np.float32(2), "i": i, "f": f, "h": h}, 1e-6)
+        np.testing.assert_array_equal(got["chosen"], np.where(f, a, np.float32(2)))
+        np.testing.assert_array_equal(got["half"], h.astype(np.float16))
+
+    def test_a_stream_is_its_runs(self):
+        body, frames = speech_like(self.rng), self.floats(7, 1, INPUTS, WIDTH)
+        plain = self.compile(body, name="plain")
+        state = {"h": np.zeros((1, 1, HIDDEN), np.float32), "c": np.zeros((1, 1, HIDDEN), np.float32)}
+        expected = []
+        for frame in frames:
+            got = self.call([MLC, "run", plain, "--threads", "1"], {"x": frame, **state})
+            self.assertIsInstance(got, dict, got)
+            state = {"h": got["h_out"], "c": got["c_out"]}
+            expected.append(got["y"])
+        stream = self.compile(body, "--state", "h_out=h,c_out=c", name="stream")
+        for runner in RUNNERS:
+            got = self.call([*runner, stream, "--threads", "1"], {"x": frames})
+            self.assertIsInstance(got, dict, got)
+            self.assertEqual(sorted(got), ["y"])
+            np.testing.assert_array_equal(got["y"], np.stack(expected))
+        # One run of a stream is as the first.
+        np.testing.assert_array_equal(self.call([MLC, "run", stream], {"x": frames[0]})["y"], expected[0])
+        self.assertIn("there is no input 'h'", self.call([MLC, "run", stream], {"x": frames, "h": state["h"]}))
+
+    def test_refused(self):
+        artifact = self.compile(speech_like(self.rng))
+        good = {"x": self.floats(1, INPUTS, WIDTH), "h": self.floats(1, 1, HIDDEN), "c": self.floats(1, 1, HIDDEN)}
+        for change, expected in (({"x": good["x"].astype(np.float64)}, "holds float64, input 'x' is float32"),
+                                 ({"x": good["x"][0]}, "has 2 axes, input 'x' has 3"),
+                                 ({"x": self.floats(1, INPUTS, 21)}, "axis 2 has 21 elements, input 'x' has 20"),
+                                 ({"x": good["x"][None]}, "has 4 axes, input 'x' has 3"),
+                                 ({"z": good["x"]}, "there is no input 'z'; there are: x, h, c")):
+            for runner in RUNNERS:
+                self.assertIn(expected, self.call([*runner, artifact], {**good, **change}))
+        self.assertIn("give the inputs h, c with", self.call([MLC, "run", artifact], {"x": good["x"]}))
+        self.assertIn("--prompt goes with language models", self.call([MLC, "run", artifact], good, ["--prompt", "a"]))
+        self.assertIn("a language model is wanted", self.call([MLC, "run", artifact], {}, ["--chat"]))
+
+    def test_bench_and_inspect(self):
+        artifact = self.compile(speech_like(self.rng), "--state", "h_out=h,c_out=c")
+        np.save(self.path("x.npy"), self.floats(1, INPUTS, WIDTH))
+        done = subprocess.run([MLC, "bench", artifact, "--input", f"x={self.path('x.npy')}", "-r", "30", "--threads", "1",
+                               "--json", "--profile"], check=True, capture_output=True, text=True, timeout=60)
+        result = json.loads(done.stdout)
+        latency = result["latency_us"]
+        self.assertTrue(0 < latency["min"] <= latency["median"] <= latency["p95"])
+        self.assertEqual(result["runs"], 30)
+        with open(self.path("profile.json"), "w") as f:
+            f.write(done.stdout)
+        subprocess.run([MLC, "inspect", artifact, "--html", self.path("page.html"), "--profile", self.path("profile.json")],
+                       check=True, timeout=60)
+        with open(self.path("page.html")) as f:
+            page = f.read()
+        self.assertEqual(page.count("<circle"), len(result["ops"]))
+        self.assertIn("Memory over time", page)
+        inspected = json.loads(subprocess.run([MLC, "inspect", artifact, "--json"], check=True, capture_output=True,
+                                              text=True, timeout=60).stdout)
+        self.assertEqual([state["name"] for state in inspected["states"]], ["h", "c"])
+        self.assertEqual({port["port"] for port in inspected["functions"][0]["inputs"]}, {"x", "h", "c"})
+
+
+if __name__ == "__main__":
+    unittest.main()
