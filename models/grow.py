@@ -30,49 +30,22 @@ and the constant lies in a block without other values: the quantized model too
 is the quantized source.
 """
 import argparse
-import glob
 import json
 import math
 import os
 import shutil
-import struct
 import sys
 
 import numpy as np
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "common"))
+from checkpoints import NUMPY, Source, write_safetensors  # noqa: E402
 
 SIZES = {
     "qwen2.5-0.5b": dict(hidden=896, intermediate=4864, layers=24, heads=14, kv_heads=2, vocabulary=151936),
     "qwen2.5-3b": dict(hidden=2048, intermediate=11008, layers=36, heads=16, kv_heads=2, vocabulary=151936)}
 GROUP = 128
-NUMPY = {"F32": np.float32, "F16": np.float16, "BF16": np.uint16}  # bfloat16 as its bits
 LOUD = 2.0 ** 16
-
-
-class Source:
-    """The tensors of a directory's safetensors files, mapped."""
-
-    def __init__(self, folder):
-        self.tensors = {}
-        for path in sorted(glob.glob(os.path.join(folder, "*.safetensors"))):
-            with open(path, "rb") as f:
-                length, = struct.unpack("<Q", f.read(8))
-                header = json.loads(f.read(length))
-            for name, t in header.items():
-                if name != "__metadata__":
-                    if t["dtype"] not in NUMPY:
-                        sys.exit(f"grow: error: {path}: {name} is stored as {t['dtype']}; this takes F32, F16 and BF16")
-                    self.tensors[name] = t["dtype"], np.memmap(path, NUMPY[t["dtype"]], "r", 8 + length + t["data_offsets"][0],
-                                                               tuple(t["shape"]))
-
-    def dtype(self):
-        return self.tensors["model.embed_tokens.weight"][0]
-
-    def __getitem__(self, name):
-        return self.tensors[name][1]
-
-    def floats(self, name):
-        dtype, value = self.tensors[name]
-        return (value.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else value.astype(np.float32)
 
 
 def stored(value, dtype):
@@ -125,8 +98,8 @@ class Growth:
 
     def tensors(self):
         """(name, type, shape, function giving its rows in pieces), in order."""
-        dtype, to = self.source.dtype(), self.to
         embedding = "model.embed_tokens.weight"
+        dtype, to = self.source.dtype(embedding), self.to
 
         def padded(rows, columns, value, at_rows=None, at_columns=None):
             def pieces():
@@ -138,18 +111,19 @@ class Growth:
                     inside = (place >= begin) & (place < begin + len(block))
                     if inside.any():
                         block[np.ix_(place[inside] - begin, across)] = value[inside]
-                    yield begin, block
+                    yield block
             return pieces
 
         def vocabulary(is_head):
             def pieces():
-                known = self.c["vocab_size"]
-                for begin, block in padded(to["vocabulary"], self.new, self.source[embedding])():
+                begin, known = 0, self.c["vocab_size"]
+                for block in padded(to["vocabulary"], self.new, self.source[embedding])():
                     if is_head:
                         block[max(0, known - begin):, -1] = stored(-1, dtype)
                     else:
                         block[:, -1] = stored(self.k, dtype)
-                    yield begin, block
+                    begin += len(block)
+                    yield block
             return pieces
 
         table = (to["vocabulary"], self.new)
@@ -173,9 +147,9 @@ class Growth:
             for part in ("input_layernorm", "post_attention_layernorm"):
                 name = prefix + part + ".weight"
                 value = self.norm(name if real else None)
-                yield name, "F32", value.shape, lambda value=value: [(0, value)]
+                yield name, "F32", value.shape, lambda value=value: [value]
         last = self.norm("model.norm.weight", LOUD / self.k)
-        yield "model.norm.weight", "F32", last.shape, lambda: [(0, last)]
+        yield "model.norm.weight", "F32", last.shape, lambda: [last]
         yield "lm_head.weight", dtype, table, vocabulary(True)
 
     def config(self):
@@ -184,27 +158,6 @@ class Growth:
             hidden_size=self.new, intermediate_size=to["intermediate"], num_hidden_layers=to["layers"],
             num_attention_heads=to["heads"], num_key_value_heads=to["kv_heads"], head_dim=self.dim,
             vocab_size=to["vocabulary"], rms_norm_eps=self.eps, tie_word_embeddings=False)
-
-
-def write(path, tensors):
-    header, at = {}, 0
-    for name, dtype, shape, _ in tensors:
-        size = math.prod(shape) * np.dtype(NUMPY[dtype]).itemsize
-        header[name] = dict(dtype=dtype, shape=list(shape), data_offsets=[at, at + size])
-        at += size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path + ".new", "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for i, (name, _, _, pieces) in enumerate(tensors):
-            for _, block in pieces():
-                f.write(block)
-            if sys.stderr.isatty():
-                print(f"\r{i + 1} of {len(tensors)} tensors", end="", file=sys.stderr, flush=True)
-    if sys.stderr.isatty():
-        print(file=sys.stderr)
-    os.replace(path + ".new", path)
-    return at
 
 
 def main():
@@ -224,7 +177,7 @@ def main():
         config = json.load(f)
     growth = Growth(Source(a.source), config, to)
     os.makedirs(a.out, exist_ok=True)
-    size = write(os.path.join(a.out, "model.safetensors"), list(growth.tensors()))
+    size = write_safetensors(os.path.join(a.out, "model.safetensors"), list(growth.tensors()))
     with open(os.path.join(a.out, "config.json"), "w", encoding="utf-8") as f:
         json.dump(growth.config(), f, indent=2)
         f.write("\n")
