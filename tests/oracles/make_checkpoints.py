@@ -257,32 +257,43 @@ def make_quantized(kind, quantizer):
                            runs=[run], ablations=[]), [answer[1]])
 
 
-def make_shipped():
-    """The shipped model, with text: the tokenizer takes part."""
-    directory = fresh("shakespeare")
-    checkpoint = os.path.join(os.path.dirname(os.path.dirname(HERE)), "models", "shakespeare")
+# Case -> (held-out text, between its pieces, pieces of a prompt, name of a run, runs).
+SHIPPED = {"shakespeare": [("validation.txt", "\n\n", 2, "speech", 3)],
+           "chimera-nano": [("validation-hi.txt", "\n", 1, "hi", 2), ("validation-en.txt", "\n", 1, "en", 2)]}
+
+
+def shipped_prompts(checkpoint, sources):
+    """(runs wanted, [(name of a run, text)]) of each held-out text."""
+    for file, between, count, name, wanted in sources:
+        with open(os.path.join(checkpoint, file), encoding="utf-8") as f:
+            pieces = f.read().split(between)
+        yield wanted, [(f"{name}-{i}", between.join(pieces[i:i + count]) + between) for i in range(0, len(pieces), 7)]
+
+
+def make_shipped(case):
+    """A shipped model, with text: the tokenizer takes part."""
+    directory = fresh(case)
+    checkpoint = os.path.join(os.path.dirname(os.path.dirname(HERE)), "models", case)
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
-    with open(os.path.join(checkpoint, "validation.txt"), encoding="utf-8") as f:
-        speeches = f.read().split("\n\n")
     runs, kept = [], []
-    for i in range(0, len(speeches), 7):
-        text = "\n\n".join(speeches[i:i + 2]) + "\n\n"
-        prompt = tokenizer(text)["input_ids"]
-        if not 24 <= len(prompt) <= 120:
-            continue
-        answer = oracle.measure(checkpoint, prompt)
-        if isinstance(answer, str):
-            print(f"  shakespeare, speech {i}: {answer}", flush=True)
-            continue
-        name = f"speech-{i}"
-        generated = tokenizer.decode(answer[0]["tokens"], clean_up_tokenization_spaces=False)
-        runs.append(dict(name=name, logits=f"logits-{name}.npy", prompt_text=text, text=generated) | answer[0])
-        kept.append(answer[1][-6:])
-        runs[-1]["rows"] = runs[-1]["rows"][-6:]  # the rows are wide
-        if len(runs) == 3:
-            break
-    finish(directory, dict(case="shakespeare", seed=0, transformers=transformers.__version__,
-                           torch=torch.__version__.split("+")[0], checkpoint="models/shakespeare",
+    for wanted, prompts in shipped_prompts(checkpoint, SHIPPED[case]):
+        for name, text in prompts:
+            prompt = tokenizer(text)["input_ids"]
+            if not wanted:
+                break
+            if not 24 <= len(prompt) <= 120:
+                continue
+            answer = oracle.measure(checkpoint, prompt)
+            if isinstance(answer, str):
+                print(f"  {case}, {name}: {answer}", flush=True)
+                continue
+            wanted -= 1
+            generated = tokenizer.decode(answer[0]["tokens"], clean_up_tokenization_spaces=False)
+            runs.append(dict(name=name, logits=f"logits-{name}.npy", prompt_text=text, text=generated) | answer[0])
+            kept.append(answer[1][-6:])
+            runs[-1]["rows"] = runs[-1]["rows"][-6:]  # the rows are wide
+    finish(directory, dict(case=case, seed=0, transformers=transformers.__version__,
+                           torch=torch.__version__.split("+")[0], checkpoint="models/" + case,
                            configs=["config.json"], ggufs=[], runs=runs, ablations=[]), kept)
 
 
@@ -297,8 +308,9 @@ def main():
     for case in CASES + HYBRIDS:
         if not a.case or case.name in a.case:
             make(case)
-    if not a.case or "shakespeare" in a.case:
-        make_shipped()
+    for case in SHIPPED:
+        if not a.case or case in a.case:
+            make_shipped(case)
     for kind in QUANTIZED:
         if a.ggml and (not a.case or "gguf-" + kind.lower() in a.case):
             make_quantized(Type[kind], gguf_forms.Quantizer(a.ggml))
