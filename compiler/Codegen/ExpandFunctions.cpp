@@ -135,6 +135,19 @@ template <typename Op> struct ExpandArc : OpRewritePattern<Op> {
   }
 };
 
+/// a - b c with the error of the product, by Veltkamp's and Dekker's splitting.
+Value productTakenOff(Real &f, Value a, Value b, Value c) {
+  auto split = [&](Value x) {
+    Value scaled = f.mul(x, f.real(0x1p27 + 1)), high = f.sub(scaled, f.sub(scaled, x));
+    return std::pair(high, f.sub(x, high));
+  };
+  auto [bHigh, bLow] = split(b);
+  auto [cHigh, cLow] = split(c);
+  Value product = f.mul(b, c), error = f.sub(f.mul(bHigh, cHigh), product);
+  error = f.add(f.add(error, f.mul(bHigh, cLow)), f.mul(bLow, cHigh));
+  return f.sub(f.sub(a, product), f.add(error, f.mul(bLow, cLow)));
+}
+
 /// x - trunc(x / y) y, exact where the quotient is below 2^53.
 struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -149,7 +162,7 @@ struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
     Value x = wide(op.getLhs()), y = wide(op.getRhs());
     Value ax = f.b.create<math::AbsFOp>(x), ay = f.b.create<math::AbsFOp>(y);
     Value quotient = f.b.create<math::TruncOp>(f.div(ax, ay));
-    Value rest = f.b.create<math::FmaOp>(f.b.create<arith::NegFOp>(quotient), ay, ax);
+    Value rest = productTakenOff(f, ax, quotient, ay);
     // The quotient may have been rounded up to the next integer, or down from it.
     rest = f.select(OLT, rest, f.real(0), f.add(rest, ay), rest);
     rest = f.select(OGE, rest, ay, f.sub(rest, ay), rest);

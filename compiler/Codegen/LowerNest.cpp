@@ -213,6 +213,13 @@ LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   loops.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
   if (failed(loops.run(module)))
     return failure();
+  // Every operation on short floats rounds: the emulation would let roundings between operations be left out.
+  module.walk([](Operation *op) {
+    if (auto extend = dyn_cast<arith::ExtFOp>(op))
+      extend.setFastmath(arith::FastMathFlags::none);
+    else if (auto truncate = dyn_cast<arith::TruncFOp>(op))
+      truncate.setFastmath(arith::FastMathFlags::none);
+  });
   {
     RewritePatternSet patterns(module.getContext());
     populateMathAlgebraicSimplificationPatterns(patterns);
