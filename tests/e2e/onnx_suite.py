@@ -212,7 +212,7 @@ def run_in(folder, mlc, case, shaping):
     return "passed", ""
 
 
-Outcome = collections.namedtuple("Outcome", "case operator outcome why fixed")
+Outcome = collections.namedtuple("Outcome", "case operator outcome why fixed", defaults=(False,))
 
 
 def run_part(mlc, cases, options):
@@ -223,14 +223,14 @@ def run_part(mlc, cases, options):
     def one(case):
         scope = out_of_scope(case.model)
         if scope:
-            return Outcome(case.name, operator_of(case), "out of scope", scope, False)
+            return Outcome(case.name, operator_of(case), "out of scope", scope)
         # An operator written out as others has the inputs that it had.
-        names = shaping[case.name] | shaping.get(case.name.split("_expanded")[0], set())
-        fixed = bool(names & ({i.name for i in case.model.graph.input} - {i.name for i in case.model.graph.initializer}))
-        outcome = Outcome(case.name, operator_of(case), *run_case(mlc, case, names), fixed)
+        original = shaping.get(case.name.split("_expanded")[0], set())
+        outcome = Outcome(case.name, operator_of(case), *run_case(mlc, case, shaping[case.name] | original))
         if outcome.outcome in options.show:
             print(f"{outcome.outcome}: {case.name}: {outcome.why}", flush=True)
-        return outcome
+        given = {i.name for i in case.model.graph.input} - {i.name for i in case.model.graph.initializer}
+        return outcome._replace(fixed=bool(given & (shaping[case.name] | original)))
 
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         return list(pool.map(one, wanted))
