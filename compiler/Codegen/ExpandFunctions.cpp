@@ -117,8 +117,8 @@ template <typename Op> struct ExpandArc : OpRewritePattern<Op> {
     Value x = op.getOperand(), a = f.b.create<math::AbsFOp>(x), half = f.real(0.5);
     Value far = f.mul(half, f.sub(f.real(1), a)), z = f.select(OGT, a, half, far, f.mul(a, a));
     Value root = f.select(OGT, a, half, f.b.create<math::SqrtOp>(far), a);
-    Value series = f.polynomial(
-        z, {1.6666752422e-1, 7.4953002686e-2, 4.5470025998e-2, 2.4181311049e-2, 4.2163199048e-2});
+    Value series =
+        f.polynomial(z, {1.6666752422e-1, 7.4953002686e-2, 4.5470025998e-2, 2.4181311049e-2, 4.2163199048e-2});
     Value arc = f.add(root, f.mul(root, f.mul(z, series))); // Of the root.
     Value turn = f.real(std::numbers::pi / 2), twice = f.add(arc, arc);
     Value result;

@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Regions on buffers: products by panels over every remainder of positions and panels, squares that are turned, shares of
-// the work, short floats by integer arithmetic, functions of f64; every level that this machine runs.
+// Regions on buffers: products by panels over every remainder of positions and panels, squares that are turned, shares
+// of the work, short floats by integer arithmetic, functions of f64; every level that this machine runs.
 //
 #include "runtime/core/Float16.h"
 #include "tests/unit/codegen/RegionTestSupport.h"
@@ -34,7 +34,8 @@ std::string shape(std::initializer_list<int64_t> extents, const char *element = 
 /// out[r, p, l] = (fromZero ? 0 : out[r, p, l]) + sum over k of x[r * stride + k] * w[p, k, l].
 std::string productText(int64_t rows, int64_t panels, int64_t depth, int64_t lanes, int64_t stride, bool fromZero,
                         int split) {
-  std::string x = shape({(rows - 1) * stride + depth}), w = shape({panels, depth, lanes}), out = shape({rows, panels, lanes});
+  std::string x = shape({(rows - 1) * stride + depth}), w = shape({panels, depth, lanes}),
+              out = shape({rows, panels, lanes});
   std::string text = "func.func @mlc_region_row(%x: " + x + ", %w: " + w + ", %out: " + out +
                      " {llvm.noalias}, %begin: index, %end: index) {\n";
   if (fromZero)
@@ -50,7 +51,8 @@ std::string productText(int64_t rows, int64_t panels, int64_t depth, int64_t lan
   return text;
 }
 
-void checkProduct(int64_t rows, int64_t panels, int64_t depth, int64_t lanes, int64_t stride, bool fromZero, int split) {
+void checkProduct(int64_t rows, int64_t panels, int64_t depth, int64_t lanes, int64_t stride, bool fromZero,
+                  int split) {
   std::mt19937 random(unsigned(rows * 131 + panels * 17 + depth));
   std::vector<float> x = randomFloats(size_t((rows - 1) * stride + depth), random),
                      w = randomFloats(size_t(panels * depth * lanes), random),
@@ -70,8 +72,8 @@ void checkProduct(int64_t rows, int64_t panels, int64_t depth, int64_t lanes, in
       for (int64_t n = 0; n < panels * lanes; ++n) {
         double expected = fromZero ? 0 : double(start[size_t(r * panels * lanes + n)]);
         for (int64_t k = 0; k < depth; ++k)
-          expected += double(x[size_t(r * stride + k)]) *
-                      double(w[size_t((n / lanes * depth + k) * lanes + n % lanes)]);
+          expected +=
+              double(x[size_t(r * stride + k)]) * double(w[size_t((n / lanes * depth + k) * lanes + n % lanes)]);
         ASSERT_NEAR(out[size_t(r * panels * lanes + n)], expected, 1e-5)
             << isa << " " << rows << " rows, " << panels << " panels of " << lanes << ", depth " << depth << ", split "
             << split << ", at " << r << ", " << n;
@@ -108,8 +110,8 @@ TEST(BufferRegion, TurnsSquaresOverEveryRemainder) {
   for (const char *isa : runnableLevels())
     for (int64_t along : {1, 7, 8, 9, 15, 16, 27})
       for (int64_t across : {8, 12, 24}) {
-        std::vector<float> x = randomFloats(size_t(along * across), random), bias = randomFloats(size_t(across), random),
-                           out(size_t(along * across) + 1, 7);
+        std::vector<float> x = randomFloats(size_t(along * across), random),
+                           bias = randomFloats(size_t(across), random), out(size_t(along * across) + 1, 7);
         Mapped code(compiled(turnedText(along, across), isa));
         void *const buffers[] = {x.data(), bias.data(), out.data()};
         ASSERT_EQ(code(buffers, nullptr, 0, 1), 0);
@@ -125,7 +127,8 @@ TEST(BufferRegion, TurnsSquaresOverEveryRemainder) {
 std::string mapText(int64_t count, const char *from, const char *to, const std::string &body) {
   std::string x = shape({count}, from), out = shape({count}, to);
   return "func.func @mlc_region_row(%x: " + x + ", %out: " + out +
-         ", %begin: index, %end: index) {\n  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> "
+         ", %begin: index, %end: index) {\n  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) "
+         "-> "
          "(i)>], iterator_types = [\"parallel\"]} ins(%x : " +
          x + ") outs(%out : " + out + ") {\n  ^bb0(%a: " + from + ", %o: " + to + "):\n" + body +
          "\n    linalg.yield %r : " + to + "\n  }\n  return\n}\n";
@@ -195,8 +198,9 @@ TEST(BufferRegion, FunctionsOfDoubles) {
   checkDouble("    %r = math.exp %a : f64", [](double x) { return std::exp(x); }, -700, 709, 1e-15);
   checkDouble("    %r = math.log %a : f64", [](double x) { return std::log(x); }, 1e-300, 1e300, 1e-15);
   checkDouble("    %r = math.log %a : f64", [](double x) { return std::log(x); }, 0.3, 0.9, 1e-15);
-  checkDouble("    %c = arith.constant 0.7 : f64\n    %r = arith.remf %a, %c : f64",
-              [](double x) { return std::fmod(x, 0.7); }, -9.05, 8.03, 1e-12);
+  checkDouble(
+      "    %c = arith.constant 0.7 : f64\n    %r = arith.remf %a, %c : f64", [](double x) { return std::fmod(x, 0.7); },
+      -9.05, 8.03, 1e-12);
 }
 
 } // namespace
