@@ -32,8 +32,18 @@ constexpr Level kLevels[] = {
     {"x86-64-v3", "x86_64-unknown-linux-gnu", "x86-64-v3", "", llvm::CodeModel::Small, {true, true, true, 8, 16}},
     {"x86-64-v4", "x86_64-unknown-linux-gnu", "x86-64-v4", "", llvm::CodeModel::Small, {true, true, true, 16, 32}},
     {"armv8-a", "aarch64-unknown-linux-gnu", "generic", "+neon", llvm::CodeModel::Tiny, {true, true, true, 4, 32}},
-    {"armv7-a", "armv7a-unknown-linux-gnueabihf", "generic", "+neon", llvm::CodeModel::Small, {false, false, false, 4, 16}},
-    {"vfpv4", "armv7a-unknown-linux-gnueabihf", "generic", "+neon,+vfp4", llvm::CodeModel::Small, {true, false, true, 4, 16}},
+    {"armv7-a",
+     "armv7a-unknown-linux-gnueabihf",
+     "generic",
+     "+neon",
+     llvm::CodeModel::Small,
+     {false, false, false, 4, 16}},
+    {"vfpv4",
+     "armv7a-unknown-linux-gnueabihf",
+     "generic",
+     "+neon,+vfp4",
+     llvm::CodeModel::Small,
+     {true, false, true, 4, 16}},
 };
 
 void initializeTargets() {

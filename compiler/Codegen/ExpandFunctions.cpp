@@ -117,8 +117,8 @@ template <typename Op> struct ExpandArc : OpRewritePattern<Op> {
     Value x = op.getOperand(), a = f.b.create<math::AbsFOp>(x), half = f.real(0.5);
     Value far = f.mul(half, f.sub(f.real(1), a)), z = f.select(OGT, a, half, far, f.mul(a, a));
     Value root = f.select(OGT, a, half, f.b.create<math::SqrtOp>(far), a);
-    Value series = f.polynomial(
-        z, {1.6666752422e-1, 7.4953002686e-2, 4.5470025998e-2, 2.4181311049e-2, 4.2163199048e-2});
+    Value series =
+        f.polynomial(z, {1.6666752422e-1, 7.4953002686e-2, 4.5470025998e-2, 2.4181311049e-2, 4.2163199048e-2});
     Value arc = f.add(root, f.mul(root, f.mul(z, series))); // Of the root.
     Value turn = f.real(std::numbers::pi / 2), twice = f.add(arc, arc);
     Value result;
@@ -135,6 +135,19 @@ template <typename Op> struct ExpandArc : OpRewritePattern<Op> {
   }
 };
 
+/// a - b c with the error of the product, by Veltkamp's and Dekker's splitting.
+Value productTakenOff(Real &f, Value a, Value b, Value c) {
+  auto split = [&](Value x) {
+    Value scaled = f.mul(x, f.real(0x1p27 + 1)), high = f.sub(scaled, f.sub(scaled, x));
+    return std::pair(high, f.sub(x, high));
+  };
+  auto [bHigh, bLow] = split(b);
+  auto [cHigh, cLow] = split(c);
+  Value product = f.mul(b, c), error = f.sub(f.mul(bHigh, cHigh), product);
+  error = f.add(f.add(error, f.mul(bHigh, cLow)), f.mul(bLow, cHigh));
+  return f.sub(f.sub(a, product), f.add(error, f.mul(bLow, cLow)));
+}
+
 /// x - trunc(x / y) y, exact where the quotient is below 2^53.
 struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -149,7 +162,7 @@ struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
     Value x = wide(op.getLhs()), y = wide(op.getRhs());
     Value ax = f.b.create<math::AbsFOp>(x), ay = f.b.create<math::AbsFOp>(y);
     Value quotient = f.b.create<math::TruncOp>(f.div(ax, ay));
-    Value rest = f.b.create<math::FmaOp>(f.b.create<arith::NegFOp>(quotient), ay, ax);
+    Value rest = productTakenOff(f, ax, quotient, ay);
     // The quotient may have been rounded up to the next integer, or down from it.
     rest = f.select(OLT, rest, f.real(0), f.add(rest, ay), rest);
     rest = f.select(OGE, rest, ay, f.sub(rest, ay), rest);

@@ -49,7 +49,8 @@ struct ExtendHalf : OpRewritePattern<arith::ExtFOp> {
     Value all = f.b.create<arith::ExtUIOp>(f.b.getI32Type(), half);
     Value magnitude = f.both(all, 0x7fff), sign = f.up(f.both(all, 0x8000), 16), moved = f.up(magnitude, 13);
     Value finite = f.bits(f.b.create<arith::MulFOp>(f.fromBits(moved), f.real(0x1p112f)));
-    Value value = f.select(arith::CmpIPredicate::uge, magnitude, 0x7c00, f.either(moved, f.constant(0x7f800000)), finite);
+    Value value =
+        f.select(arith::CmpIPredicate::uge, magnitude, 0x7c00, f.either(moved, f.constant(0x7f800000)), finite);
     Value result = f.fromBits(f.either(value, sign));
     if (op.getType().isF64())
       result = f.b.create<arith::ExtFOp>(f.b.getF64Type(), result);
@@ -82,7 +83,8 @@ struct TruncateHalf : OpRewritePattern<arith::TruncFOp> {
   }
 };
 
-/// f64 to the short floats: by way of a float that keeps what rounding must know (the last bit says that it is inexact).
+/// f64 to the short floats: by way of a float that keeps what rounding must know (the last bit says that it is
+/// inexact).
 struct TruncateDouble : OpRewritePattern<arith::TruncFOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(arith::TruncFOp op, PatternRewriter &rewriter) const override {

@@ -64,8 +64,8 @@ int64_t innermostScore(linalg::GenericOp op, unsigned axis) {
   return score;
 }
 
-/// Interchanges the loops of `op`: the marked axis outside, then the parallel ones, and inside the axis along which most
-/// lies one after the other.
+/// Interchanges the loops of `op`: the marked axis outside, then the parallel ones, and inside the axis along which
+/// most lies one after the other.
 void orderLoops(IRRewriter &rewriter, linalg::GenericOp &op, std::optional<int64_t> split) {
   unsigned loops = op.getNumLoops();
   if (loops < 2)
@@ -115,11 +115,11 @@ LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
     unsigned rank = cast<MemRefType>(copy.getSource().getType()).getRank();
     SmallVector<AffineMap> maps(2, rewriter.getMultiDimIdentityMap(rank));
     SmallVector<utils::IteratorType> parallel(rank, utils::IteratorType::parallel);
-    auto generic = rewriter.create<linalg::GenericOp>(
-        copy.getLoc(), ValueRange(copy.getSource()), ValueRange(copy.getTarget()), maps, parallel,
-        [](OpBuilder &builder, Location location, ValueRange values) {
-          builder.create<linalg::YieldOp>(location, values[0]);
-        });
+    auto generic = rewriter.create<linalg::GenericOp>(copy.getLoc(), ValueRange(copy.getSource()),
+                                                      ValueRange(copy.getTarget()), maps, parallel,
+                                                      [](OpBuilder &builder, Location location, ValueRange values) {
+                                                        builder.create<linalg::YieldOp>(location, values[0]);
+                                                      });
     if (Attribute split = copy->getAttr(kSplitAttr))
       generic->setAttr(kSplitAttr, split);
     rewriter.eraseOp(copy);
@@ -213,6 +213,13 @@ LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   loops.addPass(arith::createArithEmulateUnsupportedFloats(emulate));
   if (failed(loops.run(module)))
     return failure();
+  // Every operation on short floats rounds: the emulation would let roundings between operations be left out.
+  module.walk([](Operation *op) {
+    if (auto extend = dyn_cast<arith::ExtFOp>(op))
+      extend.setFastmath(arith::FastMathFlags::none);
+    else if (auto truncate = dyn_cast<arith::TruncFOp>(op))
+      truncate.setFastmath(arith::FastMathFlags::none);
+  });
   {
     RewritePatternSet patterns(module.getContext());
     populateMathAlgebraicSimplificationPatterns(patterns);

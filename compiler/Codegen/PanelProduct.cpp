@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Products of values with panels: out[..., lane] += x[...] * panel[..., lane], a tile of positions and panels in registers.
+// Products of values with panels: out[..., lane] += x[...] * panel[..., lane], a tile of positions and panels in
+// registers.
 //
 #include "compiler/Codegen/LowerRegion.h"
 #include "compiler/Codegen/RegionCode.h"
@@ -86,7 +87,8 @@ private:
   /// Registers of one panel's lanes, and positions that fit beside them.
   int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
   int64_t mostPositions() const { return std::max<int64_t>(1, (traits.registers - 4) / registers()); }
-  /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is free.
+  /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is
+  /// free.
   bool fits(int64_t t, int64_t p) const {
     int64_t wide = p * registers();
     return t * wide + std::min(t, wide) + 1 < traits.registers;

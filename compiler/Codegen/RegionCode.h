@@ -24,14 +24,14 @@
 
 namespace mlc {
 
-/// A region on buffers is the text of a module with one func.func of this name over memrefs (the call's buffers, in order)
-/// and the two bounds, of type index. An op with the attribute kSplitAttr (an axis of its loops) calculates [begin, end)
-/// of that axis; without one, the call calculates everything. `dims` is not read.
+/// A region on buffers is the text of a module with one func.func of this name over memrefs (the call's buffers, in
+/// order) and the two bounds, of type index. An op with the attribute kSplitAttr (an axis of its loops) calculates
+/// [begin, end) of that axis; without one, the call calculates everything. `dims` is not read.
 inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
 
-/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side. Half as many where
-/// they fit `columns` better.
+/// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side. Half as many
+/// where they fit `columns` better.
 inline constexpr int64_t kMostLanes = 16;
 inline constexpr int64_t lanesOf(int64_t columns) {
   int64_t rest = columns % kMostLanes;
@@ -41,7 +41,8 @@ inline constexpr int64_t lanesOf(int64_t columns) {
 /// positions and panels in registers. A linalg.fill with zero right in front of it is not carried out by itself.
 bool isPanelProduct(mlir::linalg::GenericOp op);
 
-/// The axis of a product's positions, of which several share registers, is the last one that has so many; else the longest.
+/// The axis of a product's positions, of which several share registers, is the last one that has so many; else the
+/// longest.
 inline constexpr int64_t kFewPositions = 6;
 
 /// Where a blob may begin in memory: multiples of this.

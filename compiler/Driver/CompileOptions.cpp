@@ -180,7 +180,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
   }
-  options.source = {source, raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim,
+  options.source = {source,    raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim,
                     raw.states};
   options.output = raw.output ? raw.output : "-";
   options.emit = raw.emit;

@@ -5,9 +5,9 @@
 
 #include "compiler/Driver/Source.h"
 
-#include "compiler/Driver/NetworkStates.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Driver/GgufTokenizer.h"
+#include "compiler/Driver/NetworkStates.h"
 #include "compiler/Import/HuggingFace/SafeTensors.h"
 #include "compiler/Import/Importer.h"
 #include "compiler/Import/ONNX/Import.h"

@@ -12,8 +12,15 @@ using namespace mlir;
 
 namespace mlc::reference {
 
-template <typename T> static DenseElementsAttr attributeOf(const HostValue<T> &value, RankedTensorType type) {
-  Type element = type.getElementType();
+template <typename T> DenseElementsAttr attributeOf(const HostValue<T> &value, Type element) {
+  auto shape = std::visit(
+      [](const auto &held) -> ArrayRef<int64_t> {
+        if constexpr (requires { held.shape; })
+          return held.shape;
+        return {};
+      },
+      value);
+  auto type = RankedTensorType::get(shape, element);
   if (auto *floats = std::get_if<Floats<T>>(&value)) {
     if constexpr (std::is_same_v<T, float>)
       if (element.isF32())
@@ -32,6 +39,8 @@ template <typename T> static DenseElementsAttr attributeOf(const HostValue<T> &v
     values.push_back(APInt(64, uint64_t(x)).trunc(element.getIntOrFloatBitWidth()));
   return DenseElementsAttr::get(type, values);
 }
+template DenseElementsAttr attributeOf<float>(const HostValue<float> &, Type);
+template DenseElementsAttr attributeOf<double>(const HostValue<double> &, Type);
 
 template <typename T>
 llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *> leaves, ArrayRef<Operation *> ops,
@@ -61,15 +70,13 @@ llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *>
     return computed.takeError();
   SmallVector<DenseElementsAttr> attributes;
   for (auto [value, result] : llvm::zip_equal(values, *computed))
-    attributes.push_back(attributeOf<T>(*result, cast<RankedTensorType>(value.getType())));
+    attributes.push_back(attributeOf<T>(*result, cast<RankedTensorType>(value.getType()).getElementType()));
   return attributes;
 }
 
-template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<float>(ArrayRef<Operation *>, ArrayRef<Operation *>,
-                                                                           ArrayRef<Value>, WeightSource &,
-                                                                           const Limits &);
-template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<double>(ArrayRef<Operation *>,
-                                                                            ArrayRef<Operation *>, ArrayRef<Value>,
-                                                                            WeightSource &, const Limits &);
+template llvm::Expected<SmallVector<DenseElementsAttr>>
+evaluateOps<float>(ArrayRef<Operation *>, ArrayRef<Operation *>, ArrayRef<Value>, WeightSource &, const Limits &);
+template llvm::Expected<SmallVector<DenseElementsAttr>>
+evaluateOps<double>(ArrayRef<Operation *>, ArrayRef<Operation *>, ArrayRef<Value>, WeightSource &, const Limits &);
 
 } // namespace mlc::reference

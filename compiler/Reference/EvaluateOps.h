@@ -11,6 +11,11 @@
 
 namespace mlc::reference {
 
+/// A tensor's values as an attribute, of the shape that it has.
+template <typename T> mlir::DenseElementsAttr attributeOf(const HostValue<T> &value, mlir::Type element);
+extern template mlir::DenseElementsAttr attributeOf<float>(const HostValue<float> &, mlir::Type);
+extern template mlir::DenseElementsAttr attributeOf<double>(const HostValue<double> &, mlir::Type);
+
 /// What `values` are, results of `ops` (in order) that read nothing beside each other, `leaves` (constants and
 /// graph.reads) and what their own regions hold. In f64 where T is double.
 template <typename T>

@@ -11,7 +11,7 @@
 #include <vector>
 
 extern "C" int LLVMFuzzerInitialize(int *argc, char ***argv) {
-  static char limit[] = "-max_len=65536";
+  static char limit[] = "-max_len=131072";
   static std::vector<char *> arguments(*argv, *argv + *argc);
   arguments.insert(arguments.begin() + 1, limit);
   arguments.push_back(nullptr);

@@ -69,8 +69,8 @@ static bool liesAlong(Operation *op, unsigned axis) {
   return false;
 }
 
-/// Of a product by panels: rows of positions, or what x and the panels both depend on; else panels or positions, of which
-/// several are calculated at once.
+/// Of a product by panels: rows of positions, or what x and the panels both depend on; else panels or positions, of
+/// which several are calculated at once.
 static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();

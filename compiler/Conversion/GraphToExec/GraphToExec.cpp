@@ -58,7 +58,8 @@ private:
       return function.emitError("only a single block is lowered; use scf for control flow");
     OpBuilder::InsertionGuard guard(lowering.builder);
     lowering.location = function.getLoc();
-    auto lowered = lowering.builder.create<exec::FuncOp>(function.getLoc(), function.getSymName(), ArrayAttr(), ArrayAttr());
+    auto lowered =
+        lowering.builder.create<exec::FuncOp>(function.getLoc(), function.getSymName(), ArrayAttr(), ArrayAttr());
     lowering.builder.setInsertionPointToStart(&lowered.getBody().emplaceBlock());
     int64_t input = 0;
     for (BlockArgument argument : function.getArguments()) {

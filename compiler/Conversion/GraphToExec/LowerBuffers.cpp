@@ -120,8 +120,7 @@ private:
     lowering.location = op->getLoc();
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
       auto output = outputOf.find(alloc);
-      bool isUnsigned =
-          output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
+      bool isUnsigned = output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
       lowering.bind(alloc, slot(slotType(alloc.getType(), isUnsigned)));
       return success();
     }
@@ -207,7 +206,8 @@ private:
       buffers.push_back(lowering.buffer(base));
     int64_t items = split ? split->extent : 1, grain = 1;
     if (split)
-      grain = llvm::alignTo(std::max<int64_t>(1, kShare * items / std::max<int64_t>(1, region.work())), split->multiple);
+      grain =
+          llvm::alignTo(std::max<int64_t>(1, kShare * items / std::max<int64_t>(1, region.work())), split->multiple);
     builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
                                      builder.getI64IntegerAttr(items), grain);
     region = BufferRegion(body);
@@ -225,7 +225,8 @@ private:
       auto own = outputOf.find(value);
       if (own == outputOf.end() || own->second != operand.getOperandNumber()) {
         auto type = cast<MemRefType>(value.getType());
-        auto place = copies.create<memref::AllocOp>(op.getLoc(), MemRefType::get(type.getShape(), type.getElementType()));
+        auto place =
+            copies.create<memref::AllocOp>(op.getLoc(), MemRefType::get(type.getShape(), type.getElementType()));
         auto copy = copies.create<memref::CopyOp>(op.getLoc(), value, place);
         outputOf[place] = operand.getOperandNumber();
         order[copy] = order.lookup(op);

@@ -338,8 +338,8 @@ Value Lowering::stored(FlatSymbolRefAttr weight, MemRefType type) {
 }
 
 Value Lowering::elements(DenseElementsAttr values) {
-  return constant(location, "constant", bufferType(values.getType().getShape(), values.getElementType()), {}, {}, {}, {},
-                  1, values);
+  return constant(location, "constant", bufferType(values.getType().getShape(), values.getElementType()), {}, {}, {},
+                  {}, 1, values);
 }
 
 //===----------------------------------------------------------------------===//

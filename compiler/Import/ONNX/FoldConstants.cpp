@@ -5,7 +5,7 @@
 
 #include "compiler/Import/ONNX/FoldConstants.h"
 
-#include "compiler/Reference/Interpreter.h"
+#include "compiler/Reference/EvaluateOps.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -77,31 +77,6 @@ public:
 private:
   const WeightTable &weights;
 };
-
-DenseElementsAttr attributeOf(const reference::HostValue<double> &value, Type element) {
-  auto type = RankedTensorType::get(std::visit(
-                                        [](const auto &held) -> ArrayRef<int64_t> {
-                                          if constexpr (requires { held.shape; })
-                                            return held.shape;
-                                          return {};
-                                        },
-                                        value),
-                                    element);
-  if (auto *floats = std::get_if<reference::Floats<double>>(&value)) {
-    SmallVector<APFloat> values;
-    for (double x : floats->data) {
-      APFloat converted(x);
-      bool inexact;
-      converted.convert(cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven, &inexact);
-      values.push_back(converted);
-    }
-    return DenseElementsAttr::get(type, values);
-  }
-  SmallVector<APInt> values;
-  for (int64_t x : std::get<reference::Integers>(value).data)
-    values.push_back(APInt(64, uint64_t(x)).trunc(element.getIntOrFloatBitWidth()));
-  return DenseElementsAttr::get(type, values);
-}
 
 } // namespace
 
@@ -180,7 +155,8 @@ std::optional<SmallVector<DenseElementsAttr>> foldConstants(ArrayRef<Operation *
   }
   SmallVector<DenseElementsAttr> attributes;
   for (auto [value, result] : llvm::zip_equal(values, *folded)) {
-    attributes.push_back(attributeOf(*result, cast<RankedTensorType>(value.getType()).getElementType()));
+    attributes.push_back(
+        reference::attributeOf<double>(*result, cast<RankedTensorType>(value.getType()).getElementType()));
     if (attributes.back().getNumElements() > kMostGiven)
       return std::nullopt;
   }

@@ -102,18 +102,20 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
     }
     SmallVector<AffineMap> reduce{s.mapOf(rank, from), s.mapOf(rank, to)};
     AffineMap all = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
-    Value largest = s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1, [&](ValueRange v) {
-      return s.max(v[1], s.convertScalar(v[0], sum));
-    });
-    Value shifted = s.generic({op.getInput(), largest}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
-                              [&](ValueRange v) {
-                                return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]);
-                              });
+    Value largest = s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1,
+                              [&](ValueRange v) { return s.max(v[1], s.convertScalar(v[0], sum)); });
+    Value shifted =
+        s.generic({op.getInput(), largest}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
+                  [&](ValueRange v) { return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]); });
     Value powers = s.map(shifted, sum, [&](ValueRange v) { return s.b.create<math::ExpOp>(v[0]); });
+    // Of f16 and bf16 each power and their sum are rounded; a logarithm is rounded once.
+    auto rounded = [&](Value x) { return op.getLog() ? x : s.convert(s.convert(x, type.getElementType()), sum); };
+    powers = rounded(powers);
     Value total = s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
                             [&](ValueRange v) { return s.add(v[1], v[0]); });
-    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
-                        [&](ValueRange v) -> Value {
+    total = rounded(total);
+    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(type.getShape(), sum), {all, perRow, all},
+                        rank, [&](ValueRange v) -> Value {
                           if (op.getLog())
                             return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));
                           return s.b.create<arith::DivFOp>(v[0], v[1]);

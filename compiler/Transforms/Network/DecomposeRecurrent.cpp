@@ -38,13 +38,12 @@ public:
     Value h = s.convert(op.getH0(), sum);
     Value c = op.getC0() ? s.convert(op.getC0(), sum) : s.filled({batch, hidden}, s.zero(sum));
     Value y = s.filled({steps, batch, hidden}, s.zero(sum));
-    auto loop = s.b.create<scf::ForOp>(
-        s.index(0), s.index(steps), s.index(1), ValueRange{y, h, c},
-        [&](OpBuilder &inner, Location, Value step, ValueRange carried) {
-          OpBuilder::InsertionGuard guard(s.b);
-          s.b.setInsertionPointToEnd(inner.getInsertionBlock());
-          s.b.create<scf::YieldOp>(this->step(z, step, carried));
-        });
+    auto loop = s.b.create<scf::ForOp>(s.index(0), s.index(steps), s.index(1), ValueRange{y, h, c},
+                                       [&](OpBuilder &inner, Location, Value step, ValueRange carried) {
+                                         OpBuilder::InsertionGuard guard(s.b);
+                                         s.b.setInsertionPointToEnd(inner.getInsertionBlock());
+                                         s.b.create<scf::YieldOp>(this->step(z, step, carried));
+                                       });
     y = loop.getResult(0);
     if (op.getReverse() && op.getLengths())
       y = turned(y);
@@ -170,9 +169,8 @@ private:
   std::pair<Value, Value> lstm(Value z, Value h, Value c) {
     Value u = recurrent(h, 0, 4);
     Value i = lstmGate(z, u, c, 0), f = lstmGate(z, u, c, 2);
-    Value cell = s.map({f, c, i, gate(z, 3), gate(u, 3)}, sum, [&](ValueRange v) {
-      return plus(times(v[0], v[1]), times(v[2], tanh(plus(v[3], v[4]))));
-    });
+    Value cell = s.map({f, c, i, gate(z, 3), gate(u, 3)}, sum,
+                       [&](ValueRange v) { return plus(times(v[0], v[1]), times(v[2], tanh(plus(v[3], v[4])))); });
     // The peephole of the output sees the new cell; ONNX's order of peepholes is i, o, f.
     Value o = lstmGate(z, u, cell, 1);
     Value next = s.map({o, cell}, sum, [&](ValueRange v) { return times(v[0], tanh(v[1])); });
@@ -187,8 +185,7 @@ private:
     Value update = opened(0), reset = opened(1), candidate;
     if (op.getCell() == Cell::gru_reset_first) {
       Value kept = s.map({reset, h}, sum, [&](ValueRange v) { return times(v[0], v[1]); });
-      candidate = s.map({gate(z, 2), recurrent(kept, 2, 1)}, sum,
-                        [&](ValueRange v) { return tanh(plus(v[0], v[1])); });
+      candidate = s.map({gate(z, 2), recurrent(kept, 2, 1)}, sum, [&](ValueRange v) { return tanh(plus(v[0], v[1])); });
     } else {
       candidate = s.map({gate(z, 2), reset, recurrent(h, 2, 1)}, sum,
                         [&](ValueRange v) { return tanh(plus(v[0], times(v[1], v[2]))); });
@@ -219,8 +216,6 @@ struct DecomposeRecurrent : OpRewritePattern<RecurrentOp> {
 
 } // namespace
 
-void populateRecurrentPatterns(RewritePatternSet &patterns) {
-  patterns.add<DecomposeRecurrent>(patterns.getContext());
-}
+void populateRecurrentPatterns(RewritePatternSet &patterns) { patterns.add<DecomposeRecurrent>(patterns.getContext()); }
 
 } // namespace mlc::graph

@@ -59,7 +59,8 @@ struct DecomposeScatter : OpRewritePattern<ScatterOp> {
 
 private:
   /// Row-major number of the place of update `i` (0 where it is outside), and whether it is inside.
-  static std::pair<Value, Value> placeOf(Structured &s, ScatterOp op, Value i, int64_t leading, ArrayRef<int64_t> shape) {
+  static std::pair<Value, Value> placeOf(Structured &s, ScatterOp op, Value i, int64_t leading,
+                                         ArrayRef<int64_t> shape) {
     Value place = s.index(0), inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
     for (int64_t axis = 0; axis < leading; ++axis) {
       Value index = s.b.create<tensor::ExtractOp>(op.getIndices(), ValueRange{i, s.index(axis)});
@@ -126,15 +127,15 @@ struct DecomposeSort : OpRewritePattern<SortOp> {
     };
     Value x = op.getInput();
     auto count = [&](Value yes) -> Value { return s.b.create<arith::ExtUIOp>(i64, yes); };
-    Value places = s.generic({x, x}, s.filled(shape, s.zero(i64)), {at(false), at(true), at(false)}, rank,
-                             [&](ValueRange v) {
-                               Value first = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, number(rank), number(axis));
-                               Value before = less(s, op, element, v[1], v[0]), after = less(s, op, element, v[0], v[1]);
-                               if (op.getDescending())
-                                 std::swap(before, after);
-                               Value neither = s.b.create<arith::AndIOp>(negate(s, after), first);
-                               return s.b.create<arith::AddIOp>(v[2], count(s.b.create<arith::OrIOp>(before, neither)));
-                             });
+    Value places =
+        s.generic({x, x}, s.filled(shape, s.zero(i64)), {at(false), at(true), at(false)}, rank, [&](ValueRange v) {
+          Value first = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, number(rank), number(axis));
+          Value before = less(s, op, element, v[1], v[0]), after = less(s, op, element, v[0], v[1]);
+          if (op.getDescending())
+            std::swap(before, after);
+          Value neither = s.b.create<arith::AndIOp>(negate(s, after), first);
+          return s.b.create<arith::AddIOp>(v[2], count(s.b.create<arith::OrIOp>(before, neither)));
+        });
     Value indices = s.generic({places}, s.filled(shape, s.zero(i64)), {at(true), at(false)}, rank, [&](ValueRange v) {
       Value here = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, v[0], number(axis));
       return s.b.create<arith::SelectOp>(here, number(rank), v[1]);

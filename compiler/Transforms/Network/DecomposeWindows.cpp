@@ -25,8 +25,8 @@ Value addBias(Structured &s, Value x, Value bias) {
   unsigned rank = shapeOf(x).size();
   Type sum = elementOf(x);
   AffineMap all = s.b.getMultiDimIdentityMap(rank);
-  return s.generic({x, s.convert(bias, sum)}, s.empty(shapeOf(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all}, rank,
-                   [&](ValueRange v) -> Value {
+  return s.generic({x, s.convert(bias, sum)}, s.empty(shapeOf(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all},
+                   rank, [&](ValueRange v) -> Value {
                      if (isa<FloatType>(sum))
                        return s.b.create<arith::AddFOp>(v[0], v[1]);
                      return s.b.create<arith::AddIOp>(v[0], v[1]);
@@ -73,9 +73,9 @@ Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, in
   to.append({s.dim(group), s.dim(group + 1)});
   if (lanes)
     fromFilter.push_back(s.dim(channel + 1)), to.push_back(s.dim(channel + 1));
-  Value y = s.generic({x, filter}, s.filled(out, s.zero(sum)),
-                      {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)}, tap,
-                      [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
+  Value y = s.generic(
+      {x, filter}, s.filled(out, s.zero(sum)), {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)},
+      tap, [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
   if (lanes && out[group + 1] * out.back() != outputs) {
     SmallVector<int64_t> padded(out), origin(group + 2, 0), ones(group + 2, 1);
     padded.pop_back();
@@ -118,8 +118,8 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
       SmallVector<int64_t> before, behind;
       for (size_t i = 0; i < op.getStrides().size(); ++i) {
         before.push_back(op.getPads()[i]);
-        behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2],
-                                    op.getDilations()[i]));
+        behind.push_back(
+            roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2], op.getDilations()[i]));
       }
       x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
     }
@@ -168,9 +168,8 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
     Value filter = s.generic({}, s.empty(turned, elementOf(op.getFilter())), maps, turned.size(), [&](ValueRange) {
       auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
       Value perGroup = s.index(outputs), group = s.b.create<arith::DivUIOp>(axis(0), perGroup);
-      SmallVector<Value> place{
-          s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(group, s.index(inputs)), axis(1)),
-          s.b.create<arith::RemUIOp>(axis(0), perGroup)};
+      SmallVector<Value> place{s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(group, s.index(inputs)), axis(1)),
+                               s.b.create<arith::RemUIOp>(axis(0), perGroup)};
       for (size_t i = 0; i < spatial; ++i)
         place.push_back(s.b.create<arith::SubIOp>(s.index(taps[i + 2] - 1), axis(i + 2)));
       return s.b.create<tensor::ExtractOp>(op.getFilter(), place);
@@ -303,9 +302,9 @@ private:
           Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.index(in[1])), axis(channel));
           Value inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
           for (size_t i = 0; i < op.getKernel().size(); ++i) {
-            Value position = s.b.create<arith::AddIOp>(
-                s.b.create<arith::MulIOp>(axis(1 + i), s.index(op.getStrides()[i])),
-                s.b.create<arith::MulIOp>(axis(lead + i), s.index(op.getDilations()[i])));
+            Value position =
+                s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(1 + i), s.index(op.getStrides()[i])),
+                                          s.b.create<arith::MulIOp>(axis(lead + i), s.index(op.getDilations()[i])));
             position = s.b.create<arith::SubIOp>(position, s.index(op.getPads()[i]));
             at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(at, s.index(in[i + 2])), position);
             // Unsigned, so that what is negative is outside too.
@@ -317,9 +316,9 @@ private:
                              ? s.b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, v[0], v[2]).getResult()
                              : s.b.create<arith::CmpIOp>(arith::CmpIPredicate::sgt, v[0], v[2]).getResult();
           Value take = s.b.create<arith::AndIOp>(inside, s.b.create<arith::OrIOp>(none, larger));
-          s.b.create<linalg::YieldOp>(ValueRange{
-              s.b.create<arith::SelectOp>(take, v[0], v[2]),
-              s.b.create<arith::SelectOp>(take, s.b.create<arith::IndexCastOp>(i64, at), v[3])});
+          s.b.create<linalg::YieldOp>(
+              ValueRange{s.b.create<arith::SelectOp>(take, v[0], v[2]),
+                         s.b.create<arith::SelectOp>(take, s.b.create<arith::IndexCastOp>(i64, at), v[3])});
         });
     rewriter.replaceOp(op, {s.channelsFirst(generic.getResult(0)),
                             s.convert(s.channelsFirst(generic.getResult(1)), elementOf(op.getIndices()))});

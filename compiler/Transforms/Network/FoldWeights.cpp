@@ -28,7 +28,8 @@ struct Known {
 
 class Folder {
 public:
-  Folder(func::FuncOp function, reference::WeightSource &weights) : body(function.getBody().front()), weights(weights) {}
+  Folder(func::FuncOp function, reference::WeightSource &weights)
+      : body(function.getBody().front()), weights(weights) {}
 
   llvm::Error run() {
     for (Operation &op : body.without_terminator())

@@ -28,13 +28,12 @@ Value Structured::generic(ValueRange inputs, Value init, ArrayRef<AffineMap> map
   std::fill_n(iterators.begin(), parallel, utils::IteratorType::parallel);
   if (lastParallel)
     iterators.back() = utils::IteratorType::parallel;
-  auto op = b.create<linalg::GenericOp>(
-      TypeRange(init.getType()), inputs, ValueRange(init), maps, iterators,
-      [&](OpBuilder &inner, Location location, ValueRange arguments) {
-        OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPointToEnd(inner.getInsertionBlock());
-        b.create<linalg::YieldOp>(body(arguments));
-      });
+  auto op = b.create<linalg::GenericOp>(TypeRange(init.getType()), inputs, ValueRange(init), maps, iterators,
+                                        [&](OpBuilder &inner, Location location, ValueRange arguments) {
+                                          OpBuilder::InsertionGuard guard(b);
+                                          b.setInsertionPointToEnd(inner.getInsertionBlock());
+                                          b.create<linalg::YieldOp>(body(arguments));
+                                        });
   return op.getResult(0);
 }
 
@@ -168,9 +167,10 @@ Value Structured::rowsProduct(Value x, Value w) {
     return generic({x, w}, filled({rows, columns}, zero(sum)),
                    {mapOf(3, {dim(0), dim(2)}), mapOf(3, {dim(1), dim(2)}), mapOf(3, {dim(0), dim(1)})}, 2, product);
   int64_t count = panelCount(columns), lanes = lanesOf(columns);
-  Value y = generic({x, panels(w, 0)}, filled({rows, count, lanes}, zero(sum)),
-                    {mapOf(4, {dim(0), dim(2)}), mapOf(4, {dim(1), dim(2), dim(3)}), mapOf(4, {dim(0), dim(1), dim(3)})},
-                    2, product, /*lastParallel=*/true);
+  Value y =
+      generic({x, panels(w, 0)}, filled({rows, count, lanes}, zero(sum)),
+              {mapOf(4, {dim(0), dim(2)}), mapOf(4, {dim(1), dim(2), dim(3)}), mapOf(4, {dim(0), dim(1), dim(3)})}, 2,
+              product, /*lastParallel=*/true);
   y = reshape(y, {rows, count * lanes});
   return count * lanes == columns ? y : slice(y, {0, 0}, {rows, columns}, {1, 1});
 }

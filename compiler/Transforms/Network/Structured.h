@@ -38,8 +38,8 @@ public:
 
   /// linalg.generic over axes of which the first `parallel` are parallel and the rest reductions into `init`; the last
   /// map is the result's. `body` gets the elements of the inputs, then the result's. lastParallel: the last axis, too.
-  mlir::Value generic(mlir::ValueRange inputs, mlir::Value init, llvm::ArrayRef<mlir::AffineMap> maps, unsigned parallel,
-                      Body body, bool lastParallel = false);
+  mlir::Value generic(mlir::ValueRange inputs, mlir::Value init, llvm::ArrayRef<mlir::AffineMap> maps,
+                      unsigned parallel, Body body, bool lastParallel = false);
   /// Elementwise on values of one shape.
   mlir::Value map(mlir::ValueRange inputs, mlir::Type element, Body body);
   /// `x`, converted to another type of the same kind.
@@ -58,7 +58,8 @@ public:
   /// `x` inside `scalar`s, `before` in front of each axis and `behind` after it (negative: cut off).
   mlir::Value pad(mlir::Value x, mlir::Value scalar, Shape before, Shape behind);
 
-  /// `x` with its axis `axis` (padded with zeros to whole panels) last: [..., panels, ..., lane], the panels in its place.
+  /// `x` with its axis `axis` (padded with zeros to whole panels) last: [..., panels, ..., lane], the panels in its
+  /// place.
   mlir::Value panels(mlir::Value x, unsigned axis);
 
   /// x w^T of x [rows, depth] and w [columns, depth].
@@ -80,9 +81,7 @@ public:
 inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value x) {
   return mlir::cast<mlir::RankedTensorType>(x.getType()).getShape();
 }
-inline mlir::Type elementOf(mlir::Value x) {
-  return mlir::cast<mlir::RankedTensorType>(x.getType()).getElementType();
-}
+inline mlir::Type elementOf(mlir::Value x) { return mlir::cast<mlir::RankedTensorType>(x.getType()).getElementType(); }
 /// Whether products with so many columns go by panels (compiler/Codegen/RegionCode.h).
 bool worthPanels(mlir::Type sum, int64_t columns, int64_t depth);
 /// Whether `x` follows from weights and constants alone, so that its panels are made while compiling.

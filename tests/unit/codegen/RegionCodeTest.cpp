@@ -6,19 +6,16 @@
 // Compiled regions: every remainder of rows and columns, every function against double precision, the same bytes each
 // time, and what is refused.
 //
-#include "compiler/Codegen/RegionCode.h"
+#include "tests/unit/codegen/RegionTestSupport.h"
 
 #include <cmath>
 #include <gmock/gmock.h>
 #include <random>
-#include <sys/mman.h>
 
 namespace mlc {
 namespace {
 
 using testing::HasSubstr;
-
-constexpr const char *kTriple = "x86_64-linux-gnu";
 
 /// A region of `inputs` tensors %a, %b, ...; `body` defines %r.
 std::string source(const std::string &body, unsigned inputs = 1) {
@@ -36,49 +33,6 @@ std::string source(const std::string &body, unsigned inputs = 1) {
          map + "], iterator_types = [\"parallel\", \"parallel\"]} ins(" + names + " : " + types +
          ") outs(%ta : " + tensor + ") {\n  ^bb0(" + scalars + "%out: f32):\n" + body +
          "\n    linalg.yield %r : f32\n  } -> " + tensor + "\n  return %0 : " + tensor + "\n}\n";
-}
-
-/// A blob mapped as the runtime maps it: written before, read-execute then.
-class Mapped {
-public:
-  explicit Mapped(const std::vector<uint8_t> &blob) : size(blob.size()) {
-    memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    memcpy(memory, blob.data(), size);
-    mprotect(memory, size, PROT_READ | PROT_EXEC);
-  }
-  ~Mapped() { munmap(memory, size); }
-  Mapped(const Mapped &) = delete;
-  int32_t operator()(void *const *buffers, const int64_t *dims, int64_t begin, int64_t end) const {
-    using Function = int32_t (*)(void *const *, const int64_t *, int64_t, int64_t);
-    return reinterpret_cast<Function>(memory)(buffers, dims, begin, end);
-  }
-
-private:
-  void *memory;
-  size_t size;
-};
-
-std::vector<const char *> runnableLevels() {
-  std::vector<const char *> levels;
-#if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (__builtin_cpu_supports("x86-64-v2"))
-    levels.push_back("x86-64-v2");
-  if (__builtin_cpu_supports("x86-64-v3"))
-    levels.push_back("x86-64-v3");
-  if (__builtin_cpu_supports("x86-64-v4"))
-    levels.push_back("x86-64-v4");
-#endif
-  return levels;
-}
-
-std::vector<uint8_t> compiled(const std::string &text, const char *isa, const char *triple = kTriple) {
-  auto blob = compileRegion(text, triple, isa);
-  if (!blob) {
-    ADD_FAILURE() << llvm::toString(blob.takeError()) << "\n" << text;
-    return {0xc3};
-  }
-  return *blob;
 }
 
 TEST(RegionCode, EveryRemainderOfRowsAndColumns) {
@@ -150,6 +104,8 @@ TEST(RegionCode, FunctionsAgainstDouble) {
       {"sqrt", [](double x) { return std::sqrt(x); }, 0, 1e6f, 1e-7, 0},
       {"rsqrt", rsqrtOf, 1e-3f, 1e6f, 1e-6, 0},
       {"cbrt", [](double x) { return std::cbrt(x); }, -1e3f, 1e3f, 1e-5, 1e-2},
+      {"asin", [](double x) { return std::asin(x); }, -1, 1, 4e-7, 1},
+      {"acos", [](double x) { return std::acos(x); }, -1, 1, 4e-7, 1},
       {"absf", [](double x) { return std::fabs(x); }, -5, 5, 0, 0},
       {"floor", [](double x) { return std::floor(x); }, -50, 50, 0, 0},
       {"ceil", [](double x) { return std::ceil(x); }, -50, 50, 0, 0},
@@ -215,11 +171,12 @@ void expectRefused(const std::string &text, const char *triple, const char *isa,
 }
 
 TEST(RegionCode, RefusesByName) {
-  std::string remainder = source("    %r = arith.remf %a, %a : f32");
+  std::string wide = source("    %0 = arith.extf %a : f32 to f64\n    %1 = math.sin %0 : f64\n"
+                            "    %r = arith.truncf %1 : f64 to f32");
   for (const char *isa : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
-    expectRefused(remainder, kTriple, isa, "needs fmodf");
-  expectRefused(remainder, "aarch64-linux-gnu", "armv8-a", "needs fmodf");
-  expectRefused(remainder, "arm-linux-gnueabihf", "armv7-a", "needs fmodf");
+    expectRefused(wide, kTriple, isa, "needs sin");
+  expectRefused(wide, "aarch64-linux-gnu", "armv8-a", "needs sin");
+  expectRefused(wide, "arm-linux-gnueabihf", "armv7-a", "needs sin");
   std::string plain = source("    %r = arith.negf %a : f32");
   expectRefused(plain, kTriple, "armv8-a", "no code is generated for armv8-a");
   expectRefused(plain, "riscv64-linux-gnu", "rv64", "no code is generated for rv64");

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "tests/unit/support/HostileRun.h"
+#include "runtime/artifact/Machine.h"
 #include "runtime/llm/Session.h"
 #include "runtime/net/Network.h"
 #include "tests/unit/support/TinyNetwork.h"
@@ -123,6 +124,35 @@ TinyModel everyPortNetwork() {
   net.block->ops[net.block->ops.size() - 2]->body.Set(std::move(branch));
   net.block->ops.back()->body.Set(std::move(loop));
   return std::move(net.model);
+}
+
+TinyModel codeNetwork() {
+  TinyModel model = everyPortNetwork();
+  fb::ArtifactT &meta = model.metadata;
+  auto segment = std::make_unique<fb::SegmentT>();
+  segment->kind = fb::SegmentKind::code;
+  segment->size = 128;
+  meta.segments.push_back(std::move(segment));
+  model.weights.resize(128);
+  auto code = std::make_unique<fb::CodeT>();
+  code->name = "region_0";
+  code->triple = kMachineTriple;
+  for (const char *level : {kBaseLevel, "x86-64-v3", "x86-64-v4"}) {
+    auto variant = std::make_unique<fb::CodeVariantT>();
+    variant->isa = level;
+    variant->entry = code->variants.size() * 32;
+    variant->size = 32;
+    code->variants.push_back(std::move(variant));
+  }
+  meta.codes.push_back(std::move(code));
+  fb::CallCodeT call;
+  call.slots = {meta.functions[0]->inputs[0], meta.functions[0]->outputs[0]};
+  call.dims = {fb::Dim(1, 0), fb::Dim(8, -1)};
+  call.items = std::make_unique<fb::Dim>(1, 0);
+  call.grain = 2;
+  meta.functions[0]->body->ops.push_back(std::make_unique<fb::OpT>());
+  meta.functions[0]->body->ops.back()->body.Set(std::move(call));
+  return model;
 }
 
 /// Every port in the caller's memory where it can be, at the smallest and the largest shapes.

@@ -22,6 +22,9 @@ const Allocator &smallAllocator();
 /// A network with a branch and a bounded loop, strided views, an extent and a carried state.
 TinyModel everyPortNetwork();
 
+/// The same with a code object, which is no code: nobody may run it.
+TinyModel codeNetwork();
+
 /// Loads the file, makes a session and runs two steps, or runs the network twice, all out of `allocator`.
 Status loadAndStep(std::span<const uint8_t> file, const Allocator &allocator = smallAllocator());
 

@@ -1,0 +1,79 @@
+// RUN: mlc-opt %s --network-decompose --split-input-file --verify-diagnostics | FileCheck %s
+
+// A convolution: channels last, the filter in panels of its outputs, the bias behind the product.
+module {
+  graph.network "conv"
+  // CHECK-LABEL: func.func @conv
+  func.func @conv(%x: tensor<1x3x8xf32>, %w: tensor<16x3x3xf32>, %b: tensor<16xf32>) -> tensor<1x16x8xf32> {
+    // CHECK: linalg.fill {{.*}} -> tensor<1x10x3xf32>
+    // CHECK: tensor.insert_slice {{.*}}[0, 1, 0] [1, 8, 3] [1, 1, 1] : tensor<1x8x3xf32> into tensor<1x10x3xf32>
+    // CHECK: linalg.generic {{.*}}ins(%{{.*}}, %{{.*}} : tensor<1x10x1x3xf32>, tensor<1x1x3x3x16xf32>) outs(%{{.*}} : tensor<1x8x1x1x16xf32>)
+    // CHECK: arith.mulf {{.*}} fastmath<reassoc,contract>
+    // CHECK: arith.addf {{.*}} fastmath<reassoc,contract>
+    // CHECK-NOT: graph.conv
+    %y = graph.conv %x, %w, %b {dilations = array<i64: 1>, pads = array<i64: 1, 1>, strides = array<i64: 1>} : (tensor<1x3x8xf32>, tensor<16x3x3xf32>, tensor<16xf32>) -> tensor<1x16x8xf32>
+    return %y : tensor<1x16x8xf32>
+  }
+}
+
+// -----
+
+// Few columns: no panels. Halves are summed as floats.
+module {
+  graph.network "matmul"
+  // CHECK-LABEL: func.func @matmul
+  func.func @matmul(%a: tensor<4x6xf16>, %b: tensor<6x3xf16>) -> tensor<4x3xf16> {
+    // CHECK: linalg.generic {{.*}}ins(%{{.*}}, %{{.*}} : tensor<4x6xf32>, tensor<6x3xf32>) outs(%{{.*}} : tensor<4x3xf32>)
+    // CHECK: arith.truncf
+    %y = graph.matmul %a, %b : (tensor<4x6xf16>, tensor<6x3xf16>) -> tensor<4x3xf16>
+    return %y : tensor<4x3xf16>
+  }
+}
+
+// -----
+
+// A sum over five steps is a loop over them; the input's products come first.
+module {
+  graph.network "gru"
+  // CHECK-LABEL: func.func @gru
+  func.func @gru(%x: tensor<5x1x8xf32>, %w: tensor<48x8xf32>, %r: tensor<48x16xf32>, %b: tensor<96xf32>, %h: tensor<1x16xf32>) -> (tensor<5x1x16xf32>, tensor<1x16xf32>) {
+    // CHECK: linalg.generic {{.*}}ins(%{{.*}}, %{{.*}} : tensor<5x8xf32>, tensor<3x8x16xf32>)
+    // CHECK: scf.for
+    // CHECK: tensor.extract_slice {{.*}} : tensor<5x1x48xf32> to tensor<1x48xf32>
+    // CHECK: scf.yield
+    %y, %n = graph.recurrent gru %x, %w, %r, %b, %h {operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0, 0>} : (tensor<5x1x8xf32>, tensor<48x8xf32>, tensor<48x16xf32>, tensor<96xf32>, tensor<1x16xf32>) -> (tensor<5x1x16xf32>, tensor<1x16xf32>)
+    return %y, %n : tensor<5x1x16xf32>, tensor<1x16xf32>
+  }
+}
+
+// -----
+
+// An index that follows from a value is kept inside.
+module {
+  graph.network "gather"
+  // CHECK-LABEL: func.func @gather
+  func.func @gather(%x: tensor<7xf32>, %i: tensor<4xi64>) -> tensor<4xf32> {
+    %e = tensor.empty() : tensor<4xf32>
+    // CHECK: arith.maxsi
+    // CHECK: arith.minsi
+    // CHECK: tensor.extract
+    %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%i : tensor<4xi64>) outs(%e : tensor<4xf32>) {
+    ^bb0(%at: i64, %out: f32):
+      %k = arith.index_cast %at : i64 to index
+      %v = tensor.extract %x[%k] : tensor<7xf32>
+      linalg.yield %v : f32
+    } -> tensor<4xf32>
+    return %y : tensor<4xf32>
+  }
+}
+
+// -----
+
+module {
+  graph.network "dynamic"
+  func.func @nonzero(%x: tensor<7xf32>) -> tensor<1x?xi64> {
+    // expected-error @+1 {{has a result of type 'tensor<1x?xi64>', whose extent is known at run time only}}
+    %y = graph.nonzero %x : (tensor<7xf32>) -> tensor<1x?xi64>
+    return %y : tensor<1x?xi64>
+  }
+}
