@@ -1,0 +1,150 @@
+#!/usr/bin/env python3
+# ===----------------------------------------------------------------------===#
+# Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# ===----------------------------------------------------------------------===#
+"""The latency of small networks beside onnxruntime: both in this process, in turns, inputs bound in place.
+
+    networks.py --build build --data ../shared/data [--threads 1,2] [--rounds 9] [--runs 300] [--json F]
+
+Needs numpy and onnxruntime, and libmlc.so (target mlc_shared). Each row: the network is compiled by mlc, its outputs are
+compared with onnxruntime's, then each round times `runs` runs of one side and of the other. Figures are medians of the
+rounds' medians, in microseconds; the ratio is that of the same round, its median over the rounds.
+"""
+import argparse
+import ctypes
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy as np
+import onnxruntime
+
+DTYPES = {0: np.float32, 1: np.float16, 3: np.float64, 4: np.int8, 5: np.uint8, 6: np.int16, 7: np.uint16, 8: np.int32,
+          9: np.uint32, 10: np.int64, 11: np.uint64, 12: np.bool_}
+# Name, file under --data, --dim, and inputs that --dim fixes.
+NETWORKS = [
+    ("silero-vad, 512 samples", "silero-vad/silero_vad.onnx", "sr=16000,input.0=1,input.1=576,state.1=1",
+     {"sr": np.array(16000, np.int64)}),
+    ("openWakeWord embedding", "openwakeword/embedding_model.onnx", "unk__314=1", {}),
+    ("openWakeWord mel, 1760 samples", "openwakeword/melspectrogram.onnx", "batch_size=1,samples=1760", {}),
+    ("openWakeWord classifier", "openwakeword/alexa_v0.1.onnx", "", {}),
+]
+
+
+class PortInfo(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("name", ctypes.c_char_p), ("dtype", ctypes.c_uint32),
+                ("rank", ctypes.c_uint32), ("dims", ctypes.c_int64 * 8), ("most", ctypes.c_int64 * 8),
+                ("bytes", ctypes.c_uint64)]
+
+
+class NetworkOptions(ctypes.Structure):
+    _fields_ = [("size", ctypes.c_uint32), ("threads", ctypes.c_uint32), ("pool", ctypes.c_void_p),
+                ("session_class", ctypes.c_uint32), ("max_memory", ctypes.c_uint64), ("function", ctypes.c_char_p)]
+
+
+class Network:
+    """A network of an artifact, its ports as arrays over their own memory."""
+
+    def __init__(self, library, path, threads):
+        self.library, self.model, self.handle = library, ctypes.c_void_p(), ctypes.c_void_p()
+        self.check(library.mlc_model_open(path.encode(), None, ctypes.byref(self.model)))
+        options = NetworkOptions()
+        library.mlc_network_options_init(ctypes.byref(options))
+        options.threads = threads
+        self.check(library.mlc_network_create(self.model, ctypes.byref(options), ctypes.byref(self.handle)))
+        library.mlc_network_input.restype = library.mlc_network_output.restype = ctypes.c_void_p
+        library.mlc_network_ports.restype = ctypes.c_size_t
+        self.inputs, self.outputs = self.ports(0, library.mlc_network_input), self.ports(1, library.mlc_network_output)
+
+    def check(self, status):
+        if status:
+            self.library.mlc_error_text.restype = ctypes.c_char_p
+            raise RuntimeError(self.library.mlc_error_text().decode())
+
+    def ports(self, kind, memory):
+        found = {}
+        for i in range(self.library.mlc_network_ports(self.handle, kind)):
+            info = PortInfo(size=ctypes.sizeof(PortInfo))
+            self.check(self.library.mlc_network_port(self.handle, kind, ctypes.c_size_t(i), ctypes.byref(info)))
+            raw = (ctypes.c_char * info.bytes).from_address(memory(self.handle, ctypes.c_size_t(i)))
+            found[info.name.decode()] = np.frombuffer(raw, DTYPES[info.dtype]).reshape(info.dims[:info.rank])
+        return found
+
+    def run(self):
+        self.check(self.library.mlc_network_run(self.handle))
+
+
+def timed(run, runs):
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter_ns()
+        run()
+        times.append((time.perf_counter_ns() - begin) / 1e3)
+    return statistics.median(times)
+
+
+def measure(name, path, dims, fixed, threads, options, library):
+    with tempfile.TemporaryDirectory() as folder:
+        artifact = os.path.join(folder, "network.mlca")
+        command = [os.path.join(options.build, "bin", "mlc"), "compile", path, "-o", artifact]
+        begin = time.perf_counter()
+        subprocess.run(command + (["--dim", dims] if dims else []), check=True)
+        compile_s = time.perf_counter() - begin
+        ours = Network(library, artifact, threads)
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads, settings.inter_op_num_threads = threads, 1
+    peer = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(1)
+    feeds = dict(fixed)
+    for port, array in ours.inputs.items():
+        values = (random.standard_normal(array.shape) * 0.3).astype(array.dtype)
+        array[...] = values
+        feeds[port] = values
+    binding = peer.io_binding()
+    for port, array in feeds.items():
+        binding.bind_cpu_input(port, array)
+    for output in peer.get_outputs():
+        binding.bind_output(output.name)
+    expected = dict(zip([o.name for o in peer.get_outputs()], peer.run(None, feeds)))
+    ours.run()
+    error = max(np.abs(ours.outputs[n] - v).max() / max(np.abs(v).max(), 1e-30) for n, v in expected.items())
+    sides = (ours.run, lambda: peer.run_with_iobinding(binding))
+    for run in sides:
+        timed(run, options.runs // 4 + 1)
+    rounds = [[timed(run, options.runs) for run in sides] for _ in range(options.rounds)]
+    return {"network": name, "threads": threads, "mlc_us": statistics.median(r[0] for r in rounds),
+            "onnxruntime_us": statistics.median(r[1] for r in rounds),
+            "ratio": statistics.median(r[1] / r[0] for r in rounds), "relative_error": float(error),
+            "compile_s": compile_s}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--data", default="../shared/data")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--json")
+    options = parser.parse_args()
+    library = ctypes.CDLL(os.path.join(options.build, "lib", "libmlc.so"))
+    print("| network | threads | mlc, us | onnxruntime, us | ratio | relative error | compile, s |\n|---|---|---|---|---|---|---|")
+    rows = []
+    for threads in map(int, options.threads.split(",")):
+        for name, path, dims, fixed in NETWORKS:
+            row = measure(name, os.path.join(options.data, path), dims, fixed, threads, options, library)
+            rows.append(row)
+            print(f"| {name} | {threads} | {row['mlc_us']:.1f} | {row['onnxruntime_us']:.1f} | {row['ratio']:.2f} | "
+                  f"{row['relative_error']:.1e} | {row['compile_s']:.2f} |", flush=True)
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as f:
+            json.dump(rows, f, indent=1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
