@@ -96,19 +96,16 @@ void flattenIf(scf::IfOp op) {
   for (OpResult result : op.getResults()) {
     if (!isa<MemRefType>(result.getType()))
       continue;
-    Value buffer = bufferFor(builder, op, result.getType());
+    Value buffer = bufferFor(builder, op, result.getType()), replacement = buffer;
+    if (buffer.getType() != result.getType())
+      replacement = builder.create<memref::CastOp>(op.getLoc(), result.getType(), buffer);
     for (Region *region : {&op.getThenRegion(), &op.getElseRegion()}) {
       Operation *yield = region->front().getTerminator();
       builder.setInsertionPoint(yield);
       builder.create<memref::CopyOp>(op.getLoc(), yield->getOperand(result.getResultNumber()), buffer);
-      yield->setOperand(result.getResultNumber(), buffer);
+      yield->setOperand(result.getResultNumber(), replacement);
     }
-    Value replacement = buffer;
-    if (buffer.getType() != result.getType()) {
-      builder.setInsertionPointAfter(op);
-      replacement = builder.create<memref::CastOp>(op.getLoc(), result.getType(), buffer);
-    }
-    // The branches yield the buffer itself; nobody reads it from the op.
+    // The branches yield the buffer itself.
     result.replaceAllUsesWith(replacement);
   }
 }
