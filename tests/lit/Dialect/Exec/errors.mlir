@@ -5,13 +5,32 @@ exec.constant @w : memref<?xf32> values [1.0]
 
 // -----
 
-// expected-error @below {{needs either sources or values}}
+// expected-error @below {{needs either sources, values or elements}}
 exec.constant @w : memref<1xf32>
 
 // -----
 
-// expected-error @below {{with sources needs the format they are packed in}}
-exec.constant @w : memref<1xf32> from ["a"]
+// expected-error @below {{with several sources needs the format they are packed in}}
+exec.constant @w : memref<2xf32> from ["a", "b"]
+
+// -----
+
+// expected-error @below {{elements must fill the type}}
+exec.constant @w : memref<2xf32> elements dense<1.0> : tensor<3xf32>
+
+// -----
+
+// expected-error @below {{which is no exec.func with named ports}}
+exec.carry @c of @f output 0 input 0
+exec.func @f {
+}
+
+// -----
+
+// expected-error @below {{names a port that @f lacks}}
+exec.carry @c of @f output 1 input 0
+exec.func @f attributes {input_names = ["x"], output_names = ["y"]} {
+}
 
 // -----
 
