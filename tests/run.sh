@@ -84,8 +84,8 @@ phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.
 step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
 
 # The runtime's tests and the parsers under ASan and UBSan, in one tree.
-sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest QuestionsTest
-  ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
+sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest NetworkTest NpyTest
+  QuestionsTest ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
   artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
   cpu_recurrent_test cpu_simd_test)
 step configure-asan cmake --preset asan && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
@@ -100,7 +100,7 @@ step configure-tsan cmake --preset tsan && step build-tsan build build-tsan "${t
 # Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
 # built for the device. One of them dynamic, the others static.
 kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
-  cpu_recurrent_test cpu_simd_test WorkerPoolTest artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
+  cpu_recurrent_test cpu_simd_test NetworkTest WorkerPoolTest artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
   step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
