@@ -161,7 +161,7 @@ private:
     if (!fill || !matchPattern(fill.getInputs()[0], m_AnyZeroFloat()))
       return false;
     Operation *next = op->getNextNode();
-    while (isDeferred(next) || isa<memref::AllocOp>(next))
+    while (!next->hasTrait<OpTrait::IsTerminator>() && (isDeferred(next) || isa<memref::AllocOp>(next)))
       next = next->getNextNode();
     auto product = dyn_cast<linalg::GenericOp>(next);
     return product && isPanelProduct(product) && product.getDpsInits()[0] == fill.getOutputs()[0];
