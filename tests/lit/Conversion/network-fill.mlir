@@ -4,7 +4,8 @@
 module {
   graph.network "net"
   // CHECK: exec.func @main
-  // CHECK: %[[Y:.*]] = exec.slot [4]
+  // CHECK: exec.slot [4] input 0
+  // CHECK: %[[Y:[0-9]+]] = exec.slot [4] at
   // CHECK: exec.call_code @{{.*}}(%[[Y]])
   // CHECK: exec.return %[[Y]]
   func.func @main(%x: memref<4xf32> {graph.name = "x"}) -> (memref<4xf32> {graph.name = "y"}) {
