@@ -70,7 +70,8 @@ uint32_t NetworkBuilder::output(const std::string &name, fb::DType dtype, std::v
 }
 
 std::pair<uint32_t, uint32_t> NetworkBuilder::carry(const std::string &name, std::vector<fb::Dim> dims) {
-  std::pair ends(input(name + "_in", fb::DType::f32, dims), output(name + "_out", fb::DType::f32, dims));
+  // In this order, whatever the compiler: braces.
+  std::pair ends{input(name + "_in", fb::DType::f32, dims), output(name + "_out", fb::DType::f32, dims)};
   auto state = std::make_unique<fb::StateT>();
   state->name = name;
   state->kind = fb::StateKind::carry;
