@@ -7,6 +7,8 @@
 
 #include "mlir/IR/IRMapping.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "mlir/IR/Verifier.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -45,14 +47,15 @@ template DenseElementsAttr attributeOf<double>(const HostValue<double> &, Type);
 template <typename T>
 llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *> leaves, ArrayRef<Operation *> ops,
                                                            ArrayRef<Value> values, WeightSource &weights,
-                                                           const Limits &limits) {
+                                                           DeclareWeight declare, const Limits &limits) {
   OpBuilder builder(values.front().getContext());
   Location unknown = builder.getUnknownLoc();
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(unknown);
   builder.setInsertionPointToStart(scratch->getBody());
+  llvm::StringSet<> declared;
   for (Operation *leaf : leaves)
-    if (auto read = dyn_cast<graph::ReadOp>(leaf); read && !scratch->lookupSymbol(read.getWeight()))
-      builder.clone(*graph::lookupWeight(leaf, read.getWeightAttr()));
+    if (auto read = dyn_cast<graph::ReadOp>(leaf); read && declared.insert(read.getWeight()).second)
+      declare(builder, read);
   SmallVector<Type> types(llvm::map_range(values, [](Value value) { return value.getType(); }));
   auto function = builder.create<func::FuncOp>(unknown, "fold", builder.getFunctionType({}, types));
   builder.setInsertionPointToStart(function.addEntryBlock());
@@ -64,6 +67,10 @@ llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *>
   SmallVector<Value> results(llvm::map_range(values, [&](Value value) { return mapping.lookup(value); }));
   builder.create<func::ReturnOp>(unknown, results);
 
+  // What does not verify is for the owner of the ops to say.
+  ScopedDiagnosticHandler silent(builder.getContext(), [](Diagnostic &) { return success(); });
+  if (failed(verify(*scratch)))
+    return llvm::createStringError("what is to be computed does not verify");
   Interpreter<T> interpreter(*scratch, weights, limits);
   auto computed = interpreter.call("fold", {});
   if (!computed)
@@ -74,9 +81,12 @@ llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *>
   return attributes;
 }
 
-template llvm::Expected<SmallVector<DenseElementsAttr>>
-evaluateOps<float>(ArrayRef<Operation *>, ArrayRef<Operation *>, ArrayRef<Value>, WeightSource &, const Limits &);
-template llvm::Expected<SmallVector<DenseElementsAttr>>
-evaluateOps<double>(ArrayRef<Operation *>, ArrayRef<Operation *>, ArrayRef<Value>, WeightSource &, const Limits &);
+template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<float>(ArrayRef<Operation *>, ArrayRef<Operation *>,
+                                                                           ArrayRef<Value>, WeightSource &,
+                                                                           DeclareWeight, const Limits &);
+template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<double>(ArrayRef<Operation *>,
+                                                                            ArrayRef<Operation *>, ArrayRef<Value>,
+                                                                            WeightSource &, DeclareWeight,
+                                                                            const Limits &);
 
 } // namespace mlc::reference

@@ -16,18 +16,22 @@ template <typename T> mlir::DenseElementsAttr attributeOf(const HostValue<T> &va
 extern template mlir::DenseElementsAttr attributeOf<float>(const HostValue<float> &, mlir::Type);
 extern template mlir::DenseElementsAttr attributeOf<double>(const HostValue<double> &, mlir::Type);
 
+/// Declares the weight of a read that stands in another module.
+using DeclareWeight = llvm::function_ref<void(mlir::OpBuilder &builder, graph::ReadOp read)>;
+
 /// What `values` are, results of `ops` (in order) that read nothing beside each other, `leaves` (constants and
-/// graph.reads) and what their own regions hold. In f64 where T is double.
+/// graph.reads, whose weights `declare` declares, each once) and what their own regions hold. In f64 where T is double.
+/// An error also when they do not verify.
 template <typename T>
 llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps(llvm::ArrayRef<mlir::Operation *> leaves, llvm::ArrayRef<mlir::Operation *> ops,
-            llvm::ArrayRef<mlir::Value> values, WeightSource &weights, const Limits &limits);
+            llvm::ArrayRef<mlir::Value> values, WeightSource &weights, DeclareWeight declare, const Limits &limits);
 
 extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps<float>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
-                   WeightSource &, const Limits &);
+                   WeightSource &, DeclareWeight, const Limits &);
 extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps<double>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
-                    WeightSource &, const Limits &);
+                    WeightSource &, DeclareWeight, const Limits &);
 
 } // namespace mlc::reference

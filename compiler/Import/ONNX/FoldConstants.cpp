@@ -8,12 +8,7 @@
 #include "compiler/Reference/EvaluateOps.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/IRMapping.h"
-#include "mlir/IR/OwningOpRef.h"
-#include "mlir/IR/Verifier.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 
@@ -114,53 +109,23 @@ std::optional<SmallVector<DenseElementsAttr>> foldConstants(ArrayRef<Operation *
       return std::nullopt;
   }
 
-  MLIRContext *context = values.front().getContext();
-  OpBuilder builder(context);
-  OwningOpRef<ModuleOp> scratch = ModuleOp::create(builder.getUnknownLoc());
-  builder.setInsertionPointToStart(scratch->getBody());
-  llvm::StringSet<> cloned;
   for (Operation *leaf : leaves)
-    if (auto read = dyn_cast<graph::ReadOp>(leaf)) {
-      const TensorInfo *info = weights.find(read.getWeight());
-      if (!info)
-        return std::nullopt;
-      if (cloned.insert(read.getWeight()).second)
-        createWeight(builder, read.getLoc(), *info, read.getType());
-    }
-  SmallVector<Type> types;
-  for (Value value : values)
-    types.push_back(value.getType());
-  auto function = builder.create<func::FuncOp>(builder.getUnknownLoc(), "fold", builder.getFunctionType({}, types));
-  builder.setInsertionPointToStart(function.addEntryBlock());
-  IRMapping mapping;
-  for (Operation *leaf : leaves)
-    builder.clone(*leaf, mapping);
-  for (Operation *op : ops)
-    builder.clone(*op, mapping);
-  SmallVector<Value> results;
-  for (Value value : values)
-    results.push_back(mapping.lookup(value));
-  builder.create<func::ReturnOp>(builder.getUnknownLoc(), results);
-
-  // What does not verify is for the importer's own verifier to say.
-  ScopedDiagnosticHandler silent(context, [](Diagnostic &) { return success(); });
-  if (failed(verify(*scratch)))
-    return std::nullopt;
-  reference::Interpreter<double> interpreter(*scratch, source, {int64_t(1) << 22, int64_t(1) << 24, 16});
-  auto folded = interpreter.call("fold", {});
+    if (auto read = dyn_cast<graph::ReadOp>(leaf); read && !weights.find(read.getWeight()))
+      return std::nullopt;
+  auto declare = [&](OpBuilder &builder, graph::ReadOp read) {
+    createWeight(builder, read.getLoc(), *weights.find(read.getWeight()), read.getType());
+  };
+  auto folded = reference::evaluateOps<double>(leaves.getArrayRef(), ops, values, source, declare,
+                                               {int64_t(1) << 22, int64_t(1) << 24, 16});
   if (!folded) {
-    // It stays as it is, and a run says what is wrong with it.
+    // It stays as it is, and a run, or the importer's own verifier, says what is wrong with it.
     llvm::consumeError(folded.takeError());
     return std::nullopt;
   }
-  SmallVector<DenseElementsAttr> attributes;
-  for (auto [value, result] : llvm::zip_equal(values, *folded)) {
-    attributes.push_back(
-        reference::attributeOf<double>(*result, cast<RankedTensorType>(value.getType()).getElementType()));
-    if (attributes.back().getNumElements() > kMostGiven)
+  for (DenseElementsAttr attribute : *folded)
+    if (attribute.getNumElements() > kMostGiven)
       return std::nullopt;
-  }
-  return attributes;
+  return std::move(*folded);
 }
 
 } // namespace mlc::onnx

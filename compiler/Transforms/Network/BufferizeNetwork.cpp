@@ -92,7 +92,6 @@ Value bufferFor(OpBuilder &builder, Operation *op, Type type) {
 /// scf.if without buffer results.
 void flattenIf(scf::IfOp op) {
   OpBuilder builder(op);
-  SmallVector<Value> kept;
   for (OpResult result : op.getResults()) {
     if (!isa<MemRefType>(result.getType()))
       continue;

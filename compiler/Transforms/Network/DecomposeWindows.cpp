@@ -105,6 +105,12 @@ template <typename Op> bool isStatic(Op op) {
   return llvm::all_of(op->getOperandTypes(), fixed) && llvm::all_of(op->getResultTypes(), fixed);
 }
 
+/// `op` is y [B, O..., M] plus its bias.
+template <typename Op> void replaceConv(Structured &s, PatternRewriter &rewriter, Op op, Value y) {
+  y = s.channelsFirst(addBias(s, y, op.getBias()));
+  rewriter.replaceOp(op, s.convert(y, elementOf(op.getResult())));
+}
+
 struct DecomposeConv : OpRewritePattern<ConvOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ConvOp op, PatternRewriter &rewriter) const override {
@@ -112,7 +118,7 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
       return failure();
     Structured s(op.getLoc(), rewriter);
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
-    Type element = elementOf(op.getResult()), sum = sumType(element);
+    Type sum = sumType(elementOf(op.getResult()));
     Value x = s.convert(s.channelsLast(op.getInput()), sum);
     if (!llvm::is_contained(out, 0)) {
       SmallVector<int64_t> before, behind;
@@ -125,8 +131,7 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     }
     Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(out[0], out.drop_front(2), out[1]), op.getGroups(),
                        op.getStrides(), op.getDilations());
-    y = s.channelsFirst(addBias(s, y, op.getBias()));
-    rewriter.replaceOp(op, s.convert(y, element));
+    replaceConv(s, rewriter, op, y);
     return success();
   }
 };
@@ -140,7 +145,7 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
     Structured s(op.getLoc(), rewriter);
     ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     size_t spatial = op.getStrides().size();
-    Type element = elementOf(op.getResult()), sum = sumType(element);
+    Type sum = sumType(elementOf(op.getResult()));
     SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
     // Position of x's first value and of the others among the taps' places.
     SmallVector<int64_t> spread = around(in[0], in.drop_front(2), in[1]), kept(spread), from(in.size(), 0),
@@ -175,8 +180,7 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
       return s.b.create<tensor::ExtractOp>(op.getFilter(), place);
     });
     Value y = convolve(s, x, s.convert(filter, sum), shape, groups, once, op.getDilations());
-    y = s.channelsFirst(addBias(s, y, op.getBias()));
-    rewriter.replaceOp(op, s.convert(y, element));
+    replaceConv(s, rewriter, op, y);
     return success();
   }
 };

@@ -108,8 +108,9 @@ private:
     llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
     bool wide = llvm::any_of(ops, [](Operation *op) { return getElementTypeOrSelf(op->getResult(0)).isF64(); });
     reference::Limits limits;
-    auto values = wide ? reference::evaluateOps<double>(leaves.getArrayRef(), ops, root, weights, limits)
-                       : reference::evaluateOps<float>(leaves.getArrayRef(), ops, root, weights, limits);
+    auto declare = [](OpBuilder &builder, ReadOp read) { builder.clone(*lookupWeight(read, read.getWeightAttr())); };
+    auto values = wide ? reference::evaluateOps<double>(leaves.getArrayRef(), ops, root, weights, declare, limits)
+                       : reference::evaluateOps<float>(leaves.getArrayRef(), ops, root, weights, declare, limits);
     if (!values)
       return values.takeError();
     OpBuilder builder(root.getDefiningOp());
