@@ -1,0 +1,33 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the host hands to the forward kernels.
+//
+#pragma once
+
+#include <cstdint>
+#include <cuda.h>
+
+#include "attention/Tiles.h"
+
+namespace mlc::cuda {
+
+struct ForwardParameters {
+  CUtensorMap q, k, v; // sm_90a
+  void *out;
+  int64_t outBatch, outToken, outHead; // strides in elements
+  float *lse;                          // or null
+  int64_t lseBatch, lseHead;
+  const int32_t *cuQ, *cuKv, *lengths, *pages; // as in mlc_attention_problem, or null
+  int pagesPerSequence, pageSize, pageCount;
+  int seqQ, seqKv, headsQ, group;
+  int windowLeft, windowRight;
+  float scaleLog2;             // of the scores as softmax sees them, times log2(e)
+  float softcap, capScaleLog2; // 2 * log2(e) * scale / softcap
+  TileOrder order;
+  unsigned *counter; // two words, zero between launches: tiles handed out, blocks that have ended
+};
+
+} // namespace mlc::cuda
