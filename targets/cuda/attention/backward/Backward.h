@@ -26,6 +26,16 @@ typedef struct mlc_attention_gradients {
   mlc_attention_tensor dout, dq, dk, dv;
 } mlc_attention_gradients;
 
+/// Bytes of device memory that mlc_attention_backward() needs, aligned to 4: a float for each query and head.
+__attribute__((visibility("default"))) size_t mlc_attention_backward_workspace(const mlc_attention_problem *problem);
+/// Launches the three kernels on `stream` (a CUstream) of the current context. 0, or 1 and a line in `error`; what is
+/// wrong with the problem is said before anything is launched.
+__attribute__((visibility("default"))) int mlc_attention_backward(const mlc_attention_problem *problem,
+                                                                  const mlc_attention_gradients *gradients,
+                                                                  void *stream, void *workspace,
+                                                                  size_t workspace_bytes, char *error,
+                                                                  size_t error_bytes);
+
 #ifdef __cplusplus
 }
 #endif
