@@ -92,6 +92,11 @@ __device__ __forceinline__ void copyBlock(const ForwardParameters &p, const CUte
   }
 }
 
+/// The tile after `index`: whoever is free takes the next, or, without a counter, every gridDim-th.
+__device__ __forceinline__ int nextTile(const ForwardParameters &p, int index) {
+  return int(gridDim.x) + (p.counter ? int(atomicAdd(p.counter, 1u)) : index);
+}
+
 template <class S> __device__ __forceinline__ void produce(const ForwardParameters &p, typename S::Shared &shared) {
   prefetchMap(&p.q);
   prefetchMap(&p.k);
@@ -103,7 +108,7 @@ template <class S> __device__ __forceinline__ void produce(const ForwardParamete
     TileOrder::Tile tile{};
     int batch = 0;
     // Ragged: tiles past the end of their sequence are passed over.
-    for (; index < p.order.tiles(); index = gridDim.x + atomicAdd(p.counter, 1u)) {
+    for (; index < p.order.tiles(); index = nextTile(p, index)) {
       tile = p.order.tile(index);
       batch = tile.head / p.headsQ;
       mask = maskOf(p, batch);
@@ -142,10 +147,10 @@ template <class S> __device__ __forceinline__ void produce(const ForwardParamete
     }
     if (range.count())
       load(&p.v, shared.v, shared.vFull, shared.vEmpty, blocks++, range.begin);
-    index = gridDim.x + atomicAdd(p.counter, 1u);
+    index = nextTile(p, index);
   }
   // The last block to end leaves the counter at zero for the next launch.
-  if (atomicInc(p.counter + 1, gridDim.x - 1) == gridDim.x - 1)
+  if (p.counter && atomicInc(p.counter + 1, gridDim.x - 1) == gridDim.x - 1)
     atomicExch(p.counter, 0u);
 }
 

@@ -12,18 +12,18 @@
 
 #include <type_traits>
 
-#include "attention/DecodeParameters.h"
-#include "device/Mma.cuh"
+#include "targets/cuda/attention/decode/DecodeShape.h"
+#include "targets/cuda/device/Mma.cuh"
 
-namespace mlc::cuda {
+namespace mlc::attention {
 
-constexpr int kDecodeWarps = 4, kDecodeTokens = 16;
+using namespace cuda;
 
 /// K and V as 16-bit values of the type of Q.
 template <class T, int kHeadDim> struct Kv16 {
   using Element = T;
   static constexpr bool kScaledTokens = false;
-  static constexpr int kRowBytes = kHeadDim * 2 + 16; // an odd multiple of 16: rows of 8 lie in different banks
+  static constexpr int kRowBytes = decodeRowBytes(kHeadDim, 2);
 
   /// Fragments of Q for step i of the sum: rows of the tile at q, `stride` elements apart.
   static __device__ __forceinline__ void query(uint32_t (&a)[4], const T *q, int stride, int i, int lane) {
@@ -64,7 +64,7 @@ struct Int8 {
   static constexpr bool kScaledTokens = true;
   template <class T, int kLow, int kHigh> static __device__ __forceinline__ uint32_t pair(uint32_t a, uint32_t b) {
     const uint32_t bytes = __byte_perm(a, b, kLow * 0x11 | kHigh * 0x1100);
-    if constexpr (sizeof(T) == 2 && std::is_same_v<T, __half>) // 1024 + (x + 128), minus 1152
+    if constexpr (std::is_same_v<T, __half>) // 1024 + (x + 128), minus 1152
       return bitsOf(__hsub2(asPair<T>(bytes & 0x00ff00ff ^ 0x64806480), asPair<T>(0x64806480)));
     else // 128 + the low 7 bits, minus 128 or, negative, 256
       return bitsOf(__hsub2(asPair<T>(bytes & 0x007f007f | 0x43004300), asPair<T>(bytes & 0x00800080 | 0x43004300)));
@@ -88,7 +88,7 @@ struct Fp8 {
 template <class T, int kHeadDim, class Code> struct Kv8 {
   using Element = uint8_t;
   static constexpr bool kScaledTokens = Code::kScaledTokens;
-  static constexpr int kRowBytes = kHeadDim + 16;
+  static constexpr int kRowBytes = decodeRowBytes(kHeadDim, 1);
   static_assert(kHeadDim % 32 == 0);
 
   static __device__ __forceinline__ void query(uint32_t (&a)[4], const T *q, int stride, int i, int lane) {
@@ -127,65 +127,62 @@ template <class T, int kHeadDim, class Code> struct Kv8 {
   }
 };
 
-template <class T, int kHeadDim_, class Kv_, int kRowTiles_, int kStages_> struct DecodeShape {
-  using Kv = Kv_;
-  static constexpr int kHeadDim = kHeadDim_, kRowTiles = kRowTiles_, kStages = kStages_, kRows = 16 * kRowTiles;
-  static constexpr int kQStride = kHeadDim + 8;
-  static constexpr int kTileBytes = kDecodeTokens * Kv::kRowBytes;
-  static constexpr int kScaleBytes = Kv::kScaledTokens ? 2 * kDecodeTokens * 4 : 0;
-  static constexpr int kStageBytes = 2 * kTileBytes + kScaleBytes;
-  static constexpr int kQBytes = kRows * kQStride * 2;
-  static constexpr int kRingBytes = kDecodeWarps * kStages * kStageBytes;
-  // At the end: each warp's sums [rows, head_dim], maxima and totals.
-  static constexpr int kSumStride = kHeadDim + 4;
-  static constexpr int kSumBytes = kDecodeWarps * kRows * (kSumStride + 2) * 4;
-  static constexpr int kSharedBytes = kQBytes + (kRingBytes > kSumBytes ? kRingBytes : kSumBytes);
-};
+/// Where K and V of a head are read by form F.
+template <class T, class F>
+using KvOf = std::conditional_t<F::kCode == KvCode::same, Kv16<T, F::kHeadDim>,
+                                Kv8<T, F::kHeadDim, std::conditional_t<F::kCode == KvCode::int8, Int8, Fp8>>>;
 
-/// One row's shares of all blocks, by a warp.
-template <class T, int kD>
-__device__ __forceinline__ void combineRow(const DecodeParameters &p, int batch, int head, int token, int lane) {
-  constexpr int kEach = (kD + 127) / 128; // groups of four columns a lane
-  const int64_t row = (int64_t(batch) * p.headsQ + head) * p.seqQ + token;
-  const float *lse = p.partialLse + row * p.splits, *partial = p.partial + row * p.splits * kD;
-  float most = -INFINITY;
-  for (int s = lane; s < p.splits; s += 32)
-    most = fmaxf(most, __ldcg(lse + s));
-#pragma unroll
-  for (int x = 16; x; x /= 2)
-    most = fmaxf(most, __shfl_xor_sync(~0u, most, x));
-  float sum = 0;
-  float4 value[kEach] = {};
-  const int splits = most > -INFINITY ? p.splits : 0;
-#pragma unroll 8
-  for (int s = 0; s < splits; ++s) {
-    const float factor = exp2Fast(__ldcg(lse + s) - most);
-    sum += factor;
-#pragma unroll
-    for (int e = 0; e < kEach; ++e)
-      if (const int column = (e * 32 + lane) * 4; column < kD) {
-        const float4 part = __ldcg(reinterpret_cast<const float4 *>(partial + int64_t(s) * kD + column));
-        value[e].x += part.x * factor;
-        value[e].y += part.y * factor;
-        value[e].z += part.z * factor;
-        value[e].w += part.w * factor;
-      }
-  }
-  const float inverse = sum > 0 ? 1 / sum : 0;
-  const int64_t first = p.cuQ ? p.cuQ[batch] : 0;
-  T *out = static_cast<T *>(p.out) + (p.cuQ ? 0 : batch * p.outBatch) + (first + token) * p.outToken + head * p.outHead;
-#pragma unroll
-  for (int e = 0; e < kEach; ++e)
-    if (const int column = (e * 32 + lane) * 4; column < kD)
-      *reinterpret_cast<uint2 *>(out + column) = make_uint2(packPair<T>(value[e].x * inverse, value[e].y * inverse),
-                                                            packPair<T>(value[e].z * inverse, value[e].w * inverse));
-  if (p.lse && lane == 0)
-    p.lse[(p.cuQ ? 0 : batch * p.lseBatch) + head * p.lseHead + first + token] =
-        sum > 0 ? (most + log2f(sum)) * 0.6931471805599453f : -INFINITY;
+/// Four columns of a row's result; with the first, its log-sum-exp, given in bits.
+template <class T>
+__device__ __forceinline__ void storeRow(const DecodeArgs &p, const Sequence &sequence, int batch, int head, int token,
+                                         int column, float4 value, float lse2) {
+  const mlc_attention_tensor &out = p.problem.out;
+  *reinterpret_cast<uint2 *>(static_cast<T *>(out.data) + sequence.outputs + token * out.token + head * out.head +
+                             column) = make_uint2(packPair<T>(value.x, value.y), packPair<T>(value.z, value.w));
+  if (p.problem.lse && column == 0)
+    p.problem.lse[rowIndex(p.problem, sequence, batch, head, token)] = lse2 * 0.6931471805599453f;
 }
 
-template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps) attentionDecode(const DecodeParameters p) {
-  using Kv = typename S::Kv;
+/// Adds the shares that all blocks have of `count` rows, the first being `firstRow` of those of `head`. `lse`: room for
+/// [count, splits] in shared memory.
+template <class T, class S>
+__device__ __forceinline__ void combine(const DecodeArgs &p, const Sequence &sequence, int batch, int head, int firstRow, int count,
+                                        float *lse) {
+  constexpr int kD = S::kHeadDim;
+  const auto shareOf = [&](int row) { // its first share's number, of all shares
+    const int headQ = head * p.group + row % p.group;
+    return ((int64_t(batch) * p.problem.heads_q + headQ) * p.problem.seq_q + row / p.group) * p.splits;
+  };
+  for (int i = threadIdx.x; i < count * p.splits; i += 32 * S::kWarps)
+    lse[i] = __ldcg(p.partialLse + shareOf(firstRow + i / p.splits) + i % p.splits);
+  __syncthreads();
+  for (int i = threadIdx.x; i < count * (kD / 4); i += 32 * S::kWarps) {
+    const int r = i / (kD / 4), column = i % (kD / 4) * 4, row = firstRow + r;
+    const float *shares = lse + r * p.splits;
+    const float4 *part = reinterpret_cast<const float4 *>(p.partial + shareOf(row) * kD + column);
+    float most = -INFINITY, sum = 0;
+    for (int s = 0; s < p.splits; ++s)
+      most = fmaxf(most, shares[s]);
+    float4 value{};
+#pragma unroll 8
+    for (int s = 0; s < p.splits; ++s) {
+      const float4 share = __ldcg(part + s * (kD / 4));
+      const float factor = most == -INFINITY ? 0 : exp2Fast(shares[s] - most);
+      sum += factor;
+      value.x = fmaf(share.x, factor, value.x);
+      value.y = fmaf(share.y, factor, value.y);
+      value.z = fmaf(share.z, factor, value.z);
+      value.w = fmaf(share.w, factor, value.w);
+    }
+    const float inverse = sum > 0 ? 1 / sum : 0;
+    storeRow<T>(p, sequence, batch, head * p.group + row % p.group, row / p.group, column,
+                make_float4(value.x * inverse, value.y * inverse, value.z * inverse, value.w * inverse),
+                sum > 0 ? most + log2f(sum) : -INFINITY);
+  }
+}
+
+template <class T, class S> __device__ __forceinline__ void attentionDecode(const DecodeArgs &p) {
+  using Kv = KvOf<T, S>;
   constexpr int kD = S::kHeadDim, kChunks = kD * sizeof(typename Kv::Element) / 16, kSteps = kD / 16;
   constexpr bool kKeepQuery = S::kRowTiles * kD <= 128;
   extern __shared__ __align__(16) uint8_t shared[];
@@ -195,33 +192,23 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int head = blockIdx.x / p.rowGroups, rowGroup = blockIdx.x % p.rowGroups, split = blockIdx.y,
             batch = blockIdx.z;
-  const int tokensQ = p.cuQ ? p.cuQ[batch + 1] - p.cuQ[batch] : p.seqQ;
-  int columns = p.cuKv ? p.cuKv[batch + 1] - p.cuKv[batch] : p.seqKv;
-  if (p.lengths)
-    columns = least(columns, p.lengths[batch]);
-  const Mask mask{tokensQ, columns, p.windowLeft, p.windowRight};
-  const int rows = tokensQ * p.group, firstRow = rowGroup * S::kRows;
+  const Sequence sequence = sequenceOf(p.problem, batch);
+  const Mask mask = sequence.mask(p.problem);
+  const int rows = sequence.rows * p.group, firstRow = rowGroup * S::kRows;
   if (firstRow >= rows)
     return;
   const int firstToken = firstRow / p.group, lastToken = (least(rows, firstRow + S::kRows) - 1) / p.group;
   const int begin = most(split * p.splitTokens, mask.first(firstToken) / kDecodeTokens * kDecodeTokens);
   const int end = least((split + 1) * p.splitTokens, mask.end(lastToken));
-  const int64_t baseQ = p.cuQ ? p.cuQ[batch] * p.qToken : batch * p.qBatch;
 
-  const auto *keysAt = static_cast<const typename Kv::Element *>(p.k) + head * p.kHead;
-  const auto *valuesAt = static_cast<const typename Kv::Element *>(p.v) + head * p.vHead;
+  const mlc_attention_tensor &keyTensor = p.problem.k, &valueTensor = p.problem.v;
+  const auto *keysAt = static_cast<const typename Kv::Element *>(keyTensor.data) + head * keyTensor.head;
+  const auto *valuesAt = static_cast<const typename Kv::Element *>(valueTensor.data) + head * valueTensor.head;
   auto load = [&](int token, int stage) {
     uint8_t *to = ring + (warp * S::kStages + stage) * S::kStageBytes;
-    int64_t sequence = batch, at = token;
-    if (p.pages) {
-      sequence = token < end ? p.pages[int64_t(batch) * p.pagesPerSequence + token / p.pageSize] : 0;
-      at = token % p.pageSize;
-    } else if (p.cuKv) {
-      sequence = 0;
-      at += p.cuKv[batch];
-    }
-    const auto *k = keysAt + sequence * p.kBatch + at * p.kToken;
-    const auto *v = valuesAt + sequence * p.vBatch + at * p.vToken;
+    // A step's tokens lie in one page.
+    const auto *k = keysAt + keyOffset(p.problem, keyTensor, sequence, batch, token);
+    const auto *v = valuesAt + keyOffset(p.problem, valueTensor, sequence, batch, token);
     constexpr int kElements = 16 / sizeof(typename Kv::Element);
 #pragma unroll
     for (int i = 0; i < (kDecodeTokens * kChunks + 31) / 32; ++i) {
@@ -229,21 +216,32 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
       if (kDecodeTokens * kChunks % 32 == 0 || row < kDecodeTokens) {
         // A row past the end is not read: it need not exist.
         const bool inside = token + row < end;
-        copy16(sharedAddressOf(to + row * Kv::kRowBytes + chunk * 16), inside ? k + row * p.kToken + chunk * kElements : p.k,
-               inside);
+        copy16(sharedAddressOf(to + row * Kv::kRowBytes + chunk * 16), inside ? k + row * keyTensor.token + chunk * kElements : keysAt, inside);
         copy16(sharedAddressOf(to + S::kTileBytes + row * Kv::kRowBytes + chunk * 16),
-               inside ? v + row * p.vToken + chunk * kElements : p.v, inside);
+               inside ? v + row * valueTensor.token + chunk * kElements : valuesAt, inside);
       }
     }
     if constexpr (Kv::kScaledTokens) {
       const int row = lane % 16;
       const bool inside = token + row < end;
-      const float *scales = (lane < 16 ? p.kScales : p.vScales);
-      copy4(sharedAddressOf(to + 2 * S::kTileBytes + lane * 4),
-            inside ? scales + sequence * p.scaleBatch + (at + row) * p.scaleToken + head : scales, inside);
+      const float *scales = lane < 16 ? p.problem.k_scales : p.problem.v_scales;
+      const int64_t at = keyOffset(p.problem, p.scales, sequence, batch, token) + row * p.scales.token + head;
+      copy4(sharedAddressOf(to + 2 * S::kTileBytes + lane * 4), inside ? scales + at : scales, inside);
     }
   };
-  constexpr int kStride = kDecodeWarps * kDecodeTokens;
+  // Q first: it would wait behind what is asked for before it.
+  for (int i = threadIdx.x; i < S::kRows * (kD / 8); i += 32 * S::kWarps) {
+    const int r = i / (kD / 8), chunk = i % (kD / 8), row = firstRow + r;
+    const bool inside = row < rows;
+    const T *from = static_cast<const T *>(p.problem.q.data);
+    copy16(sharedAddressOf(q + r * S::kQStride + chunk * 8),
+           inside ? from + sequence.queries + row / p.group * p.problem.q.token +
+                        (head * p.group + row % p.group) * p.problem.q.head + chunk * 8
+                  : from,
+           inside);
+  }
+  copyCommit();
+  constexpr int kStride = S::kWarps * kDecodeTokens;
   const int mine = begin + warp * kDecodeTokens;
 #pragma unroll
   for (int s = 0; s < S::kStages - 1; ++s) {
@@ -252,14 +250,7 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
     copyCommit();
   }
 
-  for (int i = threadIdx.x; i < S::kRows * (kD / 8); i += 32 * kDecodeWarps) {
-    const int r = i / (kD / 8), chunk = i % (kD / 8), row = firstRow + r;
-    uint4 value{};
-    if (row < rows)
-      value = *reinterpret_cast<const uint4 *>(static_cast<const T *>(p.q) + baseQ + row / p.group * p.qToken +
-                                               (head * p.group + row % p.group) * p.qHead + chunk * 8);
-    *reinterpret_cast<uint4 *>(q + r * S::kQStride + chunk * 8) = value;
-  }
+  copyWait<S::kStages - 1>();
   __syncthreads();
 
   uint32_t query[kKeepQuery ? kSteps : 1][S::kRowTiles][4];
@@ -275,9 +266,9 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
   for (int m = 0; m < S::kRowTiles; ++m)
     maximum[m][0] = maximum[m][1] = -INFINITY;
   float scaleLog2 = p.scaleLog2, capScale = p.capScaleLog2;
-  if constexpr (sizeof(typename Kv::Element) == 1 && !Kv::kScaledTokens) {
-    const float scale = p.kScales ? p.kScales[head] : 1;
-    if (p.softcap > 0)
+  if constexpr (S::kCode == KvCode::fp8) {
+    const float scale = p.problem.k_scales ? p.problem.k_scales[head] : 1;
+    if (p.problem.softcap > 0)
       capScale *= scale;
     else
       scaleLog2 *= scale;
@@ -317,11 +308,11 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
         for (int j = 0; j < 8; ++j)
           scores[m][j / 4][j % 4] *= scales[j / 4 * 8 + lane % 4 * 2 + j % 2];
       }
-      if (p.softcap > 0) {
+      if (p.problem.softcap > 0) {
 #pragma unroll
         for (int j = 0; j < 8; ++j)
           scores[m][j / 4][j % 4] =
-              p.softcap - 2 * p.softcap * __frcp_rn(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale));
+              p.problem.softcap - 2 * p.problem.softcap * __frcp_rn(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale));
       }
       if (mask.cuts(firstToken, lastToken - firstToken + 1, token, kDecodeTokens)) {
 #pragma unroll
@@ -389,8 +380,8 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
   __syncthreads();
 
   // The warps' shares, in order.
-  float *all = reinterpret_cast<float *>(ring), *maxima = all + kDecodeWarps * S::kRows * S::kSumStride,
-        *totals = maxima + kDecodeWarps * S::kRows;
+  float *all = reinterpret_cast<float *>(ring), *maxima = all + S::kWarps * S::kRows * S::kSumStride,
+        *totals = maxima + S::kWarps * S::kRows;
 #pragma unroll
   for (int m = 0; m < S::kRowTiles; ++m)
 #pragma unroll
@@ -410,42 +401,37 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
     }
   __syncthreads();
   float valueScale = 1;
-  if constexpr (sizeof(typename Kv::Element) == 1 && !Kv::kScaledTokens)
-    valueScale = p.vScales ? p.vScales[head] : 1;
-  for (int i = threadIdx.x; i < S::kRows * (kD / 4); i += 32 * kDecodeWarps) {
+  if constexpr (S::kCode == KvCode::fp8)
+    valueScale = p.problem.v_scales ? p.problem.v_scales[head] : 1;
+  for (int i = threadIdx.x; i < S::kRows * (kD / 4); i += 32 * S::kWarps) {
     const int r = i / (kD / 4), column = i % (kD / 4) * 4, row = firstRow + r;
     if (row >= rows)
       break;
     float most = -INFINITY, sum = 0;
 #pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w)
+    for (int w = 0; w < S::kWarps; ++w)
       most = fmaxf(most, maxima[w * S::kRows + r]);
     float4 value{};
 #pragma unroll
-    for (int w = 0; w < kDecodeWarps; ++w) {
+    for (int w = 0; w < S::kWarps; ++w) {
       const float factor = most == -INFINITY ? 0 : exp2Fast(maxima[w * S::kRows + r] - most);
-      sum += totals[w * S::kRows + r] * factor;
+      sum = fmaf(totals[w * S::kRows + r], factor, sum);
       const float4 part = *reinterpret_cast<const float4 *>(all + (w * S::kRows + r) * S::kSumStride + column);
-      value.x += part.x * factor;
-      value.y += part.y * factor;
-      value.z += part.z * factor;
-      value.w += part.w * factor;
+      value.x = fmaf(part.x, factor, value.x);
+      value.y = fmaf(part.y, factor, value.y);
+      value.z = fmaf(part.z, factor, value.z);
+      value.w = fmaf(part.w, factor, value.w);
     }
     const float inverse = sum > 0 ? valueScale / sum : 0, lse2 = sum > 0 ? most + log2f(sum) : -INFINITY;
     value = make_float4(value.x * inverse, value.y * inverse, value.z * inverse, value.w * inverse);
     const int headQ = head * p.group + row % p.group, token = row / p.group;
     if (p.splits > 1) {
-      const int64_t at = ((int64_t(batch) * p.headsQ + headQ) * p.seqQ + token) * p.splits + split;
+      const int64_t at = ((int64_t(batch) * p.problem.heads_q + headQ) * p.problem.seq_q + token) * p.splits + split;
       *reinterpret_cast<float4 *>(p.partial + at * kD + column) = value;
       if (column == 0)
         p.partialLse[at] = lse2;
     } else {
-      const int64_t first = p.cuQ ? p.cuQ[batch] : 0;
-      T *out = static_cast<T *>(p.out) + (p.cuQ ? 0 : batch * p.outBatch) + (first + token) * p.outToken +
-               headQ * p.outHead + column;
-      *reinterpret_cast<uint2 *>(out) = make_uint2(packPair<T>(value.x, value.y), packPair<T>(value.z, value.w));
-      if (p.lse && column == 0)
-        p.lse[(p.cuQ ? 0 : batch * p.lseBatch) + headQ * p.lseHead + first + token] = lse2 * 0.6931471805599453f;
+      storeRow<T>(p, sequence, batch, headQ, token, column, value, lse2);
     }
   }
   if (p.splits == 1)
@@ -460,8 +446,7 @@ template <class T, class S> __global__ void __launch_bounds__(32 * kDecodeWarps)
   if (!last)
     return;
   __threadfence();
-  for (int r = warp; r < S::kRows && firstRow + r < rows; r += kDecodeWarps)
-    combineRow<T, kD>(p, batch, head * p.group + (firstRow + r) % p.group, (firstRow + r) / p.group, lane);
+  combine<T, S>(p, sequence, batch, head, firstRow, least(S::kRows, rows - firstRow), reinterpret_cast<float *>(ring));
 }
 
-} // namespace mlc::cuda
+} // namespace mlc::attention
