@@ -10,9 +10,6 @@
 //
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
-
 #include "attention/ForwardParameters.h"
 #include "attention/Tiles.h"
 #include "device/Hopper.cuh"
@@ -21,23 +18,6 @@ namespace mlc::cuda {
 
 template <class T, int kColumns> struct Wgmma;
 #include "Wgmma.inc"
-
-template <class T> __device__ __forceinline__ uint32_t packPair(float low, float high);
-template <> __device__ __forceinline__ uint32_t packPair<__nv_bfloat16>(float low, float high) {
-  uint32_t out;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
-template <> __device__ __forceinline__ uint32_t packPair<__half>(float low, float high) {
-  uint32_t out;
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(high), "f"(low));
-  return out;
-}
-__device__ __forceinline__ float exp2Fast(float x) {
-  float out;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
-  return out;
-}
 
 /// Sizes of one form of the kernel.
 template <int kHeadDim_, int kConsumers_, int kColumns_, int kStages_> struct ForwardShape {
@@ -59,9 +39,6 @@ template <int kHeadDim_, int kConsumers_, int kColumns_, int kStages_> struct Fo
   static constexpr int kSharedBytes = sizeof(Shared) + 1024; // the base is aligned by hand
 };
 
-/// Tells the compiler that a warp's threads agree.
-__device__ __forceinline__ int uniform(int x) { return __shfl_sync(~0u, x, 0); }
-
 /// A place in a ring of kStages buffers.
 template <int kStages> struct RingPlace {
   int stage = 0;
@@ -73,14 +50,6 @@ template <int kStages> struct RingPlace {
     }
   }
 };
-
-__device__ __forceinline__ Mask maskOf(const ForwardParameters &p, int batch) {
-  const int rows = p.cuQ ? p.cuQ[batch + 1] - p.cuQ[batch] : p.seqQ;
-  int columns = p.cuKv ? p.cuKv[batch + 1] - p.cuKv[batch] : p.seqKv;
-  if (p.lengths)
-    columns = least(columns, p.lengths[batch]);
-  return {rows, columns, p.windowLeft, p.windowRight};
-}
 
 template <class S, int kPieces>
 __device__ __forceinline__ void copyTile(void *to, const CUtensorMap *map, uint64_t *barrier, int row, int head,
