@@ -41,7 +41,7 @@ template <class T, class S> struct AmpereTile {
   uint32_t slot;
 
   uint32_t kept[S::kKeepQ ? kRowTiles : 1][S::kKeepQ ? kDepth : 1][4];
-  uint32_t weights[kRowTiles][kSteps][4];
+  float scores[kRowTiles][S::kColumns / 2], bias[kRowTiles][2];
   float values[kRowTiles][S::kHeadDim / 2];
   SoftmaxRows softmax[kRowTiles];
 
@@ -118,9 +118,8 @@ template <class T, class S> struct AmpereTile {
     }
   }
 
-  /// Scores of this warp's rows and the block in `slot`, and from them the weights.
-  __device__ __forceinline__ void weigh(int block) {
-    float scores[kRowTiles][S::kColumns / 2];
+  /// Products of this warp's rows of Q and the block of K in `slot`.
+  __device__ __forceinline__ void score() {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
@@ -151,37 +150,64 @@ template <class T, class S> struct AmpereTile {
         }
       }
     }
-    const bool cut = mask.cuts(row, S::kWarpRows, block * S::kColumns, S::kColumns);
+  }
+
+  /// From the scores to the weights of 16 columns, of which `part` of `parts`; they take the scores' place.
+  __device__ __forceinline__ void weigh(int step, int part, int parts) {
+    constexpr int kCount = kRowTiles * 8;
 #pragma unroll
-    for (int m = 0; m < kRowTiles; ++m) {
-      float factor[2];
-      if (softmax[m].weigh(p, mask, cut, row + 16 * m + lane / 4, block * S::kColumns + lane % 4 * 2, scores[m],
-                           factor)) {
-#pragma unroll
-        for (int i = 0; i < S::kHeadDim / 2; ++i)
-          values[m][i] *= factor[i / 2 % 2];
-      }
-#pragma unroll
-      for (int i = 0; i < S::kColumns / 4; ++i)
-        weights[m][i / 4][i % 4] = packPair<T>(scores[m][2 * i], scores[m][2 * i + 1]);
+    for (int e = part * kCount / parts; e < (part + 1) * kCount / parts; ++e) {
+      float &score = scores[e / 8][8 * step + e % 8];
+      score = exp2Fast(fmaf(score, p.scaleLog2, bias[e / 8][e / 2 % 2]));
     }
   }
 
-  /// Adds the weighted rows of V in `slot`.
-  __device__ __forceinline__ void addValues() {
-    const uint32_t b = slot + Rows::offset(lane % 16, lane / 16);
+  /// Adds the weighted rows of V in `slot`. The weights of 16 columns are made under the products of the 16 before.
+  __device__ __forceinline__ void addValues(int block) {
+    const bool cut = mask.cuts(row, S::kWarpRows, block * S::kColumns, S::kColumns);
+    float most[kRowTiles][2];
+    bool grows = false;
 #pragma unroll
-    for (int s = 0; s < kSteps; ++s)
+    for (int m = 0; m < kRowTiles; ++m) {
+      SoftmaxRows::limit(p, mask, cut, row + 16 * m + lane / 4, block * S::kColumns + lane % 4 * 2, scores[m]);
+      grows |= softmax[m].grows(p.scaleLog2, scores[m], most[m]);
+    }
+    if (__any_sync(~0u, grows)) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+        softmax[m].rescale(p.scaleLog2, most[m], values[m]);
+    }
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      bias[m][0] = softmax[m].bias(p.scaleLog2, 0);
+      bias[m][1] = softmax[m].bias(p.scaleLog2, 1);
+    }
+    const uint32_t b = slot + Rows::offset(lane % 16, lane / 16);
+    weigh(0, 0, 1);
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      uint32_t weights[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float low = scores[m][8 * s + 2 * i], high = scores[m][8 * s + 2 * i + 1];
+          weights[m][i] = packPair<T>(low, high);
+          softmax[m].sum[i % 2] += low + high;
+        }
 #pragma unroll
       for (int d = 0; d < kDepth; ++d) {
         uint32_t columns[4];
         loadMatricesTransposed(columns, Rows::along(b, d) + s * 16 * Rows::kRowBytes);
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
-          multiply<T>(values[m] + 8 * d, weights[m][s], columns[0], columns[1]);
-          multiply<T>(values[m] + 8 * d + 4, weights[m][s], columns[2], columns[3]);
+          multiply<T>(values[m] + 8 * d, weights[m], columns[0], columns[1]);
+          multiply<T>(values[m] + 8 * d + 4, weights[m], columns[2], columns[3]);
         }
+        if (s + 1 < kSteps)
+          weigh(s + 1, d, kDepth);
       }
+    }
   }
 
   /// Waits for the tile after `slot` and starts the copy that the slot before it is free for.
@@ -220,11 +246,11 @@ template <class T, class S> struct AmpereTile {
         const bool sees = block >= mine.begin && block < mine.end;
         advance<S::kSlots % 2 == 0>(block - (S::kSlots - 1) / 2, all.begin);
         if (sees)
-          weigh(block);
+          score();
         next();
         advance<S::kSlots % 2 == 1>(block - S::kSlots / 2, all.begin);
         if (sees)
-          addValues();
+          addValues(block);
         next();
       }
     }

@@ -20,16 +20,14 @@ struct SoftmaxRows {
 
   float maximum[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 
-  /// From the products of Q and K, of rows from `row` on (this thread's first) and columns from `column` on, to
-  /// weights, in place. Gives the factors of what was summed before and whether one of this warp's is not 1; a row's
-  /// factor depends on that row alone.
+  /// From products of Q and K to what softmax sees of them; `row` and `column`: this thread's first.
   template <int kScores>
-  __device__ __forceinline__ bool weigh(const ForwardParameters &p, const Mask &mask, bool cut, int row, int column,
-                                        float (&scores)[kScores], float (&factor)[2]) {
+  static __device__ __forceinline__ void limit(const ForwardParameters &p, const Mask &mask, bool cut, int row,
+                                               int column, float (&scores)[kScores]) {
     if (p.softcap > 0) {
 #pragma unroll
       for (int i = 0; i < kScores; ++i)
-        scores[i] = p.softcap - 2 * p.softcap * __frcp_rn(1 + exp2Fast(scores[i] * p.capScaleLog2));
+        scores[i] = fmaf(-2 * p.softcap, reciprocalFast(1 + exp2Fast(scores[i] * p.capScaleLog2)), p.softcap);
     }
     if (cut) {
 #pragma unroll
@@ -43,45 +41,44 @@ struct SoftmaxRows {
               scores[4 * i + 2 * r + c] = -INFINITY;
       }
     }
-    bool grows[2];
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      float most = fmaxf(scores[2 * r], scores[2 * r + 1]);
-#pragma unroll
-      for (int i = 1; i < kScores / 4; ++i)
-        most = fmaxf(fmaxf(most, scores[4 * i + 2 * r]), scores[4 * i + 2 * r + 1]);
-      most = fmaxf(most, __shfl_xor_sync(~0u, most, 1));
-      factor[r] = fmaxf(most, __shfl_xor_sync(~0u, most, 2));
-      // Not so for a row that has seen nothing yet and still does not.
-      grows[r] = (factor[r] - maximum[r]) * p.scaleLog2 > kSlack;
-    }
-    const bool rescale = __any_sync(~0u, grows[0] || grows[1]);
-    if (rescale) {
-#pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        const float most = grows[r] ? factor[r] : maximum[r];
-        factor[r] = grows[r] ? exp2Fast((maximum[r] - most) * p.scaleLog2) : 1;
-        maximum[r] = most;
-        sum[r] *= factor[r];
-      }
-    }
-#pragma unroll
-    for (int r = 0; r < 2; ++r) {
-      const float bias = maximum[r] == -INFINITY ? 0 : -maximum[r] * p.scaleLog2;
-      float total = 0;
-#pragma unroll
-      for (int i = 0; i < kScores / 4; ++i)
-#pragma unroll
-        for (int c = 0; c < 2; ++c) {
-          float &s = scores[4 * i + 2 * r + c];
-          s = exp2Fast(fmaf(s, p.scaleLog2, bias));
-          total += s;
-        }
-      sum[r] += total;
-    }
-    return rescale;
   }
 
+  /// The maxima with these scores, and whether one has grown so far that the sums must be scaled down.
+  template <int kScores>
+  __device__ __forceinline__ bool grows(float scale, const float (&scores)[kScores], float (&most)[2]) const {
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      most[r] = fmaxf(scores[2 * r], scores[2 * r + 1]);
+#pragma unroll
+      for (int i = 1; i < kScores / 4; ++i)
+        most[r] = fmaxf(fmaxf(most[r], scores[4 * i + 2 * r]), scores[4 * i + 2 * r + 1]);
+      most[r] = fmaxf(most[r], __shfl_xor_sync(~0u, most[r], 1));
+      most[r] = fmaxf(most[r], __shfl_xor_sync(~0u, most[r], 2));
+    }
+    return growsFar(scale, most[0], 0) || growsFar(scale, most[1], 1);
+  }
+  /// Not so for a row that has seen nothing yet and still does not.
+  __device__ __forceinline__ bool growsFar(float scale, float most, int r) const {
+    return (most - maximum[r]) * scale > kSlack;
+  }
+  /// Scales down rows whose maximum has grown far, by a factor that depends on that row alone.
+  template <int kValues>
+  __device__ __forceinline__ void rescale(float scale, const float (&most)[2], float (&values)[kValues]) {
+    float factor[2];
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+      const bool far = growsFar(scale, most[r], r);
+      factor[r] = far ? exp2Fast((maximum[r] - most[r]) * scale) : 1;
+      maximum[r] = far ? most[r] : maximum[r];
+      sum[r] *= factor[r];
+    }
+#pragma unroll
+    for (int i = 0; i < kValues; ++i)
+      values[i] *= factor[i / 2 % 2];
+  }
+  __device__ __forceinline__ float bias(float scale, int r) const {
+    return maximum[r] == -INFINITY ? 0 : -maximum[r] * scale;
+  }
   /// The two rows' results, values / sum, and log-sum-exp. `row`: this thread's first.
   template <class T, int kHeadDim>
   __device__ __forceinline__ void store(const ForwardParameters &p, const Mask &mask, int row, int head, int batch,
