@@ -6,7 +6,8 @@
 // Attention forward for sm_80, sm_86 and sm_89 (and whatever runs mma.sync). A block of threads makes one tile of rows;
 // each warp holds 16 or 32 of them, all columns of a block of K, so that scores become weights in registers. Tiles of K
 // and V pass in turn (K, V of the last block, K, V of the one before, ...) through one ring of shared memory, filled by
-// cp.async kSlots - 1 tiles ahead.
+// cp.async kSlots - 1 tiles ahead. With 32 rows every fragment of K and V that a warp loads serves two products, which
+// halves the traffic of shared memory; Q then is read from there again for each block, but at head dimension 80.
 //
 #pragma once
 
@@ -15,8 +16,8 @@
 
 namespace mlc::cuda {
 
-/// Sizes of one form of the kernel. kRowTiles: 16-row fragments of a warp. kKeepQ: Q in registers, not in shared memory.
-/// kBlocks: that share a multiprocessor.
+/// Sizes of one form of the kernel. kRowTiles: 16-row fragments of a warp. kKeepQ: Q in registers, not in shared
+/// memory. kBlocks: that share a multiprocessor.
 template <int kHeadDim_, int kWarps_, int kRowTiles_, int kColumns_, int kSlots_, bool kKeepQ_, int kBlocks_>
 struct AmpereShape {
   static constexpr int kHeadDim = kHeadDim_, kRowTiles = kRowTiles_, kColumns = kColumns_, kSlots = kSlots_;
@@ -28,6 +29,16 @@ struct AmpereShape {
   static_assert(kTileBytes % 128 == 0 && kQBytes % 128 == 0 && kSlots >= 2);
 };
 
+/// The form for a head dimension. kSmall: for processors with 100 KiB of shared memory (sm_86, sm_89, sm_120), not 164.
+template <int kHeadDim, bool kSmall> struct AmpereForm;
+template <bool kSmall> struct AmpereForm<64, kSmall> : AmpereShape<64, 4, 2, 128, 2, false, 2> {};
+template <bool kSmall> struct AmpereForm<80, kSmall> : AmpereShape<80, 4, 2, 64, 3, true, 2> {};
+template <bool kSmall> struct AmpereForm<96, kSmall> : AmpereShape<96, 4, 2, 64, 2, false, 2> {};
+template <> struct AmpereForm<128, false> : AmpereShape<128, 4, 2, 64, 3, false, 2> {};
+template <> struct AmpereForm<128, true> : AmpereShape<128, 4, 2, 32, 2, false, 2> {};
+template <> struct AmpereForm<256, false> : AmpereShape<256, 8, 1, 64, 2, false, 1> {};
+template <> struct AmpereForm<256, true> : AmpereShape<256, 8, 1, 32, 4, true, 1> {};
+
 template <class T, class S> struct AmpereTile {
   using Rows = SwizzledRows<S::kHeadDim>;
   static constexpr int kRowTiles = S::kRowTiles, kDepth = S::kHeadDim / 16, kSteps = S::kColumns / 16;
@@ -36,7 +47,7 @@ template <class T, class S> struct AmpereTile {
   const Mask mask;
   const uint32_t q, ring; // shared memory
   const int head, batch, lane = threadIdx.x % 32;
-  const int row; // this warp's first
+  const int row;        // this warp's first
   const uint8_t *k, *v; // this thread's part of row 0
   uint32_t slot;
 
@@ -57,8 +68,8 @@ template <class T, class S> struct AmpereTile {
     v = origin(p.vTensor, p.cuKv || p.pages, token, kvHead);
   }
   __device__ __forceinline__ const uint8_t *origin(const mlc_attention_tensor &t, bool shared, int token, int head) {
-    return static_cast<const uint8_t *>(t.data) + ((shared ? 0 : batch * t.batch) + token * t.token + head * t.head) * 2 +
-           threadIdx.x % Rows::kGroup * 16;
+    return static_cast<const uint8_t *>(t.data) +
+           ((shared ? 0 : batch * t.batch) + token * t.token + head * t.head) * 2 + threadIdx.x % Rows::kGroup * 16;
   }
 
   /// kCount rows from `first` on; those from `end` on become zeros.
@@ -75,11 +86,10 @@ template <class T, class S> struct AmpereTile {
       const uint8_t *from = address(at, inside);
 #pragma unroll
       for (int c = 0; c < Rows::kChunks; c += Rows::kGroup)
-        copyAsync(to + i * Rows::kRowBytes + c * 16, from + c * 16, inside);
+        copy16(to + i * Rows::kRowBytes + c * 16, from + c * 16, inside);
     }
   }
-  /// Starts the copy of one tile of K or V into the slot that was read last but `kSlots - 2`, which is the one before
-  /// `slot`.
+  /// Starts the copy of a block of K or V to a slot.
   __device__ __forceinline__ void fetch(uint32_t to, const mlc_attention_tensor &t, const uint8_t *base, int block) {
     if (p.pages)
       copyRows<S::kColumns>(to, block * S::kColumns, mask.columns, [&](int at, bool &inside) {
@@ -98,8 +108,9 @@ template <class T, class S> struct AmpereTile {
   }
 
   __device__ __forceinline__ void loadQ(int tileRow) {
-    const uint8_t *from = static_cast<const uint8_t *>(p.qTensor.data) +
-                          ((p.cuQ ? p.cuQ[batch] * p.qTensor.token : batch * p.qTensor.batch) + head * p.qTensor.head) * 2;
+    const uint8_t *from =
+        static_cast<const uint8_t *>(p.qTensor.data) +
+        ((p.cuQ ? p.cuQ[batch] * p.qTensor.token : batch * p.qTensor.batch) + head * p.qTensor.head) * 2;
     if constexpr (S::kKeepQ) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
@@ -145,8 +156,8 @@ template <class T, class S> struct AmpereTile {
         loadMatrices(columns, Rows::along(b, d) + n * 16 * Rows::kRowBytes);
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
-          multiply<T>(scores[m] + 8 * n, rows[m], columns[0], columns[1]);
-          multiply<T>(scores[m] + 8 * n + 4, rows[m], columns[2], columns[3]);
+          mma<T>(scores[m] + 8 * n, rows[m], columns[0], columns[1]);
+          mma<T>(scores[m] + 8 * n + 4, rows[m], columns[2], columns[3]);
         }
       }
     }
@@ -201,8 +212,8 @@ template <class T, class S> struct AmpereTile {
         loadMatricesTransposed(columns, Rows::along(b, d) + s * 16 * Rows::kRowBytes);
 #pragma unroll
         for (int m = 0; m < kRowTiles; ++m) {
-          multiply<T>(values[m] + 8 * d, weights[m], columns[0], columns[1]);
-          multiply<T>(values[m] + 8 * d + 4, weights[m], columns[2], columns[3]);
+          mma<T>(values[m] + 8 * d, weights[m], columns[0], columns[1]);
+          mma<T>(values[m] + 8 * d + 4, weights[m], columns[2], columns[3]);
         }
         if (s + 1 < kSteps)
           weigh(s + 1, d, kDepth);
@@ -210,7 +221,8 @@ template <class T, class S> struct AmpereTile {
     }
   }
 
-  /// Waits for the tile after `slot` and starts the copy that the slot before it is free for.
+  /// Waits for the tile in `slot`, and for all warps to have left the one before, which the copy of a later block
+  /// takes.
   template <bool kOfV> __device__ __forceinline__ void advance(int block, int begin) {
     copyWait<S::kSlots - 2>();
     __syncthreads();

@@ -16,7 +16,7 @@
 namespace mlc::cuda {
 
 struct ForwardParameters {
-  CUtensorMap q, k, v;                             // sm_90a
+  CUtensorMap q, k, v;                            // sm_90a
   mlc_attention_tensor qTensor, kTensor, vTensor; // sm_80
   void *out;
   int64_t outBatch, outToken, outHead; // strides in elements

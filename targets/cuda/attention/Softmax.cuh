@@ -95,8 +95,8 @@ struct SoftmaxRows {
       if (p.lse && inside && lane == 0)
         p.lse[(p.cuQ ? 0 : batch * p.lseBatch) + head * p.lseHead + tokens + mine] =
             total > 0 ? (maximum[r] * p.scaleLog2 + log2f(total)) * 0.6931471805599453f : -INFINITY;
-      T *out = static_cast<T *>(p.out) + (p.cuQ ? 0 : batch * p.outBatch) + (tokens + mine) * p.outToken +
-               head * p.outHead;
+      T *out =
+          static_cast<T *>(p.out) + (p.cuQ ? 0 : batch * p.outBatch) + (tokens + mine) * p.outToken + head * p.outHead;
 #pragma unroll
       for (int i = 0; i + 4 <= kHeadDim / 8; i += 4) {
         // Four lanes hold two columns each of four groups of eight; each takes one whole group.

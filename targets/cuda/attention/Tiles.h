@@ -68,8 +68,8 @@ struct TileOrder {
   }
 };
 
-/// Rows of kHeadDim 16-bit values in shared memory without bank conflicts: eight rows' 16-byte chunks of one number, and
-/// eight chunks of a row where there are as many, lie in different banks.
+/// Rows of kHeadDim 16-bit values in shared memory without bank conflicts: eight rows' 16-byte chunks of one number,
+/// and eight chunks of a row where there are as many, lie in different banks.
 template <int kHeadDim> struct SwizzledRows {
   static constexpr int kChunks = kHeadDim / 8, kRowBytes = kHeadDim * 2;
   static constexpr int kGroup = kChunks % 8 == 0 ? 8 : kChunks % 4 == 0 ? 4 : 2; // chunks that are permuted

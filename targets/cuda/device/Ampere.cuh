@@ -11,8 +11,9 @@
 
 namespace mlc::cuda {
 
-/// 16 bytes from global to shared memory, past the first-level cache; zeros when not `inside` (`from` is not read then).
-__device__ __forceinline__ void copyAsync(uint32_t to, const void *from, bool inside) {
+/// 16 bytes from global to shared memory, past the first-level cache; zeros when not `inside` (`from` is not read
+/// then).
+__device__ __forceinline__ void copy16(uint32_t to, const void *from, bool inside) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
                "r"(inside ? 16 : 0)
                : "memory");
@@ -36,9 +37,9 @@ __device__ __forceinline__ void loadMatricesTransposed(uint32_t (&to)[4], uint32
 
 /// sum[16 x 8] += a[16 x 16] b[16 x 8], as fragments (PTX ISA, "Matrix Fragments for mma.m16n8k16").
 template <class T>
-__device__ __forceinline__ void multiply(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+__device__ __forceinline__ void mma(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 template <>
-__device__ __forceinline__ void multiply<__nv_bfloat16>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ __forceinline__ void mma<__nv_bfloat16>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
       "%12, %13};"
       : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
@@ -46,7 +47,7 @@ __device__ __forceinline__ void multiply<__nv_bfloat16>(float *sum, const uint32
         "f"(sum[3]));
 }
 template <>
-__device__ __forceinline__ void multiply<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+__device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
       "%12, %13};"
       : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])
