@@ -40,9 +40,6 @@ template <int kHeadDim_, int kConsumers_, int kColumns_, int kStages_> struct Fo
   static constexpr int kSharedBytes = sizeof(Shared) + 1024; // the base is aligned by hand
 };
 
-/// Tells the compiler that a warp's threads agree.
-__device__ __forceinline__ int uniform(int x) { return __shfl_sync(~0u, x, 0); }
-
 /// A place in a ring of kStages buffers.
 template <int kStages> struct RingPlace {
   int stage = 0;
@@ -54,14 +51,6 @@ template <int kStages> struct RingPlace {
     }
   }
 };
-
-__device__ __forceinline__ Mask maskOf(const ForwardParameters &p, int batch) {
-  const int rows = p.cuQ ? p.cuQ[batch + 1] - p.cuQ[batch] : p.seqQ;
-  int columns = p.cuKv ? p.cuKv[batch + 1] - p.cuKv[batch] : p.seqKv;
-  if (p.lengths)
-    columns = least(columns, p.lengths[batch]);
-  return {rows, columns, p.windowLeft, p.windowRight};
-}
 
 template <class S, int kPieces>
 __device__ __forceinline__ void copyTile(void *to, const CUtensorMap *map, uint64_t *barrier, int row, int head,

@@ -10,12 +10,14 @@
 #include <cstdint>
 #include <cuda.h>
 
+#include "attention/Attention.h"
 #include "attention/Tiles.h"
 
 namespace mlc::cuda {
 
 struct ForwardParameters {
-  CUtensorMap q, k, v; // sm_90a
+  CUtensorMap q, k, v;                            // sm_90a
+  mlc_attention_tensor qTensor, kTensor, vTensor; // sm_80
   void *out;
   int64_t outBatch, outToken, outHead; // strides in elements
   float *lse;                          // or null
@@ -29,5 +31,13 @@ struct ForwardParameters {
   TileOrder order;
   unsigned *counter; // two words, zero between launches: tiles handed out, blocks that have ended
 };
+
+MLC_BOTH Mask maskOf(const ForwardParameters &p, int batch) {
+  const int rows = p.cuQ ? p.cuQ[batch + 1] - p.cuQ[batch] : p.seqQ;
+  int columns = p.cuKv ? p.cuKv[batch + 1] - p.cuKv[batch] : p.seqKv;
+  if (p.lengths)
+    columns = least(columns, p.lengths[batch]);
+  return {rows, columns, p.windowLeft, p.windowRight};
+}
 
 } // namespace mlc::cuda

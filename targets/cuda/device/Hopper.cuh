@@ -8,14 +8,11 @@
 //
 #pragma once
 
-#include <cstdint>
 #include <cuda.h>
 
-namespace mlc::cuda {
+#include "device/Common.cuh"
 
-__device__ __forceinline__ uint32_t sharedAddress(const void *p) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(p));
-}
+namespace mlc::cuda {
 
 __device__ __forceinline__ void barrierInit(uint64_t *barrier, uint32_t count) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(sharedAddress(barrier)), "r"(count));

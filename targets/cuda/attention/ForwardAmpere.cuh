@@ -1,0 +1,287 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Attention forward for sm_80, sm_86 and sm_89 (and whatever runs mma.sync). A block of threads makes one tile of rows;
+// each warp holds 16 or 32 of them, all columns of a block of K, so that scores become weights in registers. Tiles of K
+// and V pass in turn (K, V of the last block, K, V of the one before, ...) through one ring of shared memory, filled by
+// cp.async kSlots - 1 tiles ahead. With 32 rows every fragment of K and V that a warp loads serves two products, which
+// halves the traffic of shared memory; Q then is read from there again for each block, but at head dimension 80.
+//
+#pragma once
+
+#include "attention/Softmax.cuh"
+#include "device/Ampere.cuh"
+
+namespace mlc::cuda {
+
+/// Sizes of one form of the kernel. kRowTiles: 16-row fragments of a warp. kKeepQ: Q in registers, not in shared
+/// memory. kBlocks: that share a multiprocessor.
+template <int kHeadDim_, int kWarps_, int kRowTiles_, int kColumns_, int kSlots_, bool kKeepQ_, int kBlocks_>
+struct AmpereShape {
+  static constexpr int kHeadDim = kHeadDim_, kRowTiles = kRowTiles_, kColumns = kColumns_, kSlots = kSlots_;
+  static constexpr bool kKeepQ = kKeepQ_;
+  static constexpr int kBlocks = kBlocks_;
+  static constexpr int kWarpRows = 16 * kRowTiles, kRows = kWarps_ * kWarpRows, kThreads = 32 * kWarps_;
+  static constexpr int kTileBytes = kColumns * kHeadDim * 2, kQBytes = kKeepQ ? 0 : kRows * kHeadDim * 2;
+  static constexpr int kSharedBytes = kQBytes + kSlots * kTileBytes;
+  static_assert(kTileBytes % 128 == 0 && kQBytes % 128 == 0 && kSlots >= 2);
+};
+
+/// The form for a head dimension. kSmall: for processors with 100 KiB of shared memory (sm_86, sm_89, sm_120), not 164.
+template <int kHeadDim, bool kSmall> struct AmpereForm;
+template <bool kSmall> struct AmpereForm<64, kSmall> : AmpereShape<64, 4, 2, 128, 2, false, 2> {};
+template <bool kSmall> struct AmpereForm<80, kSmall> : AmpereShape<80, 4, 2, 64, 3, true, 2> {};
+template <bool kSmall> struct AmpereForm<96, kSmall> : AmpereShape<96, 4, 2, 64, 2, false, 2> {};
+template <> struct AmpereForm<128, false> : AmpereShape<128, 4, 2, 64, 3, false, 2> {};
+template <> struct AmpereForm<128, true> : AmpereShape<128, 4, 2, 32, 2, false, 2> {};
+template <> struct AmpereForm<256, false> : AmpereShape<256, 8, 1, 64, 2, false, 1> {};
+template <> struct AmpereForm<256, true> : AmpereShape<256, 8, 1, 32, 4, true, 1> {};
+
+template <class T, class S> struct AmpereTile {
+  using Rows = SwizzledRows<S::kHeadDim>;
+  static constexpr int kRowTiles = S::kRowTiles, kDepth = S::kHeadDim / 16, kSteps = S::kColumns / 16;
+
+  const ForwardParameters &p;
+  const Mask mask;
+  const uint32_t q, ring; // shared memory
+  const int head, batch, lane = threadIdx.x % 32;
+  const int row;        // this warp's first
+  const uint8_t *k, *v; // this thread's part of row 0
+  uint32_t slot;
+
+  uint32_t kept[S::kKeepQ ? kRowTiles : 1][S::kKeepQ ? kDepth : 1][4];
+  float scores[kRowTiles][S::kColumns / 2], bias[kRowTiles][2];
+  float values[kRowTiles][S::kHeadDim / 2];
+  SoftmaxRows softmax[kRowTiles];
+
+  /// What a thread copies: chunk threadIdx.x % kGroup of each group of a row, of every kStride-th row.
+  static constexpr int kStride = S::kThreads / Rows::kGroup;
+
+  __device__ __forceinline__ AmpereTile(const ForwardParameters &p, const Mask &mask, uint32_t shared, int tileRow,
+                                        int head, int batch)
+      : p(p), mask(mask), q(shared), ring(shared + S::kQBytes), head(head), batch(batch),
+        row(tileRow + uniform(threadIdx.x / 32) * S::kWarpRows), slot(ring) {
+    const int kvHead = head / p.group, token = p.cuKv ? p.cuKv[batch] : 0;
+    k = origin(p.kTensor, p.cuKv || p.pages, token, kvHead);
+    v = origin(p.vTensor, p.cuKv || p.pages, token, kvHead);
+  }
+  __device__ __forceinline__ const uint8_t *origin(const mlc_attention_tensor &t, bool shared, int token, int head) {
+    return static_cast<const uint8_t *>(t.data) +
+           ((shared ? 0 : batch * t.batch) + token * t.token + head * t.head) * 2 + threadIdx.x % Rows::kGroup * 16;
+  }
+
+  /// kCount rows from `first` on; those from `end` on become zeros.
+  template <int kCount, class Address>
+  __device__ __forceinline__ void copyRows(uint32_t to, int first, int end, Address address) {
+    const int mine = threadIdx.x / Rows::kGroup;
+    to += Rows::offset(mine, threadIdx.x % Rows::kGroup);
+#pragma unroll
+    for (int i = 0; i < kCount; i += kStride) {
+      if (kCount % kStride && mine + i >= kCount)
+        break;
+      const int at = first + mine + i;
+      bool inside = at < end;
+      const uint8_t *from = address(at, inside);
+#pragma unroll
+      for (int c = 0; c < Rows::kChunks; c += Rows::kGroup)
+        copy16(to + i * Rows::kRowBytes + c * 16, from + c * 16, inside);
+    }
+  }
+  /// Starts the copy of a block of K or V to a slot.
+  __device__ __forceinline__ void fetch(uint32_t to, const mlc_attention_tensor &t, const uint8_t *base, int block) {
+    if (p.pages)
+      copyRows<S::kColumns>(to, block * S::kColumns, mask.columns, [&](int at, bool &inside) {
+        int page = 0, rest = 0;
+        if (inside) {
+          const int index = at / p.pageSize;
+          page = p.pages[int64_t(batch) * p.pagesPerSequence + index];
+          rest = at - index * p.pageSize;
+          inside = unsigned(page) < unsigned(p.pageCount);
+        }
+        return base + (page * t.batch + rest * t.token) * 2;
+      });
+    else
+      copyRows<S::kColumns>(to, block * S::kColumns, mask.columns,
+                            [&](int at, bool &) { return base + at * t.token * 2; });
+  }
+
+  __device__ __forceinline__ void loadQ(int tileRow) {
+    const uint8_t *from =
+        static_cast<const uint8_t *>(p.qTensor.data) +
+        ((p.cuQ ? p.cuQ[batch] * p.qTensor.token : batch * p.qTensor.batch) + head * p.qTensor.head) * 2;
+    if constexpr (S::kKeepQ) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          const int mine = row + 16 * m + 8 * r + lane / 4;
+          const uint8_t *at = from + mine * p.qTensor.token * 2 + lane % 4 * 4;
+#pragma unroll
+          for (int i = 0; i < 2 * kDepth; ++i)
+            kept[m][i / 2][i % 2 * 2 + r] =
+                mine < mask.rows ? __ldg(reinterpret_cast<const uint32_t *>(at + 16 * i)) : 0;
+        }
+    } else {
+      from += threadIdx.x % Rows::kGroup * 16;
+      copyRows<S::kRows>(q, tileRow, mask.rows, [&](int at, bool &) { return from + at * p.qTensor.token * 2; });
+    }
+  }
+
+  /// Products of this warp's rows of Q and the block of K in `slot`.
+  __device__ __forceinline__ void score() {
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+      for (int i = 0; i < S::kColumns / 2; ++i)
+        scores[m][i] = 0;
+    const uint32_t a = q + Rows::offset(row % S::kRows + lane % 16, lane / 16);
+    const uint32_t b = slot + Rows::offset(lane % 8 + lane / 16 * 8, lane / 8 % 2);
+#pragma unroll
+    for (int d = 0; d < kDepth; ++d) {
+      uint32_t rows[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m) {
+        if constexpr (S::kKeepQ) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i)
+            rows[m][i] = kept[m][d][i];
+        } else
+          loadMatrices(rows[m], Rows::along(a, d) + m * 16 * Rows::kRowBytes);
+      }
+#pragma unroll
+      for (int n = 0; n < kSteps; ++n) {
+        uint32_t columns[4];
+        loadMatrices(columns, Rows::along(b, d) + n * 16 * Rows::kRowBytes);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          mma<T>(scores[m] + 8 * n, rows[m], columns[0], columns[1]);
+          mma<T>(scores[m] + 8 * n + 4, rows[m], columns[2], columns[3]);
+        }
+      }
+    }
+  }
+
+  /// From the scores to the weights of 16 columns, of which `part` of `parts`; they take the scores' place.
+  __device__ __forceinline__ void weigh(int step, int part, int parts) {
+    constexpr int kCount = kRowTiles * 8;
+#pragma unroll
+    for (int e = part * kCount / parts; e < (part + 1) * kCount / parts; ++e) {
+      float &score = scores[e / 8][8 * step + e % 8];
+      score = exp2Fast(fmaf(score, p.scaleLog2, bias[e / 8][e / 2 % 2]));
+    }
+  }
+
+  /// Adds the weighted rows of V in `slot`. The weights of 16 columns are made under the products of the 16 before.
+  __device__ __forceinline__ void addValues(int block) {
+    const bool cut = mask.cuts(row, S::kWarpRows, block * S::kColumns, S::kColumns);
+    float most[kRowTiles][2];
+    bool grows = false;
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      SoftmaxRows::limit(p, mask, cut, row + 16 * m + lane / 4, block * S::kColumns + lane % 4 * 2, scores[m]);
+      grows |= softmax[m].grows(p.scaleLog2, scores[m], most[m]);
+    }
+    if (__any_sync(~0u, grows)) {
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+        softmax[m].rescale(p.scaleLog2, most[m], values[m]);
+    }
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m) {
+      bias[m][0] = softmax[m].bias(p.scaleLog2, 0);
+      bias[m][1] = softmax[m].bias(p.scaleLog2, 1);
+    }
+    const uint32_t b = slot + Rows::offset(lane % 16, lane / 16);
+    weigh(0, 0, 1);
+#pragma unroll
+    for (int s = 0; s < kSteps; ++s) {
+      uint32_t weights[kRowTiles][4];
+#pragma unroll
+      for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const float low = scores[m][8 * s + 2 * i], high = scores[m][8 * s + 2 * i + 1];
+          weights[m][i] = packPair<T>(low, high);
+          softmax[m].sum[i % 2] += low + high;
+        }
+#pragma unroll
+      for (int d = 0; d < kDepth; ++d) {
+        uint32_t columns[4];
+        loadMatricesTransposed(columns, Rows::along(b, d) + s * 16 * Rows::kRowBytes);
+#pragma unroll
+        for (int m = 0; m < kRowTiles; ++m) {
+          mma<T>(values[m] + 8 * d, weights[m], columns[0], columns[1]);
+          mma<T>(values[m] + 8 * d + 4, weights[m], columns[2], columns[3]);
+        }
+        if (s + 1 < kSteps)
+          weigh(s + 1, d, kDepth);
+      }
+    }
+  }
+
+  /// Waits for the tile in `slot`, and for all warps to have left the one before, which the copy of a later block
+  /// takes.
+  template <bool kOfV> __device__ __forceinline__ void advance(int block, int begin) {
+    copyWait<S::kSlots - 2>();
+    __syncthreads();
+    const uint32_t to = slot == ring ? ring + (S::kSlots - 1) * S::kTileBytes : slot - S::kTileBytes;
+    if (block >= begin)
+      kOfV ? fetch(to, p.vTensor, v, block) : fetch(to, p.kTensor, k, block);
+    copyCommit();
+  }
+  __device__ __forceinline__ void next() {
+    slot = slot == ring + (S::kSlots - 1) * S::kTileBytes ? ring : slot + S::kTileBytes;
+  }
+
+  __device__ __forceinline__ void run(int tileRow) {
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
+#pragma unroll
+      for (int i = 0; i < S::kHeadDim / 2; ++i)
+        values[m][i] = 0;
+    const BlockRange all = blocksOf(mask, tileRow, S::kRows, S::kColumns);
+    if (all.count()) {
+      const BlockRange mine = blocksOf(mask, row, S::kWarpRows, S::kColumns);
+      loadQ(tileRow);
+#pragma unroll
+      for (int i = 0; i < S::kSlots - 1; ++i) {
+        const int block = all.end - 1 - i / 2;
+        if (block >= all.begin)
+          i % 2 ? fetch(ring + i * S::kTileBytes, p.vTensor, v, block)
+                : fetch(ring + i * S::kTileBytes, p.kTensor, k, block);
+        copyCommit();
+      }
+      for (int block = all.end - 1; block >= all.begin; --block) {
+        // Blocks that other warps see and this one does not.
+        const bool sees = block >= mine.begin && block < mine.end;
+        advance<S::kSlots % 2 == 0>(block - (S::kSlots - 1) / 2, all.begin);
+        if (sees)
+          score();
+        next();
+        advance<S::kSlots % 2 == 1>(block - S::kSlots / 2, all.begin);
+        if (sees)
+          addValues(block);
+        next();
+      }
+    }
+#pragma unroll
+    for (int m = 0; m < kRowTiles; ++m)
+      softmax[m].template store<T, S::kHeadDim>(p, mask, row + 16 * m + lane / 4, head, batch, values[m]);
+  }
+};
+
+template <class T, class S>
+__global__ void __launch_bounds__(S::kThreads, S::kBlocks)
+    attentionForwardAmpere(const __grid_constant__ ForwardParameters p) {
+  extern __shared__ __align__(128) uint8_t tiles[];
+  const TileOrder::Tile tile = p.order.tile(blockIdx.x);
+  const int batch = tile.head / p.headsQ, row = tile.rowBlock * S::kRows;
+  const Mask mask = maskOf(p, batch);
+  // Ragged: past the end of its sequence.
+  if (row < mask.rows)
+    AmpereTile<T, S>(p, mask, sharedAddress(tiles), row, tile.head % p.headsQ, batch).run(row);
+}
+
+} // namespace mlc::cuda
