@@ -7,7 +7,7 @@
 //
 #pragma once
 
-#include "device/Common.cuh"
+#include "targets/cuda/device/Common.cuh"
 
 namespace mlc::cuda {
 
@@ -16,6 +16,11 @@ namespace mlc::cuda {
 __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool inside) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
                "r"(inside ? 16 : 0)
+               : "memory");
+}
+__device__ __forceinline__ void copy4(uint32_t to, const void *from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
+               "r"(inside ? 4 : 0)
                : "memory");
 }
 __device__ __forceinline__ void copyCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
