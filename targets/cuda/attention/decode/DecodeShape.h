@@ -13,6 +13,7 @@ namespace mlc::attention {
 
 constexpr int kDecodeTokens = 16; // of a warp's step
 constexpr int kMostSplits = 256;
+constexpr int kMostArrived = 16384; // rows of blocks beyond which K and V are not shared out
 enum class KvCode { same, int8, fp8 };
 
 /// Bytes of a row of K or V in shared memory: 16 more than its values, so that eight rows lie in different banks.
@@ -53,7 +54,7 @@ struct DecodeArgs {
   int32_t group;                           // query heads that share a head of K and V
   int32_t splitTokens, splits, rowGroups;  // of a share; shares; blocks that make a head's rows
   float *partial, *partialLse;             // [batch, heads_q, seq_q, splits, head_dim] and [..., splits], in bits
-  uint32_t *arrived;                       // [batch, heads_kv * rowGroups], zero before and after
+  uint32_t *arrived;                       // [batch, heads_kv * rowGroups], zero between launches
 };
 
 struct SplitPlan {

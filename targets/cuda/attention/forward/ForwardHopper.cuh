@@ -67,15 +67,20 @@ __device__ __forceinline__ int nextTile(const ForwardArgs &p, int index) {
   return int(gridDim.x) + (p.counter ? int(atomicAdd(p.counter, 1u)) : index);
 }
 
-/// One thread: hands out tiles and copies their Q.
+/// One thread: hands out tiles and copies their Q. It takes the next when the last block of the one before is on its way,
+/// no earlier: a tile that waits for one processor keeps the others idle at the end.
 template <class S> __device__ __forceinline__ void schedule(const ForwardArgs &p, typename S::Shared &shared) {
   prefetchMap(&p.q);
   int index = blockIdx.x;
   for (uint32_t tiles = 0;; ++tiles) {
+    if (tiles) {
+      barrierWait(&shared.copied, tiles & 1 ^ 1);
+      index = nextTile(p, index);
+    }
     typename S::Tile tile{-1};
     int firstQuery = 0;
     // Ragged: tiles past the end of their sequence are passed over.
-    for (; tile.row < 0 && index < p.order.tiles(); index = nextTile(p, index)) {
+    for (; index < p.order.tiles(); index = nextTile(p, index)) {
       const TileOrder::Tile at = p.order.tile(index);
       const int batch = at.head / p.problem.heads_q;
       const Sequence sequence = sequenceOf(p.problem, batch);
@@ -83,6 +88,7 @@ template <class S> __device__ __forceinline__ void schedule(const ForwardArgs &p
         tile = {at.rowBlock * S::kRows, at.head - batch * p.problem.heads_q, batch, sequence.rows, sequence.columns,
                 int(sequence.keys)};
         firstQuery = int(sequence.tokensQ);
+        break;
       }
     }
     barrierWait(&shared.tileEmpty[tiles & 1], tiles >> 1 & 1 ^ 1);
@@ -129,6 +135,7 @@ template <class S> __device__ __forceinline__ void copyBlocks(const ForwardArgs 
       }
       blocks += block > range.begin;
     }
+    barrierArrive(&shared.copied);
   }
 }
 
@@ -336,6 +343,7 @@ template <class T, class S> __device__ __forceinline__ void forwardHopper(const 
       barrierInit(&shared.kEmpty[i], S::kConsumers);
       barrierInit(&shared.vEmpty[i], S::kConsumers);
     }
+    barrierInit(&shared.copied, 1);
     for (int i = 0; i < 2; ++i) {
       barrierInit(&shared.tileFull[i], 1);
       barrierInit(&shared.tileEmpty[i], S::kConsumers + 1);

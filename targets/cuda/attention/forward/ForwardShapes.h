@@ -29,7 +29,7 @@ template <int kHeadDim_, int kConsumers_, int kColumns_, int kStages_> struct Ho
     alignas(1024) uint8_t v[kStages][kKvBytes];
     uint64_t qFull[kConsumers], qEmpty[kConsumers];
     uint64_t kFull[kStages], kEmpty[kStages], vFull[kStages], vEmpty[kStages];
-    uint64_t tileFull[2], tileEmpty[2];
+    uint64_t tileFull[2], tileEmpty[2], copied;
     Tile tile[2];
   };
   static constexpr int kSharedBytes = sizeof(Shared) + 1024; // the base is aligned by hand
