@@ -143,39 +143,51 @@ __device__ __forceinline__ void storeRow(const DecodeArgs &p, const Sequence &se
     p.problem.lse[rowIndex(p.problem, sequence, batch, head, token)] = lse2 * 0.6931471805599453f;
 }
 
-/// Adds the shares that all blocks have of `count` rows, the first being `firstRow` of those of `head`. `lse`: room for
-/// [count, splits] in shared memory.
+/// Adds the shares that all blocks have of `count` rows, the first being `firstRow` of those of `head`, in their order.
 template <class T, class S>
-__device__ __forceinline__ void combine(const DecodeArgs &p, const Sequence &sequence, int batch, int head, int firstRow, int count,
-                                        float *lse) {
-  constexpr int kD = S::kHeadDim;
-  const auto shareOf = [&](int row) { // its first share's number, of all shares
-    const int headQ = head * p.group + row % p.group;
-    return ((int64_t(batch) * p.problem.heads_q + headQ) * p.problem.seq_q + row / p.group) * p.splits;
-  };
-  for (int i = threadIdx.x; i < count * p.splits; i += 32 * S::kWarps)
-    lse[i] = __ldcg(p.partialLse + shareOf(firstRow + i / p.splits) + i % p.splits);
-  __syncthreads();
-  for (int i = threadIdx.x; i < count * (kD / 4); i += 32 * S::kWarps) {
-    const int r = i / (kD / 4), column = i % (kD / 4) * 4, row = firstRow + r;
-    const float *shares = lse + r * p.splits;
-    const float4 *part = reinterpret_cast<const float4 *>(p.partial + shareOf(row) * kD + column);
+__device__ __forceinline__ void combine(const DecodeArgs &p, const Sequence &sequence, int batch, int head,
+                                        int firstRow, int count) {
+  constexpr int kD = S::kHeadDim, kAtATime = 16;
+  for (int i = threadIdx.x; i < count * (kD / 4); i += S::kThreads) {
+    const int column = i % (kD / 4) * 4, row = firstRow + i / (kD / 4);
+    const int headQ = head * p.group + row % p.group, token = row / p.group;
+    const int64_t share = ((int64_t(batch) * p.problem.heads_q + headQ) * p.problem.seq_q + token) * p.splits;
+    const float *lses = p.partialLse + share;
+    const float4 *parts = reinterpret_cast<const float4 *>(p.partial + share * kD + column);
     float most = -INFINITY, sum = 0;
-    for (int s = 0; s < p.splits; ++s)
-      most = fmaxf(most, shares[s]);
     float4 value{};
-#pragma unroll 8
-    for (int s = 0; s < p.splits; ++s) {
-      const float4 share = __ldcg(part + s * (kD / 4));
-      const float factor = most == -INFINITY ? 0 : exp2Fast(shares[s] - most);
-      sum += factor;
-      value.x = fmaf(share.x, factor, value.x);
-      value.y = fmaf(share.y, factor, value.y);
-      value.z = fmaf(share.z, factor, value.z);
-      value.w = fmaf(share.w, factor, value.w);
+    for (int first = 0; first < p.splits; first += kAtATime) {
+      // All loads before the first use.
+      float lse[kAtATime];
+      float4 part[kAtATime];
+#pragma unroll
+      for (int s = 0; s < kAtATime; ++s) {
+        const int split = least(first + s, p.splits - 1);
+        lse[s] = first + s < p.splits ? __ldcg(lses + split) : -INFINITY;
+        part[s] = __ldcg(parts + split * (kD / 4));
+      }
+      float tallest = most;
+#pragma unroll
+      for (int s = 0; s < kAtATime; ++s)
+        tallest = fmaxf(tallest, lse[s]);
+      if (tallest == -INFINITY)
+        continue;
+      const float before = exp2Fast(most - tallest);
+      most = tallest;
+      sum *= before;
+      value = make_float4(value.x * before, value.y * before, value.z * before, value.w * before);
+#pragma unroll
+      for (int s = 0; s < kAtATime; ++s) {
+        const float factor = exp2Fast(lse[s] - most);
+        sum += factor;
+        value.x = fmaf(part[s].x, factor, value.x);
+        value.y = fmaf(part[s].y, factor, value.y);
+        value.z = fmaf(part[s].z, factor, value.z);
+        value.w = fmaf(part[s].w, factor, value.w);
+      }
     }
     const float inverse = sum > 0 ? 1 / sum : 0;
-    storeRow<T>(p, sequence, batch, head * p.group + row % p.group, row / p.group, column,
+    storeRow<T>(p, sequence, batch, headQ, token, column,
                 make_float4(value.x * inverse, value.y * inverse, value.z * inverse, value.w * inverse),
                 sum > 0 ? most + log2f(sum) : -INFINITY);
   }
@@ -431,28 +443,29 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
     const float inverse = sum > 0 ? valueScale / sum : 0, lse2 = sum > 0 ? most + log2f(sum) : -INFINITY;
     value = make_float4(value.x * inverse, value.y * inverse, value.z * inverse, value.w * inverse);
     const int headQ = head * p.group + row % p.group, token = row / p.group;
-    if (p.splits > 1) {
+    if (p.splits == 1) {
+      storeRow<T>(p, sequence, batch, headQ, token, column, value, lse2);
+    } else {
       const int64_t at = ((int64_t(batch) * p.problem.heads_q + headQ) * p.problem.seq_q + token) * p.splits + split;
       *reinterpret_cast<float4 *>(p.partial + at * kD + column) = value;
       if (column == 0)
         p.partialLse[at] = lse2;
-    } else {
-      storeRow<T>(p, sequence, batch, headQ, token, column, value, lse2);
     }
   }
   if (p.splits == 1)
     return;
   // The last block of a row group to end adds the shares, in order.
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
-  if (threadIdx.x == 0)
+  if (threadIdx.x == 0) {
+    __threadfence(); // with what the others wrote before the barrier
     last = atomicInc(p.arrived + int64_t(batch) * gridDim.x + blockIdx.x, p.splits - 1) == p.splits - 1;
+  }
   __syncthreads();
   if (!last)
     return;
   __threadfence();
-  combine<T, S>(p, sequence, batch, head, firstRow, least(S::kRows, rows - firstRow), reinterpret_cast<float *>(ring));
+  combine<T, S>(p, sequence, batch, head, firstRow, least(S::kRows, rows - firstRow));
 }
 
 } // namespace mlc::attention

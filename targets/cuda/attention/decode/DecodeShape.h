@@ -29,22 +29,29 @@ template <int kHeadDim_, KvCode kCode_, int kRowTiles_, int kWarps_, int kStages
   static constexpr int kScaleBytes = kCode == KvCode::int8 ? 2 * kDecodeTokens * 4 : 0;
   static constexpr int kStageBytes = 2 * kTileBytes + kScaleBytes;
   static constexpr int kQBytes = kRows * kQStride * 2;
-  // The ring, and later each warp's sums [rows, head_dim], maxima and totals, and later the shares' log-sum-exps.
+  // The ring, and later each warp's sums [rows, head_dim], maxima and totals.
   static constexpr int kSumStride = kHeadDim + 4;
-  static constexpr int kRingBytes = kWarps * kStages * kStageBytes, kSumBytes = kWarps * kRows * (kSumStride + 2) * 4,
-                       kShareBytes = kRows * kMostSplits * 4;
-  static constexpr int kSharedBytes = kQBytes + cuda::most(kRingBytes, cuda::most(kSumBytes, kShareBytes));
+  static constexpr int kRingBytes = kWarps * kStages * kStageBytes, kSumBytes = kWarps * kRows * (kSumStride + 2) * 4;
+  static constexpr int kSharedBytes = kQBytes + cuda::most(kRingBytes, kSumBytes);
   static constexpr int kThreads = 32 * kWarps;
 };
 
 /// The forms that are compiled: those of sm_90 have 227 KB of shared memory, the others must do with 99.
+template <int kHeadDim, KvCode kCode, int kRowTiles, bool kHopper> constexpr int decodeWarps() {
+  if (kCode != KvCode::same)
+    return 4;
+  return kHopper ? (kHeadDim == 256 ? 4 : 8) : kHeadDim == 256 ? 2 : 4;
+}
+template <int kHeadDim, KvCode kCode, int kRowTiles, bool kHopper> constexpr int decodeStages() {
+  if (!kHopper && kHeadDim >= 128)
+    return 2;
+  if (kHeadDim == 256 || kCode == KvCode::same)
+    return 3;
+  return 4;
+}
 template <int kHeadDim, KvCode kCode, int kRowTiles, bool kHopper>
-using DecodeForm =
-    DecodeShape<kHeadDim, kCode, kRowTiles, !kHopper && kHeadDim == 256 && kCode == KvCode::same ? 2 : 4,
-                !kHopper && kHeadDim >= 128                          ? 2
-                : kCode == KvCode::same && kHeadDim == 64            ? 6
-                : kHeadDim == 256 || (kHeadDim == 128 && kCode == KvCode::same) ? 3
-                                                                     : 4>;
+using DecodeForm = DecodeShape<kHeadDim, kCode, kRowTiles, decodeWarps<kHeadDim, kCode, kRowTiles, kHopper>(),
+                               decodeStages<kHeadDim, kCode, kRowTiles, kHopper>()>;
 
 struct DecodeArgs {
   mlc_attention_problem problem;
