@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The one list of Debian 12 packages, and their installation where one is missing. Works as root or with sudo, and takes
+# The one list of Debian 12 packages, and their installation where one is missing; with all, nvcc too (cuda.sh). Works as root or with sudo, and takes
 # well under a second when nothing is missing.
 #   toolchains/packages.sh [all|runtime|device] [--list]
 #     all      (default) compiler, runtime, tests, and what devices need
@@ -49,7 +49,11 @@ missing=()
 for package in "${packages[@]}"; do
   grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
-[ ${#missing[@]} -gt 0 ] || exit 0
+cuda() { [ "$what" != all ] || "$(dirname "${BASH_SOURCE[0]}")/cuda.sh"; }
+if [ ${#missing[@]} -eq 0 ]; then
+  cuda
+  exit
+fi
 
 as_root=()
 if [ "$(id -u)" != 0 ]; then
@@ -63,3 +67,4 @@ echo "packages.sh: installing ${missing[*]}" >&2
 apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 "${apt[@]}" update >&2
 "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
+cuda

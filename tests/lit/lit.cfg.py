@@ -1,4 +1,4 @@
-# The lit suite. Features: shared-data, x86-registered-target and its siblings, host-x86_64 and
+# The lit suite. Features: shared-data, cuda-images (built with nvcc), x86-registered-target and its siblings, host-x86_64 and
 # its siblings, private-mount, ISA features of this machine.
 import os
 import platform
@@ -35,6 +35,9 @@ if os.path.isdir(shared):
     config.available_features.add("shared-data")
     config.substitutions.append(("%shared", os.path.realpath(shared)))
 
+if config.cuda_images:
+    config.available_features.add("cuda-images")
+    config.substitutions.append(("%cuda-images", config.cuda_images))
 for target in config.llvm_targets.split(";"):
     config.available_features.add(target.lower() + "-registered-target")
 config.available_features.add("host-" + platform.machine())

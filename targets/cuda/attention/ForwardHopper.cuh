@@ -13,6 +13,7 @@
 #include "attention/ForwardParameters.h"
 #include "attention/Tiles.h"
 #include "device/Hopper.cuh"
+#include "device/Mma.cuh"
 
 namespace mlc::cuda {
 
@@ -80,19 +81,23 @@ __device__ __forceinline__ void copyBlock(const ForwardParameters &p, const CUte
   }
 }
 
+/// The tile after `index`: whoever is free takes the next, or, without a counter, every gridDim-th.
+__device__ __forceinline__ int nextTile(const ForwardParameters &p, int index) {
+  return int(gridDim.x) + (p.counter ? int(atomicAdd(p.counter, 1u)) : index);
+}
+
 template <class S> __device__ __forceinline__ void produce(const ForwardParameters &p, typename S::Shared &shared) {
   prefetchMap(&p.q);
   prefetchMap(&p.k);
   prefetchMap(&p.v);
-  RingPlace<S::kStages> k, v;
-  RingPlace<2> slot;
-  uint32_t qParity = 1;
+  // Counts, of which the places in the rings and their parities follow.
+  uint32_t blocks = 0, tiles = 0;
   for (int index = blockIdx.x;; ) {
     Mask mask{};
     TileOrder::Tile tile{};
     int batch = 0;
     // Ragged: tiles past the end of their sequence are passed over.
-    for (; index < p.order.tiles(); index = gridDim.x + atomicAdd(p.counter, 1u)) {
+    for (; index < p.order.tiles(); index = nextTile(p, index)) {
       tile = p.order.tile(index);
       batch = tile.head / p.headsQ;
       mask = maskOf(p, batch);
@@ -101,42 +106,40 @@ template <class S> __device__ __forceinline__ void produce(const ForwardParamete
     }
     const bool more = index < p.order.tiles();
     const int row = tile.rowBlock * S::kRows, head = tile.head % p.headsQ;
-    barrierWait(&shared.tileEmpty[slot.stage], slot.parity ^ 1);
-    shared.tile[slot.stage] = make_int4(more ? row : -1, head, batch, 0);
-    barrierArrive(&shared.tileFull[slot.stage]);
-    slot.next();
+    barrierWait(&shared.tileEmpty[tiles & 1], tiles >> 1 & 1 ^ 1);
+    shared.tile[tiles & 1] = make_int4(more ? row : -1, head, batch, 0);
+    barrierArrive(&shared.tileFull[tiles & 1]);
     if (!more)
       break;
     const BlockRange range = blocksOf(mask, row, S::kRows, S::kColumns);
-    if (range.count()) {
-      const int kvHead = head / p.group, baseKv = p.cuKv ? p.cuKv[batch] : 0;
-      const int baseQ = p.cuQ ? p.cuQ[batch] : 0;
-      auto load = [&](const CUtensorMap *map, uint8_t(*to)[S::kKvBytes], uint64_t *full, uint64_t *empty,
-                      RingPlace<S::kStages> &at, int block) {
-        barrierWait(&empty[at.stage], at.parity ^ 1);
-        copyBlock<S>(p, map, to[at.stage], &full[at.stage], baseKv, block, mask.columns, kvHead, batch);
-        at.next();
-      };
-      load(&p.k, shared.k, shared.kFull, shared.kEmpty, k, range.end - 1);
-      for (int w = 0; w < S::kConsumers; ++w) {
-        barrierWait(&shared.qEmpty[w], qParity);
-        barrierExpect(&shared.qFull[w], S::kQBytes);
+    const int kvHead = head / p.group, baseKv = p.cuKv ? p.cuKv[batch] : 0, baseQ = p.cuQ ? p.cuQ[batch] : 0;
+    auto load = [&](const CUtensorMap *map, uint8_t(*to)[S::kKvBytes], uint64_t *full, uint64_t *empty,
+                    uint32_t number, int block) {
+      const uint32_t stage = number % S::kStages;
+      barrierWait(&empty[stage], number / S::kStages & 1 ^ 1);
+      copyBlock<S>(p, map, to[stage], &full[stage], baseKv, block, mask.columns, kvHead, batch);
+    };
+    if (range.count())
+      load(&p.k, shared.k, shared.kFull, shared.kEmpty, blocks, range.end - 1);
+    for (int w = 0; w < S::kConsumers; ++w) {
+      barrierWait(&shared.qEmpty[w], tiles & 1 ^ 1);
+      barrierExpect(&shared.qFull[w], S::kQBytes);
 #pragma unroll
-        for (int c = 0; c < S::kChunks; ++c)
-          copyBox(shared.q[w] + c * 64 * 128, &p.q, &shared.qFull[w], c * 64, baseQ + row + w * 64, head,
-                  p.cuQ ? 0 : batch);
-      }
-      qParity ^= 1;
-      for (int block = range.end - 2; block >= range.begin; --block) {
-        load(&p.k, shared.k, shared.kFull, shared.kEmpty, k, block);
-        load(&p.v, shared.v, shared.vFull, shared.vEmpty, v, block + 1);
-      }
-      load(&p.v, shared.v, shared.vFull, shared.vEmpty, v, range.begin);
+      for (int c = 0; c < S::kChunks; ++c)
+        copyBox(shared.q[w] + c * 64 * 128, &p.q, &shared.qFull[w], c * 64, baseQ + row + w * 64, head,
+                p.cuQ ? 0 : batch);
     }
-    index = gridDim.x + atomicAdd(p.counter, 1u);
+    ++tiles;
+    for (int block = range.end - 2; block >= range.begin; --block) {
+      load(&p.k, shared.k, shared.kFull, shared.kEmpty, blocks + 1, block);
+      load(&p.v, shared.v, shared.vFull, shared.vEmpty, blocks++, block + 1);
+    }
+    if (range.count())
+      load(&p.v, shared.v, shared.vFull, shared.vEmpty, blocks++, range.begin);
+    index = nextTile(p, index);
   }
   // The last block to end leaves the counter at zero for the next launch.
-  if (atomicInc(p.counter + 1, gridDim.x - 1) == gridDim.x - 1)
+  if (p.counter && atomicInc(p.counter + 1, gridDim.x - 1) == gridDim.x - 1)
     atomicExch(p.counter, 0u);
 }
 
@@ -151,9 +154,8 @@ template <class T, class S, bool kTurns> struct Consumer {
   typename S::Shared &shared;
   const int group, thread; // warpgroup, thread in it
   const int rowInTile, columnInBlock;
-  RingPlace<S::kStages> k{}, v{};
-  RingPlace<2> slot{};
-  uint32_t qParity = 0;
+  RingPlace<S::kStages> at{}; // of the next block whose K has not been multiplied, or V of the block before
+  uint32_t tiles = 0;
 
   float scores[kScores], values[kValues];
   uint32_t weights[kScores / 2];
@@ -176,16 +178,16 @@ template <class T, class S, bool kTurns> struct Consumer {
       barrierArrive(barrier);
   }
 
-  __device__ __forceinline__ void issueScores() {
+  __device__ __forceinline__ void issueScores(int stage) {
     const uint64_t a = descriptorKMajor(sharedAddress(shared.q[group]));
-    const uint64_t b = descriptorKMajor(sharedAddress(shared.k[k.stage]));
+    const uint64_t b = descriptorKMajor(sharedAddress(shared.k[stage]));
 #pragma unroll
     for (int i = 0; i < kDepth; ++i)
       Wgmma<T, S::kColumns>::scores(a + (i / 4 * (64 * 128) + i % 4 * 32) / 16,
                                     b + (i / 4 * (S::kColumns * 128) + i % 4 * 32) / 16, scores, i != 0);
   }
   __device__ __forceinline__ void issueValues() {
-    const uint64_t b = descriptorMnMajor(sharedAddress(shared.v[v.stage]), S::kColumns * 128);
+    const uint64_t b = descriptorMnMajor(sharedAddress(shared.v[at.stage]), S::kColumns * 128);
 #pragma unroll
     for (int i = 0; i < kSteps; ++i)
       Wgmma<T, S::kHeadDim>::values(reinterpret_cast<const uint32_t(&)[4]>(weights[4 * i]), b + i * (16 * 128) / 16,
@@ -197,7 +199,7 @@ template <class T, class S, bool kTurns> struct Consumer {
     const int chunk = thread % 8;
     for (int row = from + thread / 8; row < S::kColumns; row += 16)
       for (int c = 0; c < S::kChunks; ++c)
-        *reinterpret_cast<int4 *>(shared.v[v.stage] + c * S::kColumns * 128 + row * 128 + chunk * 16) = int4{};
+        *reinterpret_cast<int4 *>(shared.v[at.stage] + c * S::kColumns * 128 + row * 128 + chunk * 16) = int4{};
     fenceAsyncProxy();
     namedSync(4 + group, 128);
   }
@@ -323,12 +325,11 @@ template <class T, class S, bool kTurns> struct Consumer {
     for (int i = 0; i < blocks; ++i) {
       takeTurn();
       passTurn();
-      barrierWait(&shared.kFull[k.stage], k.parity);
-      release(&shared.kEmpty[k.stage]);
-      k.next();
-      barrierWait(&shared.vFull[v.stage], v.parity);
-      release(&shared.vEmpty[v.stage]);
-      v.next();
+      barrierWait(&shared.kFull[at.stage], at.parity);
+      release(&shared.kEmpty[at.stage]);
+      barrierWait(&shared.vFull[at.stage], at.parity);
+      release(&shared.vEmpty[at.stage]);
+      at.next();
     }
   }
 
@@ -341,52 +342,46 @@ template <class T, class S, bool kTurns> struct Consumer {
 #pragma unroll
     for (int i = 0; i < kValues; ++i)
       values[i] = 0;
-    if (!all.count()) {
-      store(mask, row, head, batch);
-      return;
-    }
     if (!range.count())
       range = {all.begin, all.begin};
     passOver(all.end - range.end);
-    barrierWait(&shared.qFull[group], qParity);
-    qParity ^= 1;
+    barrierWait(&shared.qFull[group], tiles & 1);
     if (range.count()) {
-      const bool foreign = p.cuKv || p.pages || p.lengths;
       float factor[2];
       int block = range.end - 1;
-      barrierWait(&shared.kFull[k.stage], k.parity);
+      barrierWait(&shared.kFull[at.stage], at.parity);
       takeTurn();
       productFence();
-      issueScores();
+      issueScores(at.stage);
       productCommit();
       passTurn();
       productWait<0>();
-      release(&shared.kEmpty[k.stage]);
-      k.next();
+      release(&shared.kEmpty[at.stage]);
       softmax<true>(mask, row, block, factor);
       roundWeights();
-      if (foreign && range.end * S::kColumns > mask.columns) {
-        barrierWait(&shared.vFull[v.stage], v.parity);
+      if ((p.cuKv || p.pages || p.lengths) && range.end * S::kColumns > mask.columns) {
+        barrierWait(&shared.vFull[at.stage], at.parity);
         clearValues(mask.columns - block * S::kColumns);
       }
       for (--block; block >= range.begin; --block) {
+        auto k = at;
+        k.next();
         barrierWait(&shared.kFull[k.stage], k.parity);
         takeTurn();
         productFence();
-        issueScores();
+        issueScores(k.stage);
         productCommit();
-        barrierWait(&shared.vFull[v.stage], v.parity);
+        barrierWait(&shared.vFull[at.stage], at.parity);
         productFence();
         issueValues();
         productCommit();
         passTurn();
         productWait<1>();
         release(&shared.kEmpty[k.stage]);
-        k.next();
         const bool rescale = softmax<false>(mask, row, block, factor);
         productWait<0>();
-        release(&shared.vEmpty[v.stage]);
-        v.next();
+        release(&shared.vEmpty[at.stage]);
+        at = k;
         roundWeights();
         if (rescale) {
 #pragma unroll
@@ -395,13 +390,13 @@ template <class T, class S, bool kTurns> struct Consumer {
         }
       }
       release(&shared.qEmpty[group]);
-      barrierWait(&shared.vFull[v.stage], v.parity);
+      barrierWait(&shared.vFull[at.stage], at.parity);
       productFence();
       issueValues();
       productCommit();
       productWait<0>();
-      release(&shared.vEmpty[v.stage]);
-      v.next();
+      release(&shared.vEmpty[at.stage]);
+      at.next();
     } else
       release(&shared.qEmpty[group]);
     passOver(range.begin - all.begin);
@@ -412,18 +407,19 @@ template <class T, class S, bool kTurns> struct Consumer {
     if (kTurns && group == S::kConsumers - 1)
       passTurn();
     for (;;) {
-      barrierWait(&shared.tileFull[slot.stage], slot.parity);
-      int4 t = shared.tile[slot.stage];
+      const int slot = tiles & 1;
+      barrierWait(&shared.tileFull[slot], tiles >> 1 & 1);
+      int4 t = shared.tile[slot];
       t = make_int4(uniform(t.x), uniform(t.y), uniform(t.z), 0);
       namedSync(4 + group, 128);
-      release(&shared.tileEmpty[slot.stage]);
-      slot.next();
+      release(&shared.tileEmpty[slot]);
       if (t.x < 0)
         break;
       Mask mask = maskOf(p, t.z);
       mask.rows = uniform(mask.rows);
       mask.columns = uniform(mask.columns);
       tile(mask, t.x, t.y, t.z);
+      ++tiles;
     }
     // Nobody may wait for a turn, but an arrival must not be left for the next block on this processor.
     takeTurnAtEnd();

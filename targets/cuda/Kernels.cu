@@ -1,0 +1,12 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The kernels of language models, one image for each architecture: one compilation costs less than one for each file.
+//
+#include "targets/cuda/attention/AttentionPaged.cuh"
+#include "targets/cuda/elementwise/Elementwise.cuh"
+#include "targets/cuda/linear/LinearFloat.cuh"
+#include "targets/cuda/norm/Norm.cuh"
+#include "targets/cuda/tokens/Rope.cuh"

@@ -1,0 +1,26 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// How the C interface starts a kernel: by the driver (Launch.cpp), or by the emulator (tests/EmulatedLaunch.cpp).
+//
+#pragma once
+
+#include "targets/cuda/attention/Check.h"
+
+namespace mlc::attention {
+
+struct Launch {
+  const char *kernel; // its C name
+  int64_t blocks;
+  int threads, sharedBytes;
+  const void *args; // one struct by value
+  size_t argBytes;
+  void *stream;
+};
+
+/// False, with an error, if not; no blocks: nothing is done.
+bool launch(const Launch &launch, const ErrorText &error);
+
+} // namespace mlc::attention

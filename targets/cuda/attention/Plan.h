@@ -1,0 +1,34 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What a launch of the exact and of the backward kernels takes, from a problem that has been checked: blocks, shared
+// memory, arguments.
+//
+#pragma once
+
+#include "targets/cuda/attention/backward/BackwardTiles.h"
+#include "targets/cuda/attention/exact/ExactTiles.h"
+
+#include <cstddef>
+
+namespace mlc::attention {
+
+/// Bounds of a window that no row reaches become none, so that no sum of a row and a bound overflows.
+void simplifyWindow(mlc_attention_problem &problem);
+
+/// The problem's keys: of the longest sequence, or all that its pages hold if that is less.
+int keysOf(const mlc_attention_problem &problem);
+
+ExactArgs exactArgs(const mlc_attention_problem &problem);
+int exactSharedBytes(int headDim);
+
+/// `delta`: backwardWorkspace() bytes on the device.
+BackwardArgs backwardArgs(const mlc_attention_problem &problem, const mlc_attention_gradients &gradients, float *delta);
+size_t backwardWorkspace(const mlc_attention_problem &problem);
+int backwardSharedBytes(int headDim);
+/// Blocks of the kernel that makes delta; 2^31 or more cannot be launched.
+int64_t deltaBlocks(const mlc_attention_problem &problem);
+
+} // namespace mlc::attention

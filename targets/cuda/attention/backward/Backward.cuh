@@ -1,0 +1,200 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The backward kernels (backward/Backward.h says what they compute).
+//
+#pragma once
+
+#include "targets/cuda/attention/backward/BackwardParts.cuh"
+
+namespace mlc::attention {
+
+/// delta of every row: a warp a row, grid [rows of all sequences and heads / 4]. Rows are numbered as in lse.
+template <int kHeadDim, typename Type> MLC_DEVICE void backwardDelta(const BackwardArgs &args) {
+  const mlc_attention_problem &problem = args.problem;
+  const int64_t index = int64_t(blockIndex()) * (kBackwardThreads / 32) + threadIndex() / 32;
+  const int lane = threadIndex() % 32;
+  const bool ragged = problem.cu_seqlens_q != nullptr;
+  const int64_t tokens = ragged ? problem.total_q : problem.seq_q;
+  if (index >= (ragged ? 1 : problem.batch) * tokens * problem.heads_q)
+    return;
+  const int64_t token = index % tokens, head = index / tokens % problem.heads_q;
+  const int64_t batch = index / tokens / problem.heads_q;
+  auto rowOf = [&](const mlc_attention_tensor &tensor) {
+    return static_cast<const uint32_t *>(tensor.data) +
+           (batch * tensor.batch + token * tensor.token + head * tensor.head) / 2;
+  };
+  const uint32_t *out = rowOf(problem.out), *dout = rowOf(args.gradients.dout);
+  float sum = 0;
+  MLC_UNROLL_ALL
+  for (int i = 0; i < kHeadDim / 64; ++i) {
+    const Float2 a = Type::unpack(out[32 * i + lane]), b = Type::unpack(dout[32 * i + lane]);
+    sum = fmaf(a.x, b.x, fmaf(a.y, b.y, sum));
+  }
+  MLC_UNROLL_ALL
+  for (int lanes = 16; lanes; lanes /= 2)
+    sum += shuffleXor(sum, lanes);
+  if (lane == 0)
+    args.delta[index] = sum;
+}
+
+/// dQ of 64 rows.
+template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const BackwardArgs &args) {
+  using Tiles = BackwardTiles<kHeadDim>;
+  const mlc_attention_problem &problem = args.problem;
+  Bytes *shared = sharedMemory<Bytes>();
+  Bytes *q = shared, *dout = shared + Tiles::kTileBytes, *stages = shared + Tiles::kStages;
+  const auto tile = args.rowOrder.tile(blockIndex());
+  const int batch = tile.head / problem.heads_q, head = tile.head % problem.heads_q;
+  const int headKv = head / (problem.heads_q / problem.heads_kv);
+  const int row = tile.rowBlock * kBackwardTile;
+  const Sequence sequence = sequenceOf(problem, batch);
+  if (row >= sequence.rows)
+    return;
+  const cuda::Mask mask = sequence.mask(problem);
+  const cuda::BlockRange blocks = cuda::blocksOf(mask, row, kBackwardTile, kBackwardTile);
+  const uint16_t *k = headOf(problem.k, firstKey(problem, sequence, batch, problem.k), headKv);
+  const uint16_t *v = headOf(problem.v, firstKey(problem, sequence, batch, problem.v), headKv);
+  auto issue = [&](int block) {
+    if (block < blocks.end) {
+      Bytes *to = stages + (block - blocks.begin) % 2 * 2 * Tiles::kTileBytes;
+      copyTile<kHeadDim>(to, k, problem.k.token, block * kBackwardTile, sequence.columns);
+      copyTile<kHeadDim>(to + Tiles::kTileBytes, v, problem.v.token, block * kBackwardTile, sequence.columns);
+    }
+    commitCopies();
+  };
+  copyTile<kHeadDim>(q, headOf(problem.q, firstQuery(problem, sequence, batch, problem.q), head), problem.q.token, row,
+                     sequence.rows);
+  const mlc_attention_tensor &gradient = args.gradients.dout;
+  copyTile<kHeadDim>(dout, headOf(gradient, firstQuery(problem, sequence, batch, gradient), head), gradient.token, row,
+                     sequence.rows);
+  issue(blocks.begin);
+
+  const int warp = threadIndex() / 32, lane = threadIndex() % 32;
+  const int own = row + 16 * warp + lane / 4; // and the row 8 further on
+  float lse[2], delta[2];
+  int first[2], end[2];
+  MLC_UNROLL_ALL
+  for (int half = 0; half < 2; ++half) {
+    const int at = own + 8 * half;
+    const bool valid = at < sequence.rows;
+    const int64_t index = rowIndex(problem, sequence, batch, head, valid ? at : 0);
+    lse[half] = valid ? lseToLog2(problem.lse[index]) : INFINITY;
+    delta[half] = valid ? args.delta[index] : 0;
+    first[half] = mask.first(at);
+    end[half] = mask.end(at);
+  }
+  float sums[kHeadDim / 8][4] = {};
+  for (int block = blocks.begin; block < blocks.end; ++block) {
+    waitCopies<0>();
+    syncThreads();
+    issue(block + 1);
+    const Bytes *keys = stages + (block - blocks.begin) % 2 * 2 * Tiles::kTileBytes;
+    float scores[8][4] = {}, products[8][4] = {};
+    multiplyTransposed<kHeadDim, Type>(scores, q, 16 * warp, keys);
+    multiplyTransposed<kHeadDim, Type>(products, dout, 16 * warp, keys + Tiles::kTileBytes);
+    const int key = block * kBackwardTile;
+    const bool cut = mask.cuts(row, kBackwardTile, key, kBackwardTile);
+    MLC_UNROLL_ALL
+    for (int n = 0; n < 8; ++n)
+      MLC_UNROLL_ALL
+      for (int i = 0; i < 4; ++i) {
+        float slope;
+        const float p = probability(args, scores[n][i], lse[i / 2], slope);
+        const int at = key + 8 * n + 2 * (lane % 4) + i % 2;
+        const float ds = p * (products[n][i] - delta[i / 2]) * slope;
+        scores[n][i] = cut && (at < first[i / 2] || at >= end[i / 2]) ? 0 : ds;
+      }
+    multiplyOwn<kHeadDim, Type>(sums, scores, keys);
+  }
+  waitCopies<0>();
+  const mlc_attention_tensor &to = args.gradients.dq;
+  storeGradient<kHeadDim, Type>(headOf(to, firstQuery(problem, sequence, batch, to), head), to.token, sums,
+                                problem.scale, row + 16 * warp, sequence.rows);
+}
+
+/// dK and dV of 64 keys, from all query heads that read them, one after the other.
+template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const BackwardArgs &args) {
+  using Tiles = BackwardTiles<kHeadDim>;
+  const mlc_attention_problem &problem = args.problem;
+  Bytes *shared = sharedMemory<Bytes>();
+  Bytes *k = shared, *v = shared + Tiles::kTileBytes, *stages = shared + Tiles::kStages;
+  float *statistics = reinterpret_cast<float *>(shared + Tiles::kStatistics);
+  const auto tile = args.keyOrder.tile(blockIndex());
+  const int batch = tile.head / problem.heads_kv, headKv = tile.head % problem.heads_kv;
+  const int group = problem.heads_q / problem.heads_kv;
+  // The first keys are seen by the most rows under a causal mask: the order's last block is ours first.
+  const int key = (args.keyOrder.rowBlocks - 1 - tile.rowBlock) * kBackwardTile;
+  const Sequence sequence = sequenceOf(problem, batch);
+  if (key >= sequence.columns)
+    return;
+  const cuda::Mask mask = sequence.mask(problem);
+  const cuda::BlockRange blocks = rowBlocksOf(mask, key, kBackwardTile, kBackwardTile);
+  const int perHead = blocks.count(), steps = perHead * group;
+
+  const mlc_attention_tensor &gradient = args.gradients.dout;
+  const uint16_t *q = headOf(problem.q, firstQuery(problem, sequence, batch, problem.q), headKv * group);
+  const uint16_t *dout = headOf(gradient, firstQuery(problem, sequence, batch, gradient), headKv * group);
+  auto issue = [&](int step) {
+    if (step < steps) {
+      const int member = step / perHead, row = (blocks.begin + step % perHead) * kBackwardTile;
+      Bytes *to = stages + step % 2 * 2 * Tiles::kTileBytes;
+      copyTile<kHeadDim>(to, q + member * problem.q.head, problem.q.token, row, sequence.rows);
+      copyTile<kHeadDim>(to + Tiles::kTileBytes, dout + member * gradient.head, gradient.token, row, sequence.rows);
+      if (threadIndex() < kBackwardTile) {
+        const int at = row + threadIndex();
+        const bool valid = at < sequence.rows;
+        const int64_t index = rowIndex(problem, sequence, batch, headKv * group + member, valid ? at : 0);
+        float *place = statistics + step % 2 * 2 * kBackwardTile + threadIndex();
+        place[0] = valid ? lseToLog2(problem.lse[index]) : INFINITY;
+        place[kBackwardTile] = valid ? args.delta[index] : 0;
+      }
+    }
+    commitCopies();
+  };
+  copyTile<kHeadDim>(k, headOf(problem.k, firstKey(problem, sequence, batch, problem.k), headKv), problem.k.token, key,
+                     sequence.columns);
+  copyTile<kHeadDim>(v, headOf(problem.v, firstKey(problem, sequence, batch, problem.v), headKv), problem.v.token, key,
+                     sequence.columns);
+  issue(0);
+
+  const int warp = threadIndex() / 32, lane = threadIndex() % 32;
+  const int own = key + 16 * warp + lane / 4; // and the key 8 further on
+  float sumsK[kHeadDim / 8][4] = {}, sumsV[kHeadDim / 8][4] = {};
+  for (int step = 0; step < steps; ++step) {
+    waitCopies<0>();
+    syncThreads();
+    issue(step + 1);
+    const Bytes *queries = stages + step % 2 * 2 * Tiles::kTileBytes;
+    const float *lse = statistics + step % 2 * 2 * kBackwardTile, *delta = lse + kBackwardTile;
+    const int row = (blocks.begin + step % perHead) * kBackwardTile;
+    const bool cut = mask.cuts(row, kBackwardTile, key, kBackwardTile);
+    float scores[8][4] = {}, products[8][4] = {};
+    multiplyTransposed<kHeadDim, Type>(scores, k, 16 * warp, queries);
+    multiplyTransposed<kHeadDim, Type>(products, v, 16 * warp, queries + Tiles::kTileBytes);
+    MLC_UNROLL_ALL
+    for (int n = 0; n < 8; ++n)
+      MLC_UNROLL_ALL
+      for (int i = 0; i < 4; ++i) {
+        const int column = 8 * n + 2 * (lane % 4) + i % 2, at = own + i / 2 * 8;
+        float slope;
+        float p = probability(args, scores[n][i], lse[column], slope);
+        if (cut && (at < mask.first(row + column) || at >= mask.end(row + column)))
+          p = 0;
+        scores[n][i] = p;
+        products[n][i] = p * (products[n][i] - delta[column]) * slope;
+      }
+    multiplyOwn<kHeadDim, Type>(sumsV, scores, queries + Tiles::kTileBytes);
+    multiplyOwn<kHeadDim, Type>(sumsK, products, queries);
+  }
+  waitCopies<0>();
+  const mlc_attention_tensor &dk = args.gradients.dk, &dv = args.gradients.dv;
+  storeGradient<kHeadDim, Type>(headOf(dk, firstKey(problem, sequence, batch, dk), headKv), dk.token, sumsK,
+                                problem.scale, key + 16 * warp, sequence.columns);
+  storeGradient<kHeadDim, Type>(headOf(dv, firstKey(problem, sequence, batch, dv), headKv), dv.token, sumsV, 1.0f,
+                                key + 16 * warp, sequence.columns);
+}
+
+} // namespace mlc::attention
