@@ -11,8 +11,8 @@
 //
 #pragma once
 
-#include "attention/Softmax.cuh"
-#include "device/Ampere.cuh"
+#include "targets/cuda/attention/Softmax.cuh"
+#include "targets/cuda/device/Ampere.cuh"
 
 namespace mlc::cuda {
 
@@ -275,13 +275,12 @@ template <class T, class S> struct AmpereTile {
 template <class T, class S>
 __global__ void __launch_bounds__(S::kThreads, S::kBlocks)
     attentionForwardAmpere(const __grid_constant__ ForwardParameters p) {
-  extern __shared__ __align__(128) uint8_t tiles[];
   const TileOrder::Tile tile = p.order.tile(blockIdx.x);
   const int batch = tile.head / p.headsQ, row = tile.rowBlock * S::kRows;
   const Mask mask = maskOf(p, batch);
   // Ragged: past the end of its sequence.
   if (row < mask.rows)
-    AmpereTile<T, S>(p, mask, sharedAddress(tiles), row, tile.head % p.headsQ, batch).run(row);
+    AmpereTile<T, S>(p, mask, sharedAddress(dynamicShared()), row, tile.head % p.headsQ, batch).run(row);
 }
 
 } // namespace mlc::cuda

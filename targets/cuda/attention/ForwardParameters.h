@@ -7,11 +7,17 @@
 //
 #pragma once
 
-#include <cstdint>
-#include <cuda.h>
+#include "targets/cuda/attention/Attention.h"
+#include "targets/cuda/attention/Tiles.h"
 
-#include "attention/Attention.h"
-#include "attention/Tiles.h"
+#include <cstdint>
+#ifdef __CUDACC__
+#include <cuda.h>
+#else
+struct alignas(64) CUtensorMap {
+  uint64_t opaque[16];
+};
+#endif
 
 namespace mlc::cuda {
 

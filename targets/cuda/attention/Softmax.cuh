@@ -9,8 +9,8 @@
 //
 #pragma once
 
-#include "attention/ForwardParameters.h"
-#include "device/Common.cuh"
+#include "targets/cuda/attention/ForwardParameters.h"
+#include "targets/cuda/device/Common.cuh"
 
 namespace mlc::cuda {
 

@@ -7,7 +7,9 @@
 //
 #pragma once
 
-#include "device/Common.cuh"
+#include "targets/cuda/device/Common.cuh"
+
+#ifdef __CUDACC__
 
 namespace mlc::cuda {
 
@@ -54,3 +56,5 @@ template <> __device__ __forceinline__ void mma<__half>(float *sum, const uint32
 }
 
 } // namespace mlc::cuda
+
+#endif

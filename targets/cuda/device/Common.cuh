@@ -8,11 +8,19 @@
 #pragma once
 
 #include <cstdint>
+
+#ifdef __CUDACC__
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 namespace mlc::cuda {
 
+/// The shared memory that a launch asks for.
+__device__ __forceinline__ uint8_t *dynamicShared() {
+  extern __shared__ __align__(128) uint8_t dynamic[];
+  return dynamic;
+}
 __device__ __forceinline__ uint32_t sharedAddress(const void *p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
@@ -43,3 +51,7 @@ __device__ __forceinline__ float reciprocalFast(float x) {
 }
 
 } // namespace mlc::cuda
+
+#else
+#include "targets/cuda/attention/simt/Device.h"
+#endif

@@ -10,7 +10,7 @@
 
 #include <cuda.h>
 
-#include "device/Common.cuh"
+#include "targets/cuda/device/Common.cuh"
 
 namespace mlc::cuda {
 

@@ -5,10 +5,11 @@
 //
 // The sm_80 attention kernel's text, run on the host, against f64.
 //
-#include "attention/ForwardAmpere.cuh"
+#include "targets/cuda/attention/ForwardAmpere.cuh"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 using namespace mlc::cuda;
@@ -95,7 +96,7 @@ template <class T, int kHeadDim> struct Problem {
   }
   double scale() const { return 1 / std::sqrt(double(kHeadDim)); }
 
-  template <class S> void run(bool late) {
+  template <class S> void run(bool backwards) {
     constexpr double log2e = 1.4426950408889634;
     ForwardParameters p{};
     const int64_t tokenQ = c.headsQ * kHeadDim, tokenKv = c.headsKv * kHeadDim;
@@ -127,14 +128,8 @@ template <class T, int kHeadDim> struct Problem {
     p.scaleLog2 = float((c.softcap > 0 ? 1 : scale()) * log2e);
     p.capScaleLog2 = c.softcap > 0 ? float(2 * log2e * scale() / c.softcap) : 0;
     p.order = {ceilDiv(maxRows, S::kRows), int(c.rows.size()) * c.headsQ, c.headsQ};
-    sharedBytes = S::kSharedBytes;
-    lateCopies = late;
-    memset(tiles, 0xff, sizeof tiles);
-    for (AsyncCopies &copies : asyncCopies)
-      copies = {};
-    emulator::launch(
-        {unsigned(p.order.tiles()), 1, 1}, S::kThreads,
-        [](const void *args) { attentionForwardAmpere<T, S>(*static_cast<const ForwardParameters *>(args)); }, &p);
+    EXPECT_TRUE(emulator::launch(p.order.tiles(), S::kThreads, S::kSharedBytes, backwards,
+                                 [&] { attentionForwardAmpere<T, S>(p); }));
   }
 
   void expectRow(size_t b, int head, int i) const {
@@ -198,10 +193,10 @@ TYPED_TEST_SUITE(ForwardAmpereTest, Forms);
 
 TYPED_TEST(ForwardAmpereTest, AgreesWithF64) {
   using S = typename TypeParam::S;
-  bool late = false;
+  bool backwards = false;
   for (const Case &c : kCases) {
     Problem<typename TypeParam::T, S::kHeadDim> problem(c);
-    problem.template run<S>(late = !late);
+    problem.template run<S>(backwards = !backwards);
     for (size_t b = 0; b < c.rows.size(); ++b)
       for (int head = 0; head < c.headsQ; ++head)
         for (int i = 0; i < problem.rowsOf(b); ++i)
