@@ -20,6 +20,11 @@ __device__ __forceinline__ void copy16(uint32_t to, const void *from, bool insid
                "r"(inside ? 16 : 0)
                : "memory");
 }
+__device__ __forceinline__ void copy4(uint32_t to, const void *from, bool inside) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(__cvta_generic_to_global(from)),
+               "r"(inside ? 4 : 0)
+               : "memory");
+}
 __device__ __forceinline__ void copyCommit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int kPending> __device__ __forceinline__ void copyWait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
@@ -38,7 +43,8 @@ __device__ __forceinline__ void loadMatricesTransposed(uint32_t (&to)[4], uint32
 }
 
 /// sum[16 x 8] += a[16 x 16] b[16 x 8], as fragments (PTX ISA, "Matrix Fragments for mma.m16n8k16").
-template <class T> __device__ __forceinline__ void mma(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+template <class T>
+__device__ __forceinline__ void mma(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 template <>
 __device__ __forceinline__ void mma<__nv_bfloat16>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
@@ -47,7 +53,8 @@ __device__ __forceinline__ void mma<__nv_bfloat16>(float *sum, const uint32_t (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(sum[0]), "f"(sum[1]), "f"(sum[2]),
         "f"(sum[3]));
 }
-template <> __device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+template <>
+__device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
       "%12, %13};"
       : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])

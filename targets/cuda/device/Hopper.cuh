@@ -8,8 +8,6 @@
 //
 #pragma once
 
-#include <cuda.h>
-
 #include "targets/cuda/device/Common.cuh"
 
 namespace mlc::cuda {
@@ -53,11 +51,11 @@ template <int kRegisters> __device__ __forceinline__ void giveRegisters() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(kRegisters));
 }
 
-__device__ __forceinline__ void prefetchMap(const CUtensorMap *map) {
+__device__ __forceinline__ void prefetchMap(const void *map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 /// A box of a 4-D tensor to shared memory; what lies outside the tensor becomes zero.
-__device__ __forceinline__ void copyBox(void *to, const CUtensorMap *map, uint64_t *barrier, int x, int y, int z, int w) {
+__device__ __forceinline__ void copyBox(void *to, const void *map, uint64_t *barrier, int x, int y, int z, int w) {
   asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%3, %4, %5, "
                "%6}], [%2];" ::"r"(sharedAddress(to)),
                "l"(map), "r"(sharedAddress(barrier)), "r"(x), "r"(y), "r"(z), "r"(w)

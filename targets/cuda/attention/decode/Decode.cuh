@@ -13,7 +13,7 @@
 #include <type_traits>
 
 #include "targets/cuda/attention/decode/DecodeShape.h"
-#include "targets/cuda/device/Mma.cuh"
+#include "targets/cuda/device/Ampere.cuh"
 
 namespace mlc::attention {
 
@@ -27,18 +27,18 @@ template <class T, int kHeadDim> struct Kv16 {
 
   /// Fragments of Q for step i of the sum: rows of the tile at q, `stride` elements apart.
   static __device__ __forceinline__ void query(uint32_t (&a)[4], const T *q, int stride, int i, int lane) {
-    loadMatrices(a, sharedAddressOf(q + lane % 16 * stride + i * 16 + lane / 16 * 8));
+    loadMatrices(a, sharedAddress(q + lane % 16 * stride + i * 16 + lane / 16 * 8));
   }
   /// Fragments of 16 tokens of K for step i: b[0], b[1] of the first 8 tokens, b[2], b[3] of the others.
   static __device__ __forceinline__ void keys(uint32_t (&b)[4], const uint8_t *k, int i, int lane) {
-    loadMatrices(b, sharedAddressOf(k + (lane / 16 * 8 + lane % 8) * kRowBytes + i * 32 + lane / 8 % 2 * 16));
+    loadMatrices(b, sharedAddress(k + (lane / 16 * 8 + lane % 8) * kRowBytes + i * 32 + lane / 8 % 2 * 16));
   }
   /// Calls use(tile, b0, b1) with the fragments of V for each 8 columns.
   template <class F> static __device__ __forceinline__ void values(const uint8_t *v, int lane, F use) {
 #pragma unroll
     for (int i = 0; i < kHeadDim / 16; ++i) {
       uint32_t b[4];
-      loadMatricesTransposed(b, sharedAddressOf(v + lane % 16 * kRowBytes + i * 32 + lane / 16 * 16));
+      loadMatricesTransposed(b, sharedAddress(v + lane % 16 * kRowBytes + i * 32 + lane / 16 * 16));
       use(2 * i, b[0], b[1]);
       use(2 * i + 1, b[2], b[3]);
     }
@@ -216,8 +216,8 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
       if (kDecodeTokens * kChunks % 32 == 0 || row < kDecodeTokens) {
         // A row past the end is not read: it need not exist.
         const bool inside = token + row < end;
-        copy16(sharedAddressOf(to + row * Kv::kRowBytes + chunk * 16), inside ? k + row * keyTensor.token + chunk * kElements : keysAt, inside);
-        copy16(sharedAddressOf(to + S::kTileBytes + row * Kv::kRowBytes + chunk * 16),
+        copy16(sharedAddress(to + row * Kv::kRowBytes + chunk * 16), inside ? k + row * keyTensor.token + chunk * kElements : keysAt, inside);
+        copy16(sharedAddress(to + S::kTileBytes + row * Kv::kRowBytes + chunk * 16),
                inside ? v + row * valueTensor.token + chunk * kElements : valuesAt, inside);
       }
     }
@@ -226,7 +226,7 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
       const bool inside = token + row < end;
       const float *scales = lane < 16 ? p.problem.k_scales : p.problem.v_scales;
       const int64_t at = keyOffset(p.problem, p.scales, sequence, batch, token) + row * p.scales.token + head;
-      copy4(sharedAddressOf(to + 2 * S::kTileBytes + lane * 4), inside ? scales + at : scales, inside);
+      copy4(sharedAddress(to + 2 * S::kTileBytes + lane * 4), inside ? scales + at : scales, inside);
     }
   };
   // Q first: it would wait behind what is asked for before it.
@@ -234,7 +234,7 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
     const int r = i / (kD / 8), chunk = i % (kD / 8), row = firstRow + r;
     const bool inside = row < rows;
     const T *from = static_cast<const T *>(p.problem.q.data);
-    copy16(sharedAddressOf(q + r * S::kQStride + chunk * 8),
+    copy16(sharedAddress(q + r * S::kQStride + chunk * 8),
            inside ? from + sequence.queries + row / p.group * p.problem.q.token +
                         (head * p.group + row % p.group) * p.problem.q.head + chunk * 8
                   : from,
@@ -311,8 +311,14 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
       if (p.problem.softcap > 0) {
 #pragma unroll
         for (int j = 0; j < 8; ++j)
-          scores[m][j / 4][j % 4] =
-              p.problem.softcap - 2 * p.problem.softcap * __frcp_rn(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale));
+          scores[m][j / 4][j % 4] = fmaf(-2 * p.problem.softcap,
+                                         reciprocalFast(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale)),
+                                         p.problem.softcap);
+      }
+      if (p.premultiply != 0) {
+#pragma unroll
+        for (int j = 0; j < 8; ++j)
+          scores[m][j / 4][j % 4] *= p.premultiply;
       }
       if (mask.cuts(firstToken, lastToken - firstToken + 1, token, kDecodeTokens)) {
 #pragma unroll

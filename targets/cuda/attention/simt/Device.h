@@ -87,6 +87,7 @@ inline uint8_t *sharedChunk(uint32_t address) {
   return dynamicShared() + address;
 }
 
+inline int forget(int x) { return x; }
 inline int uniform(int x) { return __shfl_sync(~0u, x, 0); }
 
 template <class T> float widen(uint16_t bits) {

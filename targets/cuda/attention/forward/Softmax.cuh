@@ -9,10 +9,12 @@
 //
 #pragma once
 
-#include "targets/cuda/attention/ForwardParameters.h"
+#include "targets/cuda/attention/forward/ForwardArgs.h"
 #include "targets/cuda/device/Common.cuh"
 
-namespace mlc::cuda {
+namespace mlc::attention {
+
+using namespace cuda;
 
 struct SoftmaxRows {
   // An exponent may grow by this many bits before the sums are scaled down again.
@@ -22,12 +24,18 @@ struct SoftmaxRows {
 
   /// From products of Q and K to what softmax sees of them; `row` and `column`: this thread's first.
   template <int kScores>
-  static __device__ __forceinline__ void limit(const ForwardParameters &p, const Mask &mask, bool cut, int row,
-                                               int column, float (&scores)[kScores]) {
-    if (p.softcap > 0) {
+  static __device__ __forceinline__ void limit(const ForwardArgs &p, const Mask &mask, bool cut, int row, int column,
+                                               float (&scores)[kScores]) {
+    if (p.problem.softcap > 0) {
 #pragma unroll
       for (int i = 0; i < kScores; ++i)
-        scores[i] = fmaf(-2 * p.softcap, reciprocalFast(1 + exp2Fast(scores[i] * p.capScaleLog2)), p.softcap);
+        scores[i] =
+            fmaf(-2 * p.problem.softcap, reciprocalFast(1 + exp2Fast(scores[i] * p.capScaleLog2)), p.problem.softcap);
+    }
+    if (p.premultiply != 0) {
+#pragma unroll
+      for (int i = 0; i < kScores; ++i)
+        scores[i] *= p.premultiply;
     }
     if (cut) {
 #pragma unroll
@@ -61,10 +69,8 @@ struct SoftmaxRows {
   __device__ __forceinline__ bool growsFar(float scale, float most, int r) const {
     return (most - maximum[r]) * scale > kSlack;
   }
-  /// Scales down rows whose maximum has grown far, by a factor that depends on that row alone.
-  template <int kValues>
-  __device__ __forceinline__ void rescale(float scale, const float (&most)[2], float (&values)[kValues]) {
-    float factor[2];
+  /// Takes the maxima of rows that have grown far; `factor`: of what was summed before. It depends on that row alone.
+  __device__ __forceinline__ void grow(float scale, const float (&most)[2], float (&factor)[2]) {
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       const bool far = growsFar(scale, most[r], r);
@@ -72,6 +78,9 @@ struct SoftmaxRows {
       maximum[r] = far ? most[r] : maximum[r];
       sum[r] *= factor[r];
     }
+  }
+  template <int kValues>
+  static __device__ __forceinline__ void rescale(const float (&factor)[2], float (&values)[kValues]) {
 #pragma unroll
     for (int i = 0; i < kValues; ++i)
       values[i] *= factor[i / 2 % 2];
@@ -81,22 +90,21 @@ struct SoftmaxRows {
   }
   /// The two rows' results, values / sum, and log-sum-exp. `row`: this thread's first.
   template <class T, int kHeadDim>
-  __device__ __forceinline__ void store(const ForwardParameters &p, const Mask &mask, int row, int head, int batch,
+  __device__ __forceinline__ void store(const ForwardArgs &p, const Sequence &sequence, int row, int head, int batch,
                                         const float (&values)[kHeadDim / 2]) {
-    const int64_t tokens = p.cuQ ? p.cuQ[batch] : 0;
+    const mlc_attention_tensor &tensor = p.problem.out;
     const int lane = threadIdx.x % 4;
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       float total = sum[r] + __shfl_xor_sync(~0u, sum[r], 1);
       total += __shfl_xor_sync(~0u, total, 2);
-      const float inverse = total > 0 ? 1 / total : 0;
+      const float inverse = total == 0 ? 0 : 1 / total; // NaN stays NaN
       const int mine = row + 8 * r;
-      const bool inside = mine < mask.rows;
-      if (p.lse && inside && lane == 0)
-        p.lse[(p.cuQ ? 0 : batch * p.lseBatch) + head * p.lseHead + tokens + mine] =
-            total > 0 ? (maximum[r] * p.scaleLog2 + log2f(total)) * 0.6931471805599453f : -INFINITY;
-      T *out =
-          static_cast<T *>(p.out) + (p.cuQ ? 0 : batch * p.outBatch) + (tokens + mine) * p.outToken + head * p.outHead;
+      const bool inside = mine < sequence.rows;
+      if (p.problem.lse && inside && lane == 0)
+        p.problem.lse[rowIndex(p.problem, sequence, batch, head, mine)] =
+            total == 0 ? -INFINITY : fmaf(maximum[r], p.scaleLog2, log2f(total)) * 0.6931471805599453f;
+      T *out = static_cast<T *>(tensor.data) + sequence.outputs + mine * tensor.token + head * tensor.head;
 #pragma unroll
       for (int i = 0; i + 4 <= kHeadDim / 8; i += 4) {
         // Four lanes hold two columns each of four groups of eight; each takes one whole group.
@@ -126,4 +134,4 @@ struct SoftmaxRows {
   }
 };
 
-} // namespace mlc::cuda
+} // namespace mlc::attention

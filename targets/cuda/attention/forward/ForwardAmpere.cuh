@@ -11,42 +11,33 @@
 //
 #pragma once
 
-#include "targets/cuda/attention/Softmax.cuh"
+#include "targets/cuda/attention/forward/ForwardShapes.h"
+#include "targets/cuda/attention/forward/Softmax.cuh"
 #include "targets/cuda/device/Ampere.cuh"
 
-namespace mlc::cuda {
+namespace mlc::attention {
 
-/// Sizes of one form of the kernel. kRowTiles: 16-row fragments of a warp. kKeepQ: Q in registers, not in shared
-/// memory. kBlocks: that share a multiprocessor.
-template <int kHeadDim_, int kWarps_, int kRowTiles_, int kColumns_, int kSlots_, bool kKeepQ_, int kBlocks_>
-struct AmpereShape {
-  static constexpr int kHeadDim = kHeadDim_, kRowTiles = kRowTiles_, kColumns = kColumns_, kSlots = kSlots_;
-  static constexpr bool kKeepQ = kKeepQ_;
-  static constexpr int kBlocks = kBlocks_;
-  static constexpr int kWarpRows = 16 * kRowTiles, kRows = kWarps_ * kWarpRows, kThreads = 32 * kWarps_;
-  static constexpr int kTileBytes = kColumns * kHeadDim * 2, kQBytes = kKeepQ ? 0 : kRows * kHeadDim * 2;
-  static constexpr int kSharedBytes = kQBytes + kSlots * kTileBytes;
-  static_assert(kTileBytes % 128 == 0 && kQBytes % 128 == 0 && kSlots >= 2);
+using namespace cuda;
+
+/// What a block of threads makes.
+struct Place {
+  int row, head, batch;
+  __device__ __forceinline__ Place(const ForwardArgs &p, int index, int rows) {
+    const TileOrder::Tile tile = p.order.tile(index);
+    row = tile.rowBlock * rows;
+    head = tile.head % p.problem.heads_q;
+    batch = tile.head / p.problem.heads_q;
+  }
 };
-
-/// The form for a head dimension. kSmall: for processors with 100 KiB of shared memory (sm_86, sm_89, sm_120), not 164.
-template <int kHeadDim, bool kSmall> struct AmpereForm;
-template <bool kSmall> struct AmpereForm<64, kSmall> : AmpereShape<64, 4, 2, 128, 2, false, 2> {};
-template <bool kSmall> struct AmpereForm<80, kSmall> : AmpereShape<80, 4, 2, 64, 3, true, 2> {};
-template <bool kSmall> struct AmpereForm<96, kSmall> : AmpereShape<96, 4, 2, 64, 2, false, 2> {};
-template <> struct AmpereForm<128, false> : AmpereShape<128, 4, 2, 64, 3, false, 2> {};
-template <> struct AmpereForm<128, true> : AmpereShape<128, 4, 2, 32, 2, false, 2> {};
-template <> struct AmpereForm<256, false> : AmpereShape<256, 8, 1, 64, 2, false, 1> {};
-template <> struct AmpereForm<256, true> : AmpereShape<256, 8, 1, 32, 4, true, 1> {};
 
 template <class T, class S> struct AmpereTile {
   using Rows = SwizzledRows<S::kHeadDim>;
   static constexpr int kRowTiles = S::kRowTiles, kDepth = S::kHeadDim / 16, kSteps = S::kColumns / 16;
 
-  const ForwardParameters &p;
+  const ForwardArgs &p;
   const Mask mask;
   const uint32_t q, ring; // shared memory
-  const int head, batch, lane = threadIdx.x % 32;
+  const int batch, lane = threadIdx.x % 32;
   const int row;        // this warp's first
   const uint8_t *k, *v; // this thread's part of row 0
   uint32_t slot;
@@ -59,17 +50,18 @@ template <class T, class S> struct AmpereTile {
   /// What a thread copies: chunk threadIdx.x % kGroup of each group of a row, of every kStride-th row.
   static constexpr int kStride = S::kThreads / Rows::kGroup;
 
-  __device__ __forceinline__ AmpereTile(const ForwardParameters &p, const Mask &mask, uint32_t shared, int tileRow,
-                                        int head, int batch)
-      : p(p), mask(mask), q(shared), ring(shared + S::kQBytes), head(head), batch(batch),
-        row(tileRow + uniform(threadIdx.x / 32) * S::kWarpRows), slot(ring) {
-    const int kvHead = head / p.group, token = p.cuKv ? p.cuKv[batch] : 0;
-    k = origin(p.kTensor, p.cuKv || p.pages, token, kvHead);
-    v = origin(p.vTensor, p.cuKv || p.pages, token, kvHead);
+  __device__ __forceinline__ AmpereTile(const ForwardArgs &p, const Sequence &sequence, uint32_t shared,
+                                        const Place &place)
+      : p(p), mask(sequence.mask(p.problem)), q(shared), ring(shared + S::kQBytes), batch(place.batch),
+        row(place.row + uniform(threadIdx.x / 32) * S::kWarpRows), slot(ring) {
+    k = origin(sequence, place.head, p.problem.k);
+    v = origin(sequence, place.head, p.problem.v);
   }
-  __device__ __forceinline__ const uint8_t *origin(const mlc_attention_tensor &t, bool shared, int token, int head) {
-    return static_cast<const uint8_t *>(t.data) +
-           ((shared ? 0 : batch * t.batch) + token * t.token + head * t.head) * 2 + threadIdx.x % Rows::kGroup * 16;
+  /// Token 0 of the sequence's head; of pages, page 0.
+  __device__ __forceinline__ const uint8_t *origin(const Sequence &sequence, int head, const mlc_attention_tensor &t) {
+    const int64_t first = sequence.pages ? 0 : keyOffset(p.problem, t, sequence, batch, 0);
+    return static_cast<const uint8_t *>(t.data) + (first + head / p.group * t.head) * 2 +
+           threadIdx.x % Rows::kGroup * 16;
   }
 
   /// kCount rows from `first` on; those from `end` on become zeros.
@@ -91,33 +83,25 @@ template <class T, class S> struct AmpereTile {
   }
   /// Starts the copy of a block of K or V to a slot.
   __device__ __forceinline__ void fetch(uint32_t to, const mlc_attention_tensor &t, const uint8_t *base, int block) {
-    if (p.pages)
+    if (p.problem.page_table)
       copyRows<S::kColumns>(to, block * S::kColumns, mask.columns, [&](int at, bool &inside) {
-        int page = 0, rest = 0;
-        if (inside) {
-          const int index = at / p.pageSize;
-          page = p.pages[int64_t(batch) * p.pagesPerSequence + index];
-          rest = at - index * p.pageSize;
-          inside = unsigned(page) < unsigned(p.pageCount);
-        }
-        return base + (page * t.batch + rest * t.token) * 2;
+        return base + (inside ? keyOffset(p.problem, t, sequenceOf(p.problem, batch), batch, at) * 2 : 0);
       });
     else
       copyRows<S::kColumns>(to, block * S::kColumns, mask.columns,
                             [&](int at, bool &) { return base + at * t.token * 2; });
   }
 
-  __device__ __forceinline__ void loadQ(int tileRow) {
+  __device__ __forceinline__ void loadQ(const Sequence &sequence, const Place &place) {
     const uint8_t *from =
-        static_cast<const uint8_t *>(p.qTensor.data) +
-        ((p.cuQ ? p.cuQ[batch] * p.qTensor.token : batch * p.qTensor.batch) + head * p.qTensor.head) * 2;
+        static_cast<const uint8_t *>(p.problem.q.data) + (sequence.queries + place.head * p.problem.q.head) * 2;
     if constexpr (S::kKeepQ) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
           const int mine = row + 16 * m + 8 * r + lane / 4;
-          const uint8_t *at = from + mine * p.qTensor.token * 2 + lane % 4 * 4;
+          const uint8_t *at = from + mine * p.problem.q.token * 2 + lane % 4 * 4;
 #pragma unroll
           for (int i = 0; i < 2 * kDepth; ++i)
             kept[m][i / 2][i % 2 * 2 + r] =
@@ -125,7 +109,7 @@ template <class T, class S> struct AmpereTile {
         }
     } else {
       from += threadIdx.x % Rows::kGroup * 16;
-      copyRows<S::kRows>(q, tileRow, mask.rows, [&](int at, bool &) { return from + at * p.qTensor.token * 2; });
+      copyRows<S::kRows>(q, place.row, mask.rows, [&](int at, bool &) { return from + at * p.problem.q.token * 2; });
     }
   }
 
@@ -185,8 +169,11 @@ template <class T, class S> struct AmpereTile {
     }
     if (__any_sync(~0u, grows)) {
 #pragma unroll
-      for (int m = 0; m < kRowTiles; ++m)
-        softmax[m].rescale(p.scaleLog2, most[m], values[m]);
+      for (int m = 0; m < kRowTiles; ++m) {
+        float factor[2];
+        softmax[m].grow(p.scaleLog2, most[m], factor);
+        SoftmaxRows::rescale(factor, values[m]);
+      }
     }
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m) {
@@ -228,29 +215,29 @@ template <class T, class S> struct AmpereTile {
     __syncthreads();
     const uint32_t to = slot == ring ? ring + (S::kSlots - 1) * S::kTileBytes : slot - S::kTileBytes;
     if (block >= begin)
-      kOfV ? fetch(to, p.vTensor, v, block) : fetch(to, p.kTensor, k, block);
+      kOfV ? fetch(to, p.problem.v, v, block) : fetch(to, p.problem.k, k, block);
     copyCommit();
   }
   __device__ __forceinline__ void next() {
     slot = slot == ring + (S::kSlots - 1) * S::kTileBytes ? ring : slot + S::kTileBytes;
   }
 
-  __device__ __forceinline__ void run(int tileRow) {
+  __device__ __forceinline__ void run(const Sequence &sequence, const Place &place) {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
       for (int i = 0; i < S::kHeadDim / 2; ++i)
         values[m][i] = 0;
-    const BlockRange all = blocksOf(mask, tileRow, S::kRows, S::kColumns);
+    const BlockRange all = blocksOf(mask, place.row, S::kRows, S::kColumns);
     if (all.count()) {
       const BlockRange mine = blocksOf(mask, row, S::kWarpRows, S::kColumns);
-      loadQ(tileRow);
+      loadQ(sequence, place);
 #pragma unroll
       for (int i = 0; i < S::kSlots - 1; ++i) {
         const int block = all.end - 1 - i / 2;
         if (block >= all.begin)
-          i % 2 ? fetch(ring + i * S::kTileBytes, p.vTensor, v, block)
-                : fetch(ring + i * S::kTileBytes, p.kTensor, k, block);
+          i % 2 ? fetch(ring + i * S::kTileBytes, p.problem.v, v, block)
+                : fetch(ring + i * S::kTileBytes, p.problem.k, k, block);
         copyCommit();
       }
       for (int block = all.end - 1; block >= all.begin; --block) {
@@ -266,21 +253,20 @@ template <class T, class S> struct AmpereTile {
         next();
       }
     }
+    const Place end(p, forget(blockIdx.x), S::kRows);
+    const Sequence output = sequenceOf(p.problem, end.batch);
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m)
-      softmax[m].template store<T, S::kHeadDim>(p, mask, row + 16 * m + lane / 4, head, batch, values[m]);
+      softmax[m].template store<T, S::kHeadDim>(p, output, row + 16 * m + lane / 4, end.head, end.batch, values[m]);
   }
 };
 
-template <class T, class S>
-__global__ void __launch_bounds__(S::kThreads, S::kBlocks)
-    attentionForwardAmpere(const __grid_constant__ ForwardParameters p) {
-  const TileOrder::Tile tile = p.order.tile(blockIdx.x);
-  const int batch = tile.head / p.headsQ, row = tile.rowBlock * S::kRows;
-  const Mask mask = maskOf(p, batch);
+template <class T, class S> __device__ __forceinline__ void forwardAmpere(const ForwardArgs &p) {
+  const Place place(p, blockIdx.x, S::kRows);
+  const Sequence sequence = sequenceOf(p.problem, place.batch);
   // Ragged: past the end of its sequence.
-  if (row < mask.rows)
-    AmpereTile<T, S>(p, mask, sharedAddress(dynamicShared()), row, tile.head % p.headsQ, batch).run(row);
+  if (place.row < sequence.rows)
+    AmpereTile<T, S>(p, sequence, sharedAddress(dynamicShared()), place).run(sequence, place);
 }
 
-} // namespace mlc::cuda
+} // namespace mlc::attention
