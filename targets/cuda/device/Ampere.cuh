@@ -9,6 +9,8 @@
 
 #include "targets/cuda/device/Common.cuh"
 
+#ifdef __CUDACC__
+
 namespace mlc::cuda {
 
 /// 16 bytes from global to shared memory, past the first-level cache; zeros when not `inside` (`from` is not read
@@ -61,3 +63,5 @@ __device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], 
 }
 
 } // namespace mlc::cuda
+
+#endif

@@ -8,15 +8,28 @@
 #pragma once
 
 #include <cstdint>
+
+#ifdef __CUDACC__
+
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
 namespace mlc::cuda {
 
+/// The shared memory that a launch asks for.
+__device__ __forceinline__ uint8_t *dynamicShared() {
+  extern __shared__ __align__(128) uint8_t dynamic[];
+  return dynamic;
+}
 __device__ __forceinline__ uint32_t sharedAddress(const void *p) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(p));
 }
 
+/// Keeps from the compiler what a number is: what follows from it is computed again, rather than kept in registers.
+__device__ __forceinline__ int forget(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
 /// Tells the compiler that a warp's threads agree.
 __device__ __forceinline__ int uniform(int x) { return __shfl_sync(~0u, x, 0); }
 
@@ -43,3 +56,7 @@ __device__ __forceinline__ float reciprocalFast(float x) {
 }
 
 } // namespace mlc::cuda
+
+#else
+#include "targets/cuda/attention/simt/Device.h"
+#endif

@@ -19,6 +19,17 @@ namespace mlc::attention {
 
 using namespace cuda;
 
+/// What a block of threads makes.
+struct Place {
+  int row, head, batch;
+  __device__ __forceinline__ Place(const ForwardArgs &p, int index, int rows) {
+    const TileOrder::Tile tile = p.order.tile(index);
+    row = tile.rowBlock * rows;
+    head = tile.head % p.problem.heads_q;
+    batch = tile.head / p.problem.heads_q;
+  }
+};
+
 template <class T, class S> struct AmpereTile {
   using Rows = SwizzledRows<S::kHeadDim>;
   static constexpr int kRowTiles = S::kRowTiles, kDepth = S::kHeadDim / 16, kSteps = S::kColumns / 16;
@@ -26,7 +37,7 @@ template <class T, class S> struct AmpereTile {
   const ForwardArgs &p;
   const Mask mask;
   const uint32_t q, ring; // shared memory
-  const int head, batch, lane = threadIdx.x % 32;
+  const int batch, lane = threadIdx.x % 32;
   const int row;        // this warp's first
   const uint8_t *k, *v; // this thread's part of row 0
   uint32_t slot;
@@ -39,15 +50,15 @@ template <class T, class S> struct AmpereTile {
   /// What a thread copies: chunk threadIdx.x % kGroup of each group of a row, of every kStride-th row.
   static constexpr int kStride = S::kThreads / Rows::kGroup;
 
-  __device__ __forceinline__ AmpereTile(const ForwardArgs &p, const Sequence &sequence, uint32_t shared, int tileRow,
-                                        int head, int batch)
-      : p(p), mask(sequence.mask(p.problem)), q(shared), ring(shared + S::kQBytes), head(head), batch(batch),
-        row(tileRow + uniform(threadIdx.x / 32) * S::kWarpRows), slot(ring) {
-    k = origin(sequence, p.problem.k);
-    v = origin(sequence, p.problem.v);
+  __device__ __forceinline__ AmpereTile(const ForwardArgs &p, const Sequence &sequence, uint32_t shared,
+                                        const Place &place)
+      : p(p), mask(sequence.mask(p.problem)), q(shared), ring(shared + S::kQBytes), batch(place.batch),
+        row(place.row + uniform(threadIdx.x / 32) * S::kWarpRows), slot(ring) {
+    k = origin(sequence, place.head, p.problem.k);
+    v = origin(sequence, place.head, p.problem.v);
   }
   /// Token 0 of the sequence's head; of pages, page 0.
-  __device__ __forceinline__ const uint8_t *origin(const Sequence &sequence, const mlc_attention_tensor &t) {
+  __device__ __forceinline__ const uint8_t *origin(const Sequence &sequence, int head, const mlc_attention_tensor &t) {
     const int64_t first = sequence.pages ? 0 : keyOffset(p.problem, t, sequence, batch, 0);
     return static_cast<const uint8_t *>(t.data) + (first + head / p.group * t.head) * 2 +
            threadIdx.x % Rows::kGroup * 16;
@@ -81,9 +92,9 @@ template <class T, class S> struct AmpereTile {
                             [&](int at, bool &) { return base + at * t.token * 2; });
   }
 
-  __device__ __forceinline__ void loadQ(int tileRow) {
+  __device__ __forceinline__ void loadQ(const Sequence &sequence, const Place &place) {
     const uint8_t *from =
-        static_cast<const uint8_t *>(p.problem.q.data) + (sequenceOf(p.problem, batch).queries + head * p.problem.q.head) * 2;
+        static_cast<const uint8_t *>(p.problem.q.data) + (sequence.queries + place.head * p.problem.q.head) * 2;
     if constexpr (S::kKeepQ) {
 #pragma unroll
       for (int m = 0; m < kRowTiles; ++m)
@@ -98,7 +109,7 @@ template <class T, class S> struct AmpereTile {
         }
     } else {
       from += threadIdx.x % Rows::kGroup * 16;
-      copyRows<S::kRows>(q, tileRow, mask.rows, [&](int at, bool &) { return from + at * p.problem.q.token * 2; });
+      copyRows<S::kRows>(q, place.row, mask.rows, [&](int at, bool &) { return from + at * p.problem.q.token * 2; });
     }
   }
 
@@ -211,16 +222,16 @@ template <class T, class S> struct AmpereTile {
     slot = slot == ring + (S::kSlots - 1) * S::kTileBytes ? ring : slot + S::kTileBytes;
   }
 
-  __device__ __forceinline__ void run(int tileRow) {
+  __device__ __forceinline__ void run(const Sequence &sequence, const Place &place) {
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m)
 #pragma unroll
       for (int i = 0; i < S::kHeadDim / 2; ++i)
         values[m][i] = 0;
-    const BlockRange all = blocksOf(mask, tileRow, S::kRows, S::kColumns);
+    const BlockRange all = blocksOf(mask, place.row, S::kRows, S::kColumns);
     if (all.count()) {
       const BlockRange mine = blocksOf(mask, row, S::kWarpRows, S::kColumns);
-      loadQ(tileRow);
+      loadQ(sequence, place);
 #pragma unroll
       for (int i = 0; i < S::kSlots - 1; ++i) {
         const int block = all.end - 1 - i / 2;
@@ -242,20 +253,20 @@ template <class T, class S> struct AmpereTile {
         next();
       }
     }
+    const Place end(p, forget(blockIdx.x), S::kRows);
+    const Sequence output = sequenceOf(p.problem, end.batch);
 #pragma unroll
     for (int m = 0; m < kRowTiles; ++m)
-      softmax[m].template store<T, S::kHeadDim>(p, sequenceOf(p.problem, batch), row + 16 * m + lane / 4, head, batch, values[m]);
+      softmax[m].template store<T, S::kHeadDim>(p, output, row + 16 * m + lane / 4, end.head, end.batch, values[m]);
   }
 };
 
 template <class T, class S> __device__ __forceinline__ void forwardAmpere(const ForwardArgs &p) {
-  extern __shared__ __align__(128) uint8_t tiles[];
-  const TileOrder::Tile tile = p.order.tile(blockIdx.x);
-  const int batch = tile.head / p.problem.heads_q, row = tile.rowBlock * S::kRows;
-  const Sequence sequence = sequenceOf(p.problem, batch);
+  const Place place(p, blockIdx.x, S::kRows);
+  const Sequence sequence = sequenceOf(p.problem, place.batch);
   // Ragged: past the end of its sequence.
-  if (row < sequence.rows)
-    AmpereTile<T, S>(p, sequence, sharedAddress(tiles), row, tile.head % p.problem.heads_q, batch).run(row);
+  if (place.row < sequence.rows)
+    AmpereTile<T, S>(p, sequence, sharedAddress(dynamicShared()), place).run(sequence, place);
 }
 
 } // namespace mlc::attention

@@ -24,12 +24,13 @@ struct SoftmaxRows {
 
   /// From products of Q and K to what softmax sees of them; `row` and `column`: this thread's first.
   template <int kScores>
-  static __device__ __forceinline__ void limit(const ForwardArgs &p, const Mask &mask, bool cut, int row,
-                                               int column, float (&scores)[kScores]) {
+  static __device__ __forceinline__ void limit(const ForwardArgs &p, const Mask &mask, bool cut, int row, int column,
+                                               float (&scores)[kScores]) {
     if (p.problem.softcap > 0) {
 #pragma unroll
       for (int i = 0; i < kScores; ++i)
-        scores[i] = fmaf(-2 * p.problem.softcap, reciprocalFast(1 + exp2Fast(scores[i] * p.capScaleLog2)), p.problem.softcap);
+        scores[i] =
+            fmaf(-2 * p.problem.softcap, reciprocalFast(1 + exp2Fast(scores[i] * p.capScaleLog2)), p.problem.softcap);
     }
     if (p.premultiply != 0) {
 #pragma unroll
@@ -97,12 +98,12 @@ struct SoftmaxRows {
     for (int r = 0; r < 2; ++r) {
       float total = sum[r] + __shfl_xor_sync(~0u, sum[r], 1);
       total += __shfl_xor_sync(~0u, total, 2);
-      const float inverse = total > 0 ? 1 / total : 0;
+      const float inverse = total == 0 ? 0 : 1 / total; // NaN stays NaN
       const int mine = row + 8 * r;
       const bool inside = mine < sequence.rows;
       if (p.problem.lse && inside && lane == 0)
         p.problem.lse[rowIndex(p.problem, sequence, batch, head, mine)] =
-            total > 0 ? fmaf(maximum[r], p.scaleLog2, log2f(total)) * 0.6931471805599453f : -INFINITY;
+            total == 0 ? -INFINITY : fmaf(maximum[r], p.scaleLog2, log2f(total)) * 0.6931471805599453f;
       T *out = static_cast<T *>(tensor.data) + sequence.outputs + mine * tensor.token + head * tensor.head;
 #pragma unroll
       for (int i = 0; i + 4 <= kHeadDim / 8; i += 4) {
