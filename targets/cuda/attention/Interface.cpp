@@ -20,13 +20,15 @@ int mlc_attention_exact_forward(const mlc_attention_problem *problem, int compen
     return error("the exact kernels take f32 alone");
   if (!checkProblem(*problem, error))
     return 1;
+  if (problem->page_table && problem->page_size % kExactTile)
+    return error("pages of %d tokens; f32 needs a multiple of %d", problem->page_size, kExactTile);
   const ExactArgs args = exactArgs(*problem);
   char kernel[64];
   std::snprintf(kernel, sizeof(kernel), "mlc_attention_%s_%d", compensated ? "compensated" : "exact",
                 problem->head_dim);
-  return !launch({kernel, args.order.tiles(), kExactThreads, exactSharedBytes(problem->head_dim), &args, sizeof(args),
-                  stream},
-                 error);
+  return !launch(
+      {kernel, args.order.tiles(), kExactThreads, exactSharedBytes(problem->head_dim), &args, sizeof(args), stream},
+      error);
 }
 
 size_t mlc_attention_backward_workspace(const mlc_attention_problem *problem) {

@@ -23,6 +23,8 @@ int keysOf(const mlc_attention_problem &problem);
 
 ExactArgs exactArgs(const mlc_attention_problem &problem);
 int exactSharedBytes(int headDim);
+/// Rows of a block.
+int exactRows(int headDim);
 
 /// `delta`: backwardWorkspace() bytes on the device.
 BackwardArgs backwardArgs(const mlc_attention_problem &problem, const mlc_attention_gradients &gradients, float *delta);
