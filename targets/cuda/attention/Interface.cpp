@@ -26,9 +26,9 @@ int mlc_attention_exact_forward(const mlc_attention_problem *problem, int compen
   char kernel[64];
   std::snprintf(kernel, sizeof(kernel), "mlc_attention_%s_%d", compensated ? "compensated" : "exact",
                 problem->head_dim);
-  return !launch(
-      {kernel, args.order.tiles(), kExactThreads, exactSharedBytes(problem->head_dim), &args, sizeof(args), stream},
-      error);
+  return !launch({kernel, args.order.tiles(), kExactThreads, exactSharedBytes(problem->head_dim), &args, sizeof(args),
+                  stream, "Exact"},
+                 error);
 }
 
 size_t mlc_attention_backward_workspace(const mlc_attention_problem *problem) {
@@ -60,7 +60,7 @@ int mlc_attention_backward(const mlc_attention_problem *problem, const mlc_atten
     char kernel[64];
     std::snprintf(kernel, sizeof(kernel), "mlc_attention_%s_%s_%d", name,
                   problem->dtype == MLC_ATTENTION_BF16 ? "bf16" : "f16", problem->head_dim);
-    if (!launch({kernel, blocks, kBackwardThreads, sharedBytes, &args, sizeof(args), stream}, error))
+    if (!launch({kernel, blocks, kBackwardThreads, sharedBytes, &args, sizeof(args), stream, "Backward"}, error))
       return 1;
   }
   return 0;

@@ -103,8 +103,8 @@ const char *archOf(int major, int minor) {
   return major == 8 ? "sm_80" : "compute_80";
 }
 
-/// Loads the images of `arch` one after the other until one has the kernel.
-bool find(State &driver, const char *name, const char *arch, Kernel *&found, const ErrorText &error) {
+bool find(State &driver, const char *module, const char *name, const char *arch, Kernel *&found,
+          const ErrorText &error) {
   Kernel *free = nullptr;
   for (Kernel &kernel : driver.kernels) {
     if (!kernel.handle) {
@@ -119,7 +119,7 @@ bool find(State &driver, const char *name, const char *arch, Kernel *&found, con
   if (!free || std::strlen(name) >= sizeof(free->name))
     return !error("too many kernels");
   for (const cuda::Image &image : cuda::mlc_attention_images()) {
-    if (std::strcmp(image.arch, arch))
+    if (std::strcmp(image.arch, arch) || std::strcmp(image.module, module))
       continue;
     State::Library *library = nullptr;
     for (State::Library &entry : driver.libraries)
@@ -165,7 +165,7 @@ bool prepare(State &driver, const Launch &launch, Kernel *&kernel, const ErrorTe
                   shared);
   if (device >= kMostDevices)
     return !error("device %d; %d are supported", device, kMostDevices);
-  if (!find(driver, launch.kernel, archOf(major, minor), kernel, error))
+  if (!find(driver, launch.module, launch.kernel, archOf(major, minor), kernel, error))
     return false;
   if (kernel->devices >> device & 1)
     return true;

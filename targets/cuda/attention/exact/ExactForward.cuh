@@ -29,7 +29,7 @@ template <int kCount, int kFirst = 0, typename Call> MLC_DEVICE void forEach(Cal
 }
 
 /// Vectors of four columns that the products' loops take at a time: more of them leave the instruction cache.
-template <int kOwn> constexpr int kExactUnroll = kOwn > 4 ? 2 : 1;
+constexpr int kExactUnroll = 4;
 
 /// What a block works on.
 struct ExactPlace {
@@ -43,15 +43,20 @@ struct ExactPlace {
   }
 };
 
-/// Copies K and V chunk by chunk: of each block of keys K's chunks, then V's. Keeps little: registers are scarce.
+/// Copies K and V chunk by chunk: of each block of keys K's chunks, then V's. A thread copies one Float4 of 8 rows that
+/// are 8 apart: they are swizzled alike.
 template <int kHeadDim> class ExactStream {
   using Tiles = ExactTiles<kHeadDim>;
+  static constexpr int kStep = kExactThreads / kExactVectors;
 
 public:
   MLC_DEVICE ExactStream(const mlc_attention_problem &problem, const Sequence &sequence, ExactPlace place,
                          cuda::BlockRange blocks, float *ring)
-      : problem(problem), sequence(sequence), batch(place.batch),
-        head(place.head / (problem.heads_q / problem.heads_kv)), end(blocks.end), ring(ring), block(blocks.begin) {}
+      : problem(problem), sequence(sequence), end(blocks.end), ring(ring), block(blocks.begin) {
+    const int headKv = place.head / (problem.heads_q / problem.heads_kv);
+    keys = firstOf(problem.k, sequence, place.batch, headKv);
+    values = firstOf(problem.v, sequence, place.batch, headKv);
+  }
 
   /// Fills all stages but one.
   MLC_DEVICE void start() {
@@ -70,25 +75,35 @@ public:
   }
 
 private:
+  static MLC_DEVICE int row() { return threadIndex() / kExactVectors; }
+  static MLC_DEVICE int vector() { return threadIndex() % kExactVectors; }
+
+  /// The thread's Float4 of its first row at the sequence's beginning, or at that of the first page.
+  MLC_DEVICE const float *firstOf(const mlc_attention_tensor &tensor, const Sequence &sequence, int batch, int head) {
+    return static_cast<const float *>(tensor.data) + head * tensor.head +
+           sequenceOffset(problem, tensor.batch, tensor.token, sequence, batch) + row() * tensor.token + 4 * vector();
+  }
+
   MLC_DEVICE void issue() {
-    // A thread copies one Float4 of 8 rows that are 8 apart: they are swizzled alike.
-    constexpr int step = kExactThreads / kExactVectors;
-    const int vector = threadIndex() % kExactVectors, row = threadIndex() / kExactVectors;
     const bool isValue = part >= Tiles::kChunks;
-    const int chunk = isValue ? part - Tiles::kChunks : part;
-    if (block < end && 4 * vector < Tiles::width(chunk)) {
-      const int key = block * kExactTile;
-      const void *data = isValue ? problem.v.data : problem.k.data;
+    const int chunk = isValue ? part - Tiles::kChunks : part, key = block * kExactTile;
+    if (block < end && 4 * vector() < Tiles::width(chunk)) {
       const int64_t stride = isValue ? problem.v.token : problem.k.token;
-      const int64_t first =
-          keyOffset(problem, isValue ? problem.v.batch : problem.k.batch, stride, sequence, batch, key);
-      const float *from = static_cast<const float *>(data) + head * (isValue ? problem.v.head : problem.k.head) +
-                          first + row * stride + chunk * kExactTile + 4 * vector;
-      float *to = ring + writeStage * kTileFloats + 4 * (isValue ? placeInV(row, vector) : placeInK(row, vector));
-      const int left = sequence.columns - key - row;
-      MLC_UNROLL_ALL
-      for (int i = 0; i < kExactTile / step; ++i, from += step * stride)
-        copyAsync(to + i * step * kExactTile, from, i * step < left);
+      const int64_t offset = tokenOffset(problem, isValue ? problem.v.batch : problem.k.batch, stride, sequence, key);
+      const float *from = (isValue ? values : keys) + offset + chunk * kExactTile;
+      const int64_t step = kStep * stride;
+      float *to =
+          ring + writeStage * kTileFloats + 4 * (isValue ? placeInV(row(), vector()) : placeInK(row(), vector()));
+      const int left = sequence.columns - key;
+      if (left >= kExactTile) {
+        MLC_UNROLL_ALL
+        for (int i = 0; i < kExactTile / kStep; ++i, from += step)
+          copyAsync(to + i * kStep * kExactTile, from);
+      } else {
+        MLC_UNROLL(1)
+        for (int i = 0; i < kExactTile / kStep; ++i, from += step)
+          copyAsync(to + i * kStep * kExactTile, from, row() + i * kStep < left);
+      }
     }
     commitCopies();
     if (++part == 2 * Tiles::kChunks) {
@@ -100,18 +115,20 @@ private:
 
   const mlc_attention_problem &problem;
   const Sequence &sequence;
-  const int batch, head, end;
+  const int end;
   float *ring;
+  const float *keys, *values;
   int block, part = 0, writeStage = 0, readStage = 0;
 };
 
-/// The block's rows of Q from `row` on, chunk by chunk; rows beyond the last are zero.
+/// The block's rows of Q from `row` on, chunk by chunk; rows beyond the last are zero. Ended by arrangeQ().
 template <int kHeadDim>
 MLC_DEVICE void loadExactQ(const mlc_attention_problem &problem, const Sequence &sequence, int head, int row,
                            float *to) {
   using Tiles = ExactTiles<kHeadDim>;
   constexpr int vectors = kHeadDim / 4;
   const float *data = static_cast<const float *>(problem.q.data) + sequence.queries + head * problem.q.head;
+  MLC_UNROLL(1)
   for (int i = threadIndex(); i < Tiles::kRows * vectors; i += kExactThreads) {
     const int r = i / vectors, vector = i % vectors;
     const bool valid = row + r < sequence.rows;
@@ -119,18 +136,34 @@ MLC_DEVICE void loadExactQ(const mlc_attention_problem &problem, const Sequence 
     copyAsync(to + vector / kExactVectors * Tiles::kQFloats + 4 * placeInQ(r, vector % kExactVectors), from, valid);
   }
 }
+/// Waits for what this thread has loaded, and exchanges neighbours: x and y, z and w. The operands of a product are
+/// then in an even and an odd register, so that they are never read from one bank together with the sum.
+template <int kHeadDim> MLC_DEVICE void arrangeQ(float *q) {
+  using Tiles = ExactTiles<kHeadDim>;
+  constexpr int vectors = kHeadDim / 4;
+  waitCopies<0>();
+  MLC_UNROLL(1)
+  for (int i = threadIndex(); i < Tiles::kRows * vectors; i += kExactThreads) {
+    const int r = i / vectors, vector = i % vectors;
+    Float4 &four =
+        reinterpret_cast<Float4 *>(q + vector / kExactVectors * Tiles::kQFloats)[placeInQ(r, vector % kExactVectors)];
+    four = {four.y, four.x, four.w, four.z};
+  }
+}
 
 MLC_DEVICE Float4 vectorAt(const float *tile, int place) { return reinterpret_cast<const Float4 *>(tile)[place]; }
 
-/// scores += Q K^T over `vectors` Float4s of columns. Sums of 16 columns are made on their own: an eighth of the terms
-/// of a sum is rounded at its full size.
+/// scores += Q K^T over `vectors` Float4s of columns, of Q as arrangeQ() left it. Sums of 32 columns are made on their
+/// own: fewer terms are rounded at a sum's full size.
 template <int kOwn>
 MLC_DEVICE void addScores(float (&scores)[kOwn][4], const float *q, const float *k, int vectors, ExactThread me) {
   MLC_UNROLL(1)
-  for (int begin = 0; begin < vectors; begin += 4) {
+  for (int begin = 0; begin < vectors; begin += 8) {
     float sums[kOwn][4] = {};
-    MLC_UNROLL(kExactUnroll<kOwn>)
-    for (int x = begin; x < begin + 4; ++x) {
+    MLC_UNROLL(1)
+    for (int first = begin; first < least(begin + 8, vectors); first += kExactUnroll)
+      MLC_UNROLL_ALL
+    for (int x = first; x < first + kExactUnroll; ++x) {
       Float4 keys[4];
       MLC_UNROLL_ALL
       for (int j = 0; j < 4; ++j)
@@ -140,10 +173,10 @@ MLC_DEVICE void addScores(float (&scores)[kOwn][4], const float *q, const float 
         const Float4 row = vectorAt(q, placeInQ(me.row(i), x));
         MLC_UNROLL_ALL
         for (int j = 0; j < 4; ++j) {
-          float sum = fmaf(row.x, keys[j].x, sums[i][j]);
-          sum = fmaf(row.y, keys[j].y, sum);
-          sum = fmaf(row.z, keys[j].z, sum);
-          sums[i][j] = fmaf(row.w, keys[j].w, sum);
+          float sum = fmaf(row.y, keys[j].x, sums[i][j]);
+          sum = fmaf(row.x, keys[j].y, sum);
+          sum = fmaf(row.w, keys[j].z, sum);
+          sums[i][j] = fmaf(row.z, keys[j].w, sum);
         }
       }
     }
@@ -200,10 +233,10 @@ MLC_DEVICE void addScores(AnchoredSum (&scores)[kOwn][4], float &anchor, float &
       const Float4 row = vectorAt(q, placeInQ(me.row(i), x));
       MLC_UNROLL_ALL
       for (int j = 0; j < 4; ++j) {
-        scores[i][j].add(row.x, keys[j].x);
-        scores[i][j].add(row.y, keys[j].y);
-        scores[i][j].add(row.z, keys[j].z);
-        scores[i][j].add(row.w, keys[j].w);
+        scores[i][j].add(row.y, keys[j].x);
+        scores[i][j].add(row.x, keys[j].y);
+        scores[i][j].add(row.w, keys[j].z);
+        scores[i][j].add(row.z, keys[j].w);
       }
     }
   }
@@ -215,7 +248,7 @@ MLC_DEVICE void addValues(float (&out)[kOwn][4], const float (&rescale)[kOwn], c
                           ExactThread me) {
   constexpr int columns = kWidth / 16; // of a thread
   float sums[kOwn][columns] = {};
-  MLC_UNROLL(kExactUnroll<kOwn>)
+  MLC_UNROLL(kExactUnroll)
   for (int x = 0; x < kExactTile / 4; ++x) {
     float values[4][columns];
     MLC_UNROLL_ALL
@@ -405,6 +438,7 @@ template <int kHeadDim, bool kCompensated> MLC_DEVICE void exactForward(const Ex
   loadExactQ<kHeadDim>(problem, sequence, place.head, row, q);
   ExactStream<kHeadDim> stream(problem, sequence, place, blocks, shared + Tiles::kRing);
   stream.start();
+  arrangeQ<kHeadDim>(q);
 
   float out[Tiles::kChunks][kOwn][4] = {};
   ExactRows<kOwn> rows;

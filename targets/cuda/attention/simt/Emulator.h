@@ -98,6 +98,7 @@ inline float reciprocalFast(float x) { return 1 / x; }
 inline float rootFast(float x) { return std::sqrt(x); }
 
 inline void copyAsync(void *to, const void *from, bool valid) { emulator::copyLater(to, from, valid); }
+inline void copyAsync(void *to, const void *from) { emulator::copyLater(to, from, true); }
 inline void commitCopies() { emulator::commit(); }
 template <int kGroups> void waitCopies() { emulator::wait(kGroups); }
 
