@@ -2,8 +2,9 @@
 # runtime needs none of this.
 set(MLC_CUDA AUTO CACHE STRING "CUDA kernels: ON (nvcc is required), OFF, or AUTO (when nvcc is found)")
 set_property(CACHE MLC_CUDA PROPERTY STRINGS AUTO ON OFF)
+get_filename_component(MLC_CUDA_TREE ${CMAKE_CURRENT_LIST_DIR}/.. ABSOLUTE)
 # toolchains/cuda.sh installs a toolkit here where the machine has none.
-set(MLC_CUDA_ROOT ${CMAKE_SOURCE_DIR}/build-cuda/nvidia/cu13 CACHE PATH "A CUDA toolkit to use where none is installed")
+set(MLC_CUDA_ROOT ${MLC_CUDA_TREE}/build-cuda/nvidia/cu13 CACHE PATH "A CUDA toolkit to use where none is installed")
 
 if(NOT MLC_CUDA STREQUAL "OFF")
   find_program(MLC_NVCC nvcc HINTS ENV CUDA_HOME PATHS /usr/local/cuda ${MLC_CUDA_ROOT} PATH_SUFFIXES bin)
@@ -22,7 +23,7 @@ if(NOT MLC_CUDA STREQUAL "OFF")
 endif()
 
 # No contraction, as in the rest of the tree: a kernel says fmaf where it means it.
-set(MLC_NVCC_FLAGS -std=c++20 -O3 --fmad=false -I${CMAKE_SOURCE_DIR} -Xcompiler=-Wall)
+set(MLC_NVCC_FLAGS -std=c++20 -O3 --fmad=false -I${MLC_CUDA_TREE} -Xcompiler=-Wall)
 # What is compiled: PTX for any later device; machine code of it for 8.x, of which every device runs that of 8.0; and
 # Hopper's own.
 set(MLC_CUDA_ARCHS sm_80 sm_90a compute_80)
@@ -48,11 +49,11 @@ function(mlc_cuda_images name)
       COMMAND ${compile} ${base}.compute_80.d -arch=compute_80 -ptx ${source} -o ${base}.compute_80.ptx
       COMMENT "nvcc ${stem} for compute_80")
     add_custom_command(OUTPUT ${base}.sm_80.cubin DEPENDS ${base}.compute_80.ptx VERBATIM
-      COMMAND ${CMAKE_SOURCE_DIR}/tools/logged.sh ${base}.sm_80.txt
+      COMMAND ${MLC_CUDA_TREE}/tools/logged.sh ${base}.sm_80.txt
               ${MLC_PTXAS} -v -arch=sm_80 ${base}.compute_80.ptx -o ${base}.sm_80.cubin
       COMMENT "ptxas ${stem} for sm_80")
     add_custom_command(OUTPUT ${base}.sm_90a.cubin DEPFILE ${base}.sm_90a.d DEPENDS ${source} VERBATIM
-      COMMAND ${CMAKE_SOURCE_DIR}/tools/logged.sh ${base}.sm_90a.txt
+      COMMAND ${MLC_CUDA_TREE}/tools/logged.sh ${base}.sm_90a.txt
               ${compile} ${base}.sm_90a.d -Xptxas -v -arch=sm_90a -cubin ${source} -o ${base}.sm_90a.cubin
       COMMENT "nvcc ${stem} for sm_90a")
     foreach(arch ${MLC_CUDA_ARCHS})
@@ -65,7 +66,7 @@ function(mlc_cuda_images name)
       list(APPEND images ${image})
     endforeach()
   endforeach()
-  configure_file(${CMAKE_SOURCE_DIR}/cmake/CudaImages.cpp.in ${directory}/Images.cpp @ONLY)
+  configure_file(${MLC_CUDA_TREE}/cmake/CudaImages.cpp.in ${directory}/Images.cpp @ONLY)
   add_library(${name} STATIC ${directory}/Images.cpp)
   set_source_files_properties(${directory}/Images.cpp PROPERTIES OBJECT_DEPENDS "${images}" SKIP_PRECOMPILE_HEADERS ON)
 endfunction()

@@ -20,12 +20,14 @@ int mlc_attention_exact_forward(const mlc_attention_problem *problem, int compen
     return error("the exact kernels take f32 alone");
   if (!checkProblem(*problem, error))
     return 1;
+  if (problem->page_table && problem->page_size % kExactTile)
+    return error("pages of %d tokens; f32 needs a multiple of %d", problem->page_size, kExactTile);
   const ExactArgs args = exactArgs(*problem);
   char kernel[64];
   std::snprintf(kernel, sizeof(kernel), "mlc_attention_%s_%d", compensated ? "compensated" : "exact",
                 problem->head_dim);
   return !launch({kernel, args.order.tiles(), kExactThreads, exactSharedBytes(problem->head_dim), &args, sizeof(args),
-                  stream},
+                  stream, "Exact"},
                  error);
 }
 
@@ -58,7 +60,7 @@ int mlc_attention_backward(const mlc_attention_problem *problem, const mlc_atten
     char kernel[64];
     std::snprintf(kernel, sizeof(kernel), "mlc_attention_%s_%s_%d", name,
                   problem->dtype == MLC_ATTENTION_BF16 ? "bf16" : "f16", problem->head_dim);
-    if (!launch({kernel, blocks, kBackwardThreads, sharedBytes, &args, sizeof(args), stream}, error))
+    if (!launch({kernel, blocks, kBackwardThreads, sharedBytes, &args, sizeof(args), stream, "Backward"}, error))
       return 1;
   }
   return 0;

@@ -18,6 +18,7 @@ struct Launch {
   const void *args; // one struct by value
   size_t argBytes;
   void *stream;
+  const char *module; // the source that has the kernel
 };
 
 /// False, with an error, if not; no blocks: nothing is done.

@@ -57,8 +57,9 @@ ExactArgs exactArgs(const mlc_attention_problem &problem) {
   args.problem = problem;
   args.problem.seq_kv = keysOf(problem);
   simplifyWindow(args.problem);
+  const int rows = exactRows(problem.head_dim);
   const int64_t keyBytes = 2 * int64_t(sizeof(float)) * problem.head_dim * args.problem.seq_kv;
-  args.order = orderOf((problem.seq_q + kExactTile - 1) / kExactTile, int64_t(problem.batch) * problem.heads_q,
+  args.order = orderOf((problem.seq_q + rows - 1) / rows, int64_t(problem.batch) * problem.heads_q,
                        problem.heads_q / problem.heads_kv, keyBytes);
   if (problem.softcap > 0) {
     twoTerms(kLog2E, args.factor, args.factorLow);
@@ -68,6 +69,8 @@ ExactArgs exactArgs(const mlc_attention_problem &problem) {
   }
   return args;
 }
+
+int exactRows(int headDim) { return headDim > 128 ? ExactTiles<256>::kRows : ExactTiles<128>::kRows; }
 
 int exactSharedBytes(int headDim) {
   switch (headDim) {

@@ -34,6 +34,8 @@ ScoreFactors scoreFactors(const mlc_attention_problem &problem);
 
 ExactArgs exactArgs(const mlc_attention_problem &problem);
 int exactSharedBytes(int headDim);
+/// Rows of a block.
+int exactRows(int headDim);
 
 /// `delta`: backwardWorkspace() bytes on the device.
 BackwardArgs backwardArgs(const mlc_attention_problem &problem, const mlc_attention_gradients &gradients, float *delta);

@@ -17,14 +17,25 @@ using cuda::least;
 using cuda::most;
 
 struct Sequence {
-  int rows, columns;         // queries, keys
-  int64_t queries, keys;     // offsets of the first, in elements, without the head's
-  int64_t tokensQ;           // tokens before its first query in the ragged batch
-  int64_t outputs;           // as `queries`, of the output
-  const int32_t *pages;      // or null
+  int rows, columns;     // queries, keys
+  int64_t queries, keys; // offsets of the first, in elements, without the head's
+  int64_t tokensQ;       // tokens before its first query in the ragged batch
+  int64_t outputs;       // as `queries`, of the output
+  const int32_t *pages;  // or null
   MLC_BOTH cuda::Mask mask(const mlc_attention_problem &problem) const {
     return {rows, columns, problem.window_left, problem.window_right};
   }
+};
+
+/// A mask as the differences of column and row that it lets pass, both ends included.
+struct Band {
+  int low, high;
+
+  MLC_BOTH static constexpr Band of(const cuda::Mask &mask) {
+    const int shift = mask.columns - mask.rows;
+    return {mask.left < 0 ? -INT32_MAX : shift - mask.left, mask.right < 0 ? INT32_MAX : shift + mask.right};
+  }
+  MLC_BOTH constexpr bool passes(int difference) const { return difference >= low && difference <= high; }
 };
 
 /// [begin, end) of cumulative lengths.
@@ -65,19 +76,27 @@ MLC_BOTH Sequence sequenceOf(const mlc_attention_problem &problem, int batch) {
   return sequence;
 }
 
-/// Where token `token` of the sequence has K or V, in elements, without the head's offset.
-MLC_BOTH int64_t keyOffset(const mlc_attention_problem &problem, const mlc_attention_tensor &tensor,
-                           const Sequence &sequence, int batch, int token) {
-  if (sequence.pages) {
-    const int page = token / problem.page_size;
-    const int place = most(0, least(sequence.pages[page], problem.pages - 1));
-    return place * tensor.batch + int64_t(token - page * problem.page_size) * tensor.token;
-  }
-  return (problem.cu_seqlens_kv ? 0 : batch * tensor.batch) + (sequence.keys + token) * tensor.token;
+/// Where K or V of a sequence begins, in elements, without the head's offset; with pages 0.
+MLC_BOTH int64_t sequenceOffset(const mlc_attention_problem &problem, int64_t batchStride, int64_t tokenStride,
+                                const Sequence &sequence, int batch) {
+  if (sequence.pages)
+    return 0;
+  return (problem.cu_seqlens_kv ? 0 : batch * batchStride) + sequence.keys * tokenStride;
+}
+/// From there to token `token`; the tokens that follow are `tokenStride` apart, to the end of the page. Tiles of 64 lie
+/// in one page: page_size is a multiple of 64.
+MLC_BOTH int64_t tokenOffset(const mlc_attention_problem &problem, int64_t batchStride, int64_t tokenStride,
+                             const Sequence &sequence, int token) {
+  if (!sequence.pages)
+    return token * tokenStride;
+  const int page = token / problem.page_size;
+  const int place = most(0, least(sequence.pages[page], problem.pages - 1));
+  return place * batchStride + int64_t(token - page * problem.page_size) * tokenStride;
 }
 
 /// Where a row's entry lies in arrays such as the log-sum-exp: [batch, heads_q, seq_q], ragged [heads_q, total_q].
-MLC_BOTH int64_t rowIndex(const mlc_attention_problem &problem, const Sequence &sequence, int batch, int head, int row) {
+MLC_BOTH int64_t rowIndex(const mlc_attention_problem &problem, const Sequence &sequence, int batch, int head,
+                          int row) {
   if (problem.cu_seqlens_q)
     return int64_t(head) * problem.total_q + sequence.tokensQ + row;
   return (int64_t(batch) * problem.heads_q + head) * problem.seq_q + row;

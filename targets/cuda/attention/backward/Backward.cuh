@@ -74,8 +74,8 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const Backw
 
   const int warp = threadIndex() / 32, lane = threadIndex() % 32;
   const int own = row + 16 * warp + lane / 4; // and the row 8 further on
+  const Band band = Band::of(mask);
   float lse[2], delta[2];
-  int first[2], end[2];
   MLC_UNROLL_ALL
   for (int half = 0; half < 2; ++half) {
     const int at = own + 8 * half;
@@ -83,8 +83,6 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const Backw
     const int64_t index = rowIndex(problem, sequence, batch, head, valid ? at : 0);
     lse[half] = valid ? lseToLog2(problem.lse[index]) : INFINITY;
     delta[half] = valid ? args.delta[index] : 0;
-    first[half] = mask.first(at);
-    end[half] = mask.end(at);
   }
   float sums[kHeadDim / 8][4] = {};
   for (int block = blocks.begin; block < blocks.end; ++block) {
@@ -100,13 +98,14 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const Backw
     MLC_UNROLL_ALL
     for (int n = 0; n < 8; ++n)
       MLC_UNROLL_ALL
-      for (int i = 0; i < 4; ++i) {
-        float slope;
-        const float p = probability(args, scores[n][i], lse[i / 2], slope);
-        const int at = key + 8 * n + 2 * (lane % 4) + i % 2;
-        const float ds = p * (products[n][i] - delta[i / 2]) * slope;
-        scores[n][i] = cut && (at < first[i / 2] || at >= end[i / 2]) ? 0 : ds;
-      }
+    for (int i = 0; i < 4; ++i) {
+      float slope;
+      const float p = probability(args, scores[n][i], lse[i / 2], slope);
+      const int at = key + 8 * n + 2 * (lane % 4) + i % 2;
+      const float ds = p * (products[n][i] - delta[i / 2]) * slope;
+      const bool hidden = cut && !(band.passes(at - own - i / 2 * 8) && at < sequence.columns);
+      scores[n][i] = hidden ? 0 : ds;
+    }
     multiplyOwn<kHeadDim, Type>(sums, scores, keys);
   }
   waitCopies<0>();
@@ -135,18 +134,20 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
   const int perHead = blocks.count(), steps = perHead * group;
 
   const mlc_attention_tensor &gradient = args.gradients.dout;
-  const uint16_t *q = headOf(problem.q, firstQuery(problem, sequence, batch, problem.q), headKv * group);
-  const uint16_t *dout = headOf(gradient, firstQuery(problem, sequence, batch, gradient), headKv * group);
   auto issue = [&](int step) {
     if (step < steps) {
       const int member = step / perHead, row = (blocks.begin + step % perHead) * kBackwardTile;
       Bytes *to = stages + step % 2 * 2 * Tiles::kTileBytes;
-      copyTile<kHeadDim>(to, q + member * problem.q.head, problem.q.token, row, sequence.rows);
-      copyTile<kHeadDim>(to + Tiles::kTileBytes, dout + member * gradient.head, gradient.token, row, sequence.rows);
+      // Addresses are found again each time: registers.
+      const int head = headKv * group + member;
+      copyTile<kHeadDim>(to, headOf(problem.q, firstQuery(problem, sequence, batch, problem.q), head), problem.q.token,
+                         row, sequence.rows);
+      copyTile<kHeadDim>(to + Tiles::kTileBytes, headOf(gradient, firstQuery(problem, sequence, batch, gradient), head),
+                         gradient.token, row, sequence.rows);
       if (threadIndex() < kBackwardTile) {
         const int at = row + threadIndex();
         const bool valid = at < sequence.rows;
-        const int64_t index = rowIndex(problem, sequence, batch, headKv * group + member, valid ? at : 0);
+        const int64_t index = rowIndex(problem, sequence, batch, head, valid ? at : 0);
         float *place = statistics + step % 2 * 2 * kBackwardTile + threadIndex();
         place[0] = valid ? lseToLog2(problem.lse[index]) : INFINITY;
         place[kBackwardTile] = valid ? args.delta[index] : 0;
@@ -162,6 +163,9 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
 
   const int warp = threadIndex() / 32, lane = threadIndex() % 32;
   const int own = key + 16 * warp + lane / 4; // and the key 8 further on
+  const Band band = Band::of(mask);
+  // Tiles of 8 queries at a time: registers.
+  constexpr int kTogether = Tiles::kTogether;
   float sumsK[kHeadDim / 8][4] = {}, sumsV[kHeadDim / 8][4] = {};
   for (int step = 0; step < steps; ++step) {
     waitCopies<0>();
@@ -171,23 +175,26 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
     const float *lse = statistics + step % 2 * 2 * kBackwardTile, *delta = lse + kBackwardTile;
     const int row = (blocks.begin + step % perHead) * kBackwardTile;
     const bool cut = mask.cuts(row, kBackwardTile, key, kBackwardTile);
-    float scores[8][4] = {}, products[8][4] = {};
-    multiplyTransposed<kHeadDim, Type>(scores, k, 16 * warp, queries);
-    multiplyTransposed<kHeadDim, Type>(products, v, 16 * warp, queries + Tiles::kTileBytes);
-    MLC_UNROLL_ALL
-    for (int n = 0; n < 8; ++n)
+    MLC_UNROLL(1)
+    for (int first = 0; first < 8; first += kTogether) {
+      float scores[kTogether][4] = {}, products[kTogether][4] = {};
+      multiplyTransposed<kHeadDim, Type>(scores, k, 16 * warp, queries, first / 2);
+      multiplyTransposed<kHeadDim, Type>(products, v, 16 * warp, queries + Tiles::kTileBytes, first / 2);
       MLC_UNROLL_ALL
+      for (int n = 0; n < kTogether; ++n)
+        MLC_UNROLL_ALL
       for (int i = 0; i < 4; ++i) {
-        const int column = 8 * n + 2 * (lane % 4) + i % 2, at = own + i / 2 * 8;
+        const int column = 8 * (first + n) + 2 * (lane % 4) + i % 2, at = own + i / 2 * 8;
         float slope;
         float p = probability(args, scores[n][i], lse[column], slope);
-        if (cut && (at < mask.first(row + column) || at >= mask.end(row + column)))
+        if (cut && !band.passes(at - row - column))
           p = 0;
         scores[n][i] = p;
         products[n][i] = p * (products[n][i] - delta[column]) * slope;
       }
-    multiplyOwn<kHeadDim, Type>(sumsV, scores, queries + Tiles::kTileBytes);
-    multiplyOwn<kHeadDim, Type>(sumsK, products, queries);
+      multiplyOwn<kHeadDim, Type>(sumsV, scores, queries + Tiles::kTileBytes, first / 2);
+      multiplyOwn<kHeadDim, Type>(sumsK, products, queries, first / 2);
+    }
   }
   waitCopies<0>();
   const mlc_attention_tensor &dk = args.gradients.dk, &dv = args.gradients.dv;

@@ -16,8 +16,7 @@ namespace mlc::attention {
 using Bytes = unsigned char;
 
 /// Rows [row, row + 64) of 16-bit `data` to a tile, later; rows from `rows` on are zero.
-template <int kHeadDim>
-MLC_DEVICE void copyTile(Bytes *tile, const uint16_t *data, int64_t stride, int row, int rows) {
+template <int kHeadDim> MLC_DEVICE void copyTile(Bytes *tile, const uint16_t *data, int64_t stride, int row, int rows) {
   using Tiles = BackwardTiles<kHeadDim>;
   constexpr int together = kBackwardThreads / Tiles::kVectors;
   const int vector = threadIndex() % Tiles::kVectors, first = threadIndex() / Tiles::kVectors;
@@ -46,35 +45,38 @@ template <int kHeadDim> MLC_DEVICE void loadRight(uint32_t (&to)[4], const Bytes
   loadMatricesTransposed(to, tile + BackwardTiles<kHeadDim>::place(16 * k + lane % 16, 2 * n + lane / 16));
 }
 
-/// sums [16, 64] = left rows [row, row + 16) times the transpose of `right`.
-template <int kHeadDim, typename Type>
-MLC_DEVICE void multiplyTransposed(float (&sums)[8][4], const Bytes *left, int row, const Bytes *right) {
+/// sums [16, 8 kTiles] = left rows [row, row + 16) times the transpose of `right`'s rows from 16 `firstPair` on.
+template <int kHeadDim, typename Type, int kTiles>
+MLC_DEVICE void multiplyTransposed(float (&sums)[kTiles][4], const Bytes *left, int row, const Bytes *right,
+                                   int firstPair = 0) {
   MLC_UNROLL_ALL
   for (int k = 0; k < kHeadDim / 16; ++k) {
     uint32_t a[4];
     loadLeft<kHeadDim>(a, left, row, k);
     MLC_UNROLL_ALL
-    for (int n = 0; n < 4; ++n) {
+    for (int n = 0; n < kTiles / 2; ++n) {
       uint32_t b[4];
-      loadRightTransposed<kHeadDim>(b, right, n, k);
+      loadRightTransposed<kHeadDim>(b, right, firstPair + n, k);
       multiplyAdd<Type>(sums[2 * n], a, b[0], b[1]);
       multiplyAdd<Type>(sums[2 * n + 1], a, b[2], b[3]);
     }
   }
 }
 
-/// sums [16, head] += left [16, 64] times `right`. A product's result is laid out as a left operand needs it.
-template <int kHeadDim, typename Type>
-MLC_DEVICE void multiplyOwn(float (&sums)[kHeadDim / 8][4], const float (&left)[8][4], const Bytes *right) {
+/// sums [16, head] += left [16, 8 kTiles] times `right`'s rows from 16 `firstPair` on. A product's result is laid out
+/// as a left operand needs it.
+template <int kHeadDim, typename Type, int kTiles>
+MLC_DEVICE void multiplyOwn(float (&sums)[kHeadDim / 8][4], const float (&left)[kTiles][4], const Bytes *right,
+                            int firstPair = 0) {
   MLC_UNROLL_ALL
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < kTiles / 2; ++k) {
     const float(&first)[4] = left[2 * k], (&second)[4] = left[2 * k + 1];
     const uint32_t a[4] = {Type::pack(first[0], first[1]), Type::pack(first[2], first[3]),
                            Type::pack(second[0], second[1]), Type::pack(second[2], second[3])};
     MLC_UNROLL_ALL
     for (int n = 0; n < kHeadDim / 16; ++n) {
       uint32_t b[4];
-      loadRight<kHeadDim>(b, right, k, n);
+      loadRight<kHeadDim>(b, right, firstPair + k, n);
       multiplyAdd<Type>(sums[2 * n], a, b[0], b[1]);
       multiplyAdd<Type>(sums[2 * n + 1], a, b[2], b[3]);
     }
@@ -98,8 +100,8 @@ MLC_DEVICE float lseToLog2(float lse) { return lse == -INFINITY ? INFINITY : lse
 
 /// Writes a warp's 16 rows from `row` on, those below `rows`.
 template <int kHeadDim, typename Type>
-MLC_DEVICE void storeGradient(uint16_t *data, int64_t stride, const float (&sums)[kHeadDim / 8][4], float scale, int row,
-                              int rows) {
+MLC_DEVICE void storeGradient(uint16_t *data, int64_t stride, const float (&sums)[kHeadDim / 8][4], float scale,
+                              int row, int rows) {
   const int lane = threadIndex() % 32;
   MLC_UNROLL_ALL
   for (int half = 0; half < 2; ++half) {

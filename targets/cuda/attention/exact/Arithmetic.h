@@ -12,13 +12,8 @@
 
 namespace mlc::attention {
 
-/// 2^(x + low) for x <= 0 (a little more is fine) and |low| far below 1; from -126 down it stays 2^-126. Relative error
-/// 8e-8: a minimax polynomial of degree 6 on [-1/2, 1/2] (2e-9 off) and the last rounding. NaN stays NaN.
-MLC_DEVICE float exp2Exact(float x, float low = 0) {
-  x = maxOrNaN(x, -126.0f);
-  const float magic = 12582912.0f + 127; // 1.5 * 2^23: the sum's last bits are the rounded x plus the exponent's bias
-  const float shifted = x + magic;
-  const float part = x - (shifted - magic) + low;
+/// 2^(shifted - magic + part), the former a whole number (exp2Exact()).
+MLC_DEVICE float exp2Parts(float shifted, float part) {
   float power = 0x1.41fbbcp-13f;
   power = fmaf(power, part, 0x1.5f3e52p-10f);
   power = fmaf(power, part, 0x1.3b2d4cp-7f);
@@ -27,6 +22,22 @@ MLC_DEVICE float exp2Exact(float x, float low = 0) {
   power = fmaf(power, part, 0x1.62e43p-1f);
   power = fmaf(power, part, 1.0f);
   return power * floatOf(bitsOf(shifted) << 23);
+}
+/// 1.5 * 2^23 and an exponent's bias: added to a number, it leaves that rounded, as an exponent, in the last bits.
+constexpr float kExponentMagic = 12582912.0f + 127;
+
+/// 2^x for x <= 0 (a little more is fine); from -126 down it stays 2^-126. Relative error 8e-8: a minimax polynomial of
+/// degree 6 on [-1/2, 1/2] (2e-9 off) and the last rounding. NaN stays NaN.
+MLC_DEVICE float exp2Exact(float x) {
+  x = maxOrNaN(x, -126.0f);
+  const float shifted = x + kExponentMagic;
+  return exp2Parts(shifted, x - (shifted - kExponentMagic));
+}
+/// The same of x + low, |low| far below 1.
+MLC_DEVICE float exp2Exact(float x, float low) {
+  x = maxOrNaN(x, -126.0f);
+  const float shifted = x + kExponentMagic;
+  return exp2Parts(shifted, x - (shifted - kExponentMagic) + low);
 }
 
 /// high + low, the unevaluated sum of two floats.
@@ -40,9 +51,9 @@ MLC_DEVICE Pair twoSum(float a, float b) {
   return {sum, (a - (sum - other)) + (b - other)};
 }
 
-/// A sum of products in two terms. The high term carries a constant so large that its exponent never changes, so what a
-/// product adds to it is known without error, and the rest goes to the low term: four operations a product where the
-/// general form needs ten.
+/// A sum of products in two terms. The high term carries a constant, the anchor, so large that its exponent never
+/// changes, so what a product adds to it is known without error, and the rest goes to the low term: four operations a
+/// product where the general form needs ten.
 struct AnchoredSum {
   float high, low;
 
@@ -51,18 +62,44 @@ struct AnchoredSum {
     low += fmaf(a, b, -(next - high));
     high = next;
   }
+  /// Replaces the anchor by a larger one.
+  MLC_DEVICE void move(float from, float to) {
+    const float sum = high - from; // no error
+    high = sum + to;
+    low += sum - (high - to);
+  }
   MLC_DEVICE Pair value(float anchor) const { return {high - anchor, low}; }
 };
 
-/// The anchor for sums of products of two vectors, given their sums of squares: by Cauchy and Schwarz no partial sum
-/// exceeds the root of their product. 1.5 * 2^(e + 2), for a root below 2^e; 2^-100 at least. Not finite if the vectors
-/// are not.
-MLC_DEVICE float anchorOf(float squaresA, float squaresB) {
-  const int a = int(bitsOf(squaresA) >> 23), b = int(bitsOf(squaresB) >> 23); // biased: squares < 2^(a - 126)
-  const int e = (a + b - 252 + 1) >> 1;                                       // of the root, rounded up
-  const int biased = e + 2 + 127;
-  const float anchor = floatOf(uint32_t(most(27, least(biased, 254))) << 23 | 0x400000);
-  return a >= 255 || b >= 255 ? squaresA + squaresB : anchor;
+/// The anchor for sums of at most `bound`: 1.5 * 2^(e + 2), for a bound below 2^e; 2^-99 at least. Not finite if the
+/// bound is not.
+MLC_DEVICE float anchorOf(float bound) {
+  const int biased = int(bitsOf(bound) >> 23) + 3; // bound < 2^(biased - 129)
+  const float anchor = floatOf(uint32_t(most(28, least(biased, 254))) << 23 | 0x400000);
+  return bound <= 0x1.fffffep127f ? anchor : bound;
+}
+
+/// tanh(x) in double, within 2e-12; NaN stays NaN.
+MLC_DEVICE double tanhExact(double x) {
+  // tanh |x| = (1 - u) / (1 + u), u = 2^y.
+  const double y = fmax(-2.8853900817779268 * fabs(x), -126.0), magic = 6755399441055744.0; // 1.5 * 2^52
+  const double rounded = y + magic - magic, part = y - rounded;
+  // Taylor's series of 2^part, part in [-1/2, 1/2]: the first term left out is 7e-13.
+  const double terms[] = {7.0549116208011233e-9, 1.0178086009239699e-7, 1.3215486790144309e-6, 1.5252733804059840e-5,
+                          1.5403530393381609e-4, 1.3333558146428443e-3, 9.6181291076284772e-3, 5.5504108664821580e-2,
+                          0.24022650695910071,   0.69314718055994531};
+  double power = terms[0];
+  MLC_UNROLL_ALL
+  for (int i = 1; i < 10; ++i)
+    power = fma(power, part, terms[i]);
+  power = fma(power, part, 1.0);
+  const double u = power * double(floatOf(uint32_t(int(rounded) + 127) << 23)), divisor = 1 + u;
+  // The quotient's reciprocal by Newton's method: a division has a slow path with memory of its own.
+  double inverse = double(reciprocalFast(float(divisor)));
+  inverse = fma(inverse, fma(-divisor, inverse, 1.0), inverse);
+  inverse = fma(inverse, fma(-divisor, inverse, 1.0), inverse);
+  const double size = (1 - u) * inverse;
+  return x < 0 ? -size : x != x ? x : size;
 }
 
 } // namespace mlc::attention

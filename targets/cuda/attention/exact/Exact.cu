@@ -3,7 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The f32-exact kernels: mlc_attention_exact_HEAD and mlc_attention_compensated_HEAD. Two blocks share a multiprocessor.
+// The f32-exact kernels: mlc_attention_exact_HEAD and mlc_attention_compensated_HEAD. Two blocks share a
+// multiprocessor.
 //
 #include "targets/cuda/attention/exact/ExactForward.cuh"
 

@@ -3,11 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Attention in f32: every product is an f32 FMA (no TF32). The compensated form keeps scores as two floats, for scores so
-// large that their own rounding would show in the probabilities.
+// Attention in f32: every product is an f32 FMA (no TF32). The compensated form keeps scores as two floats, for scores
+// so large that their own rounding would show in the probabilities.
 //
-// The values of 64 keys are summed on their own and then joined with one FMA that also rescales, so errors grow with the
-// root of 64 and of the number of blocks, not with that of all keys.
+// The values of 64 keys are summed on their own and then joined with one FMA that also rescales, so errors grow with
+// the root of 64 and of the number of blocks, not with that of all keys.
 //
 #pragma once
 
@@ -28,18 +28,39 @@ template <int kCount, int kFirst = 0, typename Call> MLC_DEVICE void forEach(Cal
   }
 }
 
-/// Copies K and V chunk by chunk: of each block of keys K's chunks, then V's.
+/// Vectors of four columns that the products' loops take at a time: more of them leave the instruction cache.
+constexpr int kExactUnroll = 4;
+
+/// What a block works on.
+struct ExactPlace {
+  int batch, head, row;
+
+  MLC_DEVICE ExactPlace(const ExactArgs &args, int rows) {
+    const auto tile = args.order.tile(blockIndex());
+    batch = tile.head / args.problem.heads_q;
+    head = tile.head % args.problem.heads_q;
+    row = tile.rowBlock * rows;
+  }
+};
+
+/// Copies K and V chunk by chunk: of each block of keys K's chunks, then V's. A thread copies one Float4 of 8 rows that
+/// are 8 apart: they are swizzled alike.
 template <int kHeadDim> class ExactStream {
   using Tiles = ExactTiles<kHeadDim>;
+  static constexpr int kStep = kExactThreads / kExactVectors;
 
 public:
-  MLC_DEVICE ExactStream(const mlc_attention_problem &problem, const Sequence &sequence, int batch, int head,
+  MLC_DEVICE ExactStream(const mlc_attention_problem &problem, const Sequence &sequence, ExactPlace place,
                          cuda::BlockRange blocks, float *ring)
-      : problem(problem), sequence(sequence), batch(batch), head(head), blocks(blocks), ring(ring) {}
+      : problem(problem), sequence(sequence), end(blocks.end), ring(ring), block(blocks.begin) {
+    const int headKv = place.head / (problem.heads_q / problem.heads_kv);
+    keys = firstOf(problem.k, sequence, place.batch, headKv);
+    values = firstOf(problem.v, sequence, place.batch, headKv);
+  }
 
   /// Fills all stages but one.
   MLC_DEVICE void start() {
-    block = blocks.begin;
+    MLC_UNROLL(1)
     for (int i = 0; i < Tiles::kStages - 1; ++i)
       issue();
   }
@@ -54,229 +75,284 @@ public:
   }
 
 private:
-  template <int kWidth, bool kValues> MLC_DEVICE void copy(const mlc_attention_tensor &tensor, int column) {
-    constexpr int vectors = kWidth / 4, together = kExactThreads / vectors;
-    float *stage = ring + writeStage * kTileFloats;
-    const int vector = threadIndex() % vectors, first = threadIndex() / vectors;
-    const float *data = static_cast<const float *>(tensor.data) + head * tensor.head + column + 4 * vector;
-    MLC_UNROLL_ALL
-    for (int i = 0; i < kExactTile / together; ++i) {
-      const int row = first + i * together, key = block * kExactTile + row;
-      const bool valid = key < sequence.columns;
-      const int64_t offset = valid ? keyOffset(problem, tensor, sequence, batch, key) : 0;
-      const int place = kValues ? placeInV(row, vector) : placeInK(row, vector);
-      copyAsync(stage + 4 * place, data + offset, valid);
-    }
+  static MLC_DEVICE int row() { return threadIndex() / kExactVectors; }
+  static MLC_DEVICE int vector() { return threadIndex() % kExactVectors; }
+
+  /// The thread's Float4 of its first row at the sequence's beginning, or at that of the first page.
+  MLC_DEVICE const float *firstOf(const mlc_attention_tensor &tensor, const Sequence &sequence, int batch, int head) {
+    return static_cast<const float *>(tensor.data) + head * tensor.head +
+           sequenceOffset(problem, tensor.batch, tensor.token, sequence, batch) + row() * tensor.token + 4 * vector();
   }
-  template <bool kValues> MLC_DEVICE void copyPart(const mlc_attention_tensor &tensor, int chunk) {
-    constexpr int last = Tiles::width(Tiles::kChunks - 1);
-    if (last == kExactTile || chunk + 1 < Tiles::kChunks)
-      copy<kExactTile, kValues>(tensor, chunk * kExactTile);
-    else
-      copy<last, kValues>(tensor, chunk * kExactTile);
-  }
+
   MLC_DEVICE void issue() {
-    if (block < blocks.end) {
-      if (part < Tiles::kChunks)
-        copyPart<false>(problem.k, part);
-      else
-        copyPart<true>(problem.v, part - Tiles::kChunks);
-      if (++part == 2 * Tiles::kChunks) {
-        part = 0;
-        ++block;
+    const bool isValue = part >= Tiles::kChunks;
+    const int chunk = isValue ? part - Tiles::kChunks : part, key = block * kExactTile;
+    if (block < end && 4 * vector() < Tiles::width(chunk)) {
+      const int64_t stride = isValue ? problem.v.token : problem.k.token;
+      const int64_t offset = tokenOffset(problem, isValue ? problem.v.batch : problem.k.batch, stride, sequence, key);
+      const float *from = (isValue ? values : keys) + offset + chunk * kExactTile;
+      const int64_t step = kStep * stride;
+      float *to =
+          ring + writeStage * kTileFloats + 4 * (isValue ? placeInV(row(), vector()) : placeInK(row(), vector()));
+      const int left = sequence.columns - key;
+      if (left >= kExactTile) {
+        MLC_UNROLL_ALL
+        for (int i = 0; i < kExactTile / kStep; ++i, from += step)
+          copyAsync(to + i * kStep * kExactTile, from);
+      } else {
+        MLC_UNROLL(1)
+        for (int i = 0; i < kExactTile / kStep; ++i, from += step)
+          copyAsync(to + i * kStep * kExactTile, from, row() + i * kStep < left);
       }
-      writeStage = writeStage + 1 == Tiles::kStages ? 0 : writeStage + 1;
     }
     commitCopies();
+    if (++part == 2 * Tiles::kChunks) {
+      part = 0;
+      ++block;
+    }
+    writeStage = writeStage + 1 == Tiles::kStages ? 0 : writeStage + 1;
   }
 
   const mlc_attention_problem &problem;
   const Sequence &sequence;
-  const int batch, head;
-  const cuda::BlockRange blocks;
+  const int end;
   float *ring;
-  int block = 0, part = 0, writeStage = 0, readStage = 0;
+  const float *keys, *values;
+  int block, part = 0, writeStage = 0, readStage = 0;
 };
 
-/// The 64 rows of Q from `row` on, chunk by chunk; rows beyond the last are zero.
+/// The block's rows of Q from `row` on, chunk by chunk; rows beyond the last are zero. Ended by arrangeQ().
 template <int kHeadDim>
-MLC_DEVICE void loadExactQ(const mlc_attention_problem &problem, const Sequence &sequence, int head, int row, float *to) {
+MLC_DEVICE void loadExactQ(const mlc_attention_problem &problem, const Sequence &sequence, int head, int row,
+                           float *to) {
+  using Tiles = ExactTiles<kHeadDim>;
   constexpr int vectors = kHeadDim / 4;
   const float *data = static_cast<const float *>(problem.q.data) + sequence.queries + head * problem.q.head;
-  for (int i = threadIndex(); i < kExactTile * vectors; i += kExactThreads) {
+  MLC_UNROLL(1)
+  for (int i = threadIndex(); i < Tiles::kRows * vectors; i += kExactThreads) {
     const int r = i / vectors, vector = i % vectors;
     const bool valid = row + r < sequence.rows;
     const float *from = data + (valid ? (row + r) * problem.q.token : 0) + 4 * vector;
-    copyAsync(to + vector / kExactVectors * kTileFloats + 4 * placeInQ(r, vector % kExactVectors), from, valid);
+    copyAsync(to + vector / kExactVectors * Tiles::kQFloats + 4 * placeInQ(r, vector % kExactVectors), from, valid);
+  }
+}
+/// Waits for what this thread has loaded, and exchanges neighbours: x and y, z and w. The operands of a product are
+/// then in an even and an odd register, so that they are never read from one bank together with the sum.
+template <int kHeadDim> MLC_DEVICE void arrangeQ(float *q) {
+  using Tiles = ExactTiles<kHeadDim>;
+  constexpr int vectors = kHeadDim / 4;
+  waitCopies<0>();
+  MLC_UNROLL(1)
+  for (int i = threadIndex(); i < Tiles::kRows * vectors; i += kExactThreads) {
+    const int r = i / vectors, vector = i % vectors;
+    Float4 &four =
+        reinterpret_cast<Float4 *>(q + vector / kExactVectors * Tiles::kQFloats)[placeInQ(r, vector % kExactVectors)];
+    four = {four.y, four.x, four.w, four.z};
   }
 }
 
 MLC_DEVICE Float4 vectorAt(const float *tile, int place) { return reinterpret_cast<const Float4 *>(tile)[place]; }
 
-/// scores += Q K^T over the columns of one chunk.
-template <int kWidth> MLC_DEVICE void addScores(float (&scores)[8][4], const float *q, const float *k, ExactThread me) {
-  MLC_UNROLL(4)
-  for (int x = 0; x < kWidth / 4; ++x) {
-    Float4 rows[8];
-    MLC_UNROLL_ALL
-    for (int i = 0; i < 8; ++i)
-      rows[i] = vectorAt(q, placeInQ(me.row(i), x));
-    MLC_UNROLL_ALL
-    for (int j = 0; j < 4; ++j) {
-      const Float4 key = vectorAt(k, placeInK(me.key(j), x));
+/// scores += Q K^T over `vectors` Float4s of columns, of Q as arrangeQ() left it. Sums of 32 columns are made on their
+/// own: fewer terms are rounded at a sum's full size.
+template <int kOwn>
+MLC_DEVICE void addScores(float (&scores)[kOwn][4], const float *q, const float *k, int vectors, ExactThread me) {
+  MLC_UNROLL(1)
+  for (int begin = 0; begin < vectors; begin += 8) {
+    float sums[kOwn][4] = {};
+    MLC_UNROLL(1)
+    for (int first = begin; first < least(begin + 8, vectors); first += kExactUnroll)
       MLC_UNROLL_ALL
-      for (int i = 0; i < 8; ++i) {
-        float sum = fmaf(rows[i].x, key.x, scores[i][j]);
-        sum = fmaf(rows[i].y, key.y, sum);
-        sum = fmaf(rows[i].z, key.z, sum);
-        scores[i][j] = fmaf(rows[i].w, key.w, sum);
+    for (int x = first; x < first + kExactUnroll; ++x) {
+      Float4 keys[4];
+      MLC_UNROLL_ALL
+      for (int j = 0; j < 4; ++j)
+        keys[j] = vectorAt(k, placeInK(me.key(j), x));
+      MLC_UNROLL_ALL
+      for (int i = 0; i < kOwn; ++i) {
+        const Float4 row = vectorAt(q, placeInQ(me.row(i), x));
+        MLC_UNROLL_ALL
+        for (int j = 0; j < 4; ++j) {
+          float sum = fmaf(row.y, keys[j].x, sums[i][j]);
+          sum = fmaf(row.x, keys[j].y, sum);
+          sum = fmaf(row.w, keys[j].z, sum);
+          sums[i][j] = fmaf(row.z, keys[j].w, sum);
+        }
       }
     }
+    MLC_UNROLL_ALL
+    for (int i = 0; i < kOwn; ++i)
+      MLC_UNROLL_ALL
+    for (int j = 0; j < 4; ++j)
+      scores[i][j] += sums[i][j];
   }
 }
 
-/// As addScores(), with a second term.
-template <int kWidth>
-MLC_DEVICE void addScores(float (&scores)[8][4], float (&lows)[8][4], const float *q, const float *k, ExactThread me) {
-  auto squares = [](Float4 v, float sum) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum)))); };
+/// As addScores(), in two terms. `scores` are high terms with the anchor, which grows with `bound`, the largest that
+/// any of them can be by Cauchy and Schwarz.
+template <int kOwn>
+MLC_DEVICE void addScores(AnchoredSum (&scores)[kOwn][4], float &anchor, float &bound, const float *q, const float *k,
+                          int vectors, ExactThread me) {
+  auto squares = [](Float4 v, float sum) {
+    return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum))));
+  };
   float ofRows = 0, ofKeys = 0;
-  for (int i = 0; i < 8; ++i) {
+  MLC_UNROLL(1)
+  for (int i = 0; i < kOwn; ++i) {
     float sum = 0;
-    for (int x = 0; x < kWidth / 4; ++x)
+    MLC_UNROLL(1)
+    for (int x = 0; x < vectors; ++x)
       sum = squares(vectorAt(q, placeInQ(me.row(i), x)), sum);
     ofRows = maxOrNaN(ofRows, sum);
   }
+  MLC_UNROLL(1)
   for (int j = 0; j < 4; ++j) {
     float sum = 0;
-    for (int x = 0; x < kWidth / 4; ++x)
+    MLC_UNROLL(1)
+    for (int x = 0; x < vectors; ++x)
       sum = squares(vectorAt(k, placeInK(me.key(j), x)), sum);
     ofKeys = maxOrNaN(ofKeys, sum);
   }
-  const float anchor = anchorOf(ofRows, ofKeys);
-  AnchoredSum sums[8][4];
+  // A little more than the roots, which absorbs their rounding.
+  bound += 1.001f * rootFast(ofRows) * rootFast(ofKeys);
+  const float next = anchorOf(bound);
   MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < kOwn; ++i)
     MLC_UNROLL_ALL
-    for (int j = 0; j < 4; ++j)
-      sums[i][j] = {anchor, lows[i][j]};
+  for (int j = 0; j < 4; ++j)
+    scores[i][j].move(anchor, next);
+  anchor = next;
   MLC_UNROLL(1)
-  for (int x = 0; x < kWidth / 4; ++x) {
+  for (int x = 0; x < vectors; ++x) {
     Float4 keys[4];
     MLC_UNROLL_ALL
     for (int j = 0; j < 4; ++j)
       keys[j] = vectorAt(k, placeInK(me.key(j), x));
     MLC_UNROLL_ALL
-    for (int i = 0; i < 8; ++i) {
+    for (int i = 0; i < kOwn; ++i) {
       const Float4 row = vectorAt(q, placeInQ(me.row(i), x));
       MLC_UNROLL_ALL
       for (int j = 0; j < 4; ++j) {
-        sums[i][j].add(row.x, keys[j].x);
-        sums[i][j].add(row.y, keys[j].y);
-        sums[i][j].add(row.z, keys[j].z);
-        sums[i][j].add(row.w, keys[j].w);
+        scores[i][j].add(row.y, keys[j].x);
+        scores[i][j].add(row.x, keys[j].y);
+        scores[i][j].add(row.w, keys[j].z);
+        scores[i][j].add(row.z, keys[j].w);
       }
     }
   }
-  MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i)
-    MLC_UNROLL_ALL
-    for (int j = 0; j < 4; ++j) {
-      const Pair chunk = sums[i][j].value(anchor), sum = twoSum(scores[i][j], chunk.high);
-      scores[i][j] = sum.high;
-      lows[i][j] = sum.low + chunk.low;
-    }
 }
 
 /// out = out * rescale + P V over 64 keys and the columns of one chunk.
-template <int kWidth>
-MLC_DEVICE void addValues(float (&out)[8][4], const float (&rescale)[8], const float *p, const float *v, ExactThread me) {
+template <int kWidth, int kOwn>
+MLC_DEVICE void addValues(float (&out)[kOwn][4], const float (&rescale)[kOwn], const float *p, const float *v,
+                          ExactThread me) {
   constexpr int columns = kWidth / 16; // of a thread
-  float sums[8][columns] = {};
-  MLC_UNROLL(4)
+  float sums[kOwn][columns] = {};
+  MLC_UNROLL(kExactUnroll)
   for (int x = 0; x < kExactTile / 4; ++x) {
-    Float4 rows[8];
+    float values[4][columns];
     MLC_UNROLL_ALL
-    for (int i = 0; i < 8; ++i)
-      rows[i] = vectorAt(p, placeInQ(me.row(i), x));
-    MLC_UNROLL_ALL
-    for (int k = 0; k < 4; ++k) {
-      float values[columns];
+    for (int k = 0; k < 4; ++k)
       if constexpr (columns == 4) {
         const Float4 four = vectorAt(v, placeInV(4 * x + k, me.keyLane));
-        values[0] = four.x, values[1] = four.y, values[2] = four.z, values[3] = four.w;
+        values[k][0] = four.x, values[k][1] = four.y, values[k][2] = four.z, values[k][3] = four.w;
       } else {
         MLC_UNROLL_ALL
         for (int c = 0; c < columns; ++c)
-          values[c] = v[4 * placeInV(4 * x + k, 0) + me.keyLane * columns + c];
+          values[k][c] = v[4 * placeInV(4 * x + k, 0) + me.keyLane * columns + c];
       }
+    MLC_UNROLL_ALL
+    for (int i = 0; i < kOwn; ++i) {
+      const Float4 row = vectorAt(p, placeInQ(me.row(i), x));
       MLC_UNROLL_ALL
-      for (int i = 0; i < 8; ++i) {
-        const float weight = k == 0 ? rows[i].x : k == 1 ? rows[i].y : k == 2 ? rows[i].z : rows[i].w;
-        MLC_UNROLL_ALL
-        for (int c = 0; c < columns; ++c)
-          sums[i][c] = fmaf(weight, values[c], sums[i][c]);
+      for (int c = 0; c < columns; ++c) {
+        float sum = fmaf(row.x, values[0][c], sums[i][c]);
+        sum = fmaf(row.y, values[1][c], sum);
+        sum = fmaf(row.z, values[2][c], sum);
+        sums[i][c] = fmaf(row.w, values[3][c], sum);
       }
     }
   }
   MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < kOwn; ++i)
     MLC_UNROLL_ALL
-    for (int c = 0; c < columns; ++c)
-      out[i][c] = fmaf(out[i][c], rescale[i], sums[i][c]);
+  for (int c = 0; c < columns; ++c)
+    out[i][c] = fmaf(out[i][c], rescale[i], sums[i][c]);
 }
 
-/// What a thread knows of its 8 rows: the largest score so far, to base 2; its own share of the sum of exponentials.
-struct ExactRows {
-  float most[8], sum[8], rescale[8];
+/// What a thread knows of its rows: the largest score so far, to base 2; its own share of the sum of exponentials.
+template <int kOwn> struct ExactRows {
+  float most[kOwn], sum[kOwn], rescale[kOwn];
 };
 
-/// The score after the soft-cap, in one or two terms.
-template <bool kCompensated> MLC_DEVICE Pair capped(const ExactArgs &args, float score, float low) {
-  if constexpr (kCompensated) {
-    const double x = (double(score) + low) * (double(args.capFactor) + args.capFactorLow);
-    const double y = double(args.problem.softcap) * tanh(x);
-    return {float(y), float(y - float(y))};
-  } else {
-    return {args.problem.softcap * tanhf(fmaf(score, args.capFactor, score * args.capFactorLow)), 0};
+/// Scores to capped ones. They pass through the thread's own places in `p`, so that one loop is enough: a copy of it
+/// for each would push the rest out of the instruction cache. In two terms half of the rows goes at a time, beside its
+/// low terms.
+template <bool kCompensated, int kOwn>
+MLC_DEVICE void capScores(const ExactArgs &args, float (&scores)[kOwn][4], float (&lows)[kOwn][4], float *p,
+                          ExactThread me) {
+  constexpr int together = kCompensated ? kOwn / 2 : kOwn;
+  MLC_UNROLL_ALL
+  for (int first = 0; first < kOwn; first += together) {
+    MLC_UNROLL_ALL
+    for (int i = 0; i < together; ++i)
+      MLC_UNROLL_ALL
+    for (int j = 0; j < 4; ++j) {
+      p[me.probability(i, j)] = scores[first + i][j];
+      if constexpr (kCompensated)
+        p[me.probability(i + together, j)] = lows[first + i][j];
+    }
+    MLC_UNROLL(1)
+    for (int n = 0; n < 4 * together; ++n) {
+      float &score = p[me.probability(n / 4, n % 4)];
+      if constexpr (kCompensated) {
+        float &low = p[me.probability(n / 4 + together, n % 4)];
+        const double x = (double(score) + low) * (double(args.capFactor) + args.capFactorLow);
+        const double y = double(args.problem.softcap) * tanhExact(x);
+        score = float(y);
+        low = float(y - score);
+      } else {
+        score = args.problem.softcap * tanhf(fmaf(score, args.capFactor, score * args.capFactorLow));
+      }
+    }
+    MLC_UNROLL_ALL
+    for (int i = 0; i < together; ++i)
+      MLC_UNROLL_ALL
+    for (int j = 0; j < 4; ++j) {
+      scores[first + i][j] = p[me.probability(i, j)];
+      if constexpr (kCompensated)
+        lows[first + i][j] = p[me.probability(i + together, j)];
+    }
   }
 }
 
-/// Scores to probabilities, which go to `p`. `cut`: the mask leaves some of the 64 x 64 out.
-template <bool kCompensated>
-MLC_DEVICE void softmaxTile(const ExactArgs &args, cuda::Mask mask, int row, int key, bool cut, float (&scores)[8][4],
-                            float (&lows)[8][4], ExactRows &rows, float *p, ExactThread me) {
-  uint32_t seen = 0xffffffff;
-  if (cut) {
-    seen = 0;
-    MLC_UNROLL_ALL
-    for (int i = 0; i < 8; ++i) {
-      const int first = mask.first(row + me.row(i)), end = mask.end(row + me.row(i));
+/// Scores to probabilities, which go to `p`. kCut: the mask leaves some pairs out.
+template <bool kCompensated, bool kCut, int kOwn>
+MLC_DEVICE void softmaxTile(const ExactArgs &args, cuda::Mask mask, int row, int key, const float (&scores)[kOwn][4],
+                            const float (&lows)[kOwn][4], ExactRows<kOwn> &rows, float *p, ExactThread me) {
+  // Two units in the last place are enough where scores have one term: probabilities' errors average out.
+  const Band band = Band::of(mask);
+  const int difference = key + me.key(0) - row - me.row(0);
+  auto power2 = [](float x) { return kCompensated ? exp2Exact(x) : exp2Fast(x); };
+  MLC_UNROLL_ALL
+  for (int i = 0; i < kOwn; ++i) {
+    bool seen[4];
+    if constexpr (kCut) {
       MLC_UNROLL_ALL
       for (int j = 0; j < 4; ++j)
-        seen |= uint32_t(key + me.key(j) >= first && key + me.key(j) < end) << (4 * i + j);
+        seen[j] = band.passes(difference + 16 * j - 2 * i) && key + me.key(j) < mask.columns;
     }
-  }
-  MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i) {
-    float largest = -INFINITY;
+    float largest = rows.most[i];
     MLC_UNROLL_ALL
-    for (int j = 0; j < 4; ++j) {
-      if (args.problem.softcap > 0) {
-        const Pair score = capped<kCompensated>(args, scores[i][j], kCompensated ? lows[i][j] : 0);
-        scores[i][j] = score.high;
-        if constexpr (kCompensated)
-          lows[i][j] = score.low;
-      }
-      const float score = scores[i][j] * args.factor;
-      largest = seen >> (4 * i + j) & 1 ? fmaxf(largest, score) : largest;
-    }
+    for (int j = 0; j < 4; ++j)
+      if (!kCut || seen[j])
+        largest = fmaxf(largest, scores[i][j] * args.factor);
     MLC_UNROLL_ALL
     for (int lanes = 2; lanes < 32; lanes *= 2)
       largest = fmaxf(largest, shuffleXor(largest, lanes));
-    largest = fmaxf(largest, rows.most[i]);
     // A row that has seen no key yet: any reference will do.
-    const float reference = largest == -INFINITY ? 0 : largest;
-    rows.rescale[i] = exp2Exact(rows.most[i] - reference);
+    const float reference = kCut && largest == -INFINITY ? 0 : largest;
+    rows.rescale[i] = power2(rows.most[i] - reference);
     rows.most[i] = largest;
     float sum = 0;
     MLC_UNROLL_ALL
@@ -284,97 +360,124 @@ MLC_DEVICE void softmaxTile(const ExactArgs &args, cuda::Mask mask, int row, int
       float power;
       if constexpr (kCompensated) {
         const float high = scores[i][j] * args.factor;
-        const float low = fmaf(scores[i][j], args.factor, -high) +
-                          fmaf(scores[i][j], args.factorLow, lows[i][j] * args.factor);
-        const Pair difference = twoSum(high, -reference);
-        power = exp2Exact(difference.high, difference.low + low);
+        const float low =
+            fmaf(scores[i][j], args.factor, -high) + fmaf(scores[i][j], args.factorLow, lows[i][j] * args.factor);
+        const Pair exponent = twoSum(high, -reference);
+        power = exp2Exact(exponent.high, exponent.low + low);
       } else {
-        power = exp2Exact(fmaf(scores[i][j], args.factor, fmaf(scores[i][j], args.factorLow, -reference)));
+        power = exp2Fast(fmaf(scores[i][j], args.factor, fmaf(scores[i][j], args.factorLow, -reference)));
       }
-      power = seen >> (4 * i + j) & 1 ? power : 0;
+      if (kCut && !seen[j])
+        power = 0;
       sum += power;
-      const int column = me.key(j);
-      p[4 * placeInQ(me.row(i), column / 4) + column % 4] = power;
+      p[me.probability(i, j)] = power;
     }
     rows.sum[i] = fmaf(rows.sum[i], rows.rescale[i], sum);
   }
-  syncWarp();
 }
 
 template <int kHeadDim>
-MLC_DEVICE void storeExact(const ExactArgs &args, const Sequence &sequence, int batch, int head, int row,
-                           const float (&out)[ExactTiles<kHeadDim>::kChunks][8][4], ExactRows &rows, ExactThread me) {
+MLC_DEVICE void storeExact(const ExactArgs &args,
+                           const float (&out)[ExactTiles<kHeadDim>::kChunks][ExactTiles<kHeadDim>::kOwn][4],
+                           const ExactRows<ExactTiles<kHeadDim>::kOwn> &rows, ExactThread me) {
   using Tiles = ExactTiles<kHeadDim>;
+  constexpr int kOwn = Tiles::kOwn;
   const mlc_attention_problem &problem = args.problem;
-  float *data = static_cast<float *>(problem.out.data) + sequence.outputs + head * problem.out.head;
+  // Found again rather than kept in registers.
+  const ExactPlace place(args, Tiles::kRows);
+  const Sequence sequence = sequenceOf(problem, place.batch);
+  float *data = static_cast<float *>(problem.out.data) + sequence.outputs + place.head * problem.out.head;
   MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < kOwn; ++i) {
     float sum = rows.sum[i];
     MLC_UNROLL_ALL
     for (int lanes = 2; lanes < 32; lanes *= 2)
       sum += shuffleXor(sum, lanes);
-    const int at = row + me.row(i);
+    const int at = place.row + me.row(i);
     if (at >= sequence.rows)
       continue;
     const bool empty = rows.most[i] == -INFINITY;
-    const float divisor = empty ? 1 : sum;
+    sum = empty ? 1 : sum;
+    float inverse = reciprocalFast(sum);
+    inverse = fmaf(inverse, fmaf(-sum, inverse, 1.0f), inverse);
     float *to = data + at * problem.out.token;
     forEach<Tiles::kChunks>([&](auto chunk) {
       constexpr int columns = Tiles::width(chunk) / 16;
       float *first = to + chunk * kExactTile + me.keyLane * columns;
       if constexpr (columns == 4) {
         const float(&four)[4] = out[chunk][i];
-        *reinterpret_cast<Float4 *>(first) = {four[0] / divisor, four[1] / divisor, four[2] / divisor,
-                                              four[3] / divisor};
+        *reinterpret_cast<Float4 *>(first) = {four[0] * inverse, four[1] * inverse, four[2] * inverse,
+                                              four[3] * inverse};
       } else {
         MLC_UNROLL_ALL
         for (int c = 0; c < columns; ++c)
-          first[c] = out[chunk][i][c] / divisor;
+          first[c] = out[chunk][i][c] * inverse;
       }
     });
     if (problem.lse && me.keyLane == 0)
-      problem.lse[rowIndex(problem, sequence, batch, head, at)] =
+      problem.lse[rowIndex(problem, sequence, place.batch, place.head, at)] =
           empty ? -INFINITY : float((double(rows.most[i]) + log2(double(sum))) * 0.69314718055994530942);
   }
 }
 
 template <int kHeadDim, bool kCompensated> MLC_DEVICE void exactForward(const ExactArgs &args) {
   using Tiles = ExactTiles<kHeadDim>;
+  constexpr int kOwn = Tiles::kOwn;
   const mlc_attention_problem &problem = args.problem;
   float *shared = sharedMemory<float>();
   float *q = shared + Tiles::kQ, *p = shared + Tiles::kP;
-  const auto tile = args.order.tile(blockIndex());
-  const int batch = tile.head / problem.heads_q, head = tile.head % problem.heads_q;
-  const int row = tile.rowBlock * kExactTile;
-  const Sequence sequence = sequenceOf(problem, batch);
+  const ExactPlace place(args, Tiles::kRows);
+  const Sequence sequence = sequenceOf(problem, place.batch);
+  const int row = place.row;
   if (row >= sequence.rows)
     return;
-  const ExactThread me = ExactThread::of(threadIndex());
+  const ExactThread me = ExactThread::of(threadIndex(), kOwn);
   const cuda::Mask mask = sequence.mask(problem);
-  const cuda::BlockRange blocks = cuda::blocksOf(mask, row, kExactTile, kExactTile);
+  const cuda::BlockRange blocks = cuda::blocksOf(mask, row, Tiles::kRows, kExactTile);
 
-  loadExactQ<kHeadDim>(problem, sequence, head, row, q);
-  ExactStream<kHeadDim> stream(problem, sequence, batch, head / (problem.heads_q / problem.heads_kv), blocks,
-                               shared + Tiles::kRing);
+  loadExactQ<kHeadDim>(problem, sequence, place.head, row, q);
+  ExactStream<kHeadDim> stream(problem, sequence, place, blocks, shared + Tiles::kRing);
   stream.start();
+  arrangeQ<kHeadDim>(q);
 
-  float out[Tiles::kChunks][8][4] = {};
-  ExactRows rows;
+  float out[Tiles::kChunks][kOwn][4] = {};
+  ExactRows<kOwn> rows;
   MLC_UNROLL_ALL
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < kOwn; ++i)
     rows.most[i] = -INFINITY, rows.sum[i] = 0;
   for (int block = blocks.begin; block < blocks.end; ++block) {
-    float scores[8][4] = {}, lows[8][4] = {};
-    forEach<Tiles::kChunks>([&](auto chunk) {
-      const float *k = stream.next();
-      if constexpr (kCompensated)
-        addScores<Tiles::width(chunk)>(scores, lows, q + chunk * kTileFloats, k, me);
-      else
-        addScores<Tiles::width(chunk)>(scores, q + chunk * kTileFloats, k, me);
-    });
+    float scores[kOwn][4] = {}, lows[kOwn][4] = {};
+    if constexpr (kCompensated) {
+      AnchoredSum sums[kOwn][4] = {};
+      float anchor = 0, bound = 0;
+      MLC_UNROLL(1)
+      for (int chunk = 0; chunk < Tiles::kChunks; ++chunk) {
+        const float *k = stream.next();
+        addScores(sums, anchor, bound, q + chunk * Tiles::kQFloats, k, Tiles::width(chunk) / 4, me);
+      }
+      MLC_UNROLL_ALL
+      for (int i = 0; i < kOwn; ++i)
+        MLC_UNROLL_ALL
+      for (int j = 0; j < 4; ++j) {
+        const Pair score = sums[i][j].value(anchor);
+        scores[i][j] = score.high;
+        lows[i][j] = score.low;
+      }
+    } else {
+      MLC_UNROLL(1)
+      for (int chunk = 0; chunk < Tiles::kChunks; ++chunk) {
+        const float *k = stream.next();
+        addScores(scores, q + chunk * Tiles::kQFloats, k, Tiles::width(chunk) / 4, me);
+      }
+    }
+    if (args.problem.softcap > 0)
+      capScores<kCompensated>(args, scores, lows, p, me);
     const int key = block * kExactTile;
-    softmaxTile<kCompensated>(args, mask, row, key, mask.cuts(row, kExactTile, key, kExactTile), scores, lows, rows, p,
-                              me);
+    if (mask.cuts(row, Tiles::kRows, key, kExactTile))
+      softmaxTile<kCompensated, true>(args, mask, row, key, scores, lows, rows, p, me);
+    else
+      softmaxTile<kCompensated, false>(args, mask, row, key, scores, lows, rows, p, me);
+    syncWarp();
     forEach<Tiles::kChunks>([&](auto chunk) {
       const float *v = stream.next();
       addValues<Tiles::width(chunk)>(out[chunk], rows.rescale, p, v, me);
@@ -382,7 +485,7 @@ template <int kHeadDim, bool kCompensated> MLC_DEVICE void exactForward(const Ex
     syncWarp();
   }
   waitCopies<0>();
-  storeExact<kHeadDim>(args, sequence, batch, head, row, out, rows, me);
+  storeExact<kHeadDim>(args, out, rows, me);
 }
 
 } // namespace mlc::attention

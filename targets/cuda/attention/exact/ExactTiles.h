@@ -5,10 +5,10 @@
 //
 // Tiles of the f32-exact kernel, and which of them a thread works on.
 //
-// A block of 128 threads computes 64 rows, over blocks of 64 keys. Q stays in shared memory; K and V come in chunks of
-// 64 columns ([64 keys][64 columns], 16 KiB) through a ring. A warp owns 16 rows with all their keys, so a row's
-// statistics and probabilities stay inside the warp; a thread has 8 rows x 4 keys of the scores and 8 rows x 4 columns
-// of each chunk of the output.
+// A block of 128 threads computes 64 rows (32 with head 256, whose output would not fit the registers), over blocks of
+// 64 keys. Q stays in shared memory; K and V come in chunks of 64 columns ([64 keys][64 columns], 16 KiB) through a
+// ring. A warp owns a quarter of the rows with all their keys, so a row's statistics and probabilities stay inside the
+// warp; a thread has 8 rows (4) x 4 keys of the scores and as many rows x 4 columns of each chunk of the output.
 //
 #pragma once
 
@@ -17,7 +17,7 @@
 
 namespace mlc::attention {
 
-constexpr int kExactTile = 64;                // rows, keys, and columns of a chunk
+constexpr int kExactTile = 64;                // keys, and columns of a chunk
 constexpr int kExactThreads = 128;            //
 constexpr int kExactVectors = kExactTile / 4; // Float4s in a row of a tile
 constexpr int kTileFloats = kExactTile * kExactTile;
@@ -27,19 +27,28 @@ template <int kHeadDim> struct ExactTiles {
   static constexpr int kChunks = (kHeadDim + kExactTile - 1) / kExactTile;
   /// 64; of the last chunk 16, 32, 48 or 64.
   MLC_BOTH static constexpr int width(int chunk) { return cuda::least(kExactTile, kHeadDim - kExactTile * chunk); }
-  static constexpr int kStages = kHeadDim > 128 ? 2 : 3;
-  static constexpr int kQ = 0, kP = kQ + kChunks * kTileFloats, kRing = kP + kTileFloats;
+  static constexpr int kOwn = kHeadDim > 128 ? 4 : 8; // rows of a thread
+  static constexpr int kRows = 8 * kOwn;
+  static constexpr int kStages = kHeadDim > 128 || kHeadDim == 64 ? 2 : 3;
+  static constexpr int kQFloats = kRows * kExactTile; // of one chunk of Q, and of P
+  static constexpr int kQ = 0, kP = kQ + kChunks * kQFloats, kRing = kP + kQFloats;
   static constexpr int kSharedBytes = (kRing + kStages * kTileFloats) * int(sizeof(float));
 };
 
 /// Of a thread: two lanes that differ in bit 0 have neighbouring rows and the same keys, so a 128-bit load of K or V is
 /// two wavefronts.
 struct ExactThread {
-  int warp, rowLane, keyLane;
+  int firstRow, rowLane, keyLane;
 
-  MLC_BOTH static constexpr ExactThread of(int thread) { return {thread / 32, thread % 2, thread % 32 / 2}; }
-  MLC_BOTH constexpr int row(int i) const { return 16 * warp + 2 * i + rowLane; }
+  MLC_BOTH static constexpr ExactThread of(int thread, int own) {
+    return {thread / 32 * 2 * own + thread % 2, thread % 2, thread % 32 / 2};
+  }
+  MLC_BOTH constexpr int row(int i) const { return firstRow + 2 * i; }
   MLC_BOTH constexpr int key(int j) const { return keyLane + 16 * j; }
+  /// Where the probability of row(i) and key(j) lies: placeInQ(), as one of two addresses and a constant.
+  MLC_BOTH constexpr int probability(int i, int j) const {
+    return row(0) * kExactTile + keyLane + (j % 2 ? -16 : 16) * rowLane + 2 * kExactTile * i + 16 * j;
+  }
 };
 
 // Where Float4 `vector` of a row lies. K: the keys of 8 neighbouring lanes lie in different banks. Q and P: two
@@ -51,8 +60,8 @@ MLC_BOTH constexpr int placeInV(int row, int vector) { return row * kExactVector
 struct ExactArgs {
   mlc_attention_problem problem;
   cuda::TileOrder order;
-  float factor, factorLow;         // of the scores (capped ones, if there is a cap), in two terms; to base 2
-  float capFactor, capFactorLow;   // scale / softcap, in two terms; 0 without a cap
+  float factor, factorLow;       // of the scores (capped ones, if there is a cap), in two terms; to base 2
+  float capFactor, capFactorLow; // scale / softcap, in two terms; 0 without a cap
 };
 
 } // namespace mlc::attention

@@ -44,7 +44,11 @@ inline float floatOf(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline float maxOrNaN(float a, float b) { return a != a || b != b ? NAN : std::fmax(a, b); }
 inline float exp2Fast(float x) { return x < -126 ? 0 : std::exp2(x); }
 
+inline float reciprocalFast(float x) { return 1 / x; }
+inline float rootFast(float x) { return std::sqrt(x); }
+
 inline void copyAsync(void *to, const void *from, bool valid) { emulator::copyLater(to, from, valid); }
+inline void copyAsync(void *to, const void *from) { emulator::copyLater(to, from, true); }
 inline void commitCopies() { emulator::commit(); }
 template <int kGroups> void waitCopies() { emulator::wait(kGroups); }
 

@@ -47,16 +47,33 @@ MLC_DEVICE float exp2Fast(float x) {
   return power;
 }
 
+/// Within 2^-22 of 1 / x and of the root of x >= 0; no subnormals.
+MLC_DEVICE float reciprocalFast(float x) {
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+MLC_DEVICE float rootFast(float x) {
+  float y;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 MLC_DEVICE uint32_t sharedAddress(const void *p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 /// 16 bytes from global to shared memory, later; zeros unless `valid` (`from` is an address all the same).
 MLC_DEVICE void copyAsync(void *to, const void *from, bool valid) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(valid ? 16 : 0)
                : "memory");
 }
+MLC_DEVICE void copyAsync(void *to, const void *from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress(to)), "l"(from) : "memory");
+}
 /// Ends a group of copies.
 MLC_DEVICE void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 /// Waits for all but the last `kGroups` groups of this thread.
-template <int kGroups> MLC_DEVICE void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory"); }
+template <int kGroups> MLC_DEVICE void waitCopies() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kGroups) : "memory");
+}
 
 /// Four 8x8 matrices of 16-bit values; lane 8 m + r gives the address of row r of matrix m. Of each the lane receives
 /// row lane / 4, columns 2 (lane % 4) and the next; transposed: column lane / 4, rows 2 (lane % 4) and the next.
@@ -98,8 +115,7 @@ struct F16 {
 };
 
 /// sum [16, 8] += a [16, 16] b [16, 8], fragments as the PTX ISA has them for m16n8k16.
-template <typename Type>
-MLC_DEVICE void multiplyAdd(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+template <typename Type> MLC_DEVICE void multiplyAdd(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 template <> MLC_DEVICE void multiplyAdd<Bf16>(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, "
       "%3};"

@@ -47,13 +47,13 @@ double errorOf(const std::vector<double> &got, const std::vector<double> &expect
 }
 
 const Options kOptions[] = {
-    {"plain", 2, 2, 2, 70, 130, 64},
-    {"causal, head 128", 1, 2, 1, 130, 130, 128, -1, 0},
+    {"plain", 1, 2, 2, 70, 130, 64},
+    {"causal, head 128", 2, 2, 1, 70, 70, 128, -1, 0},
     {"one row", 1, 2, 2, 1, 65, 64, -1, 0},
     {"causal, fewer keys than rows", 1, 2, 1, 100, 40, 64, -1, 0},
-    {"window", 1, 2, 2, 150, 200, 64, 30, 0},
-    {"two-sided window, tokens inside", 1, 2, 1, 130, 130, 64, 20, 33, 0, 1, {}, {}, {}, 0, true},
-    {"soft-cap", 1, 2, 1, 66, 70, 128, -1, 0, 3.0f, 2.0f},
+    {"window", 1, 1, 1, 150, 200, 64, 30, 0},
+    {"two-sided window, tokens inside", 1, 2, 1, 66, 130, 64, 20, 33, 0, 1, {}, {}, {}, 0, true},
+    {"soft-cap", 1, 1, 1, 66, 70, 128, -1, 0, 3.0f, 2.0f},
     {"ragged", 3, 2, 1, 0, 0, 64, -1, 0, 0, 1, {5, 0, 66}, {70, 3, 66}},
 };
 
@@ -76,7 +76,7 @@ TEST(Backward, EveryOptionAgainstF64) {
 }
 
 TEST(Backward, SameBitsInEitherOrder) {
-  const Options options = {"", 1, 4, 2, 130, 140, 64, -1, 0};
+  const Options options = {"", 1, 2, 1, 70, 80, 64, -1, 0};
   Problem forwards(options, MLC_ATTENTION_BF16, 2), backwards(options, MLC_ATTENTION_BF16, 2);
   forwards.setForward(forwards.answer(false));
   backwards.setForward(backwards.answer(false));

@@ -62,7 +62,7 @@ const Options kOptions[] = {
     {"ragged", 3, 2, 1, 0, 0, 128, -1, 0, 0, 1, {5, 0, 66}, {70, 3, 66}},
     {"lengths", 3, 2, 2, 10, 130, 64, -1, 0, 0, 1, {}, {}, {130, 0, 7}},
     {"pages", 2, 2, 1, 20, 150, 64, -1, 0, 0, 1, {}, {}, {150, 64}, 64},
-    {"small pages, tokens inside", 2, 2, 2, 3, 70, 80, 9, -1, 0, 1, {}, {}, {70, 33}, 16, true},
+    {"large pages, tokens inside", 2, 2, 2, 3, 200, 80, 9, -1, 0, 1, {}, {}, {200, 33}, 128, true},
 };
 
 TEST(Exact, EveryOptionAgainstF64) {
@@ -123,6 +123,16 @@ TEST(Exact, PowersOfTwo) {
   EXPECT_TRUE(std::isnan(exp2Exact(NAN)));
 }
 
+TEST(Exact, HyperbolicTangent) {
+  for (int i = -4000; i <= 4000; ++i) {
+    const double x = i * 1.2345e-2 + 1e-9;
+    EXPECT_NEAR(tanhExact(x), std::tanh(x), 2e-12) << x;
+  }
+  EXPECT_EQ(tanhExact(INFINITY), 1);
+  EXPECT_EQ(tanhExact(-1e30), -1);
+  EXPECT_TRUE(std::isnan(tanhExact(NAN)));
+}
+
 // Products that cancel to a millionth of their size: two terms keep what one loses.
 TEST(Exact, AnchoredSums) {
   float a[64], b[64], squaresA = 0, squaresB = 0;
@@ -134,16 +144,40 @@ TEST(Exact, AnchoredSums) {
     squaresB += b[i] * b[i];
     exact += double(a[i]) * b[i];
   }
-  const float anchor = anchorOf(squaresA, squaresB);
+  const float bound = std::sqrt(squaresA * squaresB), anchor = anchorOf(bound), larger = anchorOf(40 * bound);
   AnchoredSum sum = {anchor, 0};
-  for (int i = 0; i < 64; ++i)
+  for (int i = 0; i < 64; ++i) {
     sum.add(a[i], b[i]);
-  const Pair pair = sum.value(anchor);
-  EXPECT_NEAR(double(pair.high) + pair.low, exact, 1e-10);
-  EXPECT_TRUE(anchor > 4 * std::sqrt(squaresA * squaresB));
-  EXPECT_FALSE(std::isfinite(anchorOf(INFINITY, 1)));
-  EXPECT_TRUE(std::isfinite(anchorOf(3e38f, 3e38f)));
-  EXPECT_EQ(anchorOf(0, 0), 0x1.8p-100f);
+    if (i == 40)
+      sum.move(anchor, larger);
+  }
+  const Pair pair = sum.value(larger);
+  EXPECT_NEAR(double(pair.high) + pair.low, exact, 1e-8);
+  EXPECT_GT(anchor, 4 * bound);
+  EXPECT_FALSE(std::isfinite(anchorOf(INFINITY)));
+  EXPECT_TRUE(std::isnan(anchorOf(NAN)));
+  EXPECT_TRUE(std::isfinite(anchorOf(3e38f)));
+  EXPECT_EQ(anchorOf(0), 0x1.8p-99f);
+}
+
+TEST(Exact, BandsAreMasks) {
+  for (int left : {-1, 0, 5})
+    for (int right : {-1, 0, 7})
+      for (int rows : {10, 30}) {
+        const mlc::cuda::Mask mask = {rows, 20, left, right};
+        for (int row = 0; row < rows; ++row)
+          for (int column = 0; column < 20; ++column)
+            EXPECT_EQ(Band::of(mask).passes(column - row), column >= mask.first(row) && column < mask.end(row));
+      }
+}
+
+TEST(Exact, ProbabilitiesLieWhereTheyAreRead) {
+  for (int thread = 0; thread < kExactThreads; ++thread) {
+    const ExactThread me = ExactThread::of(thread, 8);
+    for (int i = 0; i < 8; ++i)
+      for (int j = 0; j < 4; ++j)
+        EXPECT_EQ(me.probability(i, j), 4 * placeInQ(me.row(i), me.key(j) / 4) + me.key(j) % 4);
+  }
 }
 
 // Each Float4 of a tile has its own place, and a warp's loads meet no bank twice.
@@ -161,13 +195,13 @@ TEST(Exact, PlacesAndBanks) {
     for (int x = 0; x < kExactVectors; ++x) {
       unsigned banksK = 0, banksV = 0;
       for (int lane = 16 * half; lane < 16 * half + 16; lane += 2) {
-        const ExactThread me = ExactThread::of(lane);
+        const ExactThread me = ExactThread::of(lane, 8);
         banksK |= 1u << (placeInK(me.key(1), x) % 8);
         banksV |= 1u << (placeInV(x, me.keyLane) % 8);
       }
       EXPECT_EQ(banksK, 0xffu);
       EXPECT_EQ(banksV, 0xffu);
-      EXPECT_NE(placeInQ(ExactThread::of(0).row(3), x) % 8, placeInQ(ExactThread::of(1).row(3), x) % 8);
+      EXPECT_NE(placeInQ(ExactThread::of(0, 8).row(3), x) % 8, placeInQ(ExactThread::of(1, 8).row(3), x) % 8);
     }
 }
 

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The CUDA kernels on a GPU: tests, a grid of shapes against f64, compute-sanitizer, benchmarks beside the peers.
+#   tests/bench/gpu.sh [--out DIR]    runs everything in at most 10 minutes; DIR (build/gpu/results) gets the results
+#   tests/bench/gpu.sh --pack DIR     builds, and makes DIR a copy of what a run needs, for a machine with a GPU but
+#                                     without nvcc: there DIR/tests/bench/gpu.sh is run
+# Needs PyTorch with CUDA on the machine with the GPU. PYTHON names the interpreter. Exits 1 if a test fails.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+python=${PYTHON:-python3}
+out=$PWD/build/gpu/results pack=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --out) out=$(realpath -m "$2") && shift 2 ;;
+    --pack) pack=$(realpath -m "$2") && shift 2 ;;
+    -h | --help) sed -n '2,7s/^# //p' "${BASH_SOURCE[0]}" && exit ;;
+    *) echo "gpu.sh: unknown option $1; --help" >&2 && exit 2 ;;
+  esac
+done
+
+library=$PWD/build/gpu/libmlc_cuda_attention.so
+if [ -n "$pack" ] || [ ! -e "$library" ]; then
+  cmake -G Ninja -S targets/cuda/attention -B build/gpu >/dev/null && ninja -C build/gpu mlc_cuda_attention || exit 1
+fi
+if [ -n "$pack" ]; then
+  mkdir -p "$pack"/{build/gpu,tests/bench,targets/cuda/torch} &&
+    cp "$library" "$pack/build/gpu/" && strip -g "$pack/build/gpu/${library##*/}" &&
+    cp -r tests/bench/gpu.sh tests/bench/gpu "$pack/tests/bench/" &&
+    cp -r targets/cuda/torch/{mlc_attention,tests} "$pack/targets/cuda/torch/"
+  exit
+fi
+
+mkdir -p "$out"
+export MLC_ATTENTION_LIBRARY=$library PYTHONDONTWRITEBYTECODE=1
+export PYTHONPATH=$PWD/targets/cuda/torch:$PWD/targets/cuda/torch/tests
+failed=0
+# step NAME SECONDS COMMAND...: its output goes to a file, the end of it here.
+step() {
+  local name=$1 limit=$2 begin=$SECONDS
+  shift 2
+  timeout "$limit" "$@" >"$out/$name.txt" 2>&1
+  local status=$?
+  [ $status -eq 0 ] || failed=1
+  echo "== $name: exit $status, $((SECONDS - begin)) s"
+  tail -n "${lines:-4}" "$out/$name.txt"
+}
+nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader
+step tests 120 "$python" -m pytest -q --no-header -p no:cacheprovider targets/cuda/torch/tests/test_gpu.py
+lines=20 step grid 120 "$python" tests/bench/gpu/attention_grid.py --out "$out/grid.json"
+if command -v compute-sanitizer >/dev/null; then
+  for tool in memcheck racecheck; do
+    step "$tool" 60 compute-sanitizer --tool $tool --error-exitcode 1 "$python" tests/bench/gpu/attention_small.py
+  done
+else
+  echo "== compute-sanitizer is not installed: not run"
+fi
+lines=60 step bench 240 "$python" tests/bench/gpu/attention_bench.py --out "$out"
+cat "$out/attention.md" 2>/dev/null
+exit $failed
