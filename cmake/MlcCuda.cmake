@@ -23,7 +23,15 @@ if(NOT MLC_CUDA STREQUAL "OFF")
 endif()
 
 # No contraction, as in the rest of the tree: a kernel says fmaf where it means it.
-set(MLC_NVCC_FLAGS -std=c++20 -O3 --fmad=false -I${MLC_CUDA_TREE} -Xcompiler=-Wall)
+set(MLC_NVCC_FLAGS -std=c++20 -O3 --fmad=false -I${MLC_CUDA_TREE} -I${CMAKE_BINARY_DIR}/cuda -Xcompiler=-Wall)
+# One wrapper for each shape of the warpgroup product.
+if(MLC_NVCC)
+  find_package(Python3 REQUIRED COMPONENTS Interpreter)
+  set(MLC_WGMMA ${CMAKE_BINARY_DIR}/cuda/Wgmma.inc)
+  execute_process(COMMAND ${Python3_EXECUTABLE} ${MLC_CUDA_TREE}/targets/cuda/device/wgmma.py ${MLC_WGMMA}
+                  COMMAND_ERROR_IS_FATAL ANY)
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${MLC_CUDA_TREE}/targets/cuda/device/wgmma.py)
+endif()
 # What is compiled: PTX for any later device; machine code of it for 8.x, of which every device runs that of 8.0; and
 # Hopper's own.
 set(MLC_CUDA_ARCHS sm_80 sm_90a compute_80)

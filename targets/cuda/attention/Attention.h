@@ -54,6 +54,16 @@ typedef struct mlc_attention_problem {
   int32_t splits;                   // decode: parts of K and V; 0: chosen by the wave efficiency
 } mlc_attention_problem;
 
+/// Bytes of workspace that mlc_attention_forward needs for a problem on the current device: 0 unless K and V are shared
+/// out (decode), then linear in shares x rows.
+size_t mlc_attention_workspace(const mlc_attention_problem *problem) __attribute__((visibility("default")));
+
+/// Launches the forward pass of bf16 or f16 on the current device's stream. 0, or 1 with one line in `error`; then
+/// nothing was launched. The workspace's first 64 KiB (or all of it, if less) are zero between launches, and a workspace
+/// is one stream's. A prefill needs none; with one of 8 bytes or more, blocks of threads take tiles as they get free.
+int mlc_attention_forward(const mlc_attention_problem *problem, void *stream, void *workspace, size_t workspace_bytes,
+                          char *error, size_t error_bytes) __attribute__((visibility("default")));
+
 #ifdef __cplusplus
 }
 #endif

@@ -22,7 +22,17 @@ int ErrorText::operator()(const char *format, ...) const {
 
 namespace {
 
-int sizeOf(mlc_attention_dtype dtype) { return dtype == MLC_ATTENTION_F32 ? 4 : 2; }
+int sizeOf(mlc_attention_dtype dtype) {
+  switch (dtype) {
+  case MLC_ATTENTION_F32:
+    return 4;
+  case MLC_ATTENTION_FP8_E4M3:
+  case MLC_ATTENTION_INT8:
+    return 1;
+  default:
+    return 2;
+  }
+}
 
 /// A tensor of `batch` x `tokens` x `heads` rows: address and strides are multiples of 16 bytes where they are used.
 bool checkTensor(const char *name, const mlc_attention_tensor &tensor, int size, int64_t batch, int64_t tokens,
@@ -85,12 +95,35 @@ bool checkSizes(const mlc_attention_problem &problem, const ErrorText &error) {
   return true;
 }
 
+/// Which types of K and V go with which of Q.
+bool checkTypes(const mlc_attention_problem &problem, const ErrorText &error) {
+  const bool half = problem.dtype == MLC_ATTENTION_BF16 || problem.dtype == MLC_ATTENTION_F16;
+  if (!half && problem.dtype != MLC_ATTENTION_F32)
+    return !error("queries of type %d; bf16, f16 and f32 are known", int(problem.dtype));
+  if (problem.kv_dtype == problem.dtype)
+    return !problem.page_table || !half || problem.page_size % 16 == 0 ||
+           !error("pages of %d tokens; they must be a multiple of 16", problem.page_size);
+  if (!half || (problem.kv_dtype != MLC_ATTENTION_FP8_E4M3 && problem.kv_dtype != MLC_ATTENTION_INT8))
+    return !error("keys and values of type %d with queries of type %d", int(problem.kv_dtype), int(problem.dtype));
+  if (problem.head_dim == 80)
+    return !error("head size 80 has no kernel for 8-bit keys and values");
+  if (problem.kv_dtype == MLC_ATTENTION_INT8 && (!problem.k_scales || !problem.v_scales))
+    return !error("int8 keys and values need their scales");
+  if (!problem.k_scales != !problem.v_scales)
+    return !error("scales of keys or of values alone");
+  if (problem.page_table && problem.page_size % 16)
+    return !error("pages of %d tokens; they must be a multiple of 16", problem.page_size);
+  return true;
+}
+
 } // namespace
 
 bool checkProblem(const mlc_attention_problem &problem, const ErrorText &error) {
   if (!checkSizes(problem, error) || !checkPages(problem, error))
     return false;
-  const int size = sizeOf(problem.dtype);
+  if (!checkTypes(problem, error))
+    return false;
+  const int size = sizeOf(problem.dtype), kvSize = sizeOf(problem.kv_dtype);
   const bool raggedQ = problem.cu_seqlens_q, raggedKv = problem.cu_seqlens_kv;
   const int64_t batchQ = raggedQ ? 1 : problem.batch, tokensQ = raggedQ ? problem.total_q : problem.seq_q;
   int64_t batchKv = raggedKv ? 1 : problem.batch, tokensKv = raggedKv ? problem.total_kv : problem.seq_kv;
@@ -98,8 +131,8 @@ bool checkProblem(const mlc_attention_problem &problem, const ErrorText &error) 
     batchKv = problem.pages, tokensKv = problem.page_size;
   return checkTensor("query", problem.q, size, batchQ, tokensQ, problem.heads_q, error) &&
          checkTensor("output", problem.out, size, batchQ, tokensQ, problem.heads_q, error) &&
-         checkTensor("key", problem.k, size, batchKv, tokensKv, problem.heads_kv, error) &&
-         checkTensor("value", problem.v, size, batchKv, tokensKv, problem.heads_kv, error);
+         checkTensor("key", problem.k, kvSize, batchKv, tokensKv, problem.heads_kv, error) &&
+         checkTensor("value", problem.v, kvSize, batchKv, tokensKv, problem.heads_kv, error);
 }
 
 bool checkGradients(const mlc_attention_problem &problem, const mlc_attention_gradients &gradients,

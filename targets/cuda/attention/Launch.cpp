@@ -24,6 +24,7 @@ namespace {
 
 // Names and values of NVIDIA's cuda.h, whose ABI is stable.
 enum : int {
+  kProcessors = 16,      // CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT
   kMajor = 75,           // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR
   kMinor = 76,           // CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR
   kMostShared = 97,      // CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
@@ -39,11 +40,14 @@ enum : int {
   X(libraryLoad, cuLibraryLoadData, (void **, const void *, void *, void **, unsigned, void *, void **, unsigned))     \
   X(libraryKernel, cuLibraryGetKernel, (void **, void *, const char *))                                                \
   X(kernelSet, cuKernelSetAttribute, (int, int, void *, int))                                                          \
+  X(encodeTensor, cuTensorMapEncodeTiled,                                                                               \
+    (void *, int, uint32_t, void *, const uint64_t *, const uint64_t *, const uint32_t *, const uint32_t *, int, int,  \
+     int, int))                                                                                                        \
   X(exchangeCapture, cuThreadExchangeStreamCaptureMode, (int *))                                                       \
   X(launch, cuLaunchKernel,                                                                                            \
     (void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **, void **))
 
-constexpr int kMostDevices = 64, kMostKernels = 64;
+constexpr int kMostDevices = 64, kMostKernels = 128;
 
 struct Kernel {
   char name[64];
@@ -150,9 +154,8 @@ bool find(State &driver, const char *module, const char *name, const char *arch,
   return !error("no kernel %s for %s was compiled in", name, arch);
 }
 
-/// The kernel for the current device, allowed the shared memory it needs.
-bool prepare(State &driver, const Launch &launch, Kernel *&kernel, const ErrorText &error) {
-  int device = 0, major = 0, minor = 0, shared = 0;
+/// The current context's device, and what of it is asked.
+bool attributes(const State &driver, int &device, int &major, int &minor, int &shared, const ErrorText &error) {
   if (!check(driver, driver.contextDevice(&device), "no current CUDA context", error) ||
       !check(driver, driver.deviceAttribute(&major, kMajor, device), "the device's attributes", error) ||
       !check(driver, driver.deviceAttribute(&minor, kMinor, device), "the device's attributes", error) ||
@@ -160,6 +163,14 @@ bool prepare(State &driver, const Launch &launch, Kernel *&kernel, const ErrorTe
     return false;
   if (major < 8)
     return !error("the device has compute capability %d.%d; the kernels need 8.0", major, minor);
+  return true;
+}
+
+/// The kernel for the current device, allowed the shared memory it needs.
+bool prepare(State &driver, const Launch &launch, Kernel *&kernel, const ErrorText &error) {
+  int device = 0, major = 0, minor = 0, shared = 0;
+  if (!attributes(driver, device, major, minor, shared, error))
+    return false;
   if (launch.sharedBytes > shared)
     return !error("%s needs %d bytes of shared memory a block; the device has %d", launch.kernel, launch.sharedBytes,
                   shared);
@@ -179,7 +190,7 @@ bool prepare(State &driver, const Launch &launch, Kernel *&kernel, const ErrorTe
 } // namespace
 
 bool launch(const Launch &launch, const ErrorText &error) {
-  if (launch.blocks == 0)
+  if (launch.blocks == 0 || launch.blocksY == 0 || launch.blocksZ == 0)
     return true;
   State &driver = state();
   Kernel *kernel = nullptr;
@@ -197,9 +208,26 @@ bool launch(const Launch &launch, const ErrorText &error) {
   }
   void *arguments[] = {const_cast<void *>(launch.args)};
   return check(driver,
-               driver.launch(kernel->handle, unsigned(launch.blocks), 1, 1, unsigned(launch.threads), 1, 1,
-                             unsigned(launch.sharedBytes), launch.stream, arguments, nullptr),
+               driver.launch(kernel->handle, unsigned(launch.blocks), unsigned(launch.blocksY),
+                             unsigned(launch.blocksZ), unsigned(launch.threads), 1, 1, unsigned(launch.sharedBytes),
+                             launch.stream, arguments, nullptr),
                launch.kernel, error);
+}
+
+bool deviceOf(Device &device, const ErrorText &error) {
+  State &driver = state();
+  {
+    std::lock_guard<std::mutex> guard(driver.lock);
+    if (!open(driver, error))
+      return false;
+  }
+  int number = 0, major = 0, minor = 0;
+  if (!attributes(driver, number, major, minor, device.sharedBytes, error) ||
+      !check(driver, driver.deviceAttribute(&device.processors, kProcessors, number), "the device's attributes", error))
+    return false;
+  device.hopper = major == 9 && minor == 0;
+  device.encode = driver.encodeTensor;
+  return true;
 }
 
 } // namespace mlc::attention

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "targets/cuda/attention/Check.h"
+#include "targets/cuda/attention/Device.h"
 
 namespace mlc::attention {
 
@@ -19,9 +20,13 @@ struct Launch {
   size_t argBytes;
   void *stream;
   const char *module; // the source that has the kernel
+  int blocksY = 1, blocksZ = 1; // `blocks` are along x
 };
 
 /// False, with an error, if not; no blocks: nothing is done.
 bool launch(const Launch &launch, const ErrorText &error);
+
+/// The device of the current context. False, with an error, where there is none or it is too old.
+bool deviceOf(Device &device, const ErrorText &error);
 
 } // namespace mlc::attention

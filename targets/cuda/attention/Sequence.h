@@ -83,8 +83,7 @@ MLC_BOTH int64_t sequenceOffset(const mlc_attention_problem &problem, int64_t ba
     return 0;
   return (problem.cu_seqlens_kv ? 0 : batch * batchStride) + sequence.keys * tokenStride;
 }
-/// From there to token `token`; the tokens that follow are `tokenStride` apart, to the end of the page. Tiles of 64 lie
-/// in one page: page_size is a multiple of 64.
+/// From there to token `token`; the tokens that follow are `tokenStride` apart, to the end of the page.
 MLC_BOTH int64_t tokenOffset(const mlc_attention_problem &problem, int64_t batchStride, int64_t tokenStride,
                              const Sequence &sequence, int token) {
   if (!sequence.pages)
@@ -92,6 +91,13 @@ MLC_BOTH int64_t tokenOffset(const mlc_attention_problem &problem, int64_t batch
   const int page = token / problem.page_size;
   const int place = most(0, least(sequence.pages[page], problem.pages - 1));
   return place * batchStride + int64_t(token - page * problem.page_size) * tokenStride;
+}
+
+/// Where token `token` of the sequence has K or V, in elements, without the head's offset.
+MLC_BOTH int64_t keyOffset(const mlc_attention_problem &problem, const mlc_attention_tensor &tensor,
+                           const Sequence &sequence, int batch, int token) {
+  return sequenceOffset(problem, tensor.batch, tensor.token, sequence, batch) +
+         tokenOffset(problem, tensor.batch, tensor.token, sequence, token);
 }
 
 /// Where a row's entry lies in arrays such as the log-sum-exp: [batch, heads_q, seq_q], ragged [heads_q, total_q].

@@ -10,9 +10,10 @@
 `Wgmma<T, N>::scores` multiplies A [64, 16] of shared memory by B [N, 16]^T
 (both K-major), `Wgmma<T, N>::values` A of registers by B [16, N] (MN-major).
 """
+import os
 import sys
 
-SCORES = [64, 80, 96, 112, 128, 144, 160, 176, 192, 256]
+SCORES = [80, 96, 128]
 VALUES = [64, 80, 96, 128, 256]
 
 
@@ -43,6 +44,7 @@ def wrapper(name, kind, n, transposed, from_registers):
 
 
 def main():
+    os.makedirs(os.path.dirname(os.path.abspath(sys.argv[1])), exist_ok=True)
     with open(sys.argv[1], "w", encoding="utf-8") as f:
         f.write("// Written by wgmma.py.\n")
         for t, kind in (("__nv_bfloat16", "bf16"), ("__half", "f16")):

@@ -47,10 +47,25 @@ def _run(problem, q, compensated):
     if q.dtype == torch.float32:
         _library.call("mlc_attention_exact_forward", q.device, reference, int(compensated), stream)
         return
-    size = _library.library(q.device.type).mlc_attention_workspace(reference)
-    workspace = torch.empty(size, dtype=torch.uint8, device=q.device) if size else None
-    address = workspace.data_ptr() if size else None
+    with torch.cuda.device(q.device):
+        size = _library.library(q.device.type).mlc_attention_workspace(reference)
+    workspace = _workspace(q.device, stream, size)
+    size, address = (0, None) if workspace is None else (workspace.numel(), workspace.data_ptr())
     _library.call("mlc_attention_forward", q.device, reference, stream, address, size)
+
+
+_WORKSPACES = {}  # by device and stream; zeros where the kernels count, between launches
+
+
+def _workspace(device, stream, size):
+    """At least `size` bytes that are the stream's alone. A captured graph may run beside the stream that captured it,
+    so it gets its own, and none that it can do without."""
+    if torch.cuda.is_current_stream_capturing():
+        return torch.zeros(size, dtype=torch.uint8, device=device) if size else None
+    kept = _WORKSPACES.get((device, stream))
+    if kept is None or kept.numel() < size:
+        kept = _WORKSPACES[device, stream] = torch.zeros(max(size, 16), dtype=torch.uint8, device=device)
+    return kept
 
 
 def _lse_like(q, wanted):
