@@ -205,7 +205,8 @@ MLC_DEVICE void capScores(const ExactArgs &args, float (&scores)[kOwn][4], float
   }
 }
 
-/// Scores to probabilities, which go to `p`. kCut: the mask leaves some pairs out.
+/// Scores to probabilities, which go to `p`: the stream's next barrier makes them visible, and those for K's chunks have
+/// let all readers of the former ones pass. kCut: the mask leaves some pairs out.
 template <bool kCompensated, bool kCut, int kOwn>
 MLC_DEVICE void softmaxTile(const ExactArgs &args, cuda::Mask mask, int row, int key, const float (&scores)[kOwn][4],
                             const float (&lows)[kOwn][4], ExactRows<kOwn> &rows, float *p, ExactThread me) {
@@ -356,12 +357,10 @@ template <int kHeadDim, bool kCompensated> MLC_DEVICE void exactForward(const Ex
       softmaxTile<kCompensated, true>(args, mask, row, key, scores, lows, rows, p, me);
     else
       softmaxTile<kCompensated, false>(args, mask, row, key, scores, lows, rows, p, me);
-    syncWarp();
     forEach<Tiles::kChunks>([&](auto chunk) {
       const float *v = stream.next();
       addValues<Tiles::width(chunk)>(out[chunk], rows.rescale, p, v, me);
     });
-    syncWarp();
   }
   waitCopies<0>();
   storeExact<kHeadDim>(args, out, rows, me);
