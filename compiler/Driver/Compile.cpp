@@ -11,6 +11,7 @@
 #include "compiler/Driver/Calibrate.h"
 #include "compiler/Driver/Commands.h"
 #include "compiler/Driver/CompileOptions.h"
+#include "compiler/Driver/Gpu.h"
 #include "compiler/Driver/InterpretNetwork.h"
 #include "compiler/Driver/Progress.h"
 #include "compiler/Driver/Registry.h"
@@ -109,6 +110,21 @@ llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const Compi
   metadata->target->triple = options.pipeline.triple;
   metadata->target->isa_family = options.isaFamily;
   metadata->target->cpu = options.cpuNames;
+  std::vector<cuda::Image> images;
+  if (options.pipeline.device) {
+    auto named = [&](llvm::Error error) {
+      return llvm::createStringError("%s: %s", options.source.path.c_str(), llvm::toString(std::move(error)).c_str());
+    };
+    if (llvm::Error error = checkForCuda(*metadata))
+      return named(std::move(error));
+    auto chosen = chooseImages(options.gpus);
+    if (!chosen)
+      return named(chosen.takeError());
+    images = std::move(*chosen);
+    describeImages(images, *metadata);
+    for (const cuda::Image &image : images)
+      metadata->target->cpu.push_back(image.arch);
+  }
   metadata->provenance = std::make_unique<fb::ProvenanceT>();
   metadata->provenance->version = MLC_VERSION;
   metadata->provenance->options = provenance(options);
@@ -132,6 +148,9 @@ llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const Compi
     return packed;
   if (std::vector<uint8_t> code = codeSegment(module); !code.empty())
     if (Status written = writer.write(code); !written)
+      return toError(written.error());
+  if (!images.empty())
+    if (Status written = writer.write(imageSegment(images)); !written)
       return toError(written.error());
   return llvm::Error::success();
 }
@@ -202,6 +221,9 @@ static llvm::Error compile(CompileOptions &options) {
       return error;
   if (options.emit == "graph")
     return printModule(options.output, module);
+  if (isNetwork(module) && options.pipeline.device)
+    return llvm::createStringError("%s: --target cuda: networks run on the CPU; leave --target out",
+                                   options.source.path.c_str());
   if (llvm::Error error = isNetwork(module) ? lowerNetwork(*source, options) : lowerLanguageModel(module, options))
     return error;
   if (options.strict)

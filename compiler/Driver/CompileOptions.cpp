@@ -6,6 +6,8 @@
 #include "compiler/Driver/CompileOptions.h"
 #include "compiler/Codegen/CpuNames.h"
 #include "runtime/artifact/Machine.h"
+#include "runtime/exec/Kernel.h"
+#include "targets/cuda/Functions.h"
 
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringExtras.h"
@@ -19,8 +21,9 @@ namespace {
 /// What the option table writes to before it is checked.
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
-             *cpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32", *rope = "",
-             *code = "auto", *emit = "artifact", *report = "", *dim = "", *states = "", *calibrate = nullptr;
+             *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32",
+             *rope = "", *code = "auto", *emit = "artifact", *report = "", *dim = "", *states = "",
+             *calibrate = nullptr;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
 };
@@ -50,6 +53,33 @@ std::vector<std::string> nativeNames(const TargetTriple &target) {
     if (cpu.isLevel() ? cpu.name == machineLevel() : machineHas(cpu.name))
       names.push_back(cpu.name.str());
   return names;
+}
+
+/// Of a GPU: nothing is the host's code, so every 64-bit host runs the same artifact.
+Parsed checkCuda(const Raw &raw, CompileOptions &options) {
+  auto refuse = [](const char *text) {
+    printError("%s", text);
+    return Parsed{true, 2};
+  };
+  if (raw.triple && llvm::StringRef(raw.triple) != "x86_64-linux-gnu" &&
+      llvm::StringRef(raw.triple) != "aarch64-linux-gnu")
+    return usage("triple", raw.triple, "x86_64-linux-gnu or aarch64-linux-gnu with --target cuda");
+  if (raw.cpu)
+    return refuse("--cpu: goes with --target cpu; --gpu chooses devices");
+  if (llvm::StringRef(raw.kv) == "int8")
+    return refuse("--kv int8: not with --target cuda; choose f32, f16 or bf16");
+  llvm::SmallVector<llvm::StringRef> names;
+  llvm::StringRef(raw.gpu ? raw.gpu : "").split(names, ',', -1, /*KeepEmpty=*/false);
+  for (llvm::StringRef name : names) {
+    if (!cuda::parseArch(std::string_view(name)).number)
+      return usage("gpu", raw.gpu, "sm_80, sm_86, sm_87, sm_89, sm_90a or compute_80 (with commas: several)");
+    options.gpus.push_back(name.str());
+  }
+  options.pipeline.device = true;
+  options.pipeline.compileRegions = false;
+  options.pipeline.triple = "nvptx64-nvidia-cuda";
+  options.isaFamily = kCudaFamily;
+  return {};
 }
 
 Parsed checkTriple(const Raw &raw, CompileOptions &options) {
@@ -103,11 +133,13 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"weights", "F", "of graph text: the checkpoint its weights lie in", OptionKind::text, &raw.weights},
       {"tokenizer", "DIR", "of graph text: the directory, GGUF or .model file with the tokenizer", OptionKind::text,
        &raw.tokenizer},
-      {"target", "cpu", "cpu (cuda comes with a later version)", OptionKind::text, &raw.target},
+      {"target", "T", "cpu (default) or cuda: an NVIDIA GPU, from sm_80 on", OptionKind::text, &raw.target},
       {"triple", "T", "x86_64-linux-gnu, aarch64-linux-gnu or arm-linux-gnueabihf (default: this machine's)",
        OptionKind::text, &raw.triple},
       {"cpu", "LIST", "levels that compiled code is made for, or native (default: all of the triple)", OptionKind::text,
        &raw.cpu},
+      {"gpu", "LIST", "of --target cuda: devices whose kernels it carries, sm_80 or sm_90a say (default: all)",
+       OptionKind::text, &raw.gpu},
       {"quant", "Q", "keep (default), none, int8 or int4", OptionKind::text, &raw.quant},
       {"group", "N", "columns of one scale: 32, 64 or 128 (default)", OptionKind::count, &raw.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &raw.asymmetric},
@@ -140,7 +172,6 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
       {"threads", "N", "threads that pack weights (default: all)", OptionKind::count, &raw.threads, 1, 1024},
       {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
-      {"gpu", nullptr, "", OptionKind::unavailable, nullptr},
       {"tap", nullptr, "", OptionKind::unavailable, nullptr},
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
@@ -151,8 +182,13 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   const char *source = nullptr;
   if (Parsed parsed = parseOptions(command, argc, argv, source); parsed.leave)
     return parsed;
-  if (llvm::StringRef(raw.target) != "cpu")
-    return usage("target", raw.target, "cpu; other targets come with a later version");
+  if (!oneOf(raw.target, {"cpu", "cuda"}))
+    return usage("target", raw.target, "cpu or cuda");
+  bool forCuda = llvm::StringRef(raw.target) == "cuda";
+  if (raw.gpu && !forCuda) {
+    printError("--gpu %s: goes with --target cuda", raw.gpu);
+    return {true, 2};
+  }
   if (!oneOf(raw.quant, {"keep", "none", "int8", "int4"}))
     return usage("quant", raw.quant, "keep, none, int8 or int4");
   if (raw.group != 32 && raw.group != 64 && raw.group != 128)
@@ -200,12 +236,15 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.pipeline.batch = int64_t(raw.batch);
   options.pipeline.sequences = int64_t(raw.sequences);
   options.pipeline.compileRegions = llvm::StringRef(raw.code) == "auto";
-  return checkTriple(raw, options);
+  return forCuda ? checkCuda(raw, options) : checkTriple(raw, options);
 }
 
 std::string mlc::provenance(const CompileOptions &options) {
   const PipelineOptions &pipeline = options.pipeline;
-  std::string text = "--triple " + options.pipeline.triple + " --quant " + pipeline.quant;
+  std::string text = pipeline.device ? "--target cuda" : "--triple " + pipeline.triple;
+  if (!options.gpus.empty())
+    text += " --gpu " + llvm::join(options.gpus, ",");
+  text += " --quant " + pipeline.quant;
   text += " --group " + std::to_string(pipeline.group);
   if (pipeline.asymmetric)
     text += " --asymmetric";
@@ -218,6 +257,7 @@ std::string mlc::provenance(const CompileOptions &options) {
     text += " --ssm " + pipeline.ssm;
   if (pipeline.checkpointEvery)
     text += " --checkpoint-every " + std::to_string(pipeline.checkpointEvery);
-  text += pipeline.compileRegions ? " --code auto" : " --code none";
+  if (!pipeline.device)
+    text += pipeline.compileRegions ? " --code auto" : " --code none";
   return text;
 }

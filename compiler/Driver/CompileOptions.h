@@ -20,6 +20,7 @@ struct CompileOptions {
   PipelineOptions pipeline;
   std::string output, emit = "artifact", report;
   std::string isaFamily;             // Whose packed layouts the artifact holds.
+  std::vector<std::string> gpus;     // --gpu, of --target cuda; empty: every image.
   std::vector<std::string> cpuNames; // --cpu; pipeline.cpus are the levels among them.
   std::string math, kv;              // Empty: by what the weights are.
   std::string calibrate;             // --calibrate

@@ -32,8 +32,8 @@ struct InterpretArguments {
   /// Options of `mlc compile`, as they were typed: name and value.
   const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr, *dim = nullptr;
   const char *calibrate = nullptr;
-  const char *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr, *ssm = nullptr,
-             *context = nullptr, *batch = nullptr, *sequences = nullptr;
+  const char *target = nullptr, *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr,
+             *ssm = nullptr, *context = nullptr, *batch = nullptr, *sequences = nullptr;
   bool asymmetric = false;
 };
 
@@ -160,6 +160,7 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
   add("--tokenizer", arguments.tokenizer, false);
   add("--rope", arguments.rope, false);
   add("--dim", arguments.dim, false);
+  add("--target", arguments.target);
   add("--quant", arguments.quant);
   add("--group", arguments.group);
   add("--head", arguments.head);
@@ -261,6 +262,7 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"tokenizer", "DIR", "of graph text: where its tokenizer is", OptionKind::text, &arguments.tokenizer},
       {"rope", "R", "as for mlc compile", OptionKind::text, &arguments.rope},
       {"dim", "NAME=N", "as for mlc compile", OptionKind::text, &arguments.dim},
+      {"target", "T", "cpu or cuda, whose transforms differ", OptionKind::text, &arguments.target},
       {"quant", "Q", "of the transforms, as for mlc compile; so are the next", OptionKind::text, &arguments.quant},
       {"group", "N", "columns of one scale", OptionKind::text, &arguments.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &arguments.asymmetric},

@@ -36,9 +36,11 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createFuseResidual());
   passes.addPass(graph::createFuseNorm());
   if (options.fast) {
-    passes.addPass(graph::createQuantizeActivations());
-    passes.addPass(graph::createFuseLinearGate());
-    passes.addPass(graph::createRoundProducts());
+    if (!options.device) {
+      passes.addPass(graph::createQuantizeActivations());
+      passes.addPass(graph::createFuseLinearGate());
+    }
+    passes.addPass(graph::createRoundProducts({options.device}));
     passes.addPass(graph::createRoundAttention());
     passes.addPass(graph::createRoundScan());
   }
@@ -70,6 +72,7 @@ void mlc::buildConversion(mlir::PassManager &passes, const PipelineOptions &opti
   ConvertGraphToExecOptions conversion;
   conversion.triple = options.triple;
   conversion.isas = options.cpus;
+  conversion.device = options.device;
   passes.addPass(createConvertGraphToExec(conversion));
   passes.addPass(exec::createPlanMemory());
   passes.addPass(exec::createVerifyPlanned());

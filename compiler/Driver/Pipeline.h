@@ -22,6 +22,8 @@ struct PipelineOptions {
   int64_t context = 0, batch = 512, sequences = 8, checkpointEvery = 0;
   /// Which elementwise ops are compiled rather than run by kernels.
   bool compileRegions = true;
+  /// For a GPU: rows are never quantized, nothing is compiled to the host's code.
+  bool device = false;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.
   std::string triple;
   std::vector<std::string> cpus;

@@ -13,6 +13,8 @@ namespace mlc::graph {
 
 namespace {
 struct RoundProducts : impl::RoundProductsBase<RoundProducts> {
+  using RoundProductsBase::RoundProductsBase;
+
   void runOnOperation() override {
     getOperation().walk([&](LinearOp linear) {
       if (!isRouting(linear) && round(linear, linear.getInput(), linear.getWeights().getAsRange<FlatSymbolRefAttr>()))
@@ -25,15 +27,15 @@ struct RoundProducts : impl::RoundProductsBase<RoundProducts> {
   }
 
 private:
-  /// Marks the weights, when all are of floats and meet f32 rows.
-  template <typename Names> static bool round(Operation *op, Value input, const Names &names) {
+  /// Marks the weights, when all are of floats and meet f32 rows; those of integers stay as they are.
+  template <typename Names> bool round(Operation *op, Value input, const Names &names) {
     if (isa<QuantizedType>(input.getType()))
       return false;
     SmallVector<WeightOp> weights;
     for (FlatSymbolRefAttr name : names)
       weights.push_back(lookupWeight(op, name));
     if (llvm::any_of(weights, [](WeightOp weight) { return weight.getQuantizedRows() != nullptr; }))
-      return false;
+      return integers && isa<LinearOp>(op);
     for (WeightOp weight : weights)
       weight.setBf16(true);
     return true;

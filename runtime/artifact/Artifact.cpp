@@ -5,6 +5,7 @@
 
 #include "runtime/artifact/Artifact.h"
 #include "runtime/artifact/Checks.h"
+#include "runtime/exec/Kernel.h"
 
 #include <atomic>
 #include <cerrno>
@@ -21,7 +22,7 @@ static constexpr unsigned kMaxTables = 8 << 20;
 static constexpr unsigned kMaxSegments = 4096;
 
 // Features of this version, by their names in required_features.
-static constexpr const char *kFeatures[] = {"code"};
+static constexpr const char *kFeatures[] = {"code", "cuda"};
 
 static const char *errnoText() { return strerror(errno); }
 using ull = unsigned long long;
@@ -173,9 +174,11 @@ Status Artifact::checkSegments() {
 }
 
 // Plain faults here: they map what lies around in one go, and measured twice as fast as populating ahead.
-Status Artifact::checkDigests(WorkerPool *pool) const {
+Status Artifact::checkDigests(WorkerPool *pool, bool deferWeights) const {
   for (unsigned i = 0; i < segmentCount(); ++i) {
     const fb::Segment &table = *root->segments()->Get(i);
+    if (deferWeights && table.kind() == fb::SegmentKind::weights)
+      continue;
     std::span<const uint8_t> bytes = segment(i);
     const flatbuffers::Vector<uint64_t> &digests = *table.digests();
     std::atomic<int64_t> damaged{INT64_MAX};
@@ -197,13 +200,34 @@ Status Artifact::checkDigests(WorkerPool *pool) const {
     int64_t chunk = damaged.load(std::memory_order_relaxed);
     if (chunk == INT64_MAX)
       continue;
-    uint64_t first = uint64_t(chunk) * kDigestChunk, last = first + kDigestChunk;
-    last = last < bytes.size() ? last : bytes.size();
-    return MLC_REFUSE(SegmentDigest, ErrorCode::Corrupt,
-                      "%s: bytes %llu to %llu: segment %u is damaged (digest); copy it again", name(),
-                      ull(table.offset() + first), ull(table.offset() + last - 1), i);
+    return damagedPiece(i, uint64_t(chunk));
   }
   return {};
+}
+
+Error Artifact::damagedPiece(unsigned index, uint64_t chunk) const {
+  const fb::Segment &table = *root->segments()->Get(index);
+  uint64_t first = chunk * kDigestChunk, last = first + kDigestChunk;
+  last = last < table.size() ? last : table.size();
+  return MLC_REFUSE(SegmentDigest, ErrorCode::Corrupt,
+                    "%s: bytes %llu to %llu: segment %u is damaged (digest); copy it again", name(),
+                    ull(table.offset() + first), ull(table.offset() + last - 1), index);
+}
+
+Status Artifact::checkPiece(unsigned index, uint64_t offset, std::span<const uint8_t> bytes) const {
+  const flatbuffers::Vector<uint64_t> &digests = *root->segments()->Get(index)->digests();
+  for (uint64_t chunk = offset / kDigestChunk; !bytes.empty(); ++chunk) {
+    size_t part = bytes.size() < kDigestChunk ? bytes.size() : kDigestChunk;
+    if (digest64(bytes.first(part)) != digests.Get(unsigned(chunk)))
+      return damagedPiece(index, chunk);
+    bytes = bytes.subspan(part);
+  }
+  return {};
+}
+
+bool Artifact::isFor(const char *family) const {
+  const fb::Target *target = root->target();
+  return target && target->isa_family() && target->isa_family()->string_view() == family;
 }
 
 Status Artifact::mapCode(int descriptor, const Allocator &allocator) {
@@ -289,12 +313,13 @@ Status Artifact::check(int descriptor, const LoadOptions &options, const Allocat
   MLC_TRY(checkSegments());
   bool code = root->codes() && root->codes()->size();
   for (unsigned i = 0; i < segmentCount(); ++i)
-    code = code || root->segments()->Get(i)->kind() == fb::SegmentKind::code;
+    code = code || root->segments()->Get(i)->kind() != fb::SegmentKind::weights;
   if (code && !options.allowCode)
-    return MLC_REFUSE(CodeAllowed, ErrorCode::Unsupported,
-                      "%s: carries code objects and they are not allowed here; compile it with --code none", name());
+    return MLC_REFUSE(
+        CodeAllowed, ErrorCode::Unsupported,
+        "%s: carries code objects and they are not allowed here; compile it with --code none --target cpu", name());
   MLC_TRY(mapCode(descriptor, allocator));
-  return options.verifyDigests ? checkDigests(options.pool) : Status();
+  return options.verifyDigests ? checkDigests(options.pool, options.deferWeights && isFor(kCudaFamily)) : Status();
 }
 
 } // namespace mlc

@@ -19,6 +19,8 @@ struct LoadOptions {
   bool verifyDigests = true;
   /// Accept artifacts that carry code objects; they are trusted like a program.
   bool allowCode = true;
+  /// Leave the weights of an artifact for a GPU out: who uploads them compares each piece (checkPiece).
+  bool deferWeights = false;
   /// Spreads the digest checks; null: the caller's thread alone.
   WorkerPool *pool = nullptr;
 };
@@ -44,6 +46,11 @@ public:
   unsigned segmentCount() const { return root->segments() ? root->segments()->size() : 0; }
   /// `index` < segmentCount().
   std::span<const uint8_t> segment(unsigned index) const;
+  /// Compares `bytes`, read from `offset` (a multiple of kDigestChunk) of a segment on, up to its end or to such a
+  /// multiple, with the segment's digests.
+  Status checkPiece(unsigned index, uint64_t offset, std::span<const uint8_t> bytes) const;
+  /// Whether it is made for a device of that family (kCudaFamily).
+  bool isFor(const char *family) const;
 
   /// The path as given, fit for one line of a message.
   const char *name() const { return displayName.data(); }
@@ -65,7 +72,8 @@ private:
   Status checkHeader();
   Status checkMetadata();
   Status checkSegments();
-  Status checkDigests(WorkerPool *pool) const;
+  Status checkDigests(WorkerPool *pool, bool deferWeights) const;
+  Error damagedPiece(unsigned index, uint64_t chunk) const;
   Status mapCode(int descriptor, const Allocator &allocator);
 
   std::span<const uint8_t> file;

@@ -72,6 +72,7 @@ enum class Check : unsigned {
   ConstantExtent,
   ConstantFormat,
   TapSlot,
+  Image,
   // Functions (VerifyFunctions.cpp).
   FunctionSlots,
   PortNames,
@@ -80,6 +81,7 @@ enum class Check : unsigned {
   BlockDepth,
   OpCount,
   OpBody,
+  DeviceOp,
   CallKernel,
   CallSlotCount,
   CallSlots,

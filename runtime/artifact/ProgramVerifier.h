@@ -21,7 +21,7 @@ constexpr uint64_t kMaxViewBytes = uint64_t(1) << 46;
 /// A fused weight's name joins those of its parts.
 constexpr unsigned kMaxNameBytes = 1023;
 constexpr unsigned kMaxPorts = 4096, kMaxSlots = 1 << 20, kMaxConstants = 1 << 20, kMaxTaps = 1 << 16,
-                   kMaxCodes = 1 << 14;
+                   kMaxCodes = 1 << 14, kMaxImages = 256;
 
 class ProgramVerifier {
 public:
@@ -57,6 +57,7 @@ private:
   Status checkCodes();
   Status checkConstants() const;
   Status checkTaps() const;
+  Status checkImages() const;
 
   /// What a verified function needs and can do.
   struct FunctionFacts {

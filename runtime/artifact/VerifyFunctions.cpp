@@ -278,6 +278,9 @@ Status ProgramVerifier::checkBlock(const fb::Block &block, unsigned depth, Funct
       return REFUSE_OP(OpCount, "more than %llu ops", ull(kMaxOps));
     if (!op.body() || op.body_type() == fb::OpBody::NONE || op.body_type() > fb::OpBody::MAX)
       return REFUSE_OP(OpBody, "an op of the unknown type %u", unsigned(op.body_type()));
+    // The host enqueues a device's ops and cannot look at what they compute.
+    if (target.family && op.body_type() != fb::OpBody::KernelCall && op.body_type() != fb::OpBody::Call)
+      return REFUSE_OP(DeviceOp, "branches, loops and code objects do not run on '%s'", target.family);
     switch (op.body_type()) {
     case fb::OpBody::KernelCall:
       ++facts.executed;

@@ -93,6 +93,9 @@ Status ProgramVerifier::checkMachine() const {
                  "%s: this program is built for CPUs with %s, which this one lacks; build it for less", name(),
                  missing);
   const fb::Target *machine = meta.target();
+  // Nothing of a device's artifact is the host's code.
+  if (target.family && artifact.isFor(target.family))
+    return {};
   bool family = machine && (!machine->isa_family() || !machine->isa_family()->size() ||
                             machine->isa_family()->string_view() == kMachineFamily);
   if (machine && architectureMatches(machine->triple()) && family)
@@ -413,6 +416,27 @@ Status ProgramVerifier::checkTaps() const {
   return {};
 }
 
+Status ProgramVerifier::checkImages() const {
+  uint32_t count = countOf(meta.images());
+  auto refuse = [&](uint32_t index, const char *what) {
+    return MLC_REFUSE(Image, ErrorCode::Corrupt, "%s: GPU image %u %s", name(), index, what);
+  };
+  if (count > kMaxImages || (target.family && !count))
+    return refuse(count, "of at most 256: a GPU's artifact has one at least");
+  for (uint32_t i = 0; i < count; ++i) {
+    const fb::Image &image = *meta.images()->Get(i);
+    if (image.segment() >= artifact.segmentCount() ||
+        meta.segments()->Get(image.segment())->kind() != fb::SegmentKind::images)
+      return refuse(i, "lies in no segment of images");
+    std::span<const uint8_t> bytes = artifact.segment(image.segment());
+    // The driver reads text up to a zero.
+    if (!image.size() || !extentInside(image.offset(), image.size(), bytes.size()) ||
+        bytes[size_t(image.offset() + image.size()) - 1])
+      return refuse(i, "leaves its segment, or does not end with a zero");
+  }
+  return {};
+}
+
 Status ProgramVerifier::verifyTables() {
   MLC_TRY(checkNames());
   MLC_TRY(checkMachine());
@@ -423,6 +447,7 @@ Status ProgramVerifier::verifyTables() {
   MLC_TRY(checkKernels());
   MLC_TRY(checkCodes());
   MLC_TRY(checkConstants());
+  MLC_TRY(checkImages());
   return checkTaps();
 }
 

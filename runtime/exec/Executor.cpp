@@ -12,6 +12,16 @@ namespace mlc {
 
 Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Allocator &allocator,
                                     SessionClass sessionClass) {
+  return make(plan, pool, sessionClass, nullptr, {}, allocator);
+}
+
+Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, Device &device, const StreamBounds &bounds,
+                                    const Allocator &allocator) {
+  return make(plan, pool, SessionClass::batch, &device, bounds, allocator);
+}
+
+Result<Executor *> Executor::make(const Plan &plan, WorkerPool &pool, SessionClass sessionClass, Device *device,
+                                  const StreamBounds &bounds, const Allocator &allocator) {
   void *memory = allocator.allocate(allocator.context, sizeof(Executor), alignof(Executor));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for an executor");
@@ -20,6 +30,11 @@ Result<Executor *> Executor::create(const Plan &plan, WorkerPool &pool, const Al
   executor->plan = &plan;
   executor->pool = &pool;
   executor->sessionClass = sessionClass;
+  if (device) {
+    executor->device = device;
+    MLC_ASSIGN(DeviceStream * made, device->createStream(bounds, allocator));
+    executor->stream.reset(made);
+  }
   MLC_TRY(executor->build());
   return executor.release();
 }
@@ -32,7 +47,8 @@ void Executor::destroy(Executor *executor) {
 
 Status Executor::build() {
   const fb::Artifact &metadata = plan->metadata();
-  MLC_ASSIGN(arena, OwnedArray<uint8_t>::create(allocator, metadata.arena_size(), "activation arena"));
+  const Allocator &memory = device ? device->memory() : allocator;
+  MLC_ASSIGN(arena, OwnedArray<uint8_t>::create(memory, metadata.arena_size(), "activation arena"));
   ScratchNeed scratch = plan->scratch(pool->size());
   uint64_t perWorker, workerBytes;
   if (!checkedAdd(scratch.perWorker, uint64_t(63), perWorker) ||
@@ -40,7 +56,7 @@ Status Executor::build() {
     return Error(ErrorCode::OutOfMemory, "scratch of %llu bytes for each of %u workers overflows the address space",
                  static_cast<unsigned long long>(scratch.perWorker), pool->size());
   workerStride = size_t(perWorker);
-  MLC_ASSIGN(sharedScratch, OwnedArray<uint8_t>::create(allocator, scratch.shared, "scratch"));
+  MLC_ASSIGN(sharedScratch, OwnedArray<uint8_t>::create(memory, scratch.shared, "scratch"));
   MLC_ASSIGN(workerScratch, OwnedArray<uint8_t>::create(allocator, workerBytes, "scratch of the workers"));
 
   uint32_t extentCount = metadata.extents() ? metadata.extents()->size() : 0;
@@ -53,10 +69,13 @@ Status Executor::build() {
   for (uint32_t i = 0; i < slotCount; ++i) {
     const fb::Slot &slot = *metadata.slots()->Get(i);
     // Segments are mapped read-only; kernels write outputs alone, and the verifier keeps those in the arena.
-    slotData[i] = slot.space() == fb::Space::arena
-                      ? arena.data() + slot.offset()
-                      : const_cast<uint8_t *>(plan->artifact().segment(slot.segment()).data()) + slot.offset();
+    uint8_t *base = slot.space() == fb::Space::arena ? arena.data()
+                    : device                         ? device->segment(slot.segment())
+                             : const_cast<uint8_t *>(plan->artifact().segment(slot.segment()).data());
+    slotData[i] = base + slot.offset();
   }
+  uint32_t stateCount = device && metadata.states() ? metadata.states()->size() : 0;
+  MLC_ASSIGN(stateViews, OwnedArray<KvStateView>::create(allocator, stateCount, "state views"));
 
   MLC_ASSIGN(views, OwnedArray<TensorView>::create(allocator, plan->viewSlots().size(), "views"));
   for (size_t i = 0; i < views.size(); ++i)
@@ -110,6 +129,8 @@ void Executor::resolveView(TensorView &view, uint32_t slot) const {
 }
 
 void Executor::bindKvState(uint32_t state, const KvStateView &view) {
+  if (device)
+    stateViews[state] = view;
   for (size_t i = 0; i < kvViews.size(); ++i)
     if (plan->stateRefs()[i] == state)
       kvViews[i] = view;
@@ -140,15 +161,75 @@ TensorView Executor::slot(uint32_t slot) const {
   return view;
 }
 
+TensorView Executor::hostSlot(uint32_t index) const {
+  TensorView view = slot(index);
+  for (unsigned i = 0; i < stagedCount; ++i)
+    if (staged[i].slot == index)
+      view.data = const_cast<uint8_t *>(staged[i].memory.data());
+  return view;
+}
+
+/// Of a contiguous view.
+static size_t bytesOf(const TensorView &view) {
+  auto bytes = int64_t(dtypeSize(view.dtype));
+  for (unsigned i = 0; i < view.rank; ++i)
+    bytes *= view.dims[i];
+  return size_t(bytes);
+}
+
+Status Executor::stage(uint32_t slot, bool input) {
+  if (!device)
+    return {};
+  if (stagedCount == kMostStaged)
+    return Error(ErrorCode::Internal, "more than %u slots are staged", kMostStaged);
+  Staged &added = staged[stagedCount];
+  // At the largest extents, which are those of a new executor.
+  MLC_ASSIGN(added.memory,
+             OwnedArray<uint8_t>::create(device->hostMemory(), bytesOf(this->slot(slot)), "pinned memory"));
+  added.slot = slot;
+  added.input = input;
+  ++stagedCount;
+  return {};
+}
+
 static Error cancelledError() { return Error(ErrorCode::Cancelled, "cancelled"); }
 
 Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::atomic<bool> *cancel) {
   WorkerPool::Turn held(*pool, sessionClass, cancel);
   batch = &stepBatch;
   turn = &held;
+  if (device)
+    return runOnDevice(function);
   MLC_TRY(runOps(plan->functions()[function]));
   // The last op may have been cut short; a flag that is set after its end is for the next run.
   return held.skipped() ? Status(cancelledError()) : Status();
+}
+
+Status Executor::runOnDevice(uint32_t function) {
+  DeviceTransfer inputs[kMostStaged], outputs[kMostStaged];
+  DeviceStep step{batch, 0, stateViews.span(), {}, {}};
+  unsigned inputCount = 0, outputCount = 0;
+  for (unsigned i = 0; i < stagedCount; ++i) {
+    TensorView view = slot(staged[i].slot);
+    DeviceTransfer transfer{staged[i].memory.data(), static_cast<uint8_t *>(view.data), bytesOf(view)};
+    if (staged[i].input)
+      inputs[inputCount++] = transfer;
+    else
+      outputs[outputCount++] = transfer;
+    // With the tokens it says how many rows there are.
+    step.shape += int64_t(transfer.bytes);
+  }
+  step.inputs = {inputs, inputCount};
+  step.outputs = {outputs, outputCount};
+  if (turn->cancelled())
+    return cancelledError();
+  MLC_ASSIGN(bool replayed, stream->begin(step));
+  if (!replayed)
+    if (Status enqueued = runOps(plan->functions()[function]); !enqueued) {
+      stream->abandon();
+      return enqueued;
+    }
+  return stream->end();
 }
 
 // Recursion is bounded: the verifier bounds block and call depth.
@@ -205,10 +286,11 @@ void Executor::runKernel(uint32_t index) {
   context.batch = batch;
   context.attrs = call.attrs;
   context.pool = pool;
+  context.stream = stream.get();
   context.sharedScratch = sharedScratch.data();
   context.workerScratch = workerScratch.data();
   context.workerStride = workerStride;
-  if (observer.before)
+  if (observer.before && !device)
     observer.before(observer.user, index, context);
   call.kernel->run(context);
 }

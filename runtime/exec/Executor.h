@@ -8,6 +8,7 @@
 //
 #pragma once
 
+#include "runtime/exec/Device.h"
 #include "runtime/exec/Plan.h"
 
 namespace mlc {
@@ -30,13 +31,17 @@ public:
   /// each state of the artifact is bound later.
   static Result<Executor *> create(const Plan &plan, WorkerPool &pool, const Allocator &allocator = systemAllocator(),
                                    SessionClass sessionClass = SessionClass::batch);
+  /// The same on a device, which outlives it: a run enqueues its kernels there and waits for the last.
+  static Result<Executor *> create(const Plan &plan, WorkerPool &pool, Device &device, const StreamBounds &bounds,
+                                   const Allocator &allocator = systemAllocator());
   static void destroy(Executor *executor);
 
   /// What kernels see as state `state` from now on.
   void bindKvState(uint32_t state, const KvStateView &view);
   void bindRecurrentState(uint32_t state, const RecurrentStateView &view);
 
-  /// Of the next runs; costs one comparison a kernel call where there is none.
+  /// Of the next runs; costs one comparison a kernel call where there is none. Not on a device, whose memory no
+  /// observer can look at: there it sees nothing.
   void observe(const KernelObserver &watcher) { observer = watcher; }
 
   /// Adds up the time of every op of the next runs, by its index in Plan::ops(); an empty span ends it.
@@ -62,6 +67,13 @@ public:
 
   /// The slot's memory at the extents set.
   TensorView slot(uint32_t slot) const;
+  /// The same as the host writes it before a run, or reads it behind one: on a device, the copy of a slot that was
+  /// staged.
+  TensorView hostSlot(uint32_t slot) const;
+  /// On a device: `slot` goes there with every run, or comes back.
+  Status stage(uint32_t slot, bool input);
+  /// Null on the host.
+  DeviceStream *deviceStream() const { return stream.get(); }
 
   /// Runs a function of the plan over `batch`. Between ops, and between the chunks of an op, it looks at `cancel` (may
   /// be null): when set the run ends with Cancelled, and what it had written to states past the committed positions is
@@ -86,7 +98,10 @@ private:
   struct Members {
     uint32_t slots, views, buffers; // Where a range's begin; they end where the next one's begin.
   };
+  static Result<Executor *> make(const Plan &plan, WorkerPool &pool, SessionClass sessionClass, Device *device,
+                                 const StreamBounds &bounds, const Allocator &allocator);
   Status build();
+  Status runOnDevice(uint32_t function);
   Status listPatches();
   Status listMembers();
   void resolveView(TensorView &view, uint32_t slot) const;
@@ -97,9 +112,23 @@ private:
   Status runCode(const Plan::CodeCall &call, const char *location);
   void runKernel(uint32_t index);
 
+  /// A slot with a copy on the host.
+  struct Staged {
+    uint32_t slot;
+    bool input;
+    OwnedArray<uint8_t> memory;
+  };
+  // The step of a language model has two inputs and an output.
+  static constexpr unsigned kMostStaged = 4;
+
   const Plan *plan = nullptr;
   WorkerPool *pool = nullptr;
   Allocator allocator{};
+  Device *device = nullptr;
+  Owned<DeviceStream> stream;
+  Staged staged[kMostStaged];
+  unsigned stagedCount = 0;
+  OwnedArray<KvStateView> stateViews; // Of a device: by state of the artifact.
   OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
   size_t workerStride = 0;
   OwnedArray<int64_t> extents;

@@ -17,6 +17,9 @@
 namespace mlc {
 
 using fb::DType;
+class Artifact;
+class Device;
+class DeviceStream;
 
 constexpr unsigned kMaxRank = 8;
 constexpr int64_t kPagePositions = 64;
@@ -80,6 +83,7 @@ struct KvStateView {
   uint8_t *pool = nullptr;
   size_t pageBytes = 0;
   const uint32_t *const *pages = nullptr;
+  uint32_t state = 0; // Its index in the artifact.
   fb::KvSpec spec;
 
   uint8_t *page(size_t segment, int64_t index) const { return pool + size_t(pages[segment][index]) * pageBytes; }
@@ -175,6 +179,7 @@ struct KernelContext {
   const BatchView *batch = nullptr;
   const void *attrs = nullptr;
   WorkerPool *pool = nullptr;
+  DeviceStream *stream = nullptr; // Of a device: views are its memory, and run() enqueues.
   uint8_t *sharedScratch = nullptr;
   uint8_t *workerScratch = nullptr; // workerScratch + worker * workerStride
   size_t workerStride = 0;
@@ -207,15 +212,31 @@ struct KernelDef {
   void (*run)(const KernelContext &);
 };
 
+/// Which device, and whether it compares the digests of the weights that it uploads.
+struct DeviceOptions {
+  unsigned ordinal = 0;
+  bool compareDigests = true;
+};
+
 /// The kernels of a target and its layouts of states.
 struct TargetRegistry {
   std::span<const KernelDef *const> kernels;
   KvLayout kvLayout;
   RecurrentLayout recurrentLayout;
+  // Of a device: Target.isa_family of its artifacts, and how it is opened (Device.h). Null: the host's CPU.
+  const char *family = nullptr;
+  Result<Device *> (*open)(const Artifact &artifact, const DeviceOptions &options,
+                           const Allocator &allocator) = nullptr;
 };
 
 /// The CPU target. Defined in targets/cpu/Registry.cpp.
 const TargetRegistry &cpuTarget();
+/// Target.isa_family of artifacts for NVIDIA's GPUs.
+constexpr const char *kCudaFamily = "cuda";
+/// The CUDA target. Defined in targets/cuda/Registry.cpp; not part of builds without dlopen or of 32 bits.
+const TargetRegistry &cudaTarget();
+/// The target that an artifact is made for; Unsupported when this build has none of that name. targets/Targets.cpp.
+Result<const TargetRegistry *> findTarget(const fb::Artifact &metadata);
 /// The best form this machine runs; limitedIsa (targets/cpu/Isa.h) lowers it.
 Isa machineIsa();
 /// The form of `name` at `version` for `isa` or the nearest below; null when there is none.

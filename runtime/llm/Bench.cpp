@@ -146,7 +146,11 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
                  (unsigned long long)options.tokens, (unsigned long long)context);
   MLC_ASSIGN(auto buffer, OwnedArray<int32_t>::create(systemAllocator(), session.batch(), "tokens"));
   BenchResult result;
-  MLC_ASSIGN(result.ceilings, measureCeilings(session.workers()));
+  if (const Device *device = session.model().device()) {
+    MLC_ASSIGN(result.ceilings.readBandwidthGbS, device->measureBandwidth());
+  } else {
+    MLC_ASSIGN(result.ceilings, measureCeilings(session.workers()));
+  }
 
   BenchSequence sequence{session};
   MLC_ASSIGN(sequence.id, session.createSequence(int64_t(options.depth)));
@@ -183,8 +187,9 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   result.stateBytesPerToken = work.stateBytes;
   if (options.prompt) {
     result.promptTokensPerSecond = spreadOf({promptRates, options.repetitions});
-    result.fractionOfPeak =
-        2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.ceilings.int8PeakGopS * 1e9);
+    if (result.ceilings.int8PeakGopS > 0)
+      result.fractionOfPeak =
+          2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.ceilings.int8PeakGopS * 1e9);
   }
   if (options.tokens) {
     result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});

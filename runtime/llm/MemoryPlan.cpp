@@ -48,7 +48,8 @@ Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, 
 }
 
 Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences) {
-  MLC_ASSIGN(Program program, verifyProgram(artifact, cpuTarget(), Isa::portable, 1, systemAllocator(),
+  MLC_ASSIGN(const TargetRegistry *target, findTarget(artifact.metadata()));
+  MLC_ASSIGN(Program program, verifyProgram(artifact, *target, Isa::portable, 1, systemAllocator(),
                                             /*elsewhere=*/true));
   KvStoreOptions kv;
   if (const fb::Model *model = artifact.metadata().model()) {
@@ -59,7 +60,21 @@ Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences) {
   kv.sequences = uint32_t(sequences);
   kv.slots = kv.sequences + defaults.snapshots;
   kv.imports = defaults.imports;
-  return planMemory(artifact.metadata(), artifact.fileSize(), program.scratch, cpuTarget(), kv, 1);
+  return planMemory(artifact.metadata(), artifact.fileSize(), program.scratch, *target, kv, 1);
+}
+
+Status checkRoom(const MemoryPlan &plan, const Device &device) {
+  MLC_ASSIGN(Device::Room room, device.room());
+  uint64_t needed = plan.states + plan.arenas();
+  if (needed <= room.free)
+    return {};
+  auto mib = [](uint64_t bytes) { return double(bytes) / (1 << 20); };
+  return Error(
+      ErrorCode::OutOfMemory,
+      "needs %.1f MiB beside its weights (states %.1f, arena %.1f, scratch %.1f); %s has %.1f of %.1f MiB free; "
+      "lower --context or --sequences",
+      mib(needed), mib(plan.states), mib(plan.arena), mib(plan.scratch()), device.description(), mib(room.free),
+      mib(room.total));
 }
 
 Status checkMemory(const MemoryPlan &plan, uint64_t most) {

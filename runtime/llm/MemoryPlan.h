@@ -8,6 +8,7 @@
 #pragma once
 
 #include "runtime/artifact/Verifier.h"
+#include "runtime/exec/Device.h"
 #include "runtime/exec/states/KvPlan.h"
 #include "runtime/exec/states/RecurrentPlan.h"
 
@@ -38,6 +39,9 @@ Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, 
 /// What a session of `sequences` sequences at the artifact's bounds takes on one thread. Needs no machine that runs the
 /// artifact, only one that has its kernels.
 Result<MemoryPlan> planMemory(const Artifact &artifact, uint64_t sequences);
+
+/// Ok, or one line with the figures when the device has no room for the plan's states and activations.
+Status checkRoom(const MemoryPlan &plan, const Device &device);
 
 /// Ok, or one line with the figures when the plan is above `most` bytes.
 Status checkMemory(const MemoryPlan &plan, uint64_t most);

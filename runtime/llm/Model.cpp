@@ -22,6 +22,7 @@ Result<Model *> Model::make(const char *path, std::span<const uint8_t> bytes, co
   model->memory = allocator;
   LoadOptions load;
   load.verifyDigests = options.verifyDigests;
+  load.deferWeights = options.openDevice;
   load.allowCode = options.allowCode;
   Owned<WorkerPool> pool;
   if (options.threads > 1) {
@@ -44,9 +45,24 @@ void Model::destroy(Model *model) {
 }
 
 Status Model::load(const ModelOptions &options) {
-  MLC_ASSIGN(Program program, verifyProgram(*artifact, cpuTarget(), options.isa, 1, memory));
-  MLC_ASSIGN(Plan * made, Plan::create(*artifact, std::move(program), cpuTarget(), memory));
+  auto target = findTarget(artifact->metadata());
+  if (!target)
+    return Error(target.error().code(), "%s: %s", name(), target.error().message());
+  MLC_ASSIGN(Program program, verifyProgram(*artifact, **target, options.isa, 1, memory));
+  MLC_ASSIGN(Plan * made, Plan::create(*artifact, std::move(program), **target, memory));
   plan.reset(made);
+  if ((*target)->open && options.openDevice) {
+    DeviceOptions wanted;
+    wanted.ordinal = options.gpu;
+    wanted.compareDigests = options.verifyDigests;
+    auto opened = (*target)->open(*artifact, wanted, memory);
+    // A digest's error names the file itself.
+    if (!opened && opened.error().code() == ErrorCode::Corrupt)
+      return opened.error();
+    if (!opened)
+      return Error(opened.error().code(), "%s: %s", name(), opened.error().message());
+    openedDevice.reset(*opened);
+  }
   const fb::Model *model = metadata().model();
   const Program &verified = plan->program();
   if (!model || verified.step < 0) {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "runtime/artifact/Artifact.h"
+#include "runtime/exec/Device.h"
 #include "runtime/exec/Plan.h"
 #include "runtime/llm/tokenizer/Tokenizer.h"
 
@@ -25,6 +26,10 @@ struct ModelOptions {
   bool networks = false;
   /// Threads that compare digests.
   unsigned threads = 1;
+  /// Of an artifact for a GPU: which one. openDevice false: none is opened, the artifact is only looked at, and
+  /// no session can be created.
+  unsigned gpu = 0;
+  bool openDevice = true;
   /// The best ISA form that may be used.
   Isa isa = machineIsa();
   const Allocator *allocator = nullptr; // null: systemAllocator()
@@ -52,6 +57,9 @@ public:
   const ModelBounds &bounds() const { return limits; }
   const fb::Artifact &metadata() const { return plan->metadata(); }
   const Plan &executionPlan() const { return *plan; }
+  const TargetRegistry &target() const { return plan->target(); }
+  /// Where its weights and kernels are; null: the host.
+  Device *device() const { return openedDevice.get(); }
   /// The digest that binds exported states to this artifact.
   uint64_t digest() const { return artifact->digest(); }
   uint64_t fileBytes() const { return artifact->fileSize(); }
@@ -79,6 +87,7 @@ private:
   Allocator memory{};
   std::optional<Artifact> artifact;
   Owned<Plan> plan;
+  Owned<Device> openedDevice;
   std::optional<Tokenizer> text;
   ModelBounds limits;
   Entry stepEntry{};

@@ -57,7 +57,10 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   kvOptions.context = int64_t(limits.context);
   kvOptions.batch = int64_t(limits.batch);
   kvOptions.memory = limits.kvMemory;
-  const TargetRegistry &target = model.executionPlan().target();
+  const TargetRegistry &target = model.target();
+  Device *device = model.device();
+  if (target.open && !device)
+    return Error(ErrorCode::InvalidArgument, "its GPU was not opened");
   MLC_ASSIGN(plan, planMemory(model.metadata(), model.fileBytes(), model.executionPlan().scratch(limits.threads),
                               target, kvOptions, limits.threads));
   if (limits.maxMemory)
@@ -67,15 +70,29 @@ Status Session::build(const Model &model, const SessionOptions &options) {
     MLC_ASSIGN(pool, WorkerPool::create(limits.threads, allocator));
     ownPool.reset(pool);
   }
-  MLC_ASSIGN(Executor * madeExecutor, Executor::create(model.executionPlan(), *pool, allocator, options.sessionClass));
-  executor.reset(madeExecutor);
-
   auto *states = model.metadata().states();
   uint32_t stateCount = states ? states->size() : 0;
+  if (device) {
+    MLC_TRY(checkRoom(plan, *device));
+    StreamBounds bounds{int64_t(limits.batch), int64_t(limits.sequences), stateCount,
+                        ceilDiv(int64_t(limits.context), kPagePositions)};
+    MLC_ASSIGN(Executor * made, Executor::create(model.executionPlan(), *pool, *device, bounds, allocator));
+    executor.reset(made);
+    const Model::Entry &entry = model.entry();
+    MLC_TRY(executor->stage(entry.ids, true));
+    MLC_TRY(executor->stage(entry.rows, true));
+    MLC_TRY(executor->stage(entry.logits, false));
+  } else {
+    MLC_ASSIGN(Executor * made, Executor::create(model.executionPlan(), *pool, allocator, options.sessionClass));
+    executor.reset(made);
+  }
+
   MLC_ASSIGN(auto stateList, OwnedArray<const fb::State *>::create(allocator, stateCount, "states"));
   for (uint32_t i = 0; i < stateCount; ++i)
     stateList[i] = states->Get(i);
-  MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator));
+  MLC_ASSIGN(KvStore * madeStore,
+             KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator,
+                             device ? PageMemory{&device->memory(), executor->deviceStream()} : PageMemory{}));
   kv.reset(madeStore);
   MLC_ASSIGN(RecurrentStore * madeRecurrent,
              RecurrentStore::create(stateList.span(), target.recurrentLayout,
@@ -339,7 +356,7 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
   const Model::Entry &entry = theModel->entry();
   MLC_TRY(executor->setExtent(entry.tokensExtent, tokens));
   MLC_TRY(executor->setExtent(entry.rowsExtent, int64_t(rows.size())));
-  int32_t *ids = executor->slot(entry.ids).as<int32_t>();
+  int32_t *ids = executor->hostSlot(entry.ids).as<int32_t>();
   BatchView batch;
   for (size_t i = 0; i < segments.size(); ++i) {
     const StepSegment &segment = segments[i];
@@ -353,7 +370,7 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
     batch.tokens += count;
   }
   if (!rows.empty())
-    memcpy(executor->slot(entry.rows).as<int32_t>(), rows.data(), rows.size_bytes());
+    memcpy(executor->hostSlot(entry.rows).as<int32_t>(), rows.data(), rows.size_bytes());
   batch.segments = {segmentArray.data(), segments.size()};
   if (Status ran = executor->run(entry.function, batch, &cancelled); !ran) {
     commit(false);
@@ -362,7 +379,7 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
   for (size_t i = 0; i < segments.size(); ++i)
     slots[segmentArray[i].sequence].formLength = segmentArray[i].formLength;
   commit(true);
-  return LogitsView{executor->slot(entry.logits).as<const float>(), rows.size(), size_t(theModel->bounds().vocab)};
+  return LogitsView{executor->hostSlot(entry.logits).as<const float>(), rows.size(), size_t(theModel->bounds().vocab)};
 }
 
 } // namespace mlc

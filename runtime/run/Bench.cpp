@@ -30,9 +30,12 @@ static Status runBench(const Model &model, const SessionArguments &arguments, co
       printf("%-24s %llu\n", "state_bytes_per_token", (unsigned long long)result.stateBytesPerToken);
     printf("%-24s %.2f\n", "read_bandwidth_gb_s", ceilings.readBandwidthGbS);
     printf("%-24s %.3f\n", "fraction_of_bandwidth", result.fractionOfBandwidth);
-    printf("%-24s %.1f\n", "int8_peak_gop_s", ceilings.int8PeakGopS);
-    printf("%-24s %.3f\n", "fraction_of_peak", result.fractionOfPeak);
-    printf("%-24s %.1f\n", "f32_peak_gflop_s", ceilings.f32PeakGflopS);
+    // A GPU's peaks are not measured.
+    if (ceilings.int8PeakGopS > 0) {
+      printf("%-24s %.1f\n", "int8_peak_gop_s", ceilings.int8PeakGopS);
+      printf("%-24s %.3f\n", "fraction_of_peak", result.fractionOfPeak);
+      printf("%-24s %.1f\n", "f32_peak_gflop_s", ceilings.f32PeakGflopS);
+    }
     if (options.tokens) {
       rate(result.snapshotUs, "snapshot_us");
       printf("%-24s %.4f\n", "snapshot_step_fraction", result.snapshotStepFraction);
@@ -96,7 +99,8 @@ int benchCommand(int argc, char **argv) {
       argv[0],
       "OUT.mlca",
       "Measures prompt and generation speed beside this machine's read bandwidth and peaks of int8, f32 and bf16;\n"
-      "of a network, the latency of a run with its inputs in place.",
+      "of an artifact for a GPU beside its copy bandwidth; of a network, the latency of a run with its inputs in "
+      "place.",
       options,
       "model.mlca -p 512 -n 128 -r 5",
       &given};

@@ -74,7 +74,7 @@ Status refuseCheckpoint(const char *path) {
                int(in.size()), in.view().data(), int(out.size()), out.view().data());
 }
 
-Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks) {
+Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks, bool device) {
   MLC_TRY(refuseCheckpoint(path));
   ModelOptions options;
   if (const char *form = getenv("MLC_ISA")) {
@@ -87,6 +87,7 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
   }
   options.allowCode = !arguments.noCode;
   options.networks = networks;
+  options.openDevice = device;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
   MLC_ASSIGN(Model * model, Model::open(path, options));
   return Owned<Model>(model);

@@ -19,8 +19,10 @@ struct SessionArguments {
   bool noCode = false;
 };
 
-/// Error messages name the file. `networks`: one may be opened, too.
-Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks = false);
+/// Error messages name the file. `networks`: one may be opened, too. `device` false: the plan and the digests are
+/// checked, no GPU is opened.
+Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks = false,
+                               bool device = true);
 /// One sequence unless more are asked for. Error messages name the model's file.
 Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
 

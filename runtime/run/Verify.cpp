@@ -10,7 +10,7 @@ namespace mlc::cli {
 
 static Status verify(const char *file, const SessionArguments &arguments, bool asJson) {
   // Opening makes every check of the loader, the plan's verifier and the tokenizer's, and compares every digest.
-  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments, /*networks=*/true));
+  MLC_ASSIGN(Owned<Model> model, openModel(file, arguments, /*networks=*/true, /*device=*/false));
   if (!asJson) {
     printf("%s: ok, %llu bytes, digest %016llx\n", file, (unsigned long long)model->fileBytes(),
            (unsigned long long)model->digest());

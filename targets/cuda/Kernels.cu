@@ -8,5 +8,6 @@
 #include "targets/cuda/attention/AttentionPaged.cuh"
 #include "targets/cuda/elementwise/Elementwise.cuh"
 #include "targets/cuda/linear/LinearFloat.cuh"
+#include "targets/cuda/linear/LinearTensor.cuh"
 #include "targets/cuda/norm/Norm.cuh"
 #include "targets/cuda/tokens/Rope.cuh"

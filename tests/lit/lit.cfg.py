@@ -1,5 +1,5 @@
-# The lit suite. Features: shared-data, cuda-images (built with nvcc), x86-registered-target and its siblings, host-x86_64 and
-# its siblings, private-mount, ISA features of this machine.
+# The lit suite. Features: shared-data, cuda-images (built with nvcc), emulated-gpu, x86-registered-target and its
+# siblings, host-x86_64 and its siblings, private-mount, ISA features of this machine.
 import os
 import platform
 import subprocess
@@ -38,6 +38,11 @@ if os.path.isdir(shared):
 if config.cuda_images:
     config.available_features.add("cuda-images")
     config.substitutions.append(("%cuda-images", config.cuda_images))
+# A driver whose GPU is emulated, and one that cannot be loaded.
+fake_driver = os.path.join(config.mlc_build_dir, "tests", "cuda")
+if os.path.exists(os.path.join(fake_driver, "libcuda.so.1")):
+    config.available_features.add("emulated-gpu")
+    config.substitutions.append(("%with-gpu", f"env LD_LIBRARY_PATH={fake_driver}"))
 for target in config.llvm_targets.split(";"):
     config.available_features.add(target.lower() + "-registered-target")
 config.available_features.add("host-" + platform.machine())

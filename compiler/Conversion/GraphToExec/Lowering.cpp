@@ -165,15 +165,18 @@ WeightFormat Lowering::productFormat(graph::WeightOp weight) {
     return quant.getBits() == 8 ? WeightFormat::panel_int8 : WeightFormat::panel_int4;
   if (weight.getBf16())
     return WeightFormat::panel_bf16;
+  bool rows = codeTarget.device;
   if (weight.getExpand() || weight.getStorage() == graph::Storage::F32)
-    return WeightFormat::panel_f32;
+    return rows ? WeightFormat::rows_f32 : WeightFormat::panel_f32;
   if (weight.getStorage() == graph::Storage::F16)
-    return WeightFormat::panel_f16;
+    return rows ? WeightFormat::rows_f16 : WeightFormat::panel_f16;
   if (weight.getStorage() == graph::Storage::BF16)
-    return WeightFormat::panel_bf16;
+    return rows ? WeightFormat::rows_bf16 : WeightFormat::panel_bf16;
   // Block formats carry the same numbers in all enums.
   auto block = fb::WeightFormat(uint32_t(weight.getStorage()));
-  return WeightFormat(readsOf(weight.getSymName()).quantized ? cpu::panelOfBlock(block) : block);
+  bool panel = rows ? block == fb::WeightFormat::block_q4_0 || block == fb::WeightFormat::block_q8_0
+                    : readsOf(weight.getSymName()).quantized;
+  return WeightFormat(panel ? cpu::panelOfBlock(block) : block);
 }
 
 WeightFormat Lowering::rowsFormat(graph::WeightOp weight) {

@@ -20,6 +20,7 @@ namespace mlc {
 struct CodeTarget {
   std::string triple;
   std::vector<std::string> isas;
+  bool device = false; // A GPU, whose kernels for f32 rows read float weights by rows.
 };
 
 /// State of one module's conversion. `builder` stands where the next exec op goes; `location` is the graph op's.

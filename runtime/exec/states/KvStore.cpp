@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/exec/states/KvStore.h"
+#include "runtime/exec/Device.h"
 
 #include <algorithm>
 
@@ -15,7 +16,8 @@ static int64_t firstVisible(const fb::KvSpec &spec, int64_t length) {
 }
 
 Result<KvStore *> KvStore::create(std::span<const fb::State *const> states, const KvLayout &layout,
-                                  const KvStoreOptions &options, const Allocator &allocator) {
+                                  const KvStoreOptions &options, const Allocator &allocator,
+                                  const PageMemory &memoryOfPages) {
   void *memory = allocator.allocate(allocator.context, sizeof(KvStore), alignof(KvStore));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for the KV store");
@@ -23,6 +25,7 @@ Result<KvStore *> KvStore::create(std::span<const fb::State *const> states, cons
   store->allocator = allocator;
   store->layout = layout;
   store->options = options;
+  store->pageMemory = memoryOfPages;
   MLC_TRY(store->build(states));
   return store.release();
 }
@@ -41,13 +44,17 @@ Status KvStore::build(std::span<const fb::State *const> states) {
     if (const fb::State &state = *states[i]; state.kind() == fb::StateKind::kv)
       kvs[next++] = {i, plan.poolOf(kvPageBytes(layout, *state.kv())), *state.kv(), state.name()->c_str()};
   poolCount = plan.poolCount;
+  uint64_t largestPage = 0;
   for (uint32_t i = 0; i < poolCount; ++i) {
     if (plan.pageBytes[i] > kMaxObjectBytes)
       return Error(ErrorCode::OutOfMemory, "a KV page of %llu bytes overflows the address space",
                    (unsigned long long)plan.pageBytes[i]);
-    MLC_ASSIGN(pools[i], PagePool::create(allocator, size_t(plan.pageBytes[i]), plan.pages[i],
+    MLC_ASSIGN(pools[i], PagePool::create(allocator, pageMemory.allocator ? *pageMemory.allocator : allocator,
+                                          size_t(plan.pageBytes[i]), plan.pages[i],
                                           "KV pool (lower --context, --sequences or --kv-memory)"));
+    largestPage = std::max(largestPage, plan.pageBytes[i]);
   }
+  MLC_ASSIGN(hostPage, OwnedArray<uint8_t>::create(allocator, pageMemory.stream ? largestPage : 0, "a page"));
 
   pagesPerSlot = plan.pagesPerSlot;
   size_t heldCount, tableCount, maskCount, segmentCount;
@@ -94,7 +101,10 @@ Status KvStore::reserve(uint32_t slot, int64_t length, int64_t count) {
     if (firstPage < have.end && pool.shared(pages[firstPage])) {
       uint32_t copy = 0;
       pool.take(copy);
-      memcpy(pool.page(copy), pool.page(pages[firstPage]), pool.pageBytes());
+      if (Status copied = copyPage(pool, copy, pages[firstPage]); !copied) {
+        pool.release(copy);
+        return copied;
+      }
       pool.release(pages[firstPage]);
       pages[firstPage] = copy;
     }
@@ -103,6 +113,13 @@ Status KvStore::reserve(uint32_t slot, int64_t length, int64_t count) {
     for (; have.end < endPage; ++have.end)
       pool.take(pages[have.end]);
   }
+  return {};
+}
+
+Status KvStore::copyPage(PagePool &pool, uint32_t to, uint32_t from) {
+  if (pageMemory.stream)
+    return pageMemory.stream->copy(pool.page(to), pool.page(from), pool.pageBytes());
+  memcpy(pool.page(to), pool.page(from), pool.pageBytes());
   return {};
 }
 
@@ -178,6 +195,7 @@ KvStateView KvStore::view(uint32_t state) {
     view.pool = pool.base();
     view.pageBytes = pool.pageBytes();
     view.pages = segmentTables.data() + size_t(kv) * options.sequences;
+    view.state = state;
     view.spec = kvs[kv].spec;
   }
   return view;

@@ -16,11 +16,18 @@
 
 namespace mlc {
 
+/// Where pages lie: null, the host's memory; else a device's, which is reached through a stream.
+struct PageMemory {
+  const Allocator *allocator = nullptr;
+  DeviceStream *stream = nullptr;
+};
+
 class KvStore final : public StateStore {
 public:
   /// `states`: the artifact's; those that are not KV are left to other stores.
   static Result<KvStore *> create(std::span<const fb::State *const> states, const KvLayout &layout,
-                                  const KvStoreOptions &options, const Allocator &allocator = systemAllocator());
+                                  const KvStoreOptions &options, const Allocator &allocator = systemAllocator(),
+                                  const PageMemory &memory = {});
   static void destroy(KvStore *store);
 
   Status reserve(uint32_t slot, int64_t length, int64_t count) override;
@@ -75,8 +82,13 @@ private:
   void dropFrom(uint32_t slot, uint32_t kv, uint32_t page);
   void dropBelow(uint32_t slot, uint32_t kv, uint32_t page);
   Status exhausted(uint32_t kv) const;
+  Status copyPage(PagePool &pool, uint32_t to, uint32_t from);
+  /// A page as the host can read it, until the next call; null after an error.
+  Result<const uint8_t *> readPage(const PagePool &pool, uint32_t page) const;
 
   Allocator allocator{};
+  PageMemory pageMemory;
+  mutable OwnedArray<uint8_t> hostPage; // A copy of one page of a device.
   KvLayout layout{};
   KvStoreOptions options;
   uint32_t pagesPerSlot = 0;

@@ -5,6 +5,7 @@
 
 // Export and import of paged KV states in the canonical form.
 //
+#include "runtime/exec/Device.h"
 #include "runtime/exec/states/KvStore.h"
 
 #include <algorithm>
@@ -30,11 +31,19 @@ Status KvStore::exportChunks(uint32_t slot, int64_t length, std::span<uint8_t> b
       int64_t begin = int64_t(page) * kPagePositions;
       auto positions = unsigned(std::min(length - begin, kPagePositions));
       size_t bytes = kvCanonicalBytes(kvs[kv].spec, positions);
-      layout.toCanonical(kvs[kv].spec, pools[kvs[kv].pool].page(table(slot, kv)[page]), 0, positions, buffer.data());
+      MLC_ASSIGN(const uint8_t *data, readPage(pools[kvs[kv].pool], table(slot, kv)[page]));
+      layout.toCanonical(kvs[kv].spec, data, 0, positions, buffer.data());
       MLC_TRY(sink.take(sink.context, {kvs[kv].state, begin, positions, buffer.first(bytes)}));
     }
   }
   return {};
+}
+
+Result<const uint8_t *> KvStore::readPage(const PagePool &pool, uint32_t page) const {
+  if (!pageMemory.stream)
+    return pool.page(page);
+  MLC_TRY(pageMemory.stream->read(hostPage.data(), pool.page(page), pool.pageBytes()));
+  return const_cast<const uint8_t *>(hostPage.data());
 }
 
 /// Bits [begin, end) of a page's positions.
@@ -102,8 +111,23 @@ Status KvStore::importChunk(uint32_t slot, const StateChunk &chunk) {
   uint32_t &entry = table(slot, kv)[page];
   if (!received[page] && !pool.take(entry))
     return exhausted(kv);
+  uint8_t *data = pool.page(entry);
+  if (pageMemory.stream) {
+    data = hostPage.data();
+    if (Status held = pageMemory.stream->read(data, pool.page(entry), pool.pageBytes()); !held) {
+      if (!received[page])
+        pool.release(entry);
+      return held;
+    }
+  }
+  layout.fromCanonical(kvs[kv].spec, data, begin, end, chunk.payload.data());
+  if (pageMemory.stream)
+    if (Status sent = pageMemory.stream->write(pool.page(entry), data, pool.pageBytes()); !sent) {
+      if (!received[page])
+        pool.release(entry);
+      return sent;
+    }
   received[page] |= mask;
-  layout.fromCanonical(kvs[kv].spec, pool.page(entry), begin, end, chunk.payload.data());
   return {};
 }
 

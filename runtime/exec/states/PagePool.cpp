@@ -7,13 +7,14 @@
 
 namespace mlc {
 
-Result<PagePool> PagePool::create(const Allocator &allocator, size_t pageBytes, uint32_t pages, const char *what) {
+Result<PagePool> PagePool::create(const Allocator &allocator, const Allocator &pageMemory, size_t pageBytes,
+                                  uint32_t pages, const char *what) {
   PagePool pool;
   size_t bytes;
   if (!checkedMul(pageBytes, size_t(pages), bytes))
     return Error(ErrorCode::OutOfMemory, "%s: %u pages of %zu bytes overflow the address space", what, pages,
                  pageBytes);
-  MLC_ASSIGN(pool.memory, OwnedArray<uint8_t>::create(allocator, bytes, what));
+  MLC_ASSIGN(pool.memory, OwnedArray<uint8_t>::create(pageMemory, bytes, what));
   MLC_ASSIGN(pool.references, OwnedArray<uint32_t>::create(allocator, pages, what));
   MLC_ASSIGN(pool.freeList, OwnedArray<uint32_t>::create(allocator, pages, what));
   // Taken from the end, so the first pages of the block are used first.

@@ -14,7 +14,9 @@ namespace mlc {
 class PagePool {
 public:
   /// `what` names the pool in errors.
-  static Result<PagePool> create(const Allocator &allocator, size_t pageBytes, uint32_t pages, const char *what);
+  /// The pages themselves come from `pageMemory`, which may be a device's.
+  static Result<PagePool> create(const Allocator &allocator, const Allocator &pageMemory, size_t pageBytes,
+                                 uint32_t pages, const char *what);
 
   /// A page with one reference, or nothing when none is free.
   bool take(uint32_t &page);

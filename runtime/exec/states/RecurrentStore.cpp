@@ -47,8 +47,9 @@ Status RecurrentStore::build(std::span<const fb::State *const> all) {
   if (plan.baseBytes > kMaxObjectBytes || plan.logBytes > kMaxObjectBytes)
     return Error(ErrorCode::OutOfMemory, "recurrent states of %llu bytes overflow the address space",
                  (unsigned long long)plan.baseBytes);
-  MLC_ASSIGN(basePool, PagePool::create(allocator, size_t(plan.baseBytes), plan.bases, "recurrent states"));
-  MLC_ASSIGN(logPool, PagePool::create(allocator, size_t(plan.logBytes), plan.logs, "logs of recurrent states"));
+  MLC_ASSIGN(basePool, PagePool::create(allocator, allocator, size_t(plan.baseBytes), plan.bases, "recurrent states"));
+  MLC_ASSIGN(logPool,
+             PagePool::create(allocator, allocator, size_t(plan.logBytes), plan.logs, "logs of recurrent states"));
   const char *tables = "tables of recurrent states";
   uint64_t slots = options.slots, entries = basesPerSlot + kLogsPerSlot;
   MLC_ASSIGN(baseTable, OwnedArray<RecurrentHeld>::create(allocator, slots * basesPerSlot, tables));

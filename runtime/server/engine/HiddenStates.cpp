@@ -46,6 +46,8 @@ Status HiddenStates::find(const Model &model) {
   auto refuse = [&](const char *what) {
     return Error(ErrorCode::Unsupported, "%s: %s, so it gives no embeddings", model.name(), what);
   };
+  if (model.device())
+    return refuse("it runs on a GPU, whose hidden states the host does not see");
   // Backwards from the logits, past what is done to each of them (a cap), to the product with the vocabulary.
   uint32_t slot = model.entry().logits, at = end;
   do {

@@ -154,14 +154,21 @@ template <Storage storage> MLC_DEVICE void append(const AppendArgs &args) {
 
 /// Grid (pages, or 1 without parts; KV heads; rows).
 #define MLC_KV_KERNELS(STORAGE)                                                                                        \
-  MLC_KERNEL(mlc_attention_##STORAGE, AttentionArgs) { attentionPages<Storage::STORAGE>(args); }                       \
-  MLC_KERNEL(mlc_kv_append_##STORAGE, AppendArgs) { append<Storage::STORAGE>(args); }
+  MLC_KERNEL(mlc_attention_##STORAGE, AttentionArgs) {                                                                 \
+    begin();                                                                                                           \
+    attentionPages<Storage::STORAGE>(args);                                                                            \
+  }                                                                                                                    \
+  MLC_KERNEL(mlc_kv_append_##STORAGE, AppendArgs) {                                                                    \
+    begin();                                                                                                           \
+    append<Storage::STORAGE>(args);                                                                                    \
+  }
 MLC_KV_KERNELS(f32)
 MLC_KV_KERNELS(f16)
 MLC_KV_KERNELS(bf16)
 
 /// Grid (1, query heads, rows): joins a row's pages.
 MLC_KERNEL(mlc_attention_join, AttentionArgs) {
+  begin();
   int head = int(blockIdx.y), row = int(blockIdx.z), dim = args.kv.headDim;
   Visible seen = visible(args.step.position[row], args.window);
   int64_t firstPage = seen.begin / kPage, lastPage = (seen.end - 1) / kPage;

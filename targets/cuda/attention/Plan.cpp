@@ -21,13 +21,22 @@ void twoTerms(double value, float &high, float &low) {
   low = std::isfinite(high) ? float(value - high) : 0;
 }
 
-/// `heads` heads of `perHead` blocks: as many at a time as share `bytes` each within the L2 cache, whole groups.
+} // namespace
+
 cuda::TileOrder orderOf(int perHead, int64_t heads, int group, int64_t bytes) {
   const int64_t section = std::max<int64_t>(1, kSectionBytes / std::max<int64_t>(1, bytes)) * group;
   return {perHead, int(heads), int(std::min(section, heads))};
 }
 
-} // namespace
+ScoreFactors scoreFactors(const mlc_attention_problem &problem) {
+  if (problem.softcap > 0)
+    return {float(kLog2E), float(2 * kLog2E * problem.scale / problem.softcap), 0};
+  if (problem.scale > 0)
+    return {float(kLog2E * problem.scale), 0, 0};
+  // Softmax looks for the largest score, so that the sign is applied before it. Zero times a score is negative zero or
+  // zero; as a factor it would say "none".
+  return {float(kLog2E), 0, problem.scale < 0 ? problem.scale : 1e-38f};
+}
 
 void simplifyWindow(mlc_attention_problem &problem) {
   const int64_t beyond = int64_t(problem.seq_q) + problem.seq_kv;

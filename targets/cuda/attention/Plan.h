@@ -21,6 +21,17 @@ void simplifyWindow(mlc_attention_problem &problem);
 /// The problem's keys: of the longest sequence, or all that its pages hold if that is less.
 int keysOf(const mlc_attention_problem &problem);
 
+/// `heads` heads of `perHead` tiles whose K and V take `bytes` each: as many at a time as fit the L2 cache, whole groups.
+cuda::TileOrder orderOf(int perHead, int64_t heads, int group, int64_t bytes);
+
+/// What 16-bit kernels multiply scores by.
+struct ScoreFactors {
+  float scaleLog2;    // of the scores as softmax sees them, times log2(e): always positive
+  float capScaleLog2; // with a soft-cap: 2 * log2(e) * scale / cap, of the products
+  float premultiply;  // of the products when the scale is not positive; else 0
+};
+ScoreFactors scoreFactors(const mlc_attention_problem &problem);
+
 ExactArgs exactArgs(const mlc_attention_problem &problem);
 int exactSharedBytes(int headDim);
 /// Rows of a block.

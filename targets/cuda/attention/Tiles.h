@@ -68,4 +68,21 @@ struct TileOrder {
   }
 };
 
+/// Rows of kHeadDim 16-bit values in shared memory without bank conflicts: eight rows' 16-byte chunks of one number,
+/// and eight chunks of a row where there are as many, lie in different banks.
+template <int kHeadDim> struct SwizzledRows {
+  static constexpr int kChunks = kHeadDim / 8, kRowBytes = kHeadDim * 2;
+  static constexpr int kGroup = kChunks % 8 == 0 ? 8 : kChunks % 4 == 0 ? 4 : 2; // chunks that are permuted
+  static_assert(kHeadDim % 16 == 0);
+
+  MLC_BOTH static constexpr int offset(int row, int chunk) {
+    return row * kRowBytes + (chunk ^ row / (8 / kGroup) % kGroup) * 16;
+  }
+  /// From the address of chunk 0 or 1 of a row to that of the chunk `pairs` pairs on; the rows' base lies at a multiple
+  /// of 128.
+  MLC_BOTH static constexpr uint32_t along(uint32_t address, int pairs) {
+    return (address ^ 2 * pairs % kGroup * 16) + 2 * pairs / kGroup * kGroup * 16;
+  }
+};
+
 } // namespace mlc::cuda

@@ -108,6 +108,38 @@ struct LinearArgs {
   int32_t rows;
 };
 
+/// The packed layouts that tensor cores read, a panel being 16 outputs.
+enum class Panel : uint8_t { bf16 = 0, int8 = 1, int4 = 2 };
+
+/// Where things lie in a panel (targets/cpu/pack/Layout.h).
+struct PanelArgs {
+  int64_t panelBytes, columns;  // Columns with padding.
+  int64_t group, scales, zeros; // Columns of a scale; offsets in a panel; zeros 0: 8 of int4, 128 of int8.
+  bool halfScales;              // Scales are f16, not bf16.
+};
+
+/// As LinearArgs.
+struct PanelLinearArgs : PanelArgs {
+  Rows<const float> x;
+  const void *weight;
+  const float *bias;
+  Rows<const float> residual;
+  Rows<float> out;
+  int64_t n, k;
+  int32_t rows;
+  bool aligned; // Rows of x begin at multiples of 16 bytes.
+};
+
+struct PanelEmbeddingArgs {
+  PanelArgs panels;
+  const int32_t *ids;
+  const void *weight;
+  Rows<float> out;
+  int64_t vocabulary, columns;
+  float scale;
+  Panel panel;
+};
+
 /// Pages of one KV state: [kv_head][64][head_dim] of K, then of V (KvPage.h). tables[segment * tableStride + page].
 struct KvView {
   uint8_t *pool;

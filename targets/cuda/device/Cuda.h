@@ -15,6 +15,9 @@
 #include <cuda_fp16.h>
 
 #define MLC_KERNEL(NAME, ARGS) extern "C" __global__ void NAME(const __grid_constant__ ARGS args)
+/// Of blocks of THREADS.
+#define MLC_KERNEL_OF(NAME, ARGS, THREADS)                                                                             \
+  extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME(const __grid_constant__ ARGS args)
 #define MLC_DEVICE __device__ __forceinline__
 #define MLC_SHARED __shared__
 
@@ -23,6 +26,19 @@ MLC_DEVICE float halfToFloat(uint16_t bits) { return __half2float(__ushort_as_ha
 MLC_DEVICE uint16_t floatToHalf(float value) { return __half_as_ushort(__float2half_rn(value)); }
 MLC_DEVICE float shuffleXor(float value, int lanes) { return __shfl_xor_sync(0xffffffff, value, lanes); }
 MLC_DEVICE void sinCosPi(double x, double &sine, double &cosine) { sincospi(x, &sine, &cosine); }
+/// Lets the next kernel of the stream start beside this one: it gets as far as its awaitInputs().
+MLC_DEVICE void letNextStart() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// Waits until the kernel before this one has ended and all that it wrote is there. Every kernel calls it before it
+/// touches anything but weights, so what earlier ones wrote is there, too.
+MLC_DEVICE void awaitInputs() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
 /// A load of what no kernel of the step writes and no other block reads again.
 MLC_DEVICE uint4 loadOnce(const void *from) {
   uint4 v;
@@ -34,12 +50,18 @@ MLC_DEVICE uint4 loadOnce(const void *from) {
 } // namespace mlc::cuda
 
 #else
-#include "targets/cuda/emulator/Emulator.h"
+#include "targets/cuda/tests/emulator/Emulator.h"
 #endif
 
 namespace mlc::cuda {
 
 constexpr int kWarp = 32;
+
+/// The beginning of a kernel that has nothing to do before its inputs are there.
+MLC_DEVICE void begin() {
+  letNextStart();
+  awaitInputs();
+}
 
 MLC_DEVICE float bf16ToFloat(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
 /// To nearest, ties to even; NaN stays NaN.

@@ -41,6 +41,7 @@ MLC_DEVICE float activate(Act act, float x) {
 } // namespace mlc::cuda
 
 MLC_KERNEL(mlc_embedding, EmbeddingArgs) {
+  begin();
   int64_t row = blockIdx.y, column = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= args.columns)
     return;
@@ -52,6 +53,7 @@ MLC_KERNEL(mlc_embedding, EmbeddingArgs) {
 }
 
 MLC_KERNEL(mlc_gather_rows, GatherArgs) {
+  begin();
   int64_t row = blockIdx.y, column = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= args.columns)
     return;
@@ -61,6 +63,7 @@ MLC_KERNEL(mlc_gather_rows, GatherArgs) {
 }
 
 MLC_KERNEL(mlc_pair, PairArgs) {
+  begin();
   int64_t row = blockIdx.y, column = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= args.columns)
     return;

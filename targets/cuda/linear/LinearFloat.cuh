@@ -104,13 +104,19 @@ template <Storage storage, int kRows, int kColumns, bool aligned> MLC_DEVICE voi
 } // namespace mlc::cuda
 
 #define MLC_LINEAR(STORAGE, ROWS, COLUMNS)                                                                             \
-  MLC_KERNEL(mlc_linear_##STORAGE##_##ROWS, LinearArgs) { linearRows<Storage::STORAGE, ROWS, COLUMNS, true>(args); }
+  MLC_KERNEL(mlc_linear_##STORAGE##_##ROWS, LinearArgs) {                                                              \
+    begin();                                                                                                           \
+    linearRows<Storage::STORAGE, ROWS, COLUMNS, true>(args);                                                           \
+  }
 #define MLC_LINEARS(STORAGE)                                                                                           \
   MLC_LINEAR(STORAGE, 1, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 2, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 4, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 8, 4)                                                                                            \
-  MLC_KERNEL(mlc_linear_##STORAGE##_any, LinearArgs) { linearRows<Storage::STORAGE, 4, 2, false>(args); }
+  MLC_KERNEL(mlc_linear_##STORAGE##_any, LinearArgs) {                                                                 \
+    begin();                                                                                                           \
+    linearRows<Storage::STORAGE, 4, 2, false>(args);                                                                   \
+  }
 
 MLC_LINEARS(f32)
 MLC_LINEARS(f16)

@@ -15,6 +15,7 @@ constexpr int kNormThreads = 256;
 } // namespace mlc::cuda
 
 MLC_KERNEL(mlc_rms_norm, NormArgs) {
+  begin();
   MLC_SHARED float partial[kNormThreads / kWarp];
   int64_t row = blockIdx.y, first = blockIdx.x * args.width;
   const float *x = args.x.data + row * args.x.stride + first;

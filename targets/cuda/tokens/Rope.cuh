@@ -30,6 +30,7 @@ MLC_DEVICE float dynamicFrequency(const AnglesArgs &args, int64_t length, int i)
 } // namespace mlc::cuda
 
 MLC_KERNEL(mlc_rope_angles, AnglesArgs) {
+  begin();
   int row = blockIdx.y, i = int(blockIdx.x * blockDim.x + threadIdx.x), half = args.rotary / 2;
   if (i >= half)
     return;
@@ -47,6 +48,7 @@ MLC_KERNEL(mlc_rope_angles, AnglesArgs) {
 
 /// Grid (pairs and columns left alone of all heads, rows).
 MLC_KERNEL(mlc_rope, RopeArgs) {
+  begin();
   int row = blockIdx.y, half = args.rotary / 2, rest = args.headDim - args.rotary, each = half + rest;
   int64_t item = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
   if (item >= int64_t(args.heads) * each)

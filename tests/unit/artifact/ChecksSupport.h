@@ -128,6 +128,24 @@ inline void addCode(TinyModel &model) {
   addOp(ops(model), codeCall());
 }
 
+// A GPU's model with an image, in segment 1.
+inline void addImage(TinyModel &model) {
+  model.metadata.target->isa_family = kCudaFamily;
+  model.metadata.target->triple = "nvptx64-nvidia-cuda";
+  model.metadata.required_features.push_back("cuda");
+  auto segment = std::make_unique<fb::SegmentT>();
+  segment->kind = fb::SegmentKind::images;
+  segment->size = 16;
+  model.metadata.segments.push_back(std::move(segment));
+  model.weights.resize(model.weights.size() + 16);
+  auto image = std::make_unique<fb::ImageT>();
+  image->module_ = "Kernels";
+  image->arch = "sm_80";
+  image->segment = 1;
+  image->size = 16;
+  model.metadata.images.push_back(std::move(image));
+}
+
 inline fb::CallCodeT &theCodeCall(TinyModel &model) { return *ops(model).back()->body.AsCallCode(); }
 
 inline void addTap(TinyModel &model, uint32_t slot) {

@@ -66,7 +66,11 @@ TinyModel paddedModel() {
 
 Result<Program> loadAndVerify(const std::string &path, const LoadOptions &options) {
   MLC_ASSIGN(Artifact artifact, Artifact::open(path.c_str(), options));
-  return verifyProgram(artifact, fakeTarget(), Isa::portable, 2);
+  // The same kernels on a device.
+  TargetRegistry target = fakeTarget();
+  if (artifact.isFor(kCudaFamily))
+    target.family = kCudaFamily;
+  return verifyProgram(artifact, target, Isa::portable, 2);
 }
 
 void writeBytes(const AlignedBytes &bytes, const std::string &path) {
@@ -114,6 +118,15 @@ TEST(ArtifactChecks, UnchangedModelsPass) {
   EXPECT_EQ(program->kernels.size(), model.metadata.kernels.size());
   EXPECT_EQ(program->tokensExtent, 0);
   EXPECT_EQ(program->rowsExtent, 1);
+}
+
+TEST(ArtifactChecks, ModelsForAGpuPass) {
+  TinyModel model = paddedModel();
+  addImage(model);
+  std::string path = temporaryPath("gpu.mlca");
+  writeModel(model, path);
+  auto program = loadAndVerify(path, {});
+  ASSERT_TRUE(program) << program.error().message();
 }
 
 TEST(ArtifactChecks, NetworksPass) {

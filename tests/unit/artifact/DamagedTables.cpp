@@ -102,6 +102,22 @@ std::vector<Case> tableCases() {
   code(Check::CodeSegment, [](auto &m) { m.metadata.codes[0]->variants[0]->segment = 0; });
   code(Check::CodeEntry, [](auto &m) { m.metadata.codes[0]->variants[0]->entry = 1; });
   code(Check::CodeIsa, [](auto &m) { m.metadata.codes[0]->variants[0]->isa = "amx"; });
+  auto image = [&](std::function<void(TinyModel &)> change) {
+    model(Check::Image, [change](TinyModel &m) {
+      addImage(m);
+      change(m);
+    });
+  };
+  image([](auto &m) { m.metadata.images.clear(); });
+  image([](auto &m) { m.metadata.images[0]->segment = 0; });
+  image([](auto &m) { m.metadata.images[0]->segment = 2; });
+  image([](auto &m) { m.metadata.images[0]->offset = uint64_t(-8); });
+  image([](auto &m) { m.metadata.images[0]->size = 0; });
+  image([](auto &m) { m.weights.back() = 1; });
+  model(Check::DeviceOp, [](TinyModel &m) {
+    addImage(m);
+    addOp(ops(m), fb::IfT());
+  });
   code(Check::CodeIndex, [](auto &m) { theCodeCall(m).code = 1; });
   code(Check::CodeSlots, [](auto &m) { theCodeCall(m).slots = {9999}; });
   code(Check::CodeSlots, [](auto &m) { theCodeCall(m).slots.assign(kMaxCodeSlots + 1, 0); });

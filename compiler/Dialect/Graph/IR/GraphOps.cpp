@@ -161,7 +161,7 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
     auto quantized = dyn_cast<QuantizedType>(getInput().getType());
     if (quantized && quantized != weight.getQuantizedRows())
       return emitOpError("has an input of type ") << quantized << ", which does not meet weight " << attribute;
-    if (getBf16() && !weight.getBf16())
+    if (getBf16() && !weight.getBf16() && !weight.getQuantizedRows())
       return emitOpError("with bf16 products reads weight ") << attribute << ", which is not rounded";
     if (!getBiases())
       continue;

@@ -136,7 +136,8 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
   let description = [{
     x: [T, K]; each weight [N_i, K]; y: [T, sum N_i]. `biases`, where given, names one [N_i] for each weight. With a quantized input the product is
     y = sum over groups g, in order, of fma(float(sum_k q_x q_w), scale_x[g] * scale_w[g], y); docs/kernels.md.
-    `bf16`: x is rounded to bf16 and every weight is `rounded` (what `graph-round-products` does); sums are f32.
+    `bf16`: x is rounded to bf16 and every weight is `rounded`, or one of integers (what `graph-round-products` does);
+    sums are f32.
     With a `gate` (what `graph-fuse-linear-gate` makes) the product's halves a, b of the columns give gate(a) * b, in f32 or quantized as
     quantize_rows does.
   }];

@@ -23,6 +23,13 @@ struct Copy {
   bool valid;
 };
 
+void complete(const Copy &copy) {
+  if (copy.valid)
+    std::memcpy(copy.to, copy.from, 16);
+  else
+    std::memset(copy.to, 0, 16);
+}
+
 struct Fiber {
   ucontext_t context;
   std::unique_ptr<unsigned char[]> stack;
@@ -47,6 +54,7 @@ struct Block {
   Meeting all;
   std::vector<unsigned char> shared;
   int block = 0, current = 0;
+  bool copiesAtOnce = false;
 };
 
 thread_local Block *running = nullptr;
@@ -122,6 +130,7 @@ bool launch(int blocks, int threads, size_t sharedBytes, bool backwards, const s
   block.warps.resize(threads / kLanes);
   block.given = std::vector<std::array<void *, kLanes>>(threads / kLanes);
   block.shared.resize(sharedBytes + 128);
+  block.copiesAtOnce = backwards;
   running = &block;
   bool good = true;
   for (int i = 0; i < blocks && good; ++i) {
@@ -159,7 +168,11 @@ void together(void *mine, void (*perform)(std::span<void *const> lanes)) {
   ++meeting.times;
 }
 
+size_t sharedBytes() { return running->shared.size() - 128; }
+
 void copyLater(void *to, const void *from, bool valid) {
+  if (running->copiesAtOnce)
+    return complete({to, from, valid});
   running->fibers[running->current].groups.back().push_back({to, from, valid});
 }
 void commit() { running->fibers[running->current].groups.emplace_back(); }
@@ -170,12 +183,8 @@ void wait(int groups) {
     return;
   const auto end = all.end() - ptrdiff_t(open);
   for (auto group = all.begin(); group != end; ++group)
-    for (const Copy &copy : *group) {
-      if (copy.valid)
-        std::memcpy(copy.to, copy.from, 16);
-      else
-        std::memset(copy.to, 0, 16);
-    }
+    for (const Copy &copy : *group)
+      complete(copy);
   all.erase(all.begin(), end);
 }
 

@@ -3,20 +3,15 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Runs kernels that are written in simt/Simt.h on the host: each thread of a block is a fiber, so barriers, shuffles,
-// matrix loads and products see all lanes at one point as on the device. Shared memory begins as NaN; a copy happens
-// when it is waited for, not when it is issued. Warps run one after the other, in either order: what depends on the
-// order lacks a barrier.
+// What simt/Simt.h names, on the host.
 //
 #pragma once
 
+#include "targets/cuda/attention/simt/Machine.h"
+
 #include <bit>
 #include <cmath>
-#include <cstddef>
-#include <cstdint>
 #include <cstring>
-#include <functional>
-#include <span>
 
 #define MLC_DEVICE inline
 #define MLC_UNROLL(N)
@@ -30,51 +25,6 @@ struct alignas(16) Float4 {
 struct alignas(8) Float2 {
   float x, y;
 };
-
-namespace emulator {
-
-constexpr int kLanes = 32;
-
-/// One block after the other of `blocks`, of `threads` threads each (a multiple of 32). False, with a line on stderr,
-/// if threads wait for one another for ever. `backwards`: the last block, warp and lane first.
-bool launch(int blocks, int threads, size_t sharedBytes, bool backwards, const std::function<void()> &kernel);
-
-int threadIndex();
-int blockIndex();
-void *shared();
-void barrier();
-/// Every lane calls it; the last one does `perform` on what all gave.
-void together(void *mine, void (*perform)(std::span<void *const> lanes));
-void copyLater(void *to, const void *from, bool valid);
-void commit();
-void wait(int groups);
-
-struct Product {
-  float *sum;
-  const uint32_t *a;
-  uint32_t b[2];
-  float (*value)(uint16_t);
-};
-void multiply(std::span<void *const> lanes);
-struct MatrixLoad {
-  uint32_t *to;
-  const void *row;
-};
-void load(std::span<void *const> lanes);
-void loadTransposed(std::span<void *const> lanes);
-void exchange(std::span<void *const> lanes);
-struct Exchange {
-  float value;
-  int lanes;
-  float received;
-};
-
-float valueOfBf16(uint16_t bits);
-float valueOfF16(uint16_t bits);
-uint16_t bf16Of(float value);
-uint16_t f16Of(float value);
-
-} // namespace emulator
 
 inline int threadIndex() { return emulator::threadIndex(); }
 inline int blockIndex() { return emulator::blockIndex(); }

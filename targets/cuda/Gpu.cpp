@@ -1,0 +1,240 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "targets/cuda/Gpu.h"
+
+#include "targets/cuda/Stream.h"
+
+#include <time.h>
+
+namespace mlc::cuda {
+
+#define MLC_CUDA_NAME(NAME, ARGS) #NAME,
+static constexpr const char *kNames[] = {MLC_CUDA_FUNCTIONS(MLC_CUDA_NAME)};
+#undef MLC_CUDA_NAME
+static_assert(sizeof kNames / sizeof *kNames == kFunctions);
+const char *functionName(Function function) { return kNames[unsigned(function)]; }
+
+static void *allocateOnDevice(void *gpu, size_t size, size_t) {
+  auto &self = *static_cast<const Gpu *>(gpu);
+  CuPointer memory = 0;
+  if (!self.use() || self.driver().memAlloc(&memory, size) != CUDA_SUCCESS)
+    return nullptr;
+  // In the order of a null stream, which every other call of this thread comes behind.
+  if (self.driver().memsetAsync(memory, 0, size, nullptr) == CUDA_SUCCESS &&
+      self.driver().streamSynchronize(nullptr) == CUDA_SUCCESS)
+    return reinterpret_cast<void *>(memory);
+  (void)self.driver().memFree(memory);
+  return nullptr;
+}
+static void releaseOnDevice(void *gpu, void *memory, size_t) {
+  auto &self = *static_cast<const Gpu *>(gpu);
+  if (self.use())
+    (void)self.driver().memFree(reinterpret_cast<CuPointer>(memory));
+}
+
+static void *allocatePinned(void *gpu, size_t size, size_t) {
+  auto &self = *static_cast<const Gpu *>(gpu);
+  void *memory = nullptr;
+  if (!self.use() || self.driver().memHostAlloc(&memory, size, 0) != CUDA_SUCCESS)
+    return nullptr;
+  memset(memory, 0, size);
+  return memory;
+}
+static void releasePinned(void *gpu, void *memory, size_t) {
+  auto &self = *static_cast<const Gpu *>(gpu);
+  if (self.use())
+    (void)self.driver().memFreeHost(memory);
+}
+
+Result<Device *> Gpu::open(const Artifact &artifact, const DeviceOptions &options, const Allocator &allocator) {
+  void *memory = allocator.allocate(allocator.context, sizeof(Gpu), alignof(Gpu));
+  if (!memory)
+    return Error(ErrorCode::OutOfMemory, "no memory for a device");
+  auto *made = new (memory) Gpu;
+  made->allocator = allocator;
+  made->deviceMemory = {allocateOnDevice, releaseOnDevice, made};
+  made->pinnedMemory = {allocatePinned, releasePinned, made};
+  made->compareDigests = options.compareDigests;
+  Owned<Device> gpu(made);
+  MLC_TRY(made->start(options));
+  MLC_TRY(made->loadImage(artifact));
+  MLC_TRY(made->upload(artifact));
+  return gpu.release();
+}
+
+Gpu::~Gpu() {
+  if (!context)
+    return;
+  if (use()) {
+    for (uint8_t *segment : segments)
+      if (segment)
+        (void)calls.memFree(reinterpret_cast<CuPointer>(segment));
+    if (module)
+      (void)calls.moduleUnload(module);
+  }
+  (void)calls.primaryCtxRelease(device);
+}
+
+void Gpu::release() {
+  Allocator from = allocator;
+  this->~Gpu();
+  from.release(from.context, this, sizeof(Gpu));
+}
+
+Status Gpu::use() const { return calls.check(calls.ctxSetCurrent(context), "the GPU's context"); }
+
+Status Gpu::start(const DeviceOptions &options) {
+  MLC_ASSIGN(calls, Driver::load());
+  int count = 0;
+  MLC_TRY(calls.check(calls.deviceGetCount(&count), "the number of GPUs"));
+  if (options.ordinal >= unsigned(count))
+    return Error(ErrorCode::NotFound, "GPU %u: this machine has %d", options.ordinal, count);
+  MLC_TRY(calls.check(calls.deviceGet(&device, int(options.ordinal)), "the GPU"));
+  int major = 0, minor = 0;
+  char product[64] = "";
+  MLC_TRY(calls.check(calls.deviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device),
+                      "the GPU's architecture"));
+  MLC_TRY(calls.check(calls.deviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
+                      "the GPU's architecture"));
+  MLC_TRY(calls.check(calls.deviceGetName(product, int(sizeof product) - 1, device), "the GPU's name"));
+  capability = 10 * major + minor;
+  snprintf(name, sizeof name, "%s (sm_%d)", product, capability);
+  return calls.check(calls.primaryCtxRetain(&context, device), name);
+}
+
+Status Gpu::loadImage(const Artifact &artifact) {
+  const fb::Image *best = nullptr;
+  int bestRank = 0;
+  for (const fb::Image *image : *artifact.metadata().images())
+    if (int rank = archRank(parseArch(image->arch()->string_view()), capability); rank > bestRank) {
+      best = image;
+      bestRank = rank;
+    }
+  if (!best) {
+    char list[128] = "";
+    for (const fb::Image *image : *artifact.metadata().images()) {
+      size_t at = strlen(list);
+      snprintf(list + at, sizeof list - at, "%s%.16s", at ? ", " : "", image->arch()->c_str());
+    }
+    return Error(ErrorCode::Unsupported, "has kernels for %s, none that %s runs; compile it with --gpu sm_%d", list,
+                 name, capability);
+  }
+  overlapping = parseArch(best->arch()->string_view()).number >= 90;
+  MLC_TRY(use());
+  // The verifier has seen that the image lies in its segment and ends with a zero.
+  const uint8_t *bytes = artifact.segment(best->segment()).data() + best->offset();
+  if (CuResult loaded = calls.moduleLoadData(&module, bytes); loaded != CUDA_SUCCESS) {
+    if (loaded == CUDA_ERROR_NO_BINARY_FOR_GPU || loaded == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
+      return Error(ErrorCode::Unsupported,
+                   "the NVIDIA driver does not take its kernels for %s on %s; use a newer driver",
+                   best->arch()->c_str(), name);
+    return calls.check(loaded, "its kernels cannot be loaded");
+  }
+  for (unsigned i = 0; i < kFunctions; ++i)
+    if (CuResult found = calls.moduleGetFunction(&functions[i], module, kNames[i]); found != CUDA_SUCCESS)
+      return Error(ErrorCode::Unsupported,
+                   "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again",
+                   best->arch()->c_str(), kNames[i]);
+  return {};
+}
+
+Result<Device::Room> Gpu::room() const {
+  MLC_TRY(use());
+  size_t free = 0, total = 0;
+  MLC_TRY(calls.check(calls.memGetInfo(&free, &total), "the GPU's memory"));
+  return Room{free, total};
+}
+
+Result<double> Gpu::measureBandwidth() const {
+  MLC_ASSIGN(Room has, room());
+  uint64_t bytes = uint64_t(512) << 20;
+  while (2 * bytes > has.free && bytes > 1 << 20)
+    bytes /= 2;
+  MLC_ASSIGN(auto from, OwnedArray<uint8_t>::create(deviceMemory, bytes, "GPU memory to measure its bandwidth"));
+  MLC_ASSIGN(auto to, OwnedArray<uint8_t>::create(deviceMemory, bytes, "GPU memory to measure its bandwidth"));
+  auto seconds = [] {
+    timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+  };
+  // Other work can only slow it down: the best pass counts.
+  constexpr int kPasses = 5, kCopies = 8;
+  double best = 0;
+  for (int pass = 0; pass < kPasses; ++pass) {
+    double start = seconds();
+    for (int i = 0; i < kCopies; ++i)
+      MLC_TRY(calls.check(calls.copyOnDevice(reinterpret_cast<CuPointer>(to.data()),
+                                             reinterpret_cast<CuPointer>(from.data()), bytes, nullptr),
+                          "measuring the GPU's bandwidth"));
+    MLC_TRY(calls.check(calls.streamSynchronize(nullptr), "measuring the GPU's bandwidth"));
+    double rate = 2e-9 * double(bytes) * kCopies / (seconds() - start);
+    best = rate > best ? rate : best;
+  }
+  return best;
+}
+
+Status Gpu::upload(const Artifact &artifact) {
+  uint64_t needed = 0;
+  const auto &tables = *artifact.metadata().segments();
+  for (const fb::Segment *segment : tables)
+    needed += segment->kind() == fb::SegmentKind::weights ? segment->size() : 0;
+  MLC_ASSIGN(Room has, room());
+  if (needed > has.free)
+    return Error(ErrorCode::OutOfMemory, "%s: the weights take %.1f MiB, %.1f of its %.1f MiB are free", name,
+                 double(needed) / (1 << 20), double(has.free) / (1 << 20), double(has.total) / (1 << 20));
+  MLC_ASSIGN(segments, OwnedArray<uint8_t *>::create(allocator, tables.size(), "segments"));
+  for (uint32_t i = 0; i < tables.size(); ++i)
+    if (tables.Get(i)->kind() == fb::SegmentKind::weights)
+      MLC_TRY(uploadSegment(artifact, i, compareDigests));
+  return {};
+}
+
+// Two pieces in turn: while one travels the next is read, and compared, from the file.
+Status Gpu::uploadSegment(const Artifact &artifact, uint32_t index, bool compare) {
+  constexpr size_t kPiece = 8 << 20;
+  static_assert(kPiece % kDigestChunk == 0);
+  std::span<const uint8_t> bytes = artifact.segment(index);
+  CuPointer memory = 0;
+  MLC_TRY(calls.check(calls.memAlloc(&memory, bytes.size()), "memory for the weights"));
+  segments[index] = reinterpret_cast<uint8_t *>(memory);
+  struct Piece {
+    const Driver *calls = nullptr;
+    OwnedArray<uint8_t> buffer;
+    CuStream stream = nullptr;
+    ~Piece() {
+      if (!stream)
+        return;
+      (void)calls->streamSynchronize(stream);
+      (void)calls->streamDestroy(stream);
+    }
+  } pieces[2];
+  for (Piece &piece : pieces) {
+    piece.calls = &calls;
+    MLC_ASSIGN(piece.buffer, OwnedArray<uint8_t>::create(pinnedMemory, bytes.size() < kPiece ? bytes.size() : kPiece,
+                                                         "pinned memory"));
+    MLC_TRY(calls.check(calls.streamCreate(&piece.stream, CU_STREAM_NON_BLOCKING), "a stream"));
+  }
+  for (size_t at = 0, turn = 0; at < bytes.size(); at += kPiece, ++turn) {
+    Piece &piece = pieces[turn % 2];
+    size_t count = bytes.size() - at < kPiece ? bytes.size() - at : kPiece;
+    MLC_TRY(calls.check(calls.streamSynchronize(piece.stream), "uploading the weights"));
+    memcpy(piece.buffer.data(), bytes.data() + at, count);
+    // What was copied is what is compared.
+    if (compare)
+      MLC_TRY(artifact.checkPiece(index, at, {piece.buffer.data(), count}));
+    MLC_TRY(calls.check(calls.copyToDevice(memory + at, piece.buffer.data(), count, piece.stream),
+                        "uploading the weights"));
+  }
+  for (Piece &piece : pieces)
+    MLC_TRY(calls.check(calls.streamSynchronize(piece.stream), "uploading the weights"));
+  return {};
+}
+
+Result<DeviceStream *> Gpu::createStream(const StreamBounds &bounds, const Allocator &from) {
+  return Stream::create(*this, bounds, from);
+}
+
+} // namespace mlc::cuda

@@ -1,0 +1,60 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// One GPU with a model's weights and kernels on it.
+//
+#pragma once
+
+#include "runtime/artifact/Artifact.h"
+#include "runtime/core/Owned.h"
+#include "runtime/exec/Device.h"
+#include "targets/cuda/Functions.h"
+#include "targets/cuda/driver/Driver.h"
+
+namespace mlc::cuda {
+
+class Gpu final : public Device {
+public:
+  /// Opens GPU number `options.ordinal`, loads the best image and uploads the weights, whose digests are compared on
+  /// the way. Errors: no driver, no such GPU, no image for it, no room (with the figures).
+  static Result<Device *> open(const Artifact &artifact, const DeviceOptions &options, const Allocator &allocator);
+
+  const Allocator &memory() const override { return deviceMemory; }
+  const Allocator &hostMemory() const override { return pinnedMemory; }
+  uint8_t *segment(uint32_t index) const override { return segments[index]; }
+  Result<Room> room() const override;
+  Result<double> measureBandwidth() const override;
+  const char *description() const override { return name; }
+  Result<DeviceStream *> createStream(const StreamBounds &bounds, const Allocator &allocator) override;
+
+  const Driver &driver() const { return calls; }
+  /// Makes the device's context the calling thread's.
+  Status use() const;
+  /// Whether kernels may start beside the one before them: from Hopper on, where their machine code waits.
+  bool overlaps() const { return overlapping; }
+  CuFunction function(Function which) const { return functions[unsigned(which)]; }
+
+private:
+  Gpu() = default;
+  ~Gpu();
+  void release() override;
+  Status start(const DeviceOptions &options);
+  Status loadImage(const Artifact &artifact);
+  Status upload(const Artifact &artifact);
+  Status uploadSegment(const Artifact &artifact, uint32_t index, bool compare);
+
+  Driver calls;
+  Allocator allocator{}, deviceMemory{}, pinnedMemory{};
+  char name[96] = "";
+  int capability = 0; // 90: 9.0
+  bool compareDigests = true, overlapping = false;
+  CuDevice device = 0;
+  CuContext context = nullptr;
+  CuModule module = nullptr;
+  CuFunction functions[kFunctions] = {};
+  OwnedArray<uint8_t *> segments;
+};
+
+} // namespace mlc::cuda

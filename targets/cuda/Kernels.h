@@ -1,0 +1,49 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the launchers share. A call's operands are those of the CPU's kernel of the same name and version, so its check
+// is asked first; what this target lacks is then refused by name.
+//
+#pragma once
+
+#include "targets/cuda/Stream.h"
+
+namespace mlc::cuda {
+
+extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[4], normKernels[2], ropeKernels[2],
+    linearKernels[1], attentionKernels[2];
+
+/// Rows of a grid's second and third axis.
+constexpr int64_t kMostGridRows = 65535;
+
+/// The CPU's check of kernel `name` version 1, and that a step's rows fit a grid.
+Status checkAsHost(const KernelCallInfo &call, const char *name);
+/// How a weight that a kernel of this target reads is stored: floats row by row, or panels for tensor cores.
+struct Stored {
+  bool panels;
+  Storage storage; // Of rows.
+  Panel panel;     // Of panels.
+};
+/// Unsupported when no kernel reads its format.
+Result<Stored> storedAs(const fb::WeightDesc &weight, const char *kernel);
+/// Where things lie in the panels of `weight`.
+PanelArgs panelArgs(const fb::WeightDesc &weight);
+
+/// What of these is refused beyond the CPU's checks.
+Status checkLinearAttrs(const fb::LinearAttrs &attrs);
+Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
+
+inline Stream &streamOf(const KernelContext &context) { return static_cast<Stream &>(*context.stream); }
+inline Rows<float> rowsOf(const TensorView &view) { return {view.as<float>(), view.strides[0]}; }
+inline Rows<const float> inputRows(const TensorView &view) { return {view.as<float>(), view.strides[0]}; }
+/// Blocks of `threads` for `items`.
+constexpr uint64_t blocksFor(int64_t items, int64_t threads) { return uint64_t(ceilDiv(items, threads)); }
+/// Of a kernel with a thread for each column of each row.
+constexpr unsigned kRowThreads = 256;
+constexpr Stream::Grid rowGrid(int64_t columns, int64_t rows) {
+  return {blocksFor(columns, kRowThreads), uint64_t(rows > 0 ? rows : 0)};
+}
+
+} // namespace mlc::cuda

@@ -1,0 +1,74 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The CUDA target's kernels: one line for each.
+//
+#include "targets/cpu/pack/Layout.h"
+#include "targets/cuda/Kernels.h"
+#include "targets/cuda/KvPage.h"
+
+namespace mlc {
+
+using namespace cuda;
+
+namespace cuda {
+
+Status checkAsHost(const KernelCallInfo &call, const char *name) {
+  MLC_TRY(findKernel(cpuTarget(), name, 1, Isa::portable)->check(call));
+  if (call.maxTokens > kMostGridRows)
+    return Error(ErrorCode::Unsupported, "%s: steps of %lld tokens; at most %lld on a GPU", name,
+                 (long long)call.maxTokens, (long long)kMostGridRows);
+  return {};
+}
+
+Result<Stored> storedAs(const fb::WeightDesc &weight, const char *kernel) {
+  switch (weight.format()) {
+  case fb::WeightFormat::rows_f32:
+    return Stored{false, Storage::f32, {}};
+  case fb::WeightFormat::rows_f16:
+    return Stored{false, Storage::f16, {}};
+  case fb::WeightFormat::rows_bf16:
+    return Stored{false, Storage::bf16, {}};
+  case fb::WeightFormat::panel_bf16:
+    return Stored{true, {}, Panel::bf16};
+  case fb::WeightFormat::panel_int8:
+  case fb::WeightFormat::panel_q8_0:
+    return Stored{true, {}, Panel::int8};
+  case fb::WeightFormat::panel_int4:
+  case fb::WeightFormat::panel_q4_0:
+    return Stored{true, {}, Panel::int4};
+  default:
+    return Error(ErrorCode::Unsupported, "%s: no CUDA kernel reads weights stored as %s; choose --quant none or int4",
+                 kernel, fb::EnumNameWeightFormat(weight.format()));
+  }
+}
+
+PanelArgs panelArgs(const fb::WeightDesc &weight) {
+  cpu::PanelLayout layout = cpu::panelLayout(weight);
+  PanelArgs args{};
+  args.panelBytes = int64_t(layout.bytes);
+  args.columns = int64_t(layout.columns);
+  if (weight.format() == fb::WeightFormat::panel_bf16)
+    return args;
+  args.group = int64_t(layout.group);
+  args.scales = int64_t(layout.scalesOffset);
+  args.zeros = weight.asymmetric() ? int64_t(layout.offsetsOffset) : 0;
+  args.halfScales = cpu::isBlockPanel(weight.format());
+  return args;
+}
+
+} // namespace cuda
+
+const TargetRegistry &cudaTarget() {
+  static constexpr const KernelDef *kernels[] = {
+      &embeddingKernels[0], &gatherRowsKernels[0], &pairKernels[0],     &pairKernels[1], &pairKernels[2],
+      &pairKernels[3],      &normKernels[0],       &normKernels[1],     &ropeKernels[0], &ropeKernels[1],
+      &linearKernels[0],    &attentionKernels[0],  &attentionKernels[1]};
+  static constexpr TargetRegistry target{
+      kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}, {}, kCudaFamily, Gpu::open};
+  return target;
+}
+
+} // namespace mlc

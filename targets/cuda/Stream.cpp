@@ -1,0 +1,220 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "targets/cuda/Stream.h"
+
+#include <algorithm>
+
+namespace mlc::cuda {
+
+static CuPointer address(const uint8_t *memory) { return reinterpret_cast<CuPointer>(memory); }
+
+Result<DeviceStream *> Stream::create(const Gpu &gpu, const StreamBounds &bounds, const Allocator &allocator) {
+  void *memory = allocator.allocate(allocator.context, sizeof(Stream), alignof(Stream));
+  if (!memory)
+    return Error(ErrorCode::OutOfMemory, "no memory for a stream");
+  auto *made = new (memory) Stream(gpu, bounds, allocator);
+  Owned<DeviceStream> stream(made);
+  MLC_TRY(made->build());
+  return stream.release();
+}
+
+Status Stream::build() {
+  MLC_TRY(gpu.use());
+  MLC_TRY(calls.check(calls.streamCreate(&stream, CU_STREAM_NON_BLOCKING), "a stream"));
+  uint64_t bytes = stepLayout(uint64_t(bounds.tokens), uint64_t(bounds.segments), uint64_t(bounds.states),
+                              uint64_t(bounds.pagesPerSlot))
+                       .bytes;
+  MLC_ASSIGN(block, OwnedArray<uint8_t>::create(gpu.memory(), bytes, "the GPU's tables of a step"));
+  MLC_ASSIGN(staged, OwnedArray<uint8_t>::create(gpu.hostMemory(), bytes, "pinned tables of a step"));
+  return {};
+}
+
+Stream::~Stream() {
+  if (!stream || !gpu.use())
+    return;
+  (void)calls.streamSynchronize(stream);
+  for (Captured &each : graphs)
+    if (each.graph)
+      (void)calls.graphExecDestroy(each.graph);
+  (void)calls.streamDestroy(stream);
+}
+
+void Stream::release() {
+  Allocator from = allocator;
+  this->~Stream();
+  from.release(from.context, this, sizeof(Stream));
+}
+
+Status Stream::copy(uint8_t *to, const uint8_t *from, size_t bytes) {
+  MLC_TRY(gpu.use());
+  return calls.check(calls.copyOnDevice(address(to), address(from), bytes, stream), "copying a page on the GPU");
+}
+
+Status Stream::read(void *to, const uint8_t *from, size_t bytes) {
+  MLC_TRY(gpu.use());
+  MLC_TRY(calls.check(calls.copyToHost(to, address(from), bytes, stream), "copying from the GPU"));
+  return calls.check(calls.streamSynchronize(stream), "copying from the GPU");
+}
+
+Status Stream::write(uint8_t *to, const void *from, size_t bytes) {
+  MLC_TRY(gpu.use());
+  MLC_TRY(calls.check(calls.copyToDevice(address(to), from, bytes, stream), "copying to the GPU"));
+  return calls.check(calls.streamSynchronize(stream), "copying to the GPU");
+}
+
+void Stream::note(CuResult result, const char *what) {
+  if (result != CUDA_SUCCESS && !failure)
+    failure.emplace(calls.check(result, what).error());
+}
+
+void Stream::fill(const DeviceStep &step) {
+  auto *positions = reinterpret_cast<int32_t *>(staged.data() + layout.positions);
+  auto *segmentOfRow = reinterpret_cast<int32_t *>(staged.data() + layout.segmentOfRow);
+  auto *segments = reinterpret_cast<StepSegment *>(staged.data() + layout.segments);
+  std::span<const BatchSegment> all = step.batch->segments;
+  for (size_t s = 0; s < all.size(); ++s) {
+    segments[s] = {all[s].firstRow, all[s].length, all[s].firstPosition, all[s].formLength};
+    for (int32_t t = 0; t < all[s].length; ++t) {
+      positions[all[s].firstRow + t] = int32_t(all[s].firstPosition + t);
+      segmentOfRow[all[s].firstRow + t] = int32_t(s);
+    }
+  }
+  auto *table = reinterpret_cast<uint32_t *>(staged.data() + layout.tables);
+  for (const KvStateView &state : step.kvStates)
+    for (size_t s = 0; s < all.size(); ++s, table += key.pages) {
+      if (!state.pages)
+        continue;
+      int64_t used = ceilDiv(all[s].firstPosition + all[s].length, kPagePositions);
+      memcpy(table, state.pages[s], size_t(used) * sizeof(uint32_t));
+    }
+}
+
+Status Stream::enqueueTransfers(std::span<const DeviceTransfer> transfers, bool toDevice) {
+  for (const DeviceTransfer &each : transfers)
+    if (each.bytes)
+      MLC_TRY(calls.check(toDevice ? calls.copyToDevice(address(each.device), each.host, each.bytes, stream)
+                                   : calls.copyToHost(each.host, address(each.device), each.bytes, stream),
+                          "a step's copies"));
+  return {};
+}
+
+/// The entry of the step's shape; of a new one the least recently used entry.
+Stream::Captured &Stream::captured() {
+  auto found =
+      std::find_if(std::begin(graphs), std::end(graphs), [&](const Captured &each) { return each.key == key; });
+  if (found != std::end(graphs))
+    return *found;
+  Captured &oldest = *std::min_element(std::begin(graphs), std::end(graphs),
+                                       [](const Captured &a, const Captured &b) { return a.used < b.used; });
+  if (oldest.graph)
+    (void)calls.graphExecDestroy(oldest.graph);
+  return oldest = Captured{key};
+}
+
+Result<bool> Stream::begin(const DeviceStep &step) {
+  MLC_TRY(gpu.use());
+  failure.reset();
+  capturing = replaying = nullptr;
+  outputs = step.outputs;
+  int64_t pages = 0;
+  for (const BatchSegment &segment : step.batch->segments)
+    pages = std::max(pages, ceilDiv(segment.firstPosition + segment.length, kPagePositions));
+  key = {step.batch->tokens, step.shape, int64_t(step.batch->segments.size()), pageBucket(pages, bounds.pagesPerSlot)};
+  layout = stepLayout(uint64_t(key.tokens), uint64_t(key.segments), step.kvStates.size(), uint64_t(key.pages));
+  fill(step);
+  if (key.tokens <= kGraphTokens) {
+    Captured &shape = captured();
+    if (shape.graph) {
+      replaying = &shape;
+      shape.used = ++steps;
+      note(calls.graphLaunch(shape.graph, stream), "launching a step's graph");
+      return true;
+    }
+    // A shape that comes once is not worth a graph.
+    if (shape.used && calls.streamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_RELAXED) == CUDA_SUCCESS)
+      capturing = &shape;
+    shape.used = ++steps;
+  }
+  note(calls.copyToDevice(address(block.data()), staged.data(), layout.bytes, stream), "a step's tables");
+  if (Status copied = enqueueTransfers(step.inputs, true); !copied && !failure)
+    failure.emplace(copied.error());
+  return false;
+}
+
+void Stream::abandon() {
+  CuGraph graph = nullptr;
+  if (capturing && calls.streamEndCapture(stream, &graph) == CUDA_SUCCESS && graph)
+    (void)calls.graphDestroy(graph);
+  capturing = nullptr;
+  // The block is written again by the next step.
+  (void)calls.streamSynchronize(stream);
+}
+
+/// Makes the graph of what was captured, and launches it.
+Status Stream::finishCapture() {
+  CuGraph graph = nullptr;
+  Captured &shape = *capturing;
+  capturing = nullptr;
+  MLC_TRY(calls.check(calls.streamEndCapture(stream, &graph), "capturing a step"));
+  CuResult made = calls.graphInstantiate(&shape.graph, graph, 0);
+  (void)calls.graphDestroy(graph);
+  if (made != CUDA_SUCCESS) {
+    shape.graph = nullptr;
+    return calls.check(made, "making a step's graph");
+  }
+  return calls.check(calls.graphLaunch(shape.graph, stream), "launching a step's graph");
+}
+
+Status Stream::end() {
+  if (!replaying && !failure)
+    if (Status copied = enqueueTransfers(outputs, false); !copied)
+      failure.emplace(copied.error());
+  if (capturing && failure)
+    abandon();
+  if (capturing)
+    if (Status launched = finishCapture(); !launched)
+      failure.emplace(launched.error());
+  CuResult waited = calls.streamSynchronize(stream);
+  if (failure)
+    return *failure;
+  return calls.check(waited, "a step on the GPU failed");
+}
+
+void Stream::enqueue(Function function, const Grid &grid, unsigned threads, const void *args) {
+  if (failure || !grid.x || !grid.y || !grid.z)
+    return;
+  void *parameters[] = {const_cast<void *>(args)};
+  CuLaunchAttribute overlap{};
+  overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+  overlap.allowed = 1;
+  CuLaunch launch{unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads, 1, 1, 0,
+                  stream,           &overlap,         gpu.overlaps()};
+  note(calls.launchKernel(&launch, gpu.function(function), parameters, nullptr), functionName(function));
+}
+
+StepView Stream::step() const {
+  const uint8_t *base = block.data();
+  return {reinterpret_cast<const int32_t *>(base + layout.positions),
+          reinterpret_cast<const int32_t *>(base + layout.segmentOfRow),
+          reinterpret_cast<const StepSegment *>(base + layout.segments)};
+}
+
+KvView Stream::kv(const KvStateView &state) const {
+  KvView view{};
+  view.pool = state.pool;
+  view.tables = reinterpret_cast<const uint32_t *>(block.data() + layout.tables) +
+                int64_t(state.state) * key.segments * key.pages;
+  view.pageBytes = int64_t(state.pageBytes);
+  view.tableStride = key.pages;
+  view.heads = int32_t(state.spec.kv_heads());
+  view.headDim = int32_t(state.spec.head_dim());
+  view.storage = state.spec.dtype() == DType::f16    ? Storage::f16
+                 : state.spec.dtype() == DType::bf16 ? Storage::bf16
+                                                     : Storage::f32;
+  return view;
+}
+
+} // namespace mlc::cuda

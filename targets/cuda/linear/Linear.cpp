@@ -1,0 +1,131 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "targets/cuda/Kernels.h"
+
+namespace mlc::cuda {
+
+Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
+  MLC_ASSIGN(Stored stored, storedAs(attrs.weight(), "linear"));
+  if (attrs.quantized_input() || attrs.gated())
+    return Error(ErrorCode::Unsupported, "linear: no CUDA kernel takes quantized rows or has a gate");
+  if (stored.panels && !attrs.bf16())
+    return Error(ErrorCode::Unsupported,
+                 "linear: no CUDA kernel has f32 products with weights stored as %s; choose "
+                 "--math fast, or --quant none",
+                 fb::EnumNameWeightFormat(attrs.weight().format()));
+  if (!stored.panels && attrs.bf16())
+    return Error(ErrorCode::Corrupt, "linear: bf16 products with weights stored as %s",
+                 fb::EnumNameWeightFormat(attrs.weight().format()));
+  return {};
+}
+
+static Status check(const KernelCallInfo &call) {
+  const auto *attrs = call.attrsAs<fb::LinearAttrs>();
+  if (!attrs)
+    return checkAsHost(call, "linear");
+  // The CPU has no bf16 products with integers; all else of such a call is as it would be with f32 rows.
+  const fb::LinearAttrs &a = *attrs;
+  const fb::LinearAttrs plain(a.weight(), a.quantized_input(), a.has_bias(), a.has_residual(), a.gated(),
+                              a.activation(), a.out_group(), a.out_sum_group(), false);
+  KernelCallInfo hosts = call;
+  hosts.attrs = &plain;
+  MLC_TRY(checkAsHost(hosts, "linear"));
+  return checkLinearAttrs(a);
+}
+
+/// The kernel for so many rows, by the storage of the weights.
+struct Form {
+  int64_t rows, columns; // Of a warp.
+  Function f32, f16, bf16;
+};
+static constexpr Form kForms[] = {
+    {1, 2, Function::mlc_linear_f32_1, Function::mlc_linear_f16_1, Function::mlc_linear_bf16_1},
+    {2, 2, Function::mlc_linear_f32_2, Function::mlc_linear_f16_2, Function::mlc_linear_bf16_2},
+    {4, 2, Function::mlc_linear_f32_4, Function::mlc_linear_f16_4, Function::mlc_linear_bf16_4},
+    {8, 4, Function::mlc_linear_f32_8, Function::mlc_linear_f16_8, Function::mlc_linear_bf16_8},
+};
+// Rows that are not aligned for loads of 16 bytes.
+static constexpr Form kAny{4, 2, Function::mlc_linear_f32_any, Function::mlc_linear_f16_any,
+                           Function::mlc_linear_bf16_any};
+
+static bool aligned(const void *data, int64_t strideBytes) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
+}
+
+// Kernels of panels: of up to 8 and 16 rows a block for each panel, of more a warp, 32 rows at a time.
+struct PanelForm {
+  int64_t rows, panels; // Of a block.
+  Function bf16, int8, int4;
+};
+static constexpr PanelForm kPanelForms[] = {
+    {8, 1, Function::mlc_panel_bf16_8, Function::mlc_panel_int8_8, Function::mlc_panel_int4_8},
+    {16, 1, Function::mlc_panel_bf16_16, Function::mlc_panel_int8_16, Function::mlc_panel_int4_16},
+    {32, 8, Function::mlc_panel_bf16_32, Function::mlc_panel_int8_32, Function::mlc_panel_int4_32},
+};
+
+static void runPanels(Stream &stream, const LinearArgs &linear, const fb::WeightDesc &weight, Panel panel) {
+  PanelLinearArgs args{};
+  static_cast<PanelArgs &>(args) = panelArgs(weight);
+  args.x = linear.x;
+  args.weight = linear.weight;
+  args.bias = linear.bias;
+  args.residual = linear.residual;
+  args.out = linear.out;
+  args.n = linear.n;
+  args.k = linear.k;
+  args.rows = linear.rows;
+  args.aligned = aligned(args.x.data, args.x.stride * 4);
+  const PanelForm *form = kPanelForms;
+  while (form != std::end(kPanelForms) - 1 && form->rows < args.rows)
+    ++form;
+  // As in linearSplit and linearWhole.
+  constexpr unsigned threads = 256;
+  stream.launch(panel == Panel::bf16   ? form->bf16
+                : panel == Panel::int8 ? form->int8
+                                       : form->int4,
+                {blocksFor(args.n, 16 * form->panels), blocksFor(args.rows, form->rows)}, threads, args);
+}
+
+static void run(const KernelContext &context) {
+  const auto &attrs = context.attrsAs<fb::LinearAttrs>();
+  const TensorView &x = context.inputs[0], &out = context.outputs[0];
+  Stored stored = *storedAs(attrs.weight(), "linear");
+  Storage storage = stored.storage;
+  LinearArgs args{};
+  args.x = inputRows(x);
+  args.weight = context.inputs[1].data;
+  args.n = int64_t(attrs.weight().n());
+  args.k = int64_t(attrs.weight().k());
+  int64_t rows = x.dims[0] < out.dims[0] ? x.dims[0] : out.dims[0];
+  if (attrs.has_bias())
+    args.bias = context.inputs[2].as<float>();
+  if (attrs.has_residual()) {
+    const TensorView &residual = context.inputs[attrs.has_bias() ? 3 : 2];
+    args.residual = inputRows(residual);
+    rows = residual.dims[1] != args.n ? 0 : residual.dims[0] < rows ? residual.dims[0] : rows;
+  }
+  if (x.dims[1] != args.k || out.dims[1] != args.n)
+    return;
+  args.out = rowsOf(out);
+  args.rows = int32_t(rows);
+  if (stored.panels)
+    return runPanels(streamOf(context), args, attrs.weight(), stored.panel);
+  const Form *form = &kAny;
+  if (aligned(args.weight, args.k * (storage == Storage::f32 ? 4 : 2)) && aligned(args.x.data, args.x.stride * 4))
+    for (form = kForms; form != std::end(kForms) - 1 && form->rows < rows;)
+      ++form;
+  // As in linearRows.
+  constexpr int64_t warps = 4;
+  streamOf(context).launch(storage == Storage::f32   ? form->f32
+                           : storage == Storage::f16 ? form->f16
+                                                     : form->bf16,
+                           {blocksFor(args.n, warps * form->columns), blocksFor(rows, form->rows)},
+                           unsigned(32 * warps), args);
+}
+
+const KernelDef linearKernels[] = {{"linear", 1, Isa::portable, check, nullptr, run}};
+
+} // namespace mlc::cuda

@@ -1,0 +1,359 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "targets/cuda/tests/FakeDriver.h"
+
+#include "targets/cuda/Functions.h"
+#include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/emulator/Emulator.h"
+
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+
+using namespace mlc::cuda;
+
+// The kernels of Kernels.cu, compiled as C++ (EmulatedKernels.cpp).
+#define MLC_CUDA_DECLARE(NAME, ARGS) extern "C" void NAME(const ARGS &args);
+MLC_CUDA_FUNCTIONS(MLC_CUDA_DECLARE)
+#undef MLC_CUDA_DECLARE
+
+namespace mlc::cuda::fake {
+
+namespace {
+
+struct KernelEntry {
+  const char *name;
+  size_t bytes; // Of its argument.
+  void (*body)(const void *);
+};
+#define MLC_CUDA_ENTRY(NAME, ARGS)                                                                                     \
+  {#NAME, sizeof(ARGS), [](const void *args) { NAME(*static_cast<const ARGS *>(args)); }},
+const KernelEntry kKernels[] = {MLC_CUDA_FUNCTIONS(MLC_CUDA_ENTRY)};
+#undef MLC_CUDA_ENTRY
+
+struct Stream {
+  bool capturing = false;
+  std::vector<std::function<void()>> captured;
+};
+using Work = std::vector<std::function<void()>>;
+
+struct World {
+  std::mutex lock;
+  Settings settings;
+  Record record;
+  std::vector<std::string> mistakes;
+  std::map<std::string, unsigned> calls;
+  std::map<uintptr_t, size_t> device, pinned;
+  std::set<Stream *> streams;
+  std::set<Work *> graphs;
+  unsigned modules = 0, contexts = 0;
+};
+World &world() {
+  static World theWorld;
+  return theWorld;
+}
+
+void mistake(std::string text) { world().mistakes.push_back(std::move(text)); }
+
+/// Records a call; the injected failure, or success.
+CuResult called(const char *name, const std::string &more = "") {
+  World &w = world();
+  w.record.push_back(more.empty() ? name : name + (" " + more));
+  unsigned before = w.calls[name]++;
+  return w.settings.failing == name && before >= w.settings.failingAfter ? w.settings.failure : CUDA_SUCCESS;
+}
+
+bool inside(const std::map<uintptr_t, size_t> &blocks, uintptr_t at, size_t bytes) {
+  auto next = blocks.upper_bound(at);
+  if (next == blocks.begin())
+    return false;
+  --next;
+  return at - next->first <= next->second && bytes <= next->second - (at - next->first);
+}
+
+void checkDevice(const char *call, CuPointer at, size_t bytes) {
+  if (!inside(world().device, uintptr_t(at), bytes))
+    mistake(std::string(call) + ": " + std::to_string(bytes) + " bytes outside of the device's memory");
+}
+
+/// Does `work` now, or when the graph that is being captured runs.
+void enqueue(CuStream stream, std::function<void()> work) {
+  auto *s = reinterpret_cast<Stream *>(stream);
+  if (s && !world().streams.count(s))
+    return mistake("a stream that does not exist");
+  if (s && s->capturing)
+    s->captured.push_back(std::move(work));
+  else
+    work();
+}
+
+} // namespace
+
+Settings &settings() { return world().settings; }
+Record &record() { return world().record; }
+std::vector<std::string> &mistakes() { return world().mistakes; }
+void reset() {
+  World &w = world();
+  w.settings = {};
+  w.record.clear();
+  w.mistakes.clear();
+  w.calls.clear();
+}
+uint64_t liveBytes() {
+  uint64_t bytes = 0;
+  for (auto *blocks : {&world().device, &world().pinned})
+    for (auto &[at, size] : *blocks)
+      bytes += size;
+  return bytes;
+}
+unsigned liveHandles() {
+  World &w = world();
+  return unsigned(w.streams.size() + w.graphs.size()) + w.modules + w.contexts;
+}
+
+} // namespace mlc::cuda::fake
+
+using namespace mlc::cuda::fake;
+
+#define MLC_EXPORT extern "C" __attribute__((visibility("default"))) CuResult
+#define MLC_CALLED(...)                                                                                                \
+  std::lock_guard guard(world().lock);                                                                                 \
+  if (CuResult injected = called(__func__, ##__VA_ARGS__); injected != CUDA_SUCCESS)                                   \
+  return injected
+
+MLC_EXPORT cuInit(unsigned) {
+  MLC_CALLED();
+  return world().settings.devices ? CUDA_SUCCESS : CUDA_ERROR_NO_DEVICE;
+}
+MLC_EXPORT cuDriverGetVersion(int *version) {
+  MLC_CALLED();
+  *version = world().settings.version;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuGetErrorName(CuResult result, const char **name) {
+  *name = result == CUDA_ERROR_OUT_OF_MEMORY ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_INJECTED";
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDeviceGetCount(int *count) {
+  MLC_CALLED();
+  *count = world().settings.devices;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDeviceGet(CuDevice *device, int ordinal) {
+  MLC_CALLED(std::to_string(ordinal));
+  *device = ordinal;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDeviceGetName(char *name, int size, CuDevice) {
+  MLC_CALLED();
+  snprintf(name, size_t(size), "Emulated GPU");
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDeviceGetAttribute(int *value, CuAttribute which, CuDevice) {
+  MLC_CALLED();
+  int capability = world().settings.capability;
+  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? capability / 10
+           : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? capability % 10
+                                                                   : 132;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDevicePrimaryCtxRetain(CuContext *context, CuDevice) {
+  MLC_CALLED();
+  ++world().contexts;
+  *context = reinterpret_cast<CuContext>(&world());
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuDevicePrimaryCtxRelease_v2(CuDevice) {
+  MLC_CALLED();
+  --world().contexts;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuCtxSetCurrent(CuContext context) {
+  std::lock_guard guard(world().lock);
+  if (!context)
+    mistake("cuCtxSetCurrent of no context");
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuModuleLoadData(CuModule *module, const void *image) {
+  MLC_CALLED(memcmp(image, "\177ELF", 4) ? "ptx" : "cubin");
+  ++world().modules;
+  *module = reinterpret_cast<CuModule>(&world());
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuModuleUnload(CuModule) {
+  MLC_CALLED();
+  --world().modules;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuModuleGetFunction(CuFunction *function, CuModule, const char *name) {
+  MLC_CALLED();
+  for (const KernelEntry &kernel : kKernels)
+    if (!strcmp(kernel.name, name)) {
+      *function = reinterpret_cast<CuFunction>(const_cast<KernelEntry *>(&kernel));
+      return CUDA_SUCCESS;
+    }
+  return CuResult(500); // CUDA_ERROR_NOT_FOUND
+}
+MLC_EXPORT cuMemGetInfo_v2(size_t *free, size_t *total) {
+  MLC_CALLED();
+  *total = size_t(world().settings.memory);
+  *free = *total;
+  for (auto &[at, size] : world().device)
+    *free -= size < *free ? size : *free;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemAlloc_v2(CuPointer *memory, size_t bytes) {
+  MLC_CALLED(std::to_string(bytes));
+  uint64_t used = 0;
+  for (auto &[at, size] : world().device)
+    used += size;
+  void *block =
+      bytes && used + bytes <= world().settings.memory ? aligned_alloc(256, (bytes + 255) / 256 * 256) : nullptr;
+  if (!block)
+    return CUDA_ERROR_OUT_OF_MEMORY;
+  // A device's memory holds anything at first.
+  memset(block, 0xff, bytes);
+  world().device[uintptr_t(block)] = bytes;
+  *memory = CuPointer(uintptr_t(block));
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemFree_v2(CuPointer memory) {
+  MLC_CALLED();
+  if (!world().device.erase(uintptr_t(memory)))
+    mistake("cuMemFree of what is not allocated");
+  else
+    free(reinterpret_cast<void *>(uintptr_t(memory)));
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
+  MLC_CALLED(std::to_string(bytes));
+  *memory = calloc(1, bytes);
+  world().pinned[uintptr_t(*memory)] = bytes;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemFreeHost(void *memory) {
+  MLC_CALLED();
+  if (!world().pinned.erase(uintptr_t(memory)))
+    mistake("cuMemFreeHost of what is not allocated");
+  else
+    free(memory);
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemsetD8Async(CuPointer to, unsigned char value, size_t bytes, CuStream stream) {
+  MLC_CALLED(std::to_string(bytes));
+  checkDevice(__func__, to, bytes);
+  enqueue(stream, [=] { memset(reinterpret_cast<void *>(uintptr_t(to)), value, bytes); });
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemcpyHtoDAsync_v2(CuPointer to, const void *from, size_t bytes, CuStream stream) {
+  MLC_CALLED(std::to_string(bytes));
+  checkDevice(__func__, to, bytes);
+  enqueue(stream, [=] { memcpy(reinterpret_cast<void *>(uintptr_t(to)), from, bytes); });
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemcpyDtoHAsync_v2(void *to, CuPointer from, size_t bytes, CuStream stream) {
+  MLC_CALLED(std::to_string(bytes));
+  checkDevice(__func__, from, bytes);
+  enqueue(stream, [=] { memcpy(to, reinterpret_cast<void *>(uintptr_t(from)), bytes); });
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuMemcpyDtoDAsync_v2(CuPointer to, CuPointer from, size_t bytes, CuStream stream) {
+  MLC_CALLED(std::to_string(bytes));
+  checkDevice(__func__, to, bytes);
+  checkDevice(__func__, from, bytes);
+  enqueue(stream,
+          [=] { memcpy(reinterpret_cast<void *>(uintptr_t(to)), reinterpret_cast<void *>(uintptr_t(from)), bytes); });
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuStreamCreate(CuStream *stream, unsigned) {
+  MLC_CALLED();
+  auto *made = new fake::Stream;
+  world().streams.insert(made);
+  *stream = reinterpret_cast<CuStream>(made);
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuStreamDestroy_v2(CuStream stream) {
+  MLC_CALLED();
+  auto *s = reinterpret_cast<fake::Stream *>(stream);
+  if (!world().streams.erase(s))
+    mistake("cuStreamDestroy of what is no stream");
+  else
+    delete s;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuStreamSynchronize(CuStream stream) {
+  MLC_CALLED();
+  if (auto *s = reinterpret_cast<fake::Stream *>(stream); s && s->capturing)
+    mistake("cuStreamSynchronize while the stream is captured");
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuStreamBeginCapture_v2(CuStream stream, int) {
+  MLC_CALLED();
+  reinterpret_cast<fake::Stream *>(stream)->capturing = true;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuStreamEndCapture(CuStream stream, CuGraph *graph) {
+  MLC_CALLED();
+  auto *s = reinterpret_cast<fake::Stream *>(stream);
+  if (!s->capturing)
+    mistake("cuStreamEndCapture without a capture");
+  s->capturing = false;
+  auto *made = new Work(std::move(s->captured));
+  s->captured.clear();
+  world().graphs.insert(made);
+  *graph = reinterpret_cast<CuGraph>(made);
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuGraphInstantiateWithFlags(CuGraphExec *exec, CuGraph graph, unsigned long long) {
+  MLC_CALLED();
+  auto *made = new Work(*reinterpret_cast<Work *>(graph));
+  world().graphs.insert(made);
+  *exec = reinterpret_cast<CuGraphExec>(made);
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuGraphLaunch(CuGraphExec exec, CuStream) {
+  MLC_CALLED();
+  for (auto &work : *reinterpret_cast<Work *>(exec))
+    work();
+  return CUDA_SUCCESS;
+}
+static CuResult destroyGraph(Work *work) {
+  if (!world().graphs.erase(work))
+    mistake("a graph that does not exist is destroyed");
+  else
+    delete work;
+  return CUDA_SUCCESS;
+}
+MLC_EXPORT cuGraphExecDestroy(CuGraphExec exec) {
+  MLC_CALLED();
+  return destroyGraph(reinterpret_cast<Work *>(exec));
+}
+MLC_EXPORT cuGraphDestroy(CuGraph graph) {
+  MLC_CALLED();
+  return destroyGraph(reinterpret_cast<Work *>(graph));
+}
+MLC_EXPORT cuLaunchKernelEx(const CuLaunch *launch, CuFunction function, void **parameters, void **) {
+  auto &kernel = *reinterpret_cast<const KernelEntry *>(function);
+  unsigned x = launch->gridX, y = launch->gridY, z = launch->gridZ, threads = launch->blockX;
+  MLC_CALLED(std::string(kernel.name) + " " + std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) +
+             " " + std::to_string(threads));
+  if (!x || !y || !z || y > 65535 || z > 65535 || !threads || threads > 1024 || launch->blockY != 1 ||
+      launch->blockZ != 1)
+    return CuResult(1); // CUDA_ERROR_INVALID_VALUE
+  for (unsigned i = 0; i < launch->attributeCount; ++i)
+    if (launch->attributes[i].id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION ||
+        world().settings.capability < 90)
+      mistake("a launch with an attribute that the GPU does not have");
+  if (!world().settings.run)
+    return CUDA_SUCCESS;
+  auto *from = static_cast<const uint8_t *>(parameters[0]);
+  std::vector<uint8_t> args(from, from + kernel.bytes);
+  enqueue(launch->stream, [=, &kernel] { emulator::launch({x, y, z}, threads, [&] { kernel.body(args.data()); }); });
+  return CUDA_SUCCESS;
+}

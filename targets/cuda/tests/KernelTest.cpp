@@ -1,0 +1,253 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// The kernels' text under the emulator: products against f64, and that a row's bits depend on nothing but the row.
+//
+#include "runtime/core/Float16.h"
+#include "targets/cpu/pack/Pack.h"
+#include "targets/cuda/Functions.h"
+#include "targets/cuda/Kernels.h"
+#include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/emulator/Emulator.h"
+
+#include <gtest/gtest.h>
+#include <random>
+
+using namespace mlc;
+using namespace mlc::cuda;
+
+#define MLC_CUDA_DECLARE(NAME, ARGS) extern "C" void NAME(const ARGS &args);
+MLC_CUDA_FUNCTIONS(MLC_CUDA_DECLARE)
+
+namespace {
+
+template <typename Args> void launch(void (*kernel)(const Args &), EmulatedDim grid, unsigned threads, Args args) {
+  emulator::launch(grid, threads, [&] { kernel(args); });
+}
+
+std::vector<float> normals(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float &value : values)
+    value = normal(random);
+  return values;
+}
+float asBf16(float value) { return bf16ToF32(f32ToBf16(value)); }
+unsigned blocks(int64_t items, int64_t each) { return unsigned((items + each - 1) / each); }
+
+// sm_86 runs what is made for 8.0, nothing older or of another major version; PTX goes last.
+static_assert(archRank(parseArch("sm_80"), 86) > archRank(parseArch("compute_80"), 86));
+static_assert(archRank(parseArch("sm_90a"), 90) > archRank(parseArch("compute_80"), 90));
+static_assert(archRank(parseArch("sm_80"), 90) == 0 && archRank(parseArch("sm_90a"), 100) == 0);
+static_assert(archRank(parseArch("sm_86"), 80) == 0 && archRank(parseArch("compute_80"), 75) == 0);
+static_assert(archRank(parseArch("compute_80"), 120) > 0 && archRank(parseArch("sm_80"), 89) > 0);
+static_assert(!parseArch("sm_").number && !parseArch("sm_9x").number && !parseArch("gfx90a").number);
+static_assert(pageBucket(1, 100) == 4 && pageBucket(5, 100) == 8 && pageBucket(9, 10) == 10 && pageBucket(1, 2) == 2);
+// Parts follow each other without overlap, each aligned for its elements.
+constexpr StepLayout kLayout = stepLayout(3, 2, 5, 4);
+static_assert(kLayout.segmentOfRow == 12 && kLayout.segments == 32 && kLayout.tables == 32 + 2 * sizeof(StepSegment) &&
+              kLayout.bytes == kLayout.tables + 5 * 2 * 4 * 4);
+
+/// A form of linear: what it takes of a weight, and its kernels by rows.
+struct Case {
+  const char *name;
+  fb::WeightFormat format;
+  unsigned group;
+  bool asymmetric;
+};
+void PrintTo(const Case &c, std::ostream *os) { *os << c.name; }
+
+struct LinearTest : testing::TestWithParam<Case> {
+  /// x W^T + bias + residual by the kernel that so many rows get.
+  std::vector<float> run(const std::vector<uint8_t> &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
+                         const std::vector<float> &bias, const std::vector<float> &residual, int rows) {
+    auto n = int64_t(desc.n()), k = int64_t(desc.k());
+    std::vector<float> out(size_t(rows * n), NAN);
+    LinearArgs args{{x.data(), k}, packed.data(), bias.data(), {residual.data(), n}, {out.data(), n}, n, k, rows};
+    Stored stored = *storedAs(desc, "linear");
+    if (stored.panels) {
+      PanelLinearArgs panels{};
+      static_cast<PanelArgs &>(panels) = panelArgs(desc);
+      panels.x = args.x;
+      panels.weight = args.weight;
+      panels.bias = args.bias;
+      panels.residual = args.residual;
+      panels.out = args.out;
+      panels.n = n;
+      panels.k = k;
+      panels.rows = rows;
+      panels.aligned = k % 4 == 0;
+      unsigned form = rows <= 8 ? 0 : rows <= 16 ? 1 : 2;
+      using Kernel = void (*)(const PanelLinearArgs &);
+      static constexpr Kernel kernels[][3] = {{mlc_panel_bf16_8, mlc_panel_bf16_16, mlc_panel_bf16_32},
+                                              {mlc_panel_int8_8, mlc_panel_int8_16, mlc_panel_int8_32},
+                                              {mlc_panel_int4_8, mlc_panel_int4_16, mlc_panel_int4_32}};
+      launch(kernels[unsigned(stored.panel)][form],
+             {blocks(n, form == 2 ? 128 : 16), blocks(rows, form == 2 ? 32 : 8 << form), 1}, 256, panels);
+      return out;
+    }
+    using Kernel = void (*)(const LinearArgs &);
+    static constexpr Kernel kernels[][5] = {
+        {mlc_linear_f32_1, mlc_linear_f32_2, mlc_linear_f32_4, mlc_linear_f32_8, mlc_linear_f32_any},
+        {mlc_linear_f16_1, mlc_linear_f16_2, mlc_linear_f16_4, mlc_linear_f16_8, mlc_linear_f16_any},
+        {mlc_linear_bf16_1, mlc_linear_bf16_2, mlc_linear_bf16_4, mlc_linear_bf16_8, mlc_linear_bf16_any}};
+    unsigned form = k % 8 ? 4 : rows <= 1 ? 0 : rows <= 2 ? 1 : rows <= 4 ? 2 : 3;
+    static constexpr int tile[] = {1, 2, 4, 8, 4}, columns[] = {2, 2, 2, 4, 2};
+    launch(kernels[unsigned(stored.storage)][form], {blocks(n, 4 * columns[form]), blocks(rows, tile[form]), 1}, 128,
+           args);
+    return out;
+  }
+};
+
+TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
+  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{16, 32}, {37, 200}, {5, 96}, {24, 1344}, {40, 83}}) {
+    const Case &c = GetParam();
+    fb::WeightDesc desc(n, k, c.group, c.format, c.asymmetric);
+    if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 || !cpu::packedBytes(desc))
+      continue;
+    std::vector<float> values = normals(n * k, 1), bias = normals(n, 2);
+    std::vector<uint8_t> packed(*cpu::packedBytes(desc) + 64);
+    ASSERT_TRUE(cpu::packRows(desc, 0, n, values.data(), packed.data(), nullptr));
+    constexpr int kRows = 40;
+    std::vector<float> x = normals(kRows * k, 3), residual = normals(kRows * n, 4);
+    std::vector<float> all = run(packed, desc, x, bias, residual, kRows);
+    bool rounds = (*storedAs(desc, "linear")).panels;
+    std::vector<float> row(k);
+    for (uint64_t o = 0; o < n; ++o) {
+      cpu::unpackRow(desc, packed.data(), o, row.data());
+      for (int r = 0; r < kRows; ++r) {
+        double sum = bias[o] + residual[size_t(r) * n + o], size = std::fabs(sum);
+        for (uint64_t i = 0; i < k; ++i) {
+          double product = double(row[i]) * (rounds ? asBf16(x[size_t(r) * k + i]) : x[size_t(r) * k + i]);
+          sum += product;
+          size += std::fabs(product);
+        }
+        ASSERT_NEAR(all[size_t(r) * n + o], sum, 2e-6 * size) << "output " << o << " of row " << r;
+      }
+    }
+    for (int rows : {1, 2, 3, 7, 9, 16, 17, 33}) {
+      int first = kRows - rows;
+      std::vector<float> part(x.begin() + first * int64_t(k), x.end());
+      std::vector<float> rest(residual.begin() + first * int64_t(n), residual.end());
+      std::vector<float> some = run(packed, desc, part, bias, rest, rows);
+      ASSERT_EQ(0, memcmp(some.data(), all.data() + first * int64_t(n), some.size() * sizeof(float)))
+          << rows << " rows of " << n << " x " << k;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
+                         testing::Values(Case{"f32", fb::WeightFormat::rows_f32, 0, false},
+                                         Case{"f16", fb::WeightFormat::rows_f16, 0, false},
+                                         Case{"bf16", fb::WeightFormat::rows_bf16, 0, false},
+                                         Case{"panel_bf16", fb::WeightFormat::panel_bf16, 0, false},
+                                         Case{"int8_row", fb::WeightFormat::panel_int8, 0, false},
+                                         Case{"int8_64", fb::WeightFormat::panel_int8, 64, false},
+                                         Case{"int4_32", fb::WeightFormat::panel_int4, 32, false},
+                                         Case{"int4_128", fb::WeightFormat::panel_int4, 128, false},
+                                         Case{"int4_64_asymmetric", fb::WeightFormat::panel_int4, 64, true}),
+                         [](const auto &info) { return std::string(info.param.name); });
+
+// Every value that a byte, a nibble and a zero point can be becomes the very bf16.
+TEST(TensorCore, IntegersAreExact) {
+  for (auto [format, group] : {std::pair{fb::WeightFormat::panel_int8, 32u}, {fb::WeightFormat::panel_int4, 32u}}) {
+    fb::WeightDesc desc(16, 32, group, format, false);
+    std::vector<uint8_t> packed(*cpu::packedBytes(desc));
+    PanelArgs layout = panelArgs(desc);
+    for (unsigned first = 0; first < 256; first += 32) {
+      for (unsigned i = 0; i < unsigned(layout.scales); ++i)
+        packed[i] = uint8_t(first + i * 7);
+      for (unsigned i = 0; i < 16; ++i) // Scales of 1.
+        packed[size_t(layout.scales) + 2 * i + 1] = 0x3f, packed[size_t(layout.scales) + 2 * i] = 0x80;
+      std::vector<float> row(32), x(32 * 32), out(32 * 16);
+      for (unsigned r = 0; r < 32; ++r)
+        x[r * 32 + r] = 1; // Row r takes column r.
+      PanelLinearArgs args{};
+      static_cast<PanelArgs &>(args) = layout;
+      args.x = {x.data(), 32};
+      args.weight = packed.data();
+      args.out = {out.data(), 16};
+      args.n = 16;
+      args.k = 32;
+      args.rows = 32;
+      args.aligned = true;
+      launch(format == fb::WeightFormat::panel_int8 ? mlc_panel_int8_32 : mlc_panel_int4_32, {1, 1, 1}, 256, args);
+      for (unsigned o = 0; o < 16; ++o) {
+        cpu::unpackRow(desc, packed.data(), o, row.data());
+        for (unsigned r = 0; r < 32; ++r)
+          ASSERT_EQ(out[r * 16 + o], row[r]) << o << ", " << r;
+      }
+    }
+  }
+}
+
+struct AttentionCase {
+  int group, dim, window;
+  float softcap;
+};
+
+TEST(Attention, PagesInPartsGiveTheBitsOfOnePassAndAgreeWithF64) {
+  constexpr int kHeads = 2, kRows = 3, kSlots = 4;
+  constexpr int64_t positions[kRows] = {0, 70, 200};
+  for (AttentionCase c : {AttentionCase{1, 8, 0, 0}, {3, 40, 0, 0}, {2, 64, 65, 0}, {4, 16, 0, 5}}) {
+    size_t pageFloats = 2 * kHeads * kPage * size_t(c.dim);
+    std::vector<float> pool = normals(kSlots * pageFloats, 5);
+    // Each row is a segment of its own; pages lie in another order than positions.
+    std::vector<uint32_t> tables = {3, 9, 9, 9, 1, 2, 9, 9, 0, 3, 1, 2};
+    int columns = kHeads * c.group * c.dim;
+    std::vector<float> q = normals(size_t(kRows * columns), 6), out(size_t(kRows * columns), NAN), whole = out;
+    std::vector<float> parts(size_t(kRows * kHeads * c.group * kSlots * (2 + c.dim)));
+    std::vector<int32_t> position(positions, positions + kRows), segment = {0, 1, 2};
+    AttentionArgs args{};
+    args.step = {position.data(), segment.data(), nullptr};
+    args.kv = {reinterpret_cast<uint8_t *>(pool.data()),
+               tables.data(),
+               int64_t(pageFloats * 4),
+               kSlots,
+               kHeads,
+               c.dim,
+               Storage::f32};
+    args.q = {q.data(), columns};
+    args.out = {whole.data(), columns};
+    args.group = c.group;
+    args.window = c.window;
+    args.scale = 0.3f;
+    args.softcap = c.softcap;
+    launch(mlc_attention_f32, {1, kHeads, kRows}, 128, args);
+    args.parts = parts.data();
+    args.chunks = kSlots;
+    args.out = {out.data(), columns};
+    launch(mlc_attention_f32, {kSlots, kHeads, kRows}, 128, args);
+    launch(mlc_attention_join, {1, unsigned(kHeads * c.group), kRows}, 128, args);
+    ASSERT_EQ(0, memcmp(out.data(), whole.data(), out.size() * sizeof(float)));
+    auto stored = [&](int row, int64_t p, bool value, int head, int d) {
+      const float *page = pool.data() + tables[size_t(row * kSlots + p / kPage)] * pageFloats;
+      return double(page[((value * kHeads + head) * kPage + p % kPage) * c.dim + d]);
+    };
+    for (int row = 0; row < kRows; ++row)
+      for (int head = 0; head < kHeads * c.group; ++head) {
+        int64_t begin = c.window ? std::max<int64_t>(0, positions[row] - c.window + 1) : 0;
+        std::vector<double> sums(size_t(c.dim), 0.0);
+        double total = 0;
+        for (int64_t p = begin; p <= positions[row]; ++p) {
+          double score = 0;
+          for (int d = 0; d < c.dim; ++d)
+            score += double(q[size_t(row * columns + head * c.dim + d)]) * stored(row, p, false, head / c.group, d);
+          score *= args.scale;
+          if (c.softcap > 0)
+            score = c.softcap * std::tanh(score / c.softcap);
+          double weight = std::exp(score);
+          total += weight;
+          for (int d = 0; d < c.dim; ++d)
+            sums[size_t(d)] += weight * stored(row, p, true, head / c.group, d);
+        }
+        for (int d = 0; d < c.dim; ++d)
+          ASSERT_NEAR(out[size_t(row * columns + head * c.dim + d)], sums[size_t(d)] / total, 2e-6);
+      }
+  }
+}
+
+} // namespace
