@@ -85,8 +85,8 @@ bool checkSizes(const mlc_attention_problem &problem, const ErrorText &error) {
   const int64_t heads = int64_t(problem.batch) * problem.heads_q;
   if (heads > INT32_MAX || (problem.seq_q / 64 + 1) * heads > INT32_MAX ||
       (problem.seq_kv / 64 + 1) * int64_t(problem.batch) * problem.heads_kv > INT32_MAX)
-    return !error("batch %d of %d heads and %d queries needs more than 2^31 - 1 blocks", problem.batch,
-                  problem.heads_q, problem.seq_q);
+    return !error("batch %d of %d heads and %d queries needs more than 2^31 - 1 blocks", problem.batch, problem.heads_q,
+                  problem.seq_q);
   if (problem.window_left < -1 || problem.window_right < -1)
     return !error("a window of %d and %d; -1: no bound", problem.window_left, problem.window_right);
   if (!std::isfinite(problem.scale) || !std::isfinite(problem.softcap) || problem.softcap < 0)

@@ -91,8 +91,7 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const Backw
     issue(block + 1);
     const Bytes *keys = stages + (block - blocks.begin) % 2 * 2 * Tiles::kTileBytes;
     float scores[8][4] = {}, products[8][4] = {};
-    multiplyTransposed<kHeadDim, Type>(scores, q, 16 * warp, keys);
-    multiplyTransposed<kHeadDim, Type>(products, dout, 16 * warp, keys + Tiles::kTileBytes);
+    multiplyTransposed<kHeadDim, Type>(scores, q, keys, products, dout, keys + Tiles::kTileBytes, 16 * warp);
     const int key = block * kBackwardTile;
     const bool cut = mask.cuts(row, kBackwardTile, key, kBackwardTile);
     MLC_UNROLL_ALL
@@ -114,6 +113,34 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardQuery(const Backw
                                 problem.scale, row + 16 * warp, sequence.rows);
 }
 
+/// What a block of keys is.
+struct KeyPlace {
+  int batch, headKv, key;
+
+  MLC_DEVICE explicit KeyPlace(const BackwardArgs &args) {
+    const auto tile = args.keyOrder.tile(blockIndex());
+    batch = tile.head / args.problem.heads_kv;
+    headKv = tile.head % args.problem.heads_kv;
+    // The first keys are seen by the most rows under a causal mask: the order's last block is ours first.
+    key = (args.keyOrder.rowBlocks - 1 - tile.rowBlock) * kBackwardTile;
+  }
+};
+
+template <int kHeadDim, typename Type>
+MLC_DEVICE void storeKeyValue(const BackwardArgs &args, const float (&sumsK)[kHeadDim / 8][4],
+                              const float (&sumsV)[kHeadDim / 8][4]) {
+  const mlc_attention_problem &problem = args.problem;
+  const mlc_attention_tensor &dk = args.gradients.dk, &dv = args.gradients.dv;
+  // Found again rather than kept in registers.
+  const KeyPlace place(args);
+  const Sequence sequence = sequenceOf(problem, place.batch);
+  const int row = place.key + threadIndex() / 32 * 16;
+  storeGradient<kHeadDim, Type>(headOf(dk, firstKey(problem, sequence, place.batch, dk), place.headKv), dk.token, sumsK,
+                                problem.scale, row, sequence.columns);
+  storeGradient<kHeadDim, Type>(headOf(dv, firstKey(problem, sequence, place.batch, dv), place.headKv), dv.token, sumsV,
+                                1.0f, row, sequence.columns);
+}
+
 /// dK and dV of 64 keys, from all query heads that read them, one after the other.
 template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const BackwardArgs &args) {
   using Tiles = BackwardTiles<kHeadDim>;
@@ -121,22 +148,22 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
   Bytes *shared = sharedMemory<Bytes>();
   Bytes *k = shared, *v = shared + Tiles::kTileBytes, *stages = shared + Tiles::kStages;
   float *statistics = reinterpret_cast<float *>(shared + Tiles::kStatistics);
-  const auto tile = args.keyOrder.tile(blockIndex());
-  const int batch = tile.head / problem.heads_kv, headKv = tile.head % problem.heads_kv;
+  const KeyPlace place(args);
+  const int batch = place.batch, headKv = place.headKv, key = place.key;
   const int group = problem.heads_q / problem.heads_kv;
-  // The first keys are seen by the most rows under a causal mask: the order's last block is ours first.
-  const int key = (args.keyOrder.rowBlocks - 1 - tile.rowBlock) * kBackwardTile;
   const Sequence sequence = sequenceOf(problem, batch);
   if (key >= sequence.columns)
     return;
   const cuda::Mask mask = sequence.mask(problem);
   const cuda::BlockRange blocks = rowBlocksOf(mask, key, kBackwardTile, kBackwardTile);
-  const int perHead = blocks.count(), steps = perHead * group;
+  const int steps = blocks.count() * group;
 
   const mlc_attention_tensor &gradient = args.gradients.dout;
+  // The next tile to copy: of which head of the group, which rows.
+  int member = 0, nextRow = blocks.begin * kBackwardTile;
   auto issue = [&](int step) {
     if (step < steps) {
-      const int member = step / perHead, row = (blocks.begin + step % perHead) * kBackwardTile;
+      const int row = nextRow;
       Bytes *to = stages + step % 2 * 2 * Tiles::kTileBytes;
       // Addresses are found again each time: registers.
       const int head = headKv * group + member;
@@ -151,6 +178,11 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
         float *place = statistics + step % 2 * 2 * kBackwardTile + threadIndex();
         place[0] = valid ? lseToLog2(problem.lse[index]) : INFINITY;
         place[kBackwardTile] = valid ? args.delta[index] : 0;
+      }
+      nextRow += kBackwardTile;
+      if (nextRow >= blocks.end * kBackwardTile) {
+        nextRow = blocks.begin * kBackwardTile;
+        ++member;
       }
     }
     commitCopies();
@@ -167,19 +199,19 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
   // Tiles of 8 queries at a time: registers.
   constexpr int kTogether = Tiles::kTogether;
   float sumsK[kHeadDim / 8][4] = {}, sumsV[kHeadDim / 8][4] = {};
+  int row = blocks.begin * kBackwardTile;
   for (int step = 0; step < steps; ++step) {
     waitCopies<0>();
     syncThreads();
     issue(step + 1);
     const Bytes *queries = stages + step % 2 * 2 * Tiles::kTileBytes;
     const float *lse = statistics + step % 2 * 2 * kBackwardTile, *delta = lse + kBackwardTile;
-    const int row = (blocks.begin + step % perHead) * kBackwardTile;
     const bool cut = mask.cuts(row, kBackwardTile, key, kBackwardTile);
     MLC_UNROLL(1)
     for (int first = 0; first < 8; first += kTogether) {
       float scores[kTogether][4] = {}, products[kTogether][4] = {};
-      multiplyTransposed<kHeadDim, Type>(scores, k, 16 * warp, queries, first / 2);
-      multiplyTransposed<kHeadDim, Type>(products, v, 16 * warp, queries + Tiles::kTileBytes, first / 2);
+      multiplyTransposed<kHeadDim, Type>(scores, k, queries, products, v, queries + Tiles::kTileBytes, 16 * warp,
+                                         first / 2);
       MLC_UNROLL_ALL
       for (int n = 0; n < kTogether; ++n)
         MLC_UNROLL_ALL
@@ -195,13 +227,10 @@ template <int kHeadDim, typename Type> MLC_DEVICE void backwardKeyValue(const Ba
       multiplyOwn<kHeadDim, Type>(sumsV, scores, queries + Tiles::kTileBytes, first / 2);
       multiplyOwn<kHeadDim, Type>(sumsK, products, queries, first / 2);
     }
+    row = row + kBackwardTile < blocks.end * kBackwardTile ? row + kBackwardTile : blocks.begin * kBackwardTile;
   }
   waitCopies<0>();
-  const mlc_attention_tensor &dk = args.gradients.dk, &dv = args.gradients.dv;
-  storeGradient<kHeadDim, Type>(headOf(dk, firstKey(problem, sequence, batch, dk), headKv), dk.token, sumsK,
-                                problem.scale, key + 16 * warp, sequence.columns);
-  storeGradient<kHeadDim, Type>(headOf(dv, firstKey(problem, sequence, batch, dv), headKv), dv.token, sumsV, 1.0f,
-                                key + 16 * warp, sequence.columns);
+  storeKeyValue<kHeadDim, Type>(args, sumsK, sumsV);
 }
 
 } // namespace mlc::attention

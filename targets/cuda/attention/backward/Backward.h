@@ -20,8 +20,8 @@
 extern "C" {
 #endif
 
-/// dq as q, dk and dv as k and v with heads_kv heads, dout as out, in the problem's dtype. The forward problem must have
-/// `out` and `lse`; pages and lengths_kv are not supported.
+/// dq as q, dk and dv as k and v with heads_kv heads, dout as out, in the problem's dtype. The forward problem must
+/// have `out` and `lse`; pages and lengths_kv are not supported.
 typedef struct mlc_attention_gradients {
   mlc_attention_tensor dout, dq, dk, dv;
 } mlc_attention_gradients;
@@ -32,9 +32,8 @@ __attribute__((visibility("default"))) size_t mlc_attention_backward_workspace(c
 /// wrong with the problem is said before anything is launched.
 __attribute__((visibility("default"))) int mlc_attention_backward(const mlc_attention_problem *problem,
                                                                   const mlc_attention_gradients *gradients,
-                                                                  void *stream, void *workspace,
-                                                                  size_t workspace_bytes, char *error,
-                                                                  size_t error_bytes);
+                                                                  void *stream, void *workspace, size_t workspace_bytes,
+                                                                  char *error, size_t error_bytes);
 
 #ifdef __cplusplus
 }

@@ -45,20 +45,26 @@ template <int kHeadDim> MLC_DEVICE void loadRight(uint32_t (&to)[4], const Bytes
   loadMatricesTransposed(to, tile + BackwardTiles<kHeadDim>::place(16 * k + lane % 16, 2 * n + lane / 16));
 }
 
-/// sums [16, 8 kTiles] = left rows [row, row + 16) times the transpose of `right`'s rows from 16 `firstPair` on.
+/// Two products at a time, whose steps alternate, so that twice as many are under way: of the left tiles' rows [row,
+/// row + 16) with the transposes of the right ones' rows from 16 `firstPair` on, [16, 8 kTiles] each.
 template <int kHeadDim, typename Type, int kTiles>
-MLC_DEVICE void multiplyTransposed(float (&sums)[kTiles][4], const Bytes *left, int row, const Bytes *right,
+MLC_DEVICE void multiplyTransposed(float (&sumsA)[kTiles][4], const Bytes *leftA, const Bytes *rightA,
+                                   float (&sumsB)[kTiles][4], const Bytes *leftB, const Bytes *rightB, int row,
                                    int firstPair = 0) {
   MLC_UNROLL_ALL
   for (int k = 0; k < kHeadDim / 16; ++k) {
-    uint32_t a[4];
-    loadLeft<kHeadDim>(a, left, row, k);
+    uint32_t a[4], b[4];
+    loadLeft<kHeadDim>(a, leftA, row, k);
+    loadLeft<kHeadDim>(b, leftB, row, k);
     MLC_UNROLL_ALL
     for (int n = 0; n < kTiles / 2; ++n) {
-      uint32_t b[4];
-      loadRightTransposed<kHeadDim>(b, right, firstPair + n, k);
-      multiplyAdd<Type>(sums[2 * n], a, b[0], b[1]);
-      multiplyAdd<Type>(sums[2 * n + 1], a, b[2], b[3]);
+      uint32_t right[4];
+      loadRightTransposed<kHeadDim>(right, rightA, firstPair + n, k);
+      multiplyAdd<Type>(sumsA[2 * n], a, right[0], right[1]);
+      multiplyAdd<Type>(sumsA[2 * n + 1], a, right[2], right[3]);
+      loadRightTransposed<kHeadDim>(right, rightB, firstPair + n, k);
+      multiplyAdd<Type>(sumsB[2 * n], b, right[0], right[1]);
+      multiplyAdd<Type>(sumsB[2 * n + 1], b, right[2], right[3]);
     }
   }
 }

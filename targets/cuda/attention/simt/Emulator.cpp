@@ -247,9 +247,9 @@ uint16_t bf16Of(float value) {
 float valueOfF16(uint16_t bits) {
   const int exponent = bits >> 10 & 31;
   const float mantissa = float(bits & 1023);
-  const float size = exponent == 31   ? (bits & 1023 ? NAN : INFINITY)
-                     : exponent == 0  ? std::ldexp(mantissa, -24)
-                                      : std::ldexp(1024 + mantissa, exponent - 25);
+  const float size = exponent == 31  ? (bits & 1023 ? NAN : INFINITY)
+                     : exponent == 0 ? std::ldexp(mantissa, -24)
+                                     : std::ldexp(1024 + mantissa, exponent - 25);
   return bits >> 15 ? -size : size;
 }
 uint16_t f16Of(float value) {

@@ -5,8 +5,8 @@
 //
 // The backward kernels, run by the emulator, against f64.
 //
-#include "targets/cuda/attention/Plan.h"
 #include "targets/cuda/attention/backward/Backward.cuh"
+#include "targets/cuda/attention/Plan.h"
 #include "targets/cuda/attention/tests/Problem.h"
 
 #include <cmath>

@@ -34,17 +34,17 @@ template <int kHeadDim, typename Type> void dkdv(const void *args) {
 }
 
 const Emulated kKernels[] = {
-    {"mlc_attention_exact_64", exact<64, false>},       {"mlc_attention_compensated_64", exact<64, true>},
-    {"mlc_attention_exact_80", exact<80, false>},       {"mlc_attention_compensated_80", exact<80, true>},
-    {"mlc_attention_exact_96", exact<96, false>},       {"mlc_attention_compensated_96", exact<96, true>},
-    {"mlc_attention_exact_128", exact<128, false>},     {"mlc_attention_compensated_128", exact<128, true>},
-    {"mlc_attention_exact_256", exact<256, false>},     {"mlc_attention_compensated_256", exact<256, true>},
-    {"mlc_attention_delta_bf16_64", delta<64, Bf16>},   {"mlc_attention_dq_bf16_64", dq<64, Bf16>},
-    {"mlc_attention_dkdv_bf16_64", dkdv<64, Bf16>},     {"mlc_attention_delta_bf16_128", delta<128, Bf16>},
-    {"mlc_attention_dq_bf16_128", dq<128, Bf16>},       {"mlc_attention_dkdv_bf16_128", dkdv<128, Bf16>},
-    {"mlc_attention_delta_f16_64", delta<64, F16>},     {"mlc_attention_dq_f16_64", dq<64, F16>},
-    {"mlc_attention_dkdv_f16_64", dkdv<64, F16>},       {"mlc_attention_delta_f16_128", delta<128, F16>},
-    {"mlc_attention_dq_f16_128", dq<128, F16>},         {"mlc_attention_dkdv_f16_128", dkdv<128, F16>},
+    {"mlc_attention_exact_64", exact<64, false>},     {"mlc_attention_compensated_64", exact<64, true>},
+    {"mlc_attention_exact_80", exact<80, false>},     {"mlc_attention_compensated_80", exact<80, true>},
+    {"mlc_attention_exact_96", exact<96, false>},     {"mlc_attention_compensated_96", exact<96, true>},
+    {"mlc_attention_exact_128", exact<128, false>},   {"mlc_attention_compensated_128", exact<128, true>},
+    {"mlc_attention_exact_256", exact<256, false>},   {"mlc_attention_compensated_256", exact<256, true>},
+    {"mlc_attention_delta_bf16_64", delta<64, Bf16>}, {"mlc_attention_dq_bf16_64", dq<64, Bf16>},
+    {"mlc_attention_dkdv_bf16_64", dkdv<64, Bf16>},   {"mlc_attention_delta_bf16_128", delta<128, Bf16>},
+    {"mlc_attention_dq_bf16_128", dq<128, Bf16>},     {"mlc_attention_dkdv_bf16_128", dkdv<128, Bf16>},
+    {"mlc_attention_delta_f16_64", delta<64, F16>},   {"mlc_attention_dq_f16_64", dq<64, F16>},
+    {"mlc_attention_dkdv_f16_64", dkdv<64, F16>},     {"mlc_attention_delta_f16_128", delta<128, F16>},
+    {"mlc_attention_dq_f16_128", dq<128, F16>},       {"mlc_attention_dkdv_f16_128", dkdv<128, F16>},
 };
 
 } // namespace

@@ -20,9 +20,9 @@ struct Options {
   int batch, headsQ, headsKv, rows, columns, headDim;
   int left = -1, right = -1; // -1, 0: causal
   float softcap = 0;
-  float spread = 1;                   // of Q and K: scores grow with its square
+  float spread = 1;                               // of Q and K: scores grow with its square
   std::vector<int> lengthsQ = {}, lengthsKv = {}; // ragged, if not empty
-  std::vector<int> used = {}; // of K and V; rows beyond hold NaN
+  std::vector<int> used = {};                     // of K and V; rows beyond hold NaN
   int pageSize = 0;
   bool tokensInside = false; // [batch, heads, tokens, dim] instead of [batch, tokens, heads, dim]
 };

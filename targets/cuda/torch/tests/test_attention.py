@@ -213,13 +213,16 @@ def test_ragged_and_cached():
         q_range, kv_range = slice(starts[i], starts[i + 1]), slice(keys[i], keys[i + 1])
         expected, _ = oracle.attention(a[:1, q_range], b[:1, kv_range], c[:1, kv_range], -1, 0)
         torch.testing.assert_close(out[None, q_range].double(), expected, rtol=1e-5, atol=1e-6)
-    lengths, table = ints(50, 17), ints(3, 0, 1, 2, 9, 9, 9, 9).view(2, 4)
-    pages = [x[0].view(4, 16, 2, 64) for x in (b, c)]
-    out = flash_attention_cached(a[:, :2], *pages, lengths, table.clamp(max=3))
+    a, b, c = inputs(columns=256, heads=4, heads_kv=2)
+    lengths, table = ints(200, 70), ints(3, 0, 1, 2, 2, 3, -1, 9).view(2, 4)
+    pages = [x[0].view(4, 64, 2, 64) for x in (b, c)]
+    out = flash_attention_cached(a[:, :2], *pages, lengths, table)
     for i in range(2):
-        whole = [p[table[i].clamp(max=3).long()].reshape(1, 64, 2, 64)[:, : lengths[i]] for p in pages]
+        whole = [p[table[i].clamp(0, 3).long()].reshape(1, 256, 2, 64)[:, : lengths[i]] for p in pages]
         expected, _ = oracle.attention(a[i : i + 1, :2], *whole, -1, 0)
         torch.testing.assert_close(out[i : i + 1].double(), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(RuntimeError, match="pages of 16 tokens; f32 needs a multiple of 64"):
+        flash_attention_cached(a, *(x.view(16, 16, 2, 64) for x in pages), lengths, ints(*[0] * 32).view(2, 16))
 
 
 @emulated
