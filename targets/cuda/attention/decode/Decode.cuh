@@ -196,7 +196,7 @@ __device__ __forceinline__ void combine(const DecodeArgs &p, const Sequence &seq
 template <class T, class S> __device__ __forceinline__ void attentionDecode(const DecodeArgs &p) {
   using Kv = KvOf<T, S>;
   constexpr int kD = S::kHeadDim, kChunks = kD * sizeof(typename Kv::Element) / 16, kSteps = kD / 16;
-  constexpr bool kKeepQuery = S::kRowTiles * kD <= 128;
+  constexpr bool kKeepQuery = S::kRowTiles == 1 && kD <= 128;
   extern __shared__ __align__(16) uint8_t shared[];
   T *q = reinterpret_cast<T *>(shared);
   uint8_t *ring = shared + S::kQBytes;
