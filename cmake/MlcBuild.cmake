@@ -34,6 +34,10 @@ add_compile_options(-Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=of
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-stringop-overread -Wno-stringop-overflow -Wno-array-bounds -Wno-dangling-else)
   set(CMAKE_CXX_STANDARD_LIBRARIES "-lm -lc -lgcc")
+  if(CMAKE_UNITY_BUILD)
+    # A source that is compiled with others looks like a header to it, whose classes should not use unnamed namespaces.
+    add_compile_options(-Wno-subobject-linkage)
+  endif()
 endif()
 # 32-bit systems: files above 2 GiB can be told from damaged ones.
 if(CMAKE_SIZEOF_VOID_P EQUAL 4)
