@@ -34,6 +34,10 @@ add_compile_options(-Wall -Wextra -Werror -Wno-unused-parameter -ffp-contract=of
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   add_compile_options(-Wno-stringop-overread -Wno-stringop-overflow -Wno-array-bounds -Wno-dangling-else)
   set(CMAKE_CXX_STANDARD_LIBRARIES "-lm -lc -lgcc")
+  if(CMAKE_UNITY_BUILD)
+    # A source that is compiled with others looks like a header to it, whose classes should not use unnamed namespaces.
+    add_compile_options(-Wno-subobject-linkage)
+  endif()
 endif()
 # 32-bit systems: files above 2 GiB can be told from damaged ones.
 if(CMAKE_SIZEOF_VOID_P EQUAL 4)
@@ -44,6 +48,9 @@ if(MLC_SANITIZE)
   # Not vptr: it needs the type information that the runtime goes without.
   add_compile_options(-fsanitize=${MLC_SANITIZE} -fno-sanitize=vptr -fno-omit-frame-pointer -fno-sanitize-recover=all -g1)
   add_link_options(-fsanitize=${MLC_SANITIZE})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    add_compile_options(-fsanitize-ignorelist=${CMAKE_SOURCE_DIR}/cmake/sanitize-ignore.txt)
+  endif()
 endif()
 if(MLC_FUZZ)
   add_compile_options(-fsanitize=fuzzer-no-link)
@@ -106,7 +113,8 @@ function(mlc_freestanding target)
   set(symbols ${CMAKE_SOURCE_DIR}/runtime/core/Freestanding.cpp)
   target_sources(${target} PRIVATE ${symbols})
   # It defines what the headers of the C++ library declare.
-  set_source_files_properties(${symbols} TARGET_DIRECTORY ${target} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+  set_source_files_properties(${symbols} TARGET_DIRECTORY ${target} PROPERTIES SKIP_PRECOMPILE_HEADERS ON
+    SKIP_UNITY_BUILD_INCLUSION ON)
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     target_link_options(${target} PRIVATE -static-libgcc -nostdlib++)
   else()

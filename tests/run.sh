@@ -77,24 +77,26 @@ step build build build
 unit_tests unit build
 phase lit $python build/bin/llvm-lit -sv -j "$jobs" -o "$results/lit.lit.json" tests/lit ||
   [ -e "$results/lit.lit.json" ] || printf 'lit\tfailed\n' >>"$results/steps.tsv"
-phase e2e $python tests/e2e/run.py --build build --results "$results/e2e.counts.json" ||
+phase e2e $python tests/e2e/run.py --build build --jobs "$jobs" --results "$results/e2e.counts.json" ||
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 
-step configure-gcc cmake --preset runtime-gcc && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
+# Trees that are only tested compile several sources at a time; those that are shipped, one by one as everybody does.
+unity=-DCMAKE_UNITY_BUILD=ON
+step configure-gcc cmake --preset runtime-gcc $unity && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
 
 # The runtime's tests and the parsers under ASan and UBSan, in one tree.
 sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest NetworkTest NpyTest
   QuestionsTest ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
   artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
   cpu_recurrent_test cpu_simd_test)
-step configure-asan cmake --preset asan && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
+step configure-asan cmake --preset asan $unity && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
   unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}")|CapiTestArtifact)\$"
   step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
 }
 # What runs on several threads.
 threaded_tests=(EngineTest SessionTest SharedPoolTest WorkerPoolTest)
-step configure-tsan cmake --preset tsan && step build-tsan build build-tsan "${threaded_tests[@]}" &&
+step configure-tsan cmake --preset tsan $unity && step build-tsan build build-tsan "${threaded_tests[@]}" &&
   unit_tests unit-tsan build-tsan -R "^($(IFS='|' && echo "${threaded_tests[*]}"))\$"
 
 # Every CPU that the presets build for, under emulation; the kernels and what depends on the size of a pointer in tests
@@ -102,12 +104,13 @@ step configure-tsan cmake --preset tsan && step build-tsan build build-tsan "${t
 kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
   cpu_recurrent_test cpu_simd_test NetworkTest WorkerPoolTest artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
-step configure-aarch64 cmake --preset device-aarch64 -DMLC_BUILD_TESTS=ON &&
+step configure-aarch64 cmake --preset device-aarch64 $unity -DMLC_BUILD_TESTS=ON &&
   step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
   unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
-step configure-armv7 cmake --preset device-armv7-static -DMLC_BUILD_TESTS=ON &&
+step configure-armv7 cmake --preset device-armv7-static $unity -DMLC_BUILD_TESTS=ON &&
   step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&
   unit_tests unit-armv7 build-device-armv7-static -R "$picked"
+# One source at a time and nothing precompiled: a source shows what it forgets to include.
 step configure-x86-64-v2 cmake --preset device-x86-64-v2-static -DMLC_PRECOMPILE=OFF &&
   step build-x86-64-v2 build build-device-x86-64-v2-static mlc-run mlc_static_library
 phase devices $python tests/e2e/run.py --devices --build build --results "$results/devices.counts.json" ||

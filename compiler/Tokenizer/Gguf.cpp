@@ -17,9 +17,6 @@
 namespace mlc {
 namespace {
 
-constexpr uint32_t none = TokenizerModel::none;
-enum TokenType { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
-
 llvm::Error byteLevel(const GgufTokenizerFields &fields, llvm::StringRef file, TokenizerModel &model) {
   std::string pre = fields.pre.empty() ? "default" : fields.pre;
   auto named = namedPreTokenizer(pre);
@@ -37,7 +34,7 @@ llvm::Error byteLevel(const GgufTokenizerFields &fields, llvm::StringRef file, T
   }
   auto idOf = [&](llvm::StringRef text) {
     auto at = ids.find(text);
-    return at == ids.end() ? none : at->second;
+    return at == ids.end() ? noId : at->second;
   };
   for (uint16_t code : byteAlphabet)
     model.byteTokens.push_back(idOf(utf8Of(code)));
@@ -45,7 +42,7 @@ llvm::Error byteLevel(const GgufTokenizerFields &fields, llvm::StringRef file, T
     // Tokens hold no space, but one may begin with what follows it.
     auto [left, right] = llvm::StringRef(rule).split(' ');
     uint32_t a = idOf(left), b = idOf(right), both = idOf((left + right).str());
-    if (a == none || b == none || both == none)
+    if (a == noId || b == noId || both == noId)
       return sourceError(file, "tokenizer.ggml.merges: rule " + llvm::Twine(model.merges.size()) + " (\"" + left +
                                    "\", \"" + right + "\") names a token that is not in tokenizer.ggml.tokens");
     model.merges.push_back({a, b, both, uint32_t(model.merges.size())});
@@ -66,7 +63,7 @@ llvm::Error byteLevel(const GgufTokenizerFields &fields, llvm::StringRef file, T
   }
   for (SplitStep &split : named->splits)
     model.stages.push_back({std::nullopt, std::move(split)});
-  if (fields.addBos.value_or(named->addBos) && model.bos != none)
+  if (fields.addBos.value_or(named->addBos) && model.bos != noId)
     model.prefix.push_back(model.bos);
   return llvm::Error::success();
 }
@@ -76,7 +73,7 @@ llvm::Error sentencePiece(const GgufTokenizerFields &fields, llvm::StringRef fil
     return sourceError(file, "tokenizer.ggml.scores: " + llvm::Twine(fields.scores.size()) + " scores for " +
                                  llvm::Twine(model.tokens.size()) + " tokens");
   model.kind = fb::TokenizerKind::char_bpe;
-  model.byteTokens.assign(256, none);
+  model.byteTokens.assign(256, noId);
   for (size_t id = 0; id < model.tokens.size(); ++id) {
     TokenEntry &token = model.tokens[id];
     if (!std::isfinite(fields.scores[id]))
@@ -108,7 +105,7 @@ llvm::Error sentencePiece(const GgufTokenizerFields &fields, llvm::StringRef fil
   spaces.find = " ";
   spaces.text = metaspace;
   model.normalizer.push_back(std::move(spaces));
-  if (fields.addBos.value_or(true) && model.bos != none)
+  if (fields.addBos.value_or(true) && model.bos != noId)
     model.prefix.push_back(model.bos);
   return llvm::Error::success();
 }
@@ -128,7 +125,7 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
   auto known = [&](std::optional<uint32_t> id, const char *key, uint32_t &out) -> llvm::Error {
     if (id && *id >= fields.tokens.size())
       return sourceError(file, llvm::Twine("tokenizer.ggml.") + key + ": " + llvm::Twine(*id) + " is no token");
-    out = id.value_or(none);
+    out = id.value_or(noId);
     return llvm::Error::success();
   };
   bool llama = fields.model == "llama";
@@ -150,7 +147,7 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
   if (auto error = known(fields.eom, "eom_token_id", eom))
     return std::move(error);
   for (uint32_t id : {model.eos, eot, eom})
-    if (id != none && !llvm::is_contained(model.endTokens, id))
+    if (id != noId && !llvm::is_contained(model.endTokens, id))
       model.endTokens.push_back(id);
   for (size_t id = 0; id < fields.tokens.size(); ++id) {
     TokenEntry token;
@@ -171,7 +168,7 @@ llvm::Expected<TokenizerModel> fromGguf(const GgufTokenizerFields &fields, llvm:
   }
   if (auto error = llama ? sentencePiece(fields, file, model) : byteLevel(fields, file, model))
     return std::move(error);
-  if (fields.addEos.value_or(false) && model.eos != none)
+  if (fields.addEos.value_or(false) && model.eos != noId)
     model.suffix.push_back(model.eos);
   model.chatTemplate = fields.chatTemplate;
   return std::move(model);

@@ -18,8 +18,6 @@ using nlohmann::json;
 namespace mlc {
 namespace {
 
-constexpr uint32_t none = TokenizerModel::none;
-
 std::string pathOf(llvm::StringRef directory, llvm::StringRef name) {
   llvm::SmallString<256> path(directory);
   llvm::sys::path::append(path, name);
@@ -49,14 +47,14 @@ std::string tokenText(const json &config, const char *key) {
 
 uint32_t idOfToken(const TokenizerModel &model, llvm::StringRef text) {
   if (text.empty())
-    return none;
+    return noId;
   for (const AddedEntry &added : model.added)
     if (added.text == text)
       return added.token;
   for (size_t id = 0; id < model.tokens.size(); ++id)
     if (model.tokens[id].present && model.tokens[id].text == text)
       return uint32_t(id);
-  return none;
+  return noId;
 }
 
 /// An entry of tokenizer.json's added_tokens.
@@ -147,14 +145,14 @@ llvm::Error applyConfig(llvm::StringRef directory, const json &config, Tokenizer
   if (config.is_object()) {
     for (auto [key, id] :
          {std::pair("bos_token", &model.bos), std::pair("eos_token", &model.eos), std::pair("pad_token", &model.pad)})
-      if (uint32_t known = idOfToken(model, tokenText(config, key)); known != none)
+      if (uint32_t known = idOfToken(model, tokenText(config, key)); known != noId)
         *id = known;
     std::string name = stringOf(memberOf(config, "tokenizer_class"));
     // The Llama family rebuilds its template from these two, so they hold even against tokenizer.json.
     bool rebuilds = llvm::StringRef(name).starts_with("Llama") || llvm::StringRef(name).starts_with("CodeLlama");
     auto rule = [&](const char *key, uint32_t id, std::vector<uint32_t> &list) {
       const json *value = memberOf(config, key);
-      if (!value || !value->is_boolean() || id == none)
+      if (!value || !value->is_boolean() || id == noId)
         return;
       if (value->get<bool>() && !llvm::is_contained(list, id))
         list.push_back(id);
@@ -183,7 +181,7 @@ llvm::Error applyConfig(llvm::StringRef directory, const json &config, Tokenizer
       return text.takeError();
     model.chatTemplate = std::move(*text);
   }
-  if (model.eos != none && !llvm::is_contained(model.endTokens, model.eos))
+  if (model.eos != noId && !llvm::is_contained(model.endTokens, model.eos))
     model.endTokens.push_back(model.eos);
   return llvm::Error::success();
 }

@@ -11,7 +11,7 @@
 namespace mlc {
 namespace {
 
-constexpr unsigned maxNodes = 20000, maxRepeat = 255, maxDepth = 64;
+constexpr unsigned maxNodes = 20000, maxRepeat = 255, maxGroups = 64;
 
 /// A stretch of NFA: `exits` are the dangling edges (node, which of the two).
 struct Fragment {
@@ -74,7 +74,7 @@ private:
   }
 
   llvm::Expected<Fragment> alternatives(unsigned depth) {
-    if (depth > maxDepth)
+    if (depth > maxGroups)
       return fail("groups nested deeper than 64");
     bool outerCase = ignoreCase;
     auto result = sequence(depth);
@@ -360,7 +360,7 @@ private:
 
   llvm::Expected<CharSet> charClass(unsigned depth) {
     size_t begin = at++;
-    if (depth > maxDepth)
+    if (depth > maxGroups)
       return fail("classes nested deeper than 64");
     bool negated = take("^"), first = true;
     CharSet whole;

@@ -17,8 +17,6 @@
 namespace mlc {
 namespace {
 
-constexpr uint32_t none = TokenizerModel::none;
-
 /// One message's fields in order. `ok` turns false for bytes that are no protocol buffer.
 class Fields {
 public:
@@ -84,7 +82,6 @@ private:
   unsigned wire = 0;
 };
 
-enum PieceType { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
 enum ModelType { Unigram = 1, Bpe = 2, Word = 3, Char = 4 };
 
 struct Settings {
@@ -210,7 +207,7 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
   bool unigram = settings.modelType == Unigram;
   model.kind = unigram ? fb::TokenizerKind::unigram : fb::TokenizerKind::char_bpe;
   if (settings.byteFallback)
-    model.byteTokens.assign(256, none);
+    model.byteTokens.assign(256, noId);
   for (size_t id = 0; id < model.tokens.size(); ++id) {
     TokenEntry &token = model.tokens[id];
     token.decoded = withSpaces(token.text);
@@ -272,13 +269,13 @@ llvm::Expected<TokenizerModel> parseSentencePiece(llvm::StringRef file, llvm::St
     model.stripLeading = 1;
   }
   step(fb::TransformOp::replace, metaspace, " ");
-  auto known = [&](int32_t id) { return id >= 0 && size_t(id) < model.tokens.size() ? uint32_t(id) : none; };
+  auto known = [&](int32_t id) { return id >= 0 && size_t(id) < model.tokens.size() ? uint32_t(id) : noId; };
   model.bos = known(settings.bos);
   model.eos = known(settings.eos);
   model.pad = known(settings.pad);
-  if (model.bos != none)
+  if (model.bos != noId)
     model.prefix.push_back(model.bos);
-  if (model.eos != none)
+  if (model.eos != noId)
     model.endTokens.push_back(model.eos);
   return std::move(model);
 }

@@ -56,6 +56,9 @@ std::optional<uint8_t> byteOfToken(llvm::StringRef text);
 std::string withSpaces(llvm::StringRef text);
 inline constexpr const char *metaspace = "\xe2\x96\x81";
 
+/// The kinds of SentencePiece's pieces, which GGUF has taken for its tokens.
+enum PieceType { Normal = 1, Unknown = 2, Control = 3, UserDefined = 4, Unused = 5, Byte = 6 };
+
 /// SentencePiece's merges: every split of a mergeable token into two pieces, ranked by the token's score.
 llvm::Error scoreMerges(TokenizerModel &model);
 

@@ -19,7 +19,6 @@ namespace mlc {
 namespace {
 
 constexpr uint64_t maxTokens = 1 << 26;
-constexpr uint32_t none = TokenizerModel::none;
 
 class Reader {
 public:
@@ -126,22 +125,22 @@ llvm::Error Reader::bpe(const json &source) {
     auto id = idOf(stringOf(unknown));
     if (!id && !stringOf(unknown).empty())
       return fail("model BPE: unk_token \"" + stringOf(unknown) + "\" is not in vocab");
-    model.unknown = id.value_or(none);
+    model.unknown = id.value_or(noId);
   }
   if (byteLevel) {
     for (uint16_t code : byteAlphabet)
-      model.byteTokens.push_back(idOf(utf8Of(code)).value_or(none));
+      model.byteTokens.push_back(idOf(utf8Of(code)).value_or(noId));
     return llvm::Error::success();
   }
-  if (model.unknown != none)
+  if (model.unknown != noId)
     model.tokens[model.unknown].mergeable = false;
   if (!boolOf(memberOf(source, "byte_fallback"), false))
     return llvm::Error::success();
   for (unsigned byte = 0; byte < 256; ++byte) {
     char name[8];
     snprintf(name, sizeof name, "<0x%02X>", byte);
-    model.byteTokens.push_back(idOf(name).value_or(none));
-    if (model.byteTokens.back() != none)
+    model.byteTokens.push_back(idOf(name).value_or(noId));
+    if (model.byteTokens.back() != noId)
       model.tokens[model.byteTokens.back()].mergeable = false;
   }
   return llvm::Error::success();
@@ -178,8 +177,8 @@ llvm::Error Reader::unigram(const json &source) {
     for (unsigned byte = 0; byte < 256; ++byte) {
       char name[8];
       snprintf(name, sizeof name, "<0x%02X>", byte);
-      model.byteTokens.push_back(idOf(name).value_or(none));
-      if (model.byteTokens.back() != none)
+      model.byteTokens.push_back(idOf(name).value_or(noId));
+      if (model.byteTokens.back() != noId)
         model.tokens[model.byteTokens.back()].mergeable = false;
     }
   return llvm::Error::success();

@@ -61,7 +61,7 @@ struct AddedEntry {
 };
 
 struct TokenizerModel {
-  static constexpr uint32_t none = 0xffffffff;
+  static constexpr uint32_t none = noId;
   std::string file; // Names the source in errors.
   fb::TokenizerKind kind = fb::TokenizerKind::byte_bpe;
   std::vector<TokenEntry> tokens;

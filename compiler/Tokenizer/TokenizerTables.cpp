@@ -22,8 +22,6 @@ using flatbuffers::Offset;
 namespace mlc {
 namespace {
 
-constexpr uint32_t none = TokenizerModel::none;
-
 /// What can be known only by running the tables: filled in by a first round without it.
 struct Learned {
   std::vector<bool> whole;             // Per token: its text encodes to itself.
@@ -177,7 +175,7 @@ Offset<fb::Transform> TableBuilder::transform(const TransformStep &step) {
 }
 
 std::vector<fb::WordSlot> TableBuilder::words() {
-  std::vector<fb::WordSlot> slots(tableSlots(model.tokens.size()), fb::WordSlot(0, none, 0));
+  std::vector<fb::WordSlot> slots(tableSlots(model.tokens.size()), fb::WordSlot(0, noId, 0));
   // Outcomes of the model come first: of equal texts the first one is found.
   for (bool mergeable : {true, false})
     for (size_t id = 0; id < model.tokens.size(); ++id) {
@@ -187,7 +185,7 @@ std::vector<fb::WordSlot> TableBuilder::words() {
       uint64_t hash = hashText(token.text.data(), token.text.size());
       size_t at = hash & (slots.size() - 1);
       bool known = false;
-      for (; slots[at].token() != none && !known; at = (at + 1) & (slots.size() - 1))
+      for (; slots[at].token() != noId && !known; at = (at + 1) & (slots.size() - 1))
         known = model.tokens[slots[at].token()].text == token.text;
       if (!known)
         slots[at] = fb::WordSlot(uint32_t(hash >> 32), uint32_t(id),
@@ -199,7 +197,7 @@ std::vector<fb::WordSlot> TableBuilder::words() {
 std::vector<fb::PairSlot> TableBuilder::pairs() {
   if (model.merges.empty())
     return {};
-  std::vector<fb::PairSlot> slots(tableSlots(model.merges.size()), fb::PairSlot(none, 0, 0, 0));
+  std::vector<fb::PairSlot> slots(tableSlots(model.merges.size()), fb::PairSlot(noId, 0, 0, 0));
   for (const MergeRule &rule : model.merges) {
     // Symbols beyond the source's tokens move up when the model has more ids.
     auto symbol = [&](uint32_t id) {
@@ -207,7 +205,7 @@ std::vector<fb::PairSlot> TableBuilder::pairs() {
     };
     uint32_t left = symbol(rule.left), right = symbol(rule.right);
     size_t at = hashPair(left, right) & (slots.size() - 1);
-    while (slots[at].left() != none && (slots[at].left() != left || slots[at].right() != right))
+    while (slots[at].left() != noId && (slots[at].left() != left || slots[at].right() != right))
       at = (at + 1) & (slots.size() - 1);
     // Of rules for one pair the last one holds, as in the library the files are made for.
     slots[at] = fb::PairSlot(left, right, symbol(rule.merged), rule.rank);
@@ -224,12 +222,12 @@ std::vector<fb::CharSlot> TableBuilder::chars() {
   }
   for (size_t i = 0; i < model.extraChars.size(); ++i)
     list.push_back({model.extraChars[i], uint32_t(vocab + i)});
-  std::vector<fb::CharSlot> slots(tableSlots(list.size()), fb::CharSlot(0, none));
+  std::vector<fb::CharSlot> slots(tableSlots(list.size()), fb::CharSlot(0, noId));
   for (auto [code, symbol] : list) {
     size_t at = hashChar(code) & (slots.size() - 1);
-    while (slots[at].symbol() != none && slots[at].code() != code)
+    while (slots[at].symbol() != noId && slots[at].code() != code)
       at = (at + 1) & (slots.size() - 1);
-    if (slots[at].symbol() == none)
+    if (slots[at].symbol() == noId)
       slots[at] = fb::CharSlot(code, symbol);
   }
   return slots;

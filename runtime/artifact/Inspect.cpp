@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/artifact/Inspect.h"
-#include "runtime/artifact/Checks.h"
+#include "runtime/artifact/ProgramVerifier.h"
 #include "runtime/exec/Kernel.h"
 
 #include <algorithm>
@@ -12,10 +12,6 @@
 namespace mlc {
 
 using ull = unsigned long long;
-
-template <typename T> static uint32_t countOf(const flatbuffers::Vector<T> *vector) {
-  return vector ? vector->size() : 0;
-}
 
 // Saturates: nothing here is verified.
 static uint64_t times(uint64_t a, uint64_t b) {

@@ -43,7 +43,7 @@ std::atomic<Session *> answering{nullptr};
 std::atomic<bool> interrupted{false};
 pthread_t reader;
 
-void onInterrupt(int) {
+void cancelAnswer(int) {
   // A worker may be given the signal; who waits for a line must wake.
   if (!pthread_equal(pthread_self(), reader)) {
     pthread_kill(reader, SIGINT);
@@ -164,7 +164,7 @@ public:
     if (arguments.system)
       MLC_TRY(add("system", arguments.system));
     struct sigaction action = {}, before = {};
-    action.sa_handler = onInterrupt;
+    action.sa_handler = cancelAnswer;
     action.sa_flags = SA_RESTART; // Nothing that is being written is cut.
     reader = pthread_self();
     if (person)

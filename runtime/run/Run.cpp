@@ -33,7 +33,7 @@ struct RunArguments {
 // What a signal handler can reach: the session whose run it ends.
 std::atomic<Session *> interruptible{nullptr};
 
-void onInterrupt(int) {
+void cancelRun(int) {
   if (Session *session = interruptible.load(std::memory_order_relaxed))
     session->requestCancel();
 }
@@ -44,7 +44,7 @@ public:
   explicit InterruptScope(Session &session) {
     interruptible.store(&session, std::memory_order_relaxed);
     struct sigaction action = {};
-    action.sa_handler = onInterrupt;
+    action.sa_handler = cancelRun;
     action.sa_flags = int(SA_RESETHAND | SA_RESTART);
     sigaction(SIGINT, &action, &previousInterrupt);
     sigaction(SIGTERM, &action, &previousTerminate);

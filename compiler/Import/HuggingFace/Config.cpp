@@ -19,7 +19,6 @@
 #include <cmath>
 
 using namespace llvm;
-using nlohmann::json;
 
 namespace mlc::hf {
 namespace {
@@ -84,7 +83,7 @@ int64_t integerOr(Fields &fields, StringRef name, int64_t absent, int64_t null) 
 
 void refuseQuantized(Fields &fields) {
   for (const char *name : {"quantization_config", "compression_config"})
-    if (const json *quantization = fields.object(name)) {
+    if (const nlohmann::json *quantization = fields.object(name)) {
       auto method = quantization->find("quant_method");
       std::string text = method != quantization->end() && method->is_string() ? printable(method->get<std::string>())
                                                                               : "of an unnamed method";

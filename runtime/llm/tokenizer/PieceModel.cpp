@@ -11,7 +11,6 @@
 
 namespace mlc {
 namespace {
-constexpr uint32_t none = 0xffffffff;
 /// Above this many symbols the heap beats scanning for the lowest rank.
 constexpr size_t shortPiece = 40;
 } // namespace
@@ -41,7 +40,7 @@ Status PieceModel::collect(std::string_view piece) {
   if (view->kind == fb::TokenizerKind::byte_bpe) {
     for (char c : piece) {
       uint32_t token = byteTokens[uint8_t(c)];
-      if (token == none && (token = view->tables->unknown()) == none)
+      if (token == noId && (token = view->tables->unknown()) == noId)
         return Error(ErrorCode::Unsupported, "text: byte 0x%02x has no token in this tokenizer", unsigned(uint8_t(c)));
       symbols.put(token);
     }
@@ -50,19 +49,19 @@ Status PieceModel::collect(std::string_view piece) {
   for (const char *at = piece.data(), *end = at + piece.size(); at != end;) {
     const char *begin = at;
     uint32_t code = nextChar(at), symbol = view->findChar(code);
-    if (symbol != none) {
+    if (symbol != noId) {
       symbols.put(symbol);
       continue;
     }
     bool bytes = !byteTokens.empty();
     for (const char *byte = begin; bytes && byte != at; ++byte)
-      bytes = byteTokens[uint8_t(*byte)] != none;
+      bytes = byteTokens[uint8_t(*byte)] != noId;
     if (bytes) {
       for (const char *byte = begin; byte != at; ++byte)
         symbols.put(byteTokens[uint8_t(*byte)]);
       continue;
     }
-    if (view->tables->unknown() == none)
+    if (view->tables->unknown() == noId)
       return Error(ErrorCode::Unsupported, "text: character U+%04X has no token in this tokenizer", code);
     symbols.put(view->tables->unknown());
   }
@@ -74,8 +73,8 @@ void PieceModel::mergeShort() {
   uint32_t *symbol = symbols.data(), *rank = ranks.data(), *merged = behind.data();
   auto look = [&](size_t i) {
     const fb::PairSlot *slot = view->findPair(symbol[i], symbol[i + 1]);
-    rank[i] = slot ? slot->rank() : none;
-    merged[i] = slot ? slot->merged() : none;
+    rank[i] = slot ? slot->rank() : noId;
+    merged[i] = slot ? slot->merged() : noId;
   };
   for (size_t i = 0; i + 1 < count; ++i)
     look(i);
@@ -84,7 +83,7 @@ void PieceModel::mergeShort() {
     for (size_t i = 1; i + 1 < count; ++i)
       if (rank[i] < rank[best])
         best = i;
-    if (rank[best] == none)
+    if (rank[best] == noId)
       break;
     symbol[best] = merged[best];
     size_t tail = count - best - 2;
@@ -111,20 +110,20 @@ Status PieceModel::mergeLong() {
   heap.clear();
   MLC_TRY(heap.reserve(count));
   for (size_t i = 0; i < count; ++i) {
-    before[i] = i ? uint32_t(i - 1) : none;
-    behind[i] = i + 1 < count ? uint32_t(i + 1) : none;
+    before[i] = i ? uint32_t(i - 1) : noId;
+    behind[i] = i + 1 < count ? uint32_t(i + 1) : noId;
     const fb::PairSlot *slot = i + 1 < count ? view->findPair(symbols[i], symbols[i + 1]) : nullptr;
-    ranks[i] = slot ? slot->rank() : none;
-    if (ranks[i] != none)
+    ranks[i] = slot ? slot->rank() : noId;
+    if (ranks[i] != noId)
       heap.put(uint64_t(ranks[i]) << 32 | i);
   }
   auto later = std::greater<uint64_t>();
   std::make_heap(heap.data(), heap.end(), later);
   auto look = [&](uint32_t i) -> Status {
     uint32_t next = behind[i];
-    const fb::PairSlot *slot = next == none ? nullptr : view->findPair(symbols[i], symbols[next]);
-    ranks[i] = slot ? slot->rank() : none;
-    if (ranks[i] == none)
+    const fb::PairSlot *slot = next == noId ? nullptr : view->findPair(symbols[i], symbols[next]);
+    ranks[i] = slot ? slot->rank() : noId;
+    if (ranks[i] == noId)
       return {};
     MLC_TRY(heap.push(uint64_t(ranks[i]) << 32 | i));
     std::push_heap(heap.data(), heap.end(), later);
@@ -140,17 +139,17 @@ Status PieceModel::mergeLong() {
       continue;
     uint32_t next = behind[at], after = behind[next];
     symbols[at] = view->findPair(symbols[at], symbols[next])->merged();
-    ranks[next] = none;
-    symbols[next] = none;
+    ranks[next] = noId;
+    symbols[next] = noId;
     behind[at] = after;
-    if (after != none)
+    if (after != noId)
       before[after] = at;
     MLC_TRY(look(at));
-    if (before[at] != none)
+    if (before[at] != noId)
       MLC_TRY(look(before[at]));
   }
   size_t kept = 0;
-  for (uint32_t at = 0; at != none; at = behind[at])
+  for (uint32_t at = 0; at != noId; at = behind[at])
     symbols[kept++] = symbols[at];
   symbols.truncate(kept);
   return {};
@@ -174,9 +173,9 @@ Status PieceModel::emit(uint32_t symbol, bool &unknownBefore, Scratch<uint32_t> 
 Status PieceModel::emitUnknown(std::string_view text, bool &unknownBefore, Scratch<uint32_t> &ids) {
   bool bytes = !view->byteTokens.empty();
   for (size_t i = 0; bytes && i < text.size(); ++i)
-    bytes = view->byteTokens[uint8_t(text[i])] != none;
+    bytes = view->byteTokens[uint8_t(text[i])] != noId;
   if (!bytes) {
-    if (view->tables->unknown() != none)
+    if (view->tables->unknown() != noId)
       return emit(view->tables->unknown(), unknownBefore, ids);
     const char *at = text.data();
     return Error(ErrorCode::Unsupported, "text: character U+%04X has no token in this tokenizer", nextChar(at));
@@ -193,7 +192,7 @@ Status PieceModel::bestPath(std::string_view piece, bool &unknownBefore, Scratch
   size_t size = piece.size();
   MLC_TRY(nodes.resize(size + 1));
   for (size_t i = 0; i <= size; ++i)
-    nodes[i] = {0, none, none};
+    nodes[i] = {0, noId, noId};
   Score unknownScore = Score(view->tables->unknown_score());
   for (size_t from = 0; from < size;) {
     Score here = Score(nodes[from].score);
@@ -201,7 +200,7 @@ Status PieceModel::bestPath(std::string_view piece, bool &unknownBefore, Scratch
     bool single = false;
     uint32_t node = 0;
     auto reach = [&](size_t to, Score score, uint32_t token) {
-      if (nodes[to].from == none || score > Score(nodes[to].score))
+      if (nodes[to].from == noId || score > Score(nodes[to].score))
         nodes[to] = {double(score), uint32_t(from), token};
     };
     for (size_t to = from; to < size;) {
@@ -215,7 +214,7 @@ Status PieceModel::bestPath(std::string_view piece, bool &unknownBefore, Scratch
       single |= to - from == length;
     }
     if (!single)
-      reach(from + length, here + unknownScore, none);
+      reach(from + length, here + unknownScore, noId);
     from += length;
   }
   // The path, walked from the end, is stored in `symbols` as the ends of its steps.
@@ -225,7 +224,7 @@ Status PieceModel::bestPath(std::string_view piece, bool &unknownBefore, Scratch
   size_t from = 0;
   for (size_t i = symbols.size(); i--;) {
     size_t to = symbols[i];
-    if (nodes[to].token == none) {
+    if (nodes[to].token == noId) {
       MLC_TRY(emitUnknown(std::string_view(piece.data() + from, to - from), unknownBefore, ids));
     } else {
       MLC_TRY(emit(nodes[to].token, unknownBefore, ids));

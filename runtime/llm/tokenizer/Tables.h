@@ -18,6 +18,8 @@
 namespace mlc {
 
 constexpr uint32_t tokenizerVersion = 1;
+/// No token, symbol, rank or place.
+constexpr uint32_t noId = 0xffffffff;
 enum TokenFlags : uint8_t { tokenSpecial = 1, tokenAdded = 2, tokenHole = 4, tokenByte = 8 };
 enum AddedFlags : uint32_t {
   addedSpecial = 1,

@@ -23,7 +23,7 @@ struct TextSink {
 /// A view of verified tables: immutable, shared by any number of encoders and decoders. The FlatBuffer must outlive it.
 class Tokenizer {
 public:
-  static constexpr uint32_t none = 0xffffffff;
+  static constexpr uint32_t none = noId;
 
   /// Checks every index of the tables, whose FlatBuffer structure is already verified. After success no text and no id
   /// leads out of bounds or to an endless loop. `vocabSize`: the model's; the tokenizer may hold fewer tokens, not

@@ -11,7 +11,7 @@
 namespace mlc {
 namespace {
 
-constexpr uint32_t none = 0xffffffff, pageCount = 0x1100, maxSteps = 16;
+constexpr uint32_t pageCount = 0x1100, maxSteps = 16;
 
 Error corrupt(const char *what, const char *problem) {
   return Error(ErrorCode::Corrupt, "tokenizer tables: %s: %s; compile the model again", what, problem);
@@ -37,7 +37,7 @@ Status checkOffsets(std::span<const uint32_t> offsets, size_t limit, const char 
 
 Status checkIds(std::span<const uint32_t> ids, uint64_t limit, bool optional, const char *what) {
   for (uint32_t id : ids)
-    if (id >= limit && !(optional && id == none))
+    if (id >= limit && !(optional && id == noId))
       return corrupt(what, "an id is out of range");
   return {};
 }
@@ -76,7 +76,7 @@ Status checkVocabulary(const TokenizerView &view, uint64_t vocabSize) {
   if (!view.words.empty() && !powerOfTwo(view.words.size()))
     return corrupt("words", "not a power of two of slots");
   for (const fb::WordSlot &slot : view.words)
-    if (slot.token() != none && slot.token() >= vocab)
+    if (slot.token() != noId && slot.token() >= vocab)
       return corrupt("words", "a token is out of range");
   if (view.byteTokens.size() != 256 && (view.kind == fb::TokenizerKind::byte_bpe || !view.byteTokens.empty()))
     return corrupt("byte_tokens", "not one for each byte");
@@ -84,12 +84,12 @@ Status checkVocabulary(const TokenizerView &view, uint64_t vocabSize) {
   if (!view.pairs.empty() && !powerOfTwo(view.pairs.size()))
     return corrupt("pairs", "not a power of two of slots");
   for (const fb::PairSlot &slot : view.pairs)
-    if (slot.left() != none && (slot.left() >= symbols || slot.right() >= symbols || slot.merged() >= symbols))
+    if (slot.left() != noId && (slot.left() >= symbols || slot.right() >= symbols || slot.merged() >= symbols))
       return corrupt("pairs", "a symbol is out of range");
   if (!view.chars.empty() && !powerOfTwo(view.chars.size()))
     return corrupt("chars", "not a power of two of slots");
   for (const fb::CharSlot &slot : view.chars)
-    if (slot.symbol() != none && slot.symbol() >= symbols)
+    if (slot.symbol() != noId && slot.symbol() >= symbols)
       return corrupt("chars", "a symbol is out of range");
   for (uint32_t code : view.extraChars)
     if (!isScalar(code))

@@ -5,8 +5,7 @@
 //
 // Grammars and matchers: which texts are allowed, which tokens, and what hostile grammars do.
 //
-#include "runtime/llm/grammar/Grammar.h"
-#include "tests/unit/grammar/Vocabulary.h"
+#include "tests/unit/grammar/GrammarSupport.h"
 
 #include <gtest/gtest.h>
 
@@ -27,32 +26,6 @@ Fixture make(Result<Grammar *> made) {
   if (!made)
     return {nullptr, made.error().message()};
   return {Owned<Grammar>(*made), ""};
-}
-
-Vocabulary &vocabulary() {
-  static auto made = smallVocabulary();
-  return *made;
-}
-
-const TokenTrie &trie() {
-  static Owned<TokenTrie> made(*TokenTrie::create(*vocabulary().tokenizer, vocabulary().tokenizer->vocabSize()));
-  return *made;
-}
-
-Owned<GrammarMatcher> matcher(const Grammar &grammar) {
-  uint32_t ends[] = {vocabulary().end};
-  auto made = GrammarMatcher::create(grammar, trie(), ends);
-  EXPECT_TRUE(made) << made.error().message();
-  return Owned<GrammarMatcher>(*made);
-}
-
-/// Whether the grammar allows the whole text; `prefix`: whether it allows it as a beginning.
-bool allows(const Grammar &grammar, std::string_view text, bool prefix = false) {
-  auto at = matcher(grammar);
-  for (size_t i = 0; i < text.size(); i += 512)
-    if (!at->acceptText(text.substr(i, 512)))
-      return false;
-  return prefix || at->canEnd();
 }
 
 void expectTexts(const char *source, std::initializer_list<const char *> good,

@@ -5,8 +5,7 @@
 //
 // JSON Schemas: the texts they allow beside what Python's jsonschema says (data/make.py), and what is refused.
 //
-#include "runtime/llm/grammar/Grammar.h"
-#include "tests/unit/grammar/Vocabulary.h"
+#include "tests/unit/grammar/GrammarSupport.h"
 
 #include <gtest/gtest.h>
 
@@ -17,28 +16,9 @@ using namespace mlc::test;
 
 namespace {
 
-Vocabulary &vocabulary() {
-  static auto made = smallVocabulary();
-  return *made;
-}
-const TokenTrie &trie() {
-  static Owned<TokenTrie> made(*TokenTrie::create(*vocabulary().tokenizer, vocabulary().tokenizer->vocabSize()));
-  return *made;
-}
-
-bool allows(const Grammar &grammar, std::string_view text) {
-  uint32_t ends[] = {vocabulary().end};
-  Owned<GrammarMatcher> at(*GrammarMatcher::create(grammar, trie(), ends));
-  for (size_t i = 0; i < text.size(); i += 512)
-    if (!at->acceptText(text.substr(i, 512)))
-      return false;
-  return at->canEnd();
-}
-
 /// A random text that the grammar allows, by its masks; empty where none was found in `most` tokens.
 std::string sample(const Grammar &grammar, std::mt19937 &random, int most) {
-  uint32_t ends[] = {vocabulary().end};
-  Owned<GrammarMatcher> at(*GrammarMatcher::create(grammar, trie(), ends));
+  Owned<GrammarMatcher> at = matcher(grammar);
   uint32_t vocab = vocabulary().tokenizer->vocabSize();
   std::vector<uint64_t> words((vocab + 63) / 64);
   std::string text;

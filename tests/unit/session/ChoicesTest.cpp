@@ -45,30 +45,37 @@ struct Texts {
 } // namespace
 
 TEST(Choices, AreTheSumsOfPlainLogits) {
-  for (unsigned window : {0u, 20u})
+  for (unsigned window : {0u, 20u}) {
+    TinyOptions options;
+    options.window = window;
+    TestModel plain(options);
+    std::mt19937 random(7 + window);
+    std::vector<int32_t> shared = randomTokens(random, 90, options.vocab);
+    std::vector<Texts> questions;
+    std::vector<std::vector<double>> expected(4);
+    for (size_t question = 0; question < expected.size(); ++question) {
+      // The next one keeps a part of the one before.
+      shared.resize(60 - 15 * question);
+      for (int32_t token : randomTokens(random, 11, options.vocab))
+        shared.push_back(token);
+      size_t lengths[] = {1, 5, 40, 1, 2, 17, 3};
+      questions.emplace_back(random, shared, lengths, options.vocab);
+      questions.back().choices[5].scored += 4; // Its first own tokens are not counted.
+      for (const Choice &choice : questions.back().choices)
+        expected[question].push_back(plainScore(*plain.model, choice));
+    }
     for (unsigned sequences : {1u, 2u, 4u}) {
-      TinyOptions options;
-      options.window = window;
       options.sequences = sequences;
       TestModel test(options);
       Owned<Session> session = makeSession(*test.model);
       ChoiceScorer scorer = must(ChoiceScorer::create(*session));
-      std::mt19937 random(7 + window + sequences);
-      std::vector<int32_t> shared = randomTokens(random, 90, options.vocab);
-      for (int question = 0; question < 4; ++question) {
-        // The next one keeps a part of the one before.
-        shared.resize(size_t(60 - 15 * question));
-        for (int32_t token : randomTokens(random, 11, options.vocab))
-          shared.push_back(token);
-        size_t lengths[] = {1, 5, 40, 1, 2, 17, 3};
-        Texts texts(random, shared, lengths, options.vocab);
-        texts.choices[5].scored += 4; // Its first own tokens are not counted.
-        std::vector<double> scores(texts.choices.size());
-        must(scorer.score(texts.choices, scores));
-        for (size_t i = 0; i < scores.size(); ++i)
-          EXPECT_EQ(scores[i], plainScore(*test.model, texts.choices[i])) << question << " " << i;
+      for (size_t question = 0; question < questions.size(); ++question) {
+        std::vector<double> scores(expected[question].size());
+        must(scorer.score(questions[question].choices, scores));
+        EXPECT_EQ(scores, expected[question]) << sequences << " " << question;
       }
     }
+  }
 }
 
 TEST(Choices, FeedWhatIsSharedOnce) {

@@ -20,7 +20,7 @@ namespace {
 
 // AddressSanitizer is ten times as slow.
 constexpr unsigned kSamples = kAddressSanitized ? 4000 : 20000;
-const std::vector<int32_t> kPrompt{5, 2, 9};
+const std::vector<int32_t> kStart{5, 2, 9};
 
 TinyOptions smallOptions() {
   TinyOptions options = smallestOptions();
@@ -93,11 +93,11 @@ struct Truth {
   Truth(const Model &model, const SamplingOptions &sampling) {
     auto vocab = int32_t(model.bounds().vocab);
     auto behind = [&](std::vector<int32_t> more) {
-      std::vector<int32_t> text = kPrompt;
+      std::vector<int32_t> text = kStart;
       text.insert(text.end(), more.begin(), more.end());
       std::vector<float> logits = plainLogits(model, text);
       Sampler sampler = must(Sampler::create(size_t(vocab), sampling));
-      sampler.acceptPrompt(kPrompt);
+      sampler.acceptPrompt(kStart);
       for (int32_t token : more)
         sampler.accept(token);
       auto distribution = must(sampler.distribution(std::span(logits).last(size_t(vocab))));
@@ -142,7 +142,7 @@ Tested measure(Session &target, std::span<Drafter *const> drafters, const Settin
     GenerateOptions generation = answer.options(5);
     generation.sampling = samplingOf(setting);
     generation.sampling.seed = i;
-    must(speculator.generate(sequence, kPrompt, generation));
+    must(speculator.generate(sequence, kStart, generation));
     must(target.destroySequence(sequence));
     ++first[{answer.tokens[0], answer.tokens[1]}];
     ++second[{answer.tokens[1], answer.tokens[2]}];

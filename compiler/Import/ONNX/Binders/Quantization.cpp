@@ -130,7 +130,7 @@ static void bindDynamicQuantizeLinear(Node &n) {
 }
 
 /// x less its zero point, as i32.
-static Tensor centered(Node &n, const Tensor &x, const Tensor &zero, int64_t axis) {
+static Tensor lessZero(Node &n, const Tensor &x, const Tensor &zero, int64_t axis) {
   DType i32{n.e.builder.getI32Type()};
   if (x && zero && (!x.dtype().isInteger() || zero.dtype() != x.dtype()))
     return n.e.fail("takes integers and zero points of their type");
@@ -144,7 +144,7 @@ static void bindQLinearMatMul(Node &n) {
   if (!a || !b || !zeroY)
     return;
   // Rows of a, columns of b.
-  Tensor sum = e.matmul(centered(n, a, n.in(2), a.rank() - 2), centered(n, b, n.in(5), b.rank() - 1));
+  Tensor sum = e.matmul(lessZero(n, a, n.in(2), a.rank() - 2), lessZero(n, b, n.in(5), b.rank() - 1));
   if (!sum)
     return;
   int64_t row = sum.rank() - 2, column = sum.rank() - 1;
@@ -161,7 +161,7 @@ static void bindQLinearConv(Node &n) {
     return;
   if (bias && bias.dtype() != DType{e.builder.getI32Type()})
     return n.fail("takes a bias of int32");
-  Tensor sum = convolution(n, centered(n, x, n.in(2), -1), centered(n, w, n.in(5), 0), bias);
+  Tensor sum = convolution(n, lessZero(n, x, n.in(2), -1), lessZero(n, w, n.in(5), 0), bias);
   if (!sum)
     return;
   Tensor scale = e.mul(e.cast(along(n, n.in(1), sum, -1), e.f32()), e.cast(along(n, n.in(4), sum, 1), e.f32()));
