@@ -69,7 +69,7 @@ def noisy_loss(part):
 
 
 def main():
-    p = training.options(__doc__, "texts", HERE, seed=1, steps=4000, lr=2e-3, weight_decay=0.3, dropout=0.3, decay=0.6,
+    p = training.options(__doc__, "texts", HERE, seed=1, steps=4000, lr=2e-3, weight_decay=1.0, dropout=0.3, decay=0.6,
                          rounded=0.15, evaluate_every=100)
     p.add_argument("--rows", type=int, default=8, help="windows of a step")
     p.add_argument("--noise", type=float, default=0.1, help="part of the tokens that are read as others")
