@@ -4,7 +4,7 @@
 #   toolchains/quickstart.sh [PROMPT]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[ $# -gt 0 ] || set -- 'The city of ' 'भारत में '
+[ $# -gt 0 ] || set -- 'The city of' 'भारत में'
 
 toolchains/packages.sh
 cmake --preset release >/dev/null

@@ -123,7 +123,7 @@ def main():
         for part, of in (("development", development), ("held out", validation)):
             print(f"{name}: bits per byte, {part}: " + ", ".join(f"{l} {b:.4f}" for l, b in zip(of, bits_per_byte(of))), flush=True)
     model.rounding.set(False)
-    for prompt in ("ROMEO:\n", "The city of ", "भारत में "):
+    for prompt in ("ROMEO:\n", "The city of", "भारत में"):
         print("---\n" + training.sample(model, tokenizer, prompt, 120, a.seed))
 
 
