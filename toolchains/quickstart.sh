@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to generated text: installs what is needed, builds, compiles the shipped model and runs it.
-# Works as root or with sudo; can be run again cheaply.
+# From a fresh Debian 12 to generated text: installs what is needed, builds, compiles a shipped model and runs it.
+# Works as root or with sudo; can be run again cheaply. Without a PROMPT it goes on with one in English, one in Hindi.
 #   toolchains/quickstart.sh [PROMPT]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-prompt=${1:-ROMEO:}
+[ $# -gt 0 ] || set -- 'The city of' 'भारत में'
 
 toolchains/packages.sh
 cmake --preset release >/dev/null
 cmake --build build -j "$(nproc)" --target mlc mlc-run
-if [ ! -e build/shakespeare.mlca ] || [ build/bin/mlc -nt build/shakespeare.mlca ]; then
-  build/bin/mlc compile models/shakespeare -o build/shakespeare.mlca
+artifact=build/chimera-nano.mlca
+if [ ! -e "$artifact" ] || [ build/bin/mlc -nt "$artifact" ]; then
+  build/bin/mlc compile models/chimera-nano -o "$artifact" --quant int4
 fi
-echo "== build/bin/mlc run build/shakespeare.mlca --prompt '$prompt' --max-tokens 200 --temperature 0.8 --seed 1" >&2
-build/bin/mlc run build/shakespeare.mlca --prompt "$prompt" --max-tokens 200 --temperature 0.8 --seed 1
+for prompt; do
+  echo "== build/bin/mlc run $artifact --prompt '$prompt' --max-tokens 100 --temperature 0.7 --seed 1" >&2
+  build/bin/mlc run "$artifact" --prompt "$prompt" --max-tokens 100 --temperature 0.7 --seed 1
+  echo
+done

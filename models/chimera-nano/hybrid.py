@@ -35,7 +35,7 @@ def ssd(x, dt, a, b, c):
     x = x.view(batch, chunks, CHUNK, heads, p).transpose(2, 3) * dt[..., None]  # [batch, chunk, head, position, p]
     b, c = (t.view(batch, chunks, CHUNK, -1) for t in (b, c))
     decay = (dt * a[:, None]).cumsum(-1)  # log, from before the chunk to after the position
-    later = torch.ones(CHUNK, CHUNK, dtype=torch.bool).triu(1)
+    later = torch.ones(CHUNK, CHUNK, dtype=torch.bool, device=x.device).triu(1)
     inside = (decay[..., :, None] - decay[..., None, :]).masked_fill(later, -math.inf).exp()
     y = ((c @ b.transpose(-1, -2))[:, :, None] * inside) @ x
     last = decay[..., -1:]

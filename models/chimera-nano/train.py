@@ -8,18 +8,20 @@
     python3 models/chimera-nano/train.py TEXTS [--out DIR] [--work DIR]
 
 TEXTS is the folder of the four texts (README.md says where they are from).
-Needs torch and safetensors; one CPU core. `--work` keeps the state of an
-unfinished run: the same command goes on from it. The tokenizer is trained
-first, on the training part alone. The last part of the training sees the
-weights as `mlc compile --quant int4` will round them.
+Needs torch and safetensors; one CPU core, or a GPU (`--device cuda`). `--work`
+keeps the state of an unfinished run: the same command goes on from it. The
+tokenizer is trained first, on the training part alone. The last part of the
+training sees the weights as `mlc compile --quant int4` will round them; of that
+part's evaluations the best on the development documents, a share of the
+training part that is not trained on, is what is written.
 """
-import argparse
 import math
 import os
 import sys
 import time
 
 import torch
+import torch.nn.functional as F
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "common"))
@@ -36,23 +38,7 @@ CONFIG = dict(
     max_position_embeddings=2048, rms_norm_eps=1e-5)
 HINDI = 0.35  # part of the rows
 WIDTH = 512  # of the windows of the evaluation
-
-
-def stream(tokenizer, documents):
-    """The tokens of documents, the BOS before each, and the positions where a
-    line (of plays: a speech) begins."""
-    out, starts = [], []
-    for document in documents:
-        out.append(0)
-        plays = "\n\n" in document
-        pieces = document.split("\n\n") if plays else document.split("\n")
-        for i, piece in enumerate(pieces):
-            if piece:
-                starts.append(len(out))
-            out += tokenizer.encode(piece)
-            if i + 1 < len(pieces):
-                out += tokenizer.encode("\n\n" if plays else "\n")
-    return torch.tensor(out), torch.tensor(starts)
+SHOWN = 16384  # tokens of the held-out texts that are scored during the training
 
 
 def held_out(tokenizer, documents):
@@ -71,58 +57,73 @@ def config_json():
         attention_multiplier=(c["hidden_size"] // c["num_attention_heads"]) ** -0.5)
 
 
+def noisy_loss(part):
+    """Next-token loss; `part` of the tokens that are read are others of the
+    batch: the unigram noise of Xie et al. 2017 (arXiv 1703.02573)."""
+    def loss(model, data, dropout):
+        read, told = data[:, :-1], data[:, 1:]
+        others = read.flatten()[torch.randint(read.numel(), read.shape, device=read.device)]
+        read = torch.where(torch.rand(read.shape, device=read.device) < part, others, read)
+        return F.cross_entropy(model(read, dropout).float().flatten(0, 1), told.flatten())
+    return loss
+
+
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("texts")
-    p.add_argument("--out", default=HERE)
+    p = training.options(__doc__, "texts", HERE, seed=1, steps=4000, lr=2e-3, weight_decay=1.0, dropout=0.3, decay=0.6,
+                         rounded=0.15, evaluate_every=100)
+    p.add_argument("--rows", type=int, default=8, help="windows of a step")
+    p.add_argument("--noise", type=float, default=0.1, help="part of the tokens that are read as others")
     p.add_argument("--export", action="store_true", help="write the state in --work as it is, without training on")
-    training.add_options(p, seed=1, steps=3200, lr=2e-3, weight_decay=0.1, dropout=0.15, decay=0.6, rounded=0.15,
-                         evaluate_every=100)
-    a = p.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.manual_seed(a.seed)
-    for folder in filter(None, (a.out, a.work)):
-        os.makedirs(folder, exist_ok=True)
+    a = training.begin(p)
 
     texts = corpus.load(a.texts)
     path = os.path.join(a.out, "tokenizer.json")
     bpe.save(path, *bpe.train([d for train, _ in texts.values() for d in train], CONFIG["vocab_size"]))
     tokenizer = bpe.Tokenizer(path)
-    data, validation = {}, {}
+    # Plays have windows begin at speeches, other documents at lines.
+    separator = lambda document: "\n\n" if "\n\n" in document else "\n"
+    data, development, validation = {}, {}, {}
     for language, (train, kept) in texts.items():
-        data[language] = stream(tokenizer, train)
-        validation[language] = held_out(tokenizer, kept)
+        train, developed = corpus.develop(train)
+        data[language] = training.stream(tokenizer, train, separator)
+        development[language], validation[language] = held_out(tokenizer, developed), held_out(tokenizer, kept)
         with open(os.path.join(a.out, f"validation-{language}.txt"), "w", encoding="utf-8", newline="") as f:
             f.write("".join(kept))
-        print(f"{language}: {len(data[language][0])} tokens to train on; held out {len(validation[language][0])} tokens, "
-              f"{validation[language][1]} bytes", flush=True)
+        print(f"{language}: {len(data[language][0])} tokens to train on, {len(development[language][0])} for development; "
+              f"held out {len(validation[language][0])} tokens, {validation[language][1]} bytes", flush=True)
 
-    model = Hybrid(CONFIG)
+    model = Hybrid(CONFIG).to(a.device)
     print(f"{sum(p.numel() for p in model.parameters())} parameters", flush=True)
 
     def draw(step, generator):
-        # Short windows are cheaper; the long ones teach the states to last.
-        rows, length = (4, 511) if step >= a.steps * 0.75 else (8, 255)
         language = lambda: "hi" if torch.rand(1, generator=generator).item() < HINDI else "en"
-        return torch.cat([training.windows(*data[language()], 2, length, generator) for _ in range(rows // 2)])
+        return torch.cat([training.windows(*data[language()], 2, WIDTH - 1, generator) for _ in range(a.rows // 2)])
 
-    def bits_per_byte(limit=None):
-        for tokens, size in validation.values():
-            yield training.nll(model, tokens, WIDTH, limit=limit) * len(tokens) / size / math.log(2)
+    def bits_per_byte(texts, limit=None):
+        return [training.nll(model, tokens, WIDTH, limit=limit) * len(tokens) / size / math.log(2)
+                for tokens, size in texts.values()]
+
+    def evaluate(_):
+        """The sum over both languages on the development documents, then each of
+        these, then the held-out texts."""
+        developed = bits_per_byte(development)
+        return [sum(developed), *developed, *bits_per_byte(validation, SHOWN)]
 
     began = time.time()
     if a.export:
-        model.load_state_dict(torch.load(os.path.join(a.work, "state.pt"), weights_only=True)["model"])
+        state = torch.load(os.path.join(a.work, "state.pt"), weights_only=True, map_location=a.device)
+        model.load_state_dict(state["best_state"] or state["model"])
     else:
-        training.fit(model, draw, lambda _: list(bits_per_byte(8192)), a)
+        training.fit(model, draw, evaluate, a, keep_best=True, loss=noisy_loss(a.noise))
         print(f"trained in {time.time() - began:.0f} s")
     training.round_to_bf16(model)
     store.write_directory({f"model.{k}": v for k, v in model.state_dict().items()}, config_json(), a.out)
     for name, rounded in (("f32", False), ("int4", True)):
         model.rounding.set(rounded)
-        print(f"{name}: bits per byte held out, " + ", ".join(f"{l} {b:.4f}" for l, b in zip(validation, bits_per_byte())))
+        for part, of in (("development", development), ("held out", validation)):
+            print(f"{name}: bits per byte, {part}: " + ", ".join(f"{l} {b:.4f}" for l, b in zip(of, bits_per_byte(of))), flush=True)
     model.rounding.set(False)
-    for prompt in ("ROMEO:\n", "The city of ", "भारत में "):
+    for prompt in ("ROMEO:\n", "The city of", "भारत में"):
         print("---\n" + training.sample(model, tokenizer, prompt, 120, a.seed))
 
 

@@ -8,8 +8,8 @@
     python3 models/draft-pair/train.py SHAKESPEARE [--out DIR] [--work DIR]
 
 SHAKESPEARE is the public-domain "tiny Shakespeare" file; JSON and Python come
-from the generators of texts.py. Needs torch and safetensors; one CPU core,
-about half an hour. `--work` keeps the state of an unfinished run: the same
+from the generators of texts.py. Needs torch and safetensors; one CPU core, or a
+GPU (`--device cuda`). `--work` keeps the state of an unfinished run: the same
 command goes on from it.
 
 The verifier learns the text, the draft what the verifier says about the text
@@ -17,7 +17,6 @@ The verifier learns the text, the draft what the verifier says about the text
 likeliest: that is what greedy speculation accepts. The last part of both sees
 the weights as `mlc compile --quant int4` will round them.
 """
-import argparse
 import json
 import os
 import sys
@@ -55,20 +54,6 @@ def families(shakespeare):
     return out | {"prose": ([text[:cut]], [text[cut:]])}
 
 
-def stream(tokenizer, documents):
-    """All tokens, the BOS before each document, and where windows may begin:
-    at documents, at blank lines."""
-    out, starts = [], []
-    for document in documents:
-        out.append(0)
-        for i, piece in enumerate(document.split("\n\n")):
-            if i:
-                out += tokenizer.encode("\n\n")
-            starts.append(len(out))
-            out += tokenizer.encode(piece)
-    return torch.tensor(out), torch.tensor(starts)
-
-
 def prompts(tokenizer, held_out):
     """family -> texts of about 64 tokens from held-out documents, the BOS not
     counted: the beginnings of code and JSON, plays from a speech's start."""
@@ -88,7 +73,7 @@ def prompts(tokenizer, held_out):
 def agreement(verifier, draft, tokens, limit):
     """The part of held-out positions at which both find one token likeliest."""
     verifier.eval(), draft.eval()
-    windows = tokens[:len(tokens) // 512 * 512][:limit].view(-1, 512)
+    windows = tokens[:len(tokens) // 512 * 512][:limit].view(-1, 512).to(training.device_of(draft))
     return (verifier(windows).argmax(-1) == draft(windows).argmax(-1)).float().mean().item()
 
 
@@ -99,36 +84,29 @@ def acceptance(verifier, draft, tokenizer, prompts, count):
     verifier.eval(), draft.eval()
     rows = [[0, *tokenizer.encode(p)] for p in prompts]
     length = min(map(len, rows))
-    ids = torch.tensor([row[:length] for row in rows])
+    ids = torch.tensor([row[:length] for row in rows], device=training.device_of(draft))
     for _ in range(count):
         ids = torch.cat([ids, verifier(ids)[:, -1:].argmax(-1)], 1)
     return (draft(ids[:, :-1])[:, length - 1:].argmax(-1) == ids[:, length:]).float().mean().item()
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("text")
-    p.add_argument("--out", default=HERE)
-    p.add_argument("--draft-steps", type=int, default=1600)
-    training.add_options(p, seed=1, steps=1400, lr=2e-3, weight_decay=0.1, dropout=0.05, decay=0.6, rounded=0.2,
-                         evaluate_every=100)
-    a = p.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.manual_seed(a.seed)
-    for folder in filter(None, (a.out, a.work)):
-        os.makedirs(folder, exist_ok=True)
+    p = training.options(__doc__, "text", HERE, seed=1, steps=3000, lr=2e-3, weight_decay=0.1, dropout=0.1, decay=0.6,
+                         rounded=0.2, evaluate_every=100)
+    p.add_argument("--draft-steps", type=int, default=5000)
+    a = training.begin(p)
 
     documents = families(a.text)
     path = os.path.join(a.out, "tokenizer.json")
     bpe.save(path, *bpe.train([d for f in FAMILIES for d in documents[f][0]], SHARED["vocab_size"]))
     tokenizer = bpe.Tokenizer(path)
-    data = {f: stream(tokenizer, documents[f][0]) for f in FAMILIES}
-    held_out = {f: stream(tokenizer, documents[f][1])[0] for f in FAMILIES}
+    data = {f: training.stream(tokenizer, documents[f][0]) for f in FAMILIES}
+    held_out = {f: training.stream(tokenizer, documents[f][1])[0] for f in FAMILIES}
     asked = prompts(tokenizer, {f: documents[f][1] for f in FAMILIES})
     with open(os.path.join(a.out, "prompts.json"), "w", encoding="utf-8") as f:
         json.dump(asked, f, indent=1)
         f.write("\n")
-    models = {name: Llama(config) for name, config in CONFIGS.items()}
+    models = {name: Llama(config).to(a.device) for name, config in CONFIGS.items()}
     verifier, draft = models["verifier"], models["draft"]
     for name, model in models.items():
         print(f"{name}: {sum(p.numel() for p in model.parameters())} parameters", flush=True)
@@ -137,7 +115,7 @@ def main():
 
     def draw(step, generator):
         # Short windows are cheaper; the long ones teach the far positions.
-        rows, length = (3, 511) if step % 3 == 2 else (6, 255)
+        rows, length = (6, 511) if step % 3 == 2 else (12, 255)
         return torch.cat([training.windows(*data[f], rows // 3, length, generator) for f in FAMILIES])
 
     def losses(model):
@@ -162,7 +140,8 @@ def main():
     began = time.time()
     training.fit(verifier, draw, losses, a, name="verifier")
     training.round_to_bf16(verifier)
-    a.steps = a.draft_steps
+    # The draft is too small to learn its text by heart.
+    a.steps, a.dropout = a.draft_steps, 0.0
     training.fit(draft, draw, agreements, a, loss=distilled, name="draft")
     training.round_to_bf16(draft)
     print(f"trained in {time.time() - began:.0f} s")

@@ -18,7 +18,6 @@ will round them (straight-through estimator: Bengio et al. 2013,
 arXiv 1308.3432), so that rounding costs little. The stored weights are the
 unrounded ones.
 """
-import argparse
 import math
 import os
 import sys
@@ -80,26 +79,17 @@ def speech_starts(tokenizer, tokens):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("text")
-    p.add_argument("--out", default=HERE)
-    training.add_options(p, seed=1, steps=3000, lr=2e-3, weight_decay=0.1, dropout=0.2, decay=0.5, rounded=0.25,
-                         evaluate_every=100)
-    a = p.parse_args()
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.manual_seed(a.seed)
+    a = training.begin(training.options(__doc__, "text", HERE, seed=1, steps=3000, lr=2e-3, weight_decay=0.1, dropout=0.2,
+                                        decay=0.5, rounded=0.25, evaluate_every=100))
 
     with open(a.text, encoding="utf-8", newline="") as f:
         text = f.read()
     cut = text.index("\n\n", len(text) * 9 // 10) + 2
     tokenizer = make_tokenizer(text[:cut])
     tokens, held_out = encode(tokenizer, text[:cut]), encode(tokenizer, text[cut:])
-    os.makedirs(a.out, exist_ok=True)
     with open(os.path.join(a.out, "validation.txt"), "w", encoding="utf-8", newline="") as f:
         f.write(text[cut:])
-    if a.work:
-        os.makedirs(a.work, exist_ok=True)
-    model = Llama(CONFIG)
+    model = Llama(CONFIG).to(a.device)
     print(f"{sum(p.numel() for p in model.parameters())} parameters; tokens: {len(tokens)} train, "
           f"{len(held_out)} validation; {len(text[cut:].encode())} validation bytes", flush=True)
     starts, width = speech_starts(tokenizer, tokens), CONFIG["max_position_embeddings"]

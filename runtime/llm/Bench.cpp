@@ -10,16 +10,16 @@
 
 namespace mlc {
 
-namespace {
-
-constexpr unsigned kMaxRepetitions = 100, kMaxRounds = 64;
-
 Spread spreadOf(std::span<double> values) {
   std::sort(values.begin(), values.end());
   size_t middle = values.size() / 2;
   double median = values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
   return {median, values.front(), values.back()};
 }
+
+namespace {
+
+constexpr unsigned kMaxRounds = 64;
 
 /// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, recurrent states
 /// likewise, and multiply-adds that one prompt token needs (rows of logits left out).
@@ -135,8 +135,9 @@ Status benchSnapshots(Session &session, SequenceId sequence, uint64_t depth, uns
 } // namespace
 
 Result<BenchResult> bench(Session &session, const BenchOptions &options) {
-  if (options.repetitions < 1 || options.repetitions > kMaxRepetitions)
-    return Error(ErrorCode::InvalidArgument, "-r %u: choose 1 to %u repetitions", options.repetitions, kMaxRepetitions);
+  if (options.repetitions < 1 || options.repetitions > kMaxBenchRepetitions)
+    return Error(ErrorCode::InvalidArgument, "-r %u: choose 1 to %u repetitions", options.repetitions,
+                 kMaxBenchRepetitions);
   if (!options.prompt && !options.tokens)
     return Error(ErrorCode::InvalidArgument, "-p 0 -n 0: nothing to measure");
   uint64_t context = session.context();
@@ -157,7 +158,7 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   MLC_TRY(feedText(session, sequence.id, 0, options.depth, buffer.span(), false));
   // One snapshot is the start of every repetition.
   MLC_ASSIGN(SnapshotId start, session.snapshot(sequence.id));
-  double promptRates[kMaxRepetitions], tokenRates[kMaxRepetitions];
+  double promptRates[kMaxBenchRepetitions], tokenRates[kMaxBenchRepetitions];
   // Repetition 0 warms caches and pages and is not counted.
   for (unsigned r = 0; r <= options.repetitions; ++r) {
     if (options.prompt) {

@@ -17,9 +17,13 @@ struct BenchOptions {
   unsigned repetitions = 5;
 };
 
+constexpr unsigned kMaxBenchRepetitions = 100;
+
 struct Spread {
   double median = 0, min = 0, max = 0;
 };
+/// Of at least one value; sorts them.
+Spread spreadOf(std::span<double> values);
 
 struct BenchResult {
   Spread promptTokensPerSecond, tokensPerSecond;

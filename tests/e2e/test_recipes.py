@@ -4,6 +4,8 @@
 # ===----------------------------------------------------------------------===#
 """The recipes of models/: the tokenizer's trainer against the recorded merges of another one, growth that changes
 nothing, and chimera-nano as it is shipped."""
+import contextlib
+import io
 import json
 import math
 import os
@@ -21,6 +23,14 @@ try:
 except ImportError as error:
     raise unittest.SkipTest(f"{error}; install python3-numpy")
 import bpe  # noqa: E402
+try:
+    import torch
+    import training
+    from layers import Llama
+except ImportError as error:
+    TORCH = f"{error}; the recipes need it"
+else:
+    TORCH = None
 
 MLC = os.path.join(os.environ.get("MLC_BUILD_DIR", os.path.join(ROOT, "build")), "bin", "mlc")
 PROMPT = "ROMEO:\nWhat light through yonder window breaks?"
@@ -141,7 +151,7 @@ class ChimeraNano(unittest.TestCase):
                 self.assertLessEqual(math.exp(nll["int4"] - nll["none"]), 1.04)
 
     def test_both_scripts_go_on(self):
-        for prompt, script in (("The city of ", lambda c: c.isascii()), ("भारत में ", lambda c: "\u0900" <= c <= "\u097f")):
+        for prompt, script in (("The city of", lambda c: c.isascii()), ("भारत में", lambda c: "\u0900" <= c <= "\u097f")):
             for quant, artifact in self.of.items():
                 text = mlc("run", artifact, "--prompt", prompt, "--max-tokens", "60", "--temperature", "0.7", "--seed", "1")
                 letters = [c for c in text if c.isalpha() or "\u0900" <= c <= "\u097f"]
@@ -156,6 +166,37 @@ class ChimeraNano(unittest.TestCase):
         mlc("compile", path, "-o", artifact, "--quant", "none", "--context", "512")
         words = ["--prompt", read("validation-hi.txt")[:300], "--max-tokens", "100", "--json"]
         self.assertEqual(*(json.loads(mlc("run", a, *words))["tokens"] for a in (self.of["none"], artifact)))
+
+
+@unittest.skipIf(TORCH, TORCH)
+class Training(unittest.TestCase):
+    def fit(self, work, stop=None):
+        """The weights after eight steps; before the step `stop` the run is ended by an exception."""
+        arguments = type("Options", (), dict(seed=1, steps=8, lr=1e-2, weight_decay=0.1, dropout=0.2, decay=0.5, rounded=0.5,
+                                             evaluate_every=2, work=work))
+        torch.manual_seed(1)
+        model = Llama(dict(hidden_size=128, intermediate_size=128, num_hidden_layers=1, num_attention_heads=2,
+                           num_key_value_heads=1, head_dim=64, vocab_size=32, max_position_embeddings=16, rms_norm_eps=1e-5,
+                           rope_theta=10000.0))
+        tokens = torch.arange(200) % 31 + 1
+
+        def draw(step, generator):
+            if step == stop:
+                raise InterruptedError
+            return training.windows(tokens, torch.tensor([0, 31]), 2, 15, generator)
+
+        with contextlib.redirect_stdout(io.StringIO()):
+            training.fit(model, draw, lambda m: [training.nll(m, tokens, 16)], arguments)
+        return model.state_dict()
+
+    def test_a_resumed_run_is_the_run(self):
+        with tempfile.TemporaryDirectory(prefix="mlc-training-") as work:
+            whole = self.fit(None)
+            with self.assertRaises(InterruptedError):
+                self.fit(work, stop=5)
+            resumed = self.fit(work)
+        for name, value in whole.items():
+            self.assertTrue(torch.equal(value, resumed[name]), name)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,29 @@ class Speculation(unittest.TestCase):
         self.assertTrue(all(0 <= share <= 1 for share in figures["acceptance_by_position"]))
         self.assertGreater(figures["accepted"], 0)
 
+    def test_bench(self):
+        target, draft = self.compiled("llama", "--quant", "none"), self.compiled("llama", "--quant", "int8")
+        words = ["--bench", "--draft", draft, "--tokens", "5,6,7", "-n", "30", "-r", "3"]
+        answer = json.loads(self.run_model(target, *words, "--draft-tokens", "4", "--json"))
+        for name in ("tokens_per_s", "drafted_tokens_per_s"):
+            self.assertLessEqual(answer[name]["min"], answer[name]["median"])
+            self.assertLessEqual(answer[name]["median"], answer[name]["max"])
+        self.assertAlmostEqual(answer["speed_up"], answer["drafted_tokens_per_s"]["median"] / answer["tokens_per_s"]["median"],
+                               places=5)
+        figures = answer["speculation"]
+        # Four times 30 tokens, of which the prompt gives one.
+        self.assertEqual(sum(figures["gamma_histogram"]) + figures["accepted"], 4 * 29)
+        self.assertIn("speed_up", self.run_model(target, *words))
+        for options, status, complaint in ((["--draft", "ngram"], 2, "--draft needs a text"), (["--tokens", "5"], 2, "--tokens goes with --draft"),
+                                           (["--draft", "ngram", "--tokens", "5", "-p", "9"], 2, "-p and --draft"),
+                                           (["--draft", "ngram", "--tokens", "5", "-n", "1"], 1, "2 tokens or more"),
+                                           (["--draft", "ngram", "--tokens", "5", "-n", "100000"], 1, "-n 100000")):
+            with self.subTest(options):
+                done = subprocess.run([RUN, target, "--bench", *options], capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, status)
+                self.assertIn(complaint, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1)
+
     def test_sampled_texts_repeat(self):
         target, draft = self.compiled("llama", "--quant", "none"), self.compiled("llama", "--quant", "int8")
         words = ["--tokens", "5,6,7", "--max-tokens", "40", "--ignore-eos", "--temperature", "1.2", "--top-p", "0.95",
