@@ -89,12 +89,12 @@ static llvm::Error checkOp(const fb::ArtifactT &artifact, const fb::OpT &op) {
   const fb::KernelT &kernel = *artifact.kernels[call->kernel];
   if (!findKernel(cudaTarget(), kernel.name.c_str(), kernel.version, Isa::portable))
     return refuse(op, "there is no kernel for " + kernel.name);
-  auto note = [&](const Error &error) { return refuse(op, error.message()); };
+  auto note = [&](const Error &error) { return refuse(op, kernel.name + ": " + error.message()); };
   if (const fb::LinearAttrs *attrs = call->attrs.AsLinearAttrs())
     if (Status good = cuda::checkLinearAttrs(*attrs); !good)
       return note(good.error());
   if (const fb::EmbeddingAttrs *attrs = call->attrs.AsEmbeddingAttrs())
-    if (auto stored = cuda::storedAs(attrs->weight(), "embedding"); !stored)
+    if (auto stored = cuda::storedAs(attrs->weight()); !stored)
       return note(stored.error());
   if (const fb::AttentionAttrs *attrs = call->attrs.AsAttentionAttrs())
     if (Status good = cuda::checkAttentionAttrs(*attrs); !good)

@@ -73,7 +73,7 @@ ArtifactFacts gatherFacts(const Artifact &artifact) {
   facts.metadataBytes = artifact.header().metadataSize;
   for (unsigned i = 0; i < artifact.segmentCount(); ++i) {
     const fb::Segment &segment = *meta.segments()->Get(i);
-    (segment.kind() == fb::SegmentKind::code ? facts.codeBytes : facts.weightBytes) += segment.size();
+    (segment.kind() == fb::SegmentKind::weights ? facts.weightBytes : facts.codeBytes) += segment.size();
   }
   facts.paddingBytes =
       artifact.fileSize() - kMetadataOffset - facts.metadataBytes - facts.weightBytes - facts.codeBytes;
@@ -312,7 +312,9 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
   out.put(": ");
   out.size(artifact.fileSize());
   out.format(", format %u, digest %016llx, %s\n", artifact.header().version, ull(artifact.digest()),
-             artifact.hasCode() ? "carries code objects" : "data only");
+             !facts.codeBytes         ? "data only"
+             : countOf(meta.images()) ? "carries a GPU's kernels"
+                                      : "carries code objects");
   if (const fb::Provenance *provenance = meta.provenance()) {
     out.put("  made by    mlc ");
     out.plain(provenance->version());
@@ -324,7 +326,7 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
     out.put("  target     ");
     out.plain(target->triple());
     for (uint32_t i = 0; i < countOf(target->cpu()); ++i) {
-      out.put(i ? ", " : ", cpu ");
+      out.put(i ? ", " : countOf(meta.images()) ? ", gpu " : ", cpu ");
       out.plain(target->cpu()->Get(i));
     }
     out.put("\n");

@@ -79,7 +79,7 @@ private:
     out.put("</h1><table>");
     rowSize("size", artifact.fileSize());
     out.format("<tr><th>digest</th><td>%016llx</td></tr><tr><th>contents</th><td>%s</td></tr>", ull(artifact.digest()),
-               artifact.hasCode() ? "data and code objects" : "data only");
+               facts.codeBytes ? "data and code" : "data only");
     if (meta.provenance()) {
       row("mlc", meta.provenance()->version());
       row("options", meta.provenance()->options());

@@ -163,7 +163,7 @@ static void jsonSizes(JsonEmitter &json, const fb::Artifact &meta, const Artifac
 
 static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const ArtifactFacts &facts) {
   json.tables("segments", meta.segments(), [&](const fb::Segment &segment, uint32_t) {
-    json.string("kind", segment.kind() == fb::SegmentKind::code ? "code" : "weights");
+    json.string("kind", fb::EnumNameSegmentKind(segment.kind()));
     json.number("offset", segment.offset());
     json.number("size", segment.size());
   });
@@ -215,6 +215,12 @@ static void jsonTables(JsonEmitter &json, const fb::Artifact &meta, const Artifa
       json.number("size", variant.size());
     });
   });
+  if (meta.images())
+    json.tables("images", meta.images(), [&](const fb::Image &image, uint32_t) {
+      json.string("module", image.module_());
+      json.string("arch", image.arch());
+      json.number("size", image.size());
+    });
   json.tables("functions", meta.functions(), [&](const fb::Function &function, uint32_t) {
     json.string("name", function.name());
     json.number("ops", countOps(function.body()));
@@ -262,7 +268,8 @@ void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const
   char digest[17];
   snprintf(digest, sizeof digest, "%016llx", ull(artifact.digest()));
   json.string("digest", digest);
-  json.boolean("code", artifact.hasCode());
+  ArtifactFacts facts = gatherFacts(artifact);
+  json.boolean("code", facts.codeBytes != 0);
   json.strings("required_features", meta.required_features());
   if (const fb::Provenance *provenance = meta.provenance()) {
     json.string("version", provenance->version());
@@ -280,7 +287,6 @@ void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const
   json.boolean("tokenizer", meta.tokenizer() != nullptr);
   json.boolean("chat_template",
                meta.tokenizer() && meta.tokenizer()->chat_template() && meta.tokenizer()->chat_template()->size());
-  ArtifactFacts facts = gatherFacts(artifact);
   jsonSizes(json, meta, facts, ram);
   jsonTables(json, meta, facts);
   json.string("report", meta.report());

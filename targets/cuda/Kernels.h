@@ -27,7 +27,7 @@ struct Stored {
   Panel panel;     // Of panels.
 };
 /// Unsupported when no kernel reads its format.
-Result<Stored> storedAs(const fb::WeightDesc &weight, const char *kernel);
+Result<Stored> storedAs(const fb::WeightDesc &weight);
 /// Where things lie in the panels of `weight`.
 PanelArgs panelArgs(const fb::WeightDesc &weight);
 

@@ -23,7 +23,7 @@ Status checkAsHost(const KernelCallInfo &call, const char *name) {
   return {};
 }
 
-Result<Stored> storedAs(const fb::WeightDesc &weight, const char *kernel) {
+Result<Stored> storedAs(const fb::WeightDesc &weight) {
   switch (weight.format()) {
   case fb::WeightFormat::rows_f32:
     return Stored{false, Storage::f32, {}};
@@ -40,8 +40,8 @@ Result<Stored> storedAs(const fb::WeightDesc &weight, const char *kernel) {
   case fb::WeightFormat::panel_q4_0:
     return Stored{true, {}, Panel::int4};
   default:
-    return Error(ErrorCode::Unsupported, "%s: no CUDA kernel reads weights stored as %s; choose --quant none or int4",
-                 kernel, fb::EnumNameWeightFormat(weight.format()));
+    return Error(ErrorCode::Unsupported, "no CUDA kernel reads weights stored as %s; choose --quant none or int4",
+                 fb::EnumNameWeightFormat(weight.format()));
   }
 }
 

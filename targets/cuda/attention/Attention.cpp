@@ -43,8 +43,8 @@ static void runAppend(const KernelContext &context) {
 
 Status checkAttentionAttrs(const fb::AttentionAttrs &attrs) {
   if (attrs.heads() / attrs.kv_heads() > kMostGroup)
-    return Error(ErrorCode::Unsupported, "attention: %u heads over %u KV heads; at most %u share one on a GPU",
-                 attrs.heads(), attrs.kv_heads(), kMostGroup);
+    return Error(ErrorCode::Unsupported, "%u heads over %u KV heads; at most %u share one on a GPU", attrs.heads(),
+                 attrs.kv_heads(), kMostGroup);
   return {};
 }
 

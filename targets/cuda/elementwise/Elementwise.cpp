@@ -13,7 +13,7 @@ namespace mlc::cuda {
 
 static Status checkEmbedding(const KernelCallInfo &call) {
   MLC_TRY(checkAsHost(call, "embedding"));
-  MLC_TRY(storedAs(call.attrsAs<fb::EmbeddingAttrs>()->weight(), "embedding"));
+  MLC_TRY(storedAs(call.attrsAs<fb::EmbeddingAttrs>()->weight()));
   return {};
 }
 
@@ -23,7 +23,7 @@ static void runEmbedding(const KernelContext &context) {
   auto columns = int64_t(attrs.weight().k());
   if (out.dims[1] != columns)
     return;
-  Stored stored = *storedAs(attrs.weight(), "embedding");
+  Stored stored = *storedAs(attrs.weight());
   Stream::Grid grid = rowGrid(columns, ids.dims[0] < out.dims[0] ? ids.dims[0] : out.dims[0]);
   if (stored.panels) {
     PanelEmbeddingArgs args{};

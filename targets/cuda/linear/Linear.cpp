@@ -8,16 +8,16 @@
 namespace mlc::cuda {
 
 Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
-  MLC_ASSIGN(Stored stored, storedAs(attrs.weight(), "linear"));
+  MLC_ASSIGN(Stored stored, storedAs(attrs.weight()));
   if (attrs.quantized_input() || attrs.gated())
-    return Error(ErrorCode::Unsupported, "linear: no CUDA kernel takes quantized rows or has a gate");
+    return Error(ErrorCode::Unsupported, "no CUDA kernel takes quantized rows or has a gate");
   if (stored.panels && !attrs.bf16())
     return Error(ErrorCode::Unsupported,
-                 "linear: no CUDA kernel has f32 products with weights stored as %s; choose "
+                 "no CUDA kernel has f32 products with weights stored as %s; choose "
                  "--math fast, or --quant none",
                  fb::EnumNameWeightFormat(attrs.weight().format()));
   if (!stored.panels && attrs.bf16())
-    return Error(ErrorCode::Corrupt, "linear: bf16 products with weights stored as %s",
+    return Error(ErrorCode::Corrupt, "bf16 products with weights stored as %s",
                  fb::EnumNameWeightFormat(attrs.weight().format()));
   return {};
 }
@@ -92,7 +92,7 @@ static void runPanels(Stream &stream, const LinearArgs &linear, const fb::Weight
 static void run(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
   const TensorView &x = context.inputs[0], &out = context.outputs[0];
-  Stored stored = *storedAs(attrs.weight(), "linear");
+  Stored stored = *storedAs(attrs.weight());
   Storage storage = stored.storage;
   LinearArgs args{};
   args.x = inputRows(x);

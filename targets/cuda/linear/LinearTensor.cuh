@@ -99,6 +99,7 @@ MLC_DEVICE void sliceSums(const PanelLinearArgs &args, const uint8_t *data, int 
   int64_t begin = slice * each * kUnit, end = begin + each * kUnit < args.columns ? begin + each * kUnit : args.columns;
   bool aligned = args.aligned;
   const float *rows[kTiles];
+#pragma unroll
   for (int i = 0; i < kTiles; ++i) {
     int row = firstRow + 8 * i + g;
     rows[i] = row < args.rows ? args.x.data + row * args.x.stride : nullptr;
@@ -119,6 +120,7 @@ MLC_DEVICE void sliceSums(const PanelLinearArgs &args, const uint8_t *data, int 
       steps[b] = next[b];
     for (int b = 0; b < kBatch; ++b)
       next[b].load(data, k + (kBatch + b) * Steps::kColumns, end, g, t);
+#pragma unroll
     for (int b = 0; b < kBatch; ++b) {
       int64_t column = k + b * Steps::kColumns;
       if (column >= end)
@@ -129,6 +131,7 @@ MLC_DEVICE void sliceSums(const PanelLinearArgs &args, const uint8_t *data, int 
           zeros[0] = pairToBf16(float(-128 - zero[0]), float(-128 - zero[0]));
           zeros[1] = pairToBf16(float(-128 - zero[1]), float(-128 - zero[1]));
         }
+#pragma unroll
       for (int half = 0; half < Steps::kMultiplies; ++half) {
         uint32_t a[4];
         steps[b].fragment(half, zeros, a);

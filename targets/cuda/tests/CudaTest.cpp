@@ -74,12 +74,13 @@ void expectClose(const std::vector<float> &a, const std::vector<float> &b) {
 TEST_F(CudaTest, LogitsAreTheCpusAndDoNotDependOnTheSplit) {
   for (auto [format, kv, window] : {std::tuple{fb::WeightFormat::rows_f32, fb::DType::f32, 0u},
                                     {fb::WeightFormat::rows_f16, fb::DType::f16, 0u},
-                                    {fb::WeightFormat::rows_bf16, fb::DType::bf16, 70u}}) {
+                                    {fb::WeightFormat::rows_bf16, fb::DType::bf16, 40u}}) {
     TinyOptions options;
     options.format = format;
     options.kv = kv;
     options.window = window;
-    std::vector<int32_t> tokens = someTokens(90, 7);
+    // Pages end, and the window is left behind.
+    std::vector<int32_t> tokens = someTokens(window ? 70 : 20, 7);
     TestModel host(options);
     std::vector<float> expected = plainLogits(*host.model, tokens);
     AlignedBytes bytes = modelBytes(onGpu(options));
@@ -114,10 +115,8 @@ TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
   options.kv = fb::DType::f16;
   AlignedBytes bytes = modelBytes(onGpu(options));
   Owned<Model> model(must(open(bytes)));
-  std::vector<int32_t> tokens = someTokens(100, 9);
+  std::vector<int32_t> tokens = someTokens(76, 9);
   std::span<const int32_t> all = tokens;
-  std::vector<float> expected = plainLogits(*model, tokens);
-  auto tail = [&](size_t from) { return std::vector<float>(expected.begin() + from * options.vocab, expected.end()); };
   Owned<Session> session = makeSession(*model);
   auto feed = [&](SequenceId sequence, size_t from, size_t end) {
     std::vector<float> logits;
@@ -128,15 +127,19 @@ TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
     return logits;
   };
   SequenceId sequence = must(session->createSequence());
-  feed(sequence, 0, 90);
+  std::vector<float> expected = feed(sequence, 0, 76);
+  auto tail = [&](size_t from) {
+    return std::vector<float>(expected.begin() + int64_t(from * options.vocab), expected.end());
+  };
+  must(session->rollback(sequence, 70));
   SnapshotId snapshot = must(session->snapshot(sequence));
   SequenceId fork = must(session->fork(sequence));
-  EXPECT_EQ(feed(sequence, 90, 100), tail(90));
+  EXPECT_EQ(feed(sequence, 70, 76), tail(70));
   // Of a page that both hold, each goes on with a copy of its own.
   feedAll(*session, fork, all.subspan(0, 5));
   must(session->restore(sequence, snapshot));
-  must(session->rollback(sequence, 80));
-  EXPECT_EQ(feed(sequence, 80, 100), tail(80));
+  must(session->rollback(sequence, 62));
+  EXPECT_EQ(feed(sequence, 62, 76), tail(62));
 
   must(session->restore(sequence, snapshot));
   Exported exported;
@@ -144,7 +147,7 @@ TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
   SequenceId copy = must(session->beginImport());
   for (size_t i = exported.chunks.size(); i-- > 0;)
     EXPECT_EQ(must(session->importChunk(copy, exported.chunks[i])), i == 0);
-  EXPECT_EQ(feed(copy, 90, 100), tail(90));
+  EXPECT_EQ(feed(copy, 70, 76), tail(70));
 }
 
 // A step's calls: tables, ids and rows go to the device, kernels, logits come back, one wait. The third step of a shape
@@ -233,11 +236,12 @@ TEST_F(CudaTest, AFailedStepChangesNothing) {
   for (size_t i = 0; i < tokens.size(); ++i) {
     StepSegment segment{sequence, {&tokens[i], 1}};
     fake::reset();
-    fake::settings().failing = i < 2 ? "cuLaunchKernelEx" : "cuGraphLaunch";
+    // The step that failed counts: the next one of its shape is captured.
+    fake::settings().failing = i < 1 ? "cuLaunchKernelEx" : "cuGraphLaunch";
     int32_t row = 0;
     std::string message = failure(session->step({&segment, 1}, {&row, 1}), ErrorCode::Unsupported);
-    if (i < 2)
-      EXPECT_EQ(message, "mlc_embedding: CUDA_ERROR_INJECTED (999)");
+    EXPECT_EQ(message, i < 1 ? "mlc_embedding: CUDA_ERROR_INJECTED (999)"
+                             : "launching a step's graph: CUDA_ERROR_INJECTED (999)");
     fake::reset();
     EXPECT_EQ(must(session->length(sequence)), int64_t(i));
     std::vector<float> part = feedAll(*session, sequence, segment.tokens);
@@ -260,7 +264,8 @@ TEST_F(CudaTest, WhatIsMissingIsNamed) {
   fake::settings().capability = 86;
   EXPECT_EQ(message(bytes, ErrorCode::Unsupported),
             "artifact: has kernels for sm_90a, none that Emulated GPU (sm_86) runs; compile it with --gpu sm_86");
-  EXPECT_EQ(message(modelBytes(onGpu({}, "sm_80")), ErrorCode::Unsupported), "no error");
+  AlignedBytes older = modelBytes(onGpu({}, "sm_80"));
+  Owned<Model>(must(open(older)));
   fake::reset();
   fake::settings().memory = 4096;
   EXPECT_THAT(
@@ -289,7 +294,7 @@ TEST_F(CudaTest, HostileArtifactsAreRefused) {
               testing::HasSubstr("kernel 'conv1d_causal' version 1 is not in this runtime"));
   TinyOptions quantized;
   quantized.format = fb::WeightFormat::panel_f32;
-  EXPECT_THAT(failure(open(modelBytes(onGpu(quantized))), ErrorCode::Unsupported),
+  EXPECT_THAT(failure(open(modelBytes(onGpu(quantized))), ErrorCode::Corrupt),
               testing::HasSubstr("no CUDA kernel reads weights stored as panel_f32"));
   for (auto change : {+[](fb::ImageT &image) { image.size = 65; }, +[](fb::ImageT &image) { image.size = 4; },
                       +[](fb::ImageT &image) { image.segment = 0; }, +[](fb::ImageT &image) { image.segment = 9; }}) {

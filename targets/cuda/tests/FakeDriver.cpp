@@ -299,11 +299,13 @@ MLC_EXPORT cuStreamBeginCapture_v2(CuStream stream, int) {
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuStreamEndCapture(CuStream stream, CuGraph *graph) {
-  MLC_CALLED();
   auto *s = reinterpret_cast<fake::Stream *>(stream);
-  if (!s->capturing)
-    mistake("cuStreamEndCapture without a capture");
+  bool capturing = s->capturing;
+  // It is over in any case.
   s->capturing = false;
+  MLC_CALLED();
+  if (!capturing)
+    mistake("cuStreamEndCapture without a capture");
   auto *made = new Work(std::move(s->captured));
   s->captured.clear();
   world().graphs.insert(made);

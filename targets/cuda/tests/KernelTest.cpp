@@ -67,7 +67,7 @@ struct LinearTest : testing::TestWithParam<Case> {
     auto n = int64_t(desc.n()), k = int64_t(desc.k());
     std::vector<float> out(size_t(rows * n), NAN);
     LinearArgs args{{x.data(), k}, packed.data(), bias.data(), {residual.data(), n}, {out.data(), n}, n, k, rows};
-    Stored stored = *storedAs(desc, "linear");
+    Stored stored = *storedAs(desc);
     if (stored.panels) {
       PanelLinearArgs panels{};
       static_cast<PanelArgs &>(panels) = panelArgs(desc);
@@ -114,7 +114,7 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
     constexpr int kRows = 40;
     std::vector<float> x = normals(kRows * k, 3), residual = normals(kRows * n, 4);
     std::vector<float> all = run(packed, desc, x, bias, residual, kRows);
-    bool rounds = (*storedAs(desc, "linear")).panels;
+    bool rounds = (*storedAs(desc)).panels;
     std::vector<float> row(k);
     for (uint64_t o = 0; o < n; ++o) {
       cpu::unpackRow(desc, packed.data(), o, row.data());
