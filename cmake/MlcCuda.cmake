@@ -14,6 +14,8 @@ if(NOT MLC_CUDA STREQUAL "OFF")
     execute_process(COMMAND ${nvcc} --version OUTPUT_VARIABLE version)
     string(REGEX MATCH "release [0-9.]+" version "${version}")
     find_program(MLC_PTXAS ptxas HINTS ${MLC_NVCC_DIR} REQUIRED)
+    # Tests look at the machine code where there is one.
+    find_program(MLC_NVDISASM nvdisasm HINTS ${MLC_NVCC_DIR} ${MLC_CUDA_ROOT}/bin)
     message(STATUS "mlc: CUDA kernels by ${nvcc} (${version})")
   elseif(MLC_CUDA STREQUAL "ON")
     message(FATAL_ERROR "MLC_CUDA=ON, and no nvcc: run toolchains/cuda.sh")

@@ -74,6 +74,8 @@ phase packages toolchains/packages.sh || {
 step tree tests/check-tree.sh
 step configure cmake --preset release || finish
 step build build build
+# The attention kernels are a library of their own, which needs nvcc.
+[ ! -e build/cuda/Wgmma.inc ] || step build-attention build build mlc_cuda_attention
 unit_tests unit build
 phase lit $python build/bin/llvm-lit -sv -j "$jobs" -o "$results/lit.lit.json" tests/lit ||
   [ -e "$results/lit.lit.json" ] || printf 'lit\tfailed\n' >>"$results/steps.tsv"

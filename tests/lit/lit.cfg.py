@@ -1,5 +1,6 @@
-# The lit suite. Features: shared-data, cuda-images (built with nvcc), emulated-gpu, x86-registered-target and its
+# The lit suite. Features: shared-data, cuda-images (built with nvcc), attention-images, nvdisasm, emulated-gpu, x86-registered-target and its
 # siblings, host-x86_64 and its siblings, private-mount, ISA features of this machine.
+import glob
 import os
 import platform
 import subprocess
@@ -38,6 +39,14 @@ if os.path.isdir(shared):
 if config.cuda_images:
     config.available_features.add("cuda-images")
     config.substitutions.append(("%cuda-images", config.cuda_images))
+    # libmlc_cuda_attention.so is built when asked for.
+    attention = os.path.join(config.cuda_images, "mlc_attention_images")
+    if glob.glob(os.path.join(attention, "*.cubin")):
+        config.available_features.add("attention-images")
+        config.substitutions.append(("%attention-images", attention))
+if os.path.exists(config.nvdisasm):
+    config.available_features.add("nvdisasm")
+    config.substitutions.append(("%nvdisasm", config.nvdisasm))
 # A driver whose GPU is emulated, and one that cannot be loaded.
 fake_driver = os.path.join(config.mlc_build_dir, "tests", "cuda")
 if os.path.exists(os.path.join(fake_driver, "libcuda.so.1")):
