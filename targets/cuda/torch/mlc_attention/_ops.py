@@ -146,16 +146,16 @@ def _(dout, q, k, v, out, lse, window_left, window_right, scale, softcap):
     return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
 
-def _save(context, inputs, output):
+def _save(ctx, inputs, output):
     q, k, v, *options, compensated, with_lse = inputs
-    context.save_for_backward(q, k, v, *output)
-    context.options = options
-    context.mark_non_differentiable(output[1])
+    ctx.save_for_backward(q, k, v, *output)
+    ctx.options = options
+    ctx.mark_non_differentiable(output[1])
 
 
-def _backward(context, dout, _):
-    q, k, v, out, lse = context.saved_tensors
-    return (*attention_backward(dout, q, k, v, out, lse, *context.options), *[None] * 6)
+def _backward(ctx, dout, _):
+    q, k, v, out, lse = ctx.saved_tensors
+    return (*attention_backward(dout, q, k, v, out, lse, *ctx.options), *[None] * 6)
 
 
 attention.register_autograd(_backward, setup_context=_save)
@@ -223,16 +223,16 @@ def _(dout, q, k, v, out, lse, cu_q, cu_kv, max_q, max_kv, left, right, scale, s
     return torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
 
 
-def _save_varlen(context, inputs, output):
+def _save_varlen(ctx, inputs, output):
     q, k, v, cu_q, cu_kv, *options, compensated, with_lse, validate = inputs
-    context.save_for_backward(q, k, v, *output, cu_q, cu_kv)
-    context.options = options
-    context.mark_non_differentiable(output[1])
+    ctx.save_for_backward(q, k, v, *output, cu_q, cu_kv)
+    ctx.options = options
+    ctx.mark_non_differentiable(output[1])
 
 
-def _backward_varlen(context, dout, _):
-    q, k, v, out, lse, cu_q, cu_kv = context.saved_tensors
-    gradients = attention_varlen_backward(dout, q, k, v, out, lse, cu_q, cu_kv, *context.options)
+def _backward_varlen(ctx, dout, _):
+    q, k, v, out, lse, cu_q, cu_kv = ctx.saved_tensors
+    gradients = attention_varlen_backward(dout, q, k, v, out, lse, cu_q, cu_kv, *ctx.options)
     return (*gradients, *[None] * 11)
 
 
