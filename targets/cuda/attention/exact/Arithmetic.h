@@ -40,6 +40,12 @@ MLC_DEVICE float exp2Exact(float x, float low) {
   return exp2Parts(shifted, x - (shifted - kExponentMagic) + low);
 }
 
+/// a / b, given 1 / b: the nearest float but for ties.
+MLC_DEVICE float divide(float a, float b, float inverse) {
+  const float quotient = a * inverse, rest = fmaf(-quotient, b, a);
+  return rest == rest ? fmaf(rest, inverse, quotient) : quotient; // the rest of an infinity is NaN
+}
+
 /// high + low, the unevaluated sum of two floats.
 struct Pair {
   float high, low;

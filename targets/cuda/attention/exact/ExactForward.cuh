@@ -32,6 +32,20 @@ constexpr int kExactUnroll = 4;
 
 MLC_DEVICE Float4 vectorAt(const float *tile, int place) { return reinterpret_cast<const Float4 *>(tile)[place]; }
 
+/// sums[i][j] += a(i) b(j), row by row, there and back: one operand of a product is that of the one before, as
+/// registers have too few ports for three new ones.
+template <int kOwn, int kColumns, typename A, typename B>
+MLC_DEVICE void addOuter(float (&sums)[kOwn][kColumns], A &&a, B &&b) {
+  MLC_UNROLL_ALL
+  for (int i = 0; i < kOwn; ++i) {
+    MLC_UNROLL_ALL
+    for (int n = 0; n < kColumns; ++n) {
+      const int j = i % 2 ? kColumns - 1 - n : n;
+      sums[i][j] = fmaf(a(i), b(j), sums[i][j]);
+    }
+  }
+}
+
 /// scores += Q K^T over `vectors` Float4s of columns, of Q as arrangeQ() left it. Sums of 32 columns are made on their
 /// own: fewer terms are rounded at a sum's full size.
 template <int kOwn>
@@ -40,30 +54,28 @@ MLC_DEVICE void addScores(float (&scores)[kOwn][4], const float *q, const float 
   for (int begin = 0; begin < vectors; begin += 8) {
     float sums[kOwn][4] = {};
     MLC_UNROLL(1)
-    for (int first = begin; first < least(begin + 8, vectors); first += kExactUnroll)
+    for (int first = begin; first < least(begin + 8, vectors); first += kExactUnroll) {
       MLC_UNROLL_ALL
-    for (int x = first; x < first + kExactUnroll; ++x) {
-      Float4 keys[4];
-      MLC_UNROLL_ALL
-      for (int j = 0; j < 4; ++j)
-        keys[j] = vectorAt(k, placeInK(me.key(j), x));
-      MLC_UNROLL_ALL
-      for (int i = 0; i < kOwn; ++i) {
-        const Float4 row = vectorAt(q, placeInQ(me.row(i), x));
+      for (int x = first; x < first + kExactUnroll; ++x) {
+        Float4 keys[4], rows[kOwn];
         MLC_UNROLL_ALL
-        for (int j = 0; j < 4; ++j) {
-          float sum = fmaf(row.y, keys[j].x, sums[i][j]);
-          sum = fmaf(row.x, keys[j].y, sum);
-          sum = fmaf(row.w, keys[j].z, sum);
-          sums[i][j] = fmaf(row.z, keys[j].w, sum);
-        }
+        for (int j = 0; j < 4; ++j)
+          keys[j] = vectorAt(k, placeInK(me.key(j), x));
+        MLC_UNROLL_ALL
+        for (int i = 0; i < kOwn; ++i)
+          rows[i] = vectorAt(q, placeInQ(me.row(i), x));
+        addOuter(sums, [&](int i) { return rows[i].y; }, [&](int j) { return keys[j].x; });
+        addOuter(sums, [&](int i) { return rows[i].x; }, [&](int j) { return keys[j].y; });
+        addOuter(sums, [&](int i) { return rows[i].w; }, [&](int j) { return keys[j].z; });
+        addOuter(sums, [&](int i) { return rows[i].z; }, [&](int j) { return keys[j].w; });
       }
     }
     MLC_UNROLL_ALL
-    for (int i = 0; i < kOwn; ++i)
+    for (int i = 0; i < kOwn; ++i) {
       MLC_UNROLL_ALL
-    for (int j = 0; j < 4; ++j)
-      scores[i][j] += sums[i][j];
+      for (int j = 0; j < 4; ++j)
+        scores[i][j] += sums[i][j];
+    }
   }
 }
 
@@ -96,10 +108,11 @@ MLC_DEVICE void addScores(AnchoredSum (&scores)[kOwn][4], float &anchor, float &
   bound += 1.001f * rootFast(ofRows) * rootFast(ofKeys);
   const float next = anchorOf(bound);
   MLC_UNROLL_ALL
-  for (int i = 0; i < kOwn; ++i)
+  for (int i = 0; i < kOwn; ++i) {
     MLC_UNROLL_ALL
-  for (int j = 0; j < 4; ++j)
-    scores[i][j].move(anchor, next);
+    for (int j = 0; j < 4; ++j)
+      scores[i][j].move(anchor, next);
+  }
   anchor = next;
   MLC_UNROLL(1)
   for (int x = 0; x < vectors; ++x) {
@@ -140,23 +153,21 @@ MLC_DEVICE void addValues(float (&out)[kOwn][4], const float (&rescale)[kOwn], c
         for (int c = 0; c < columns; ++c)
           values[k][c] = v[4 * placeInV(4 * x + k, 0) + me.keyLane * columns + c];
       }
+    Float4 rows[kOwn];
     MLC_UNROLL_ALL
-    for (int i = 0; i < kOwn; ++i) {
-      const Float4 row = vectorAt(p, placeInQ(me.row(i), x));
-      MLC_UNROLL_ALL
-      for (int c = 0; c < columns; ++c) {
-        float sum = fmaf(row.x, values[0][c], sums[i][c]);
-        sum = fmaf(row.y, values[1][c], sum);
-        sum = fmaf(row.z, values[2][c], sum);
-        sums[i][c] = fmaf(row.w, values[3][c], sum);
-      }
-    }
+    for (int i = 0; i < kOwn; ++i)
+      rows[i] = vectorAt(p, placeInQ(me.row(i), x));
+    addOuter(sums, [&](int i) { return rows[i].x; }, [&](int c) { return values[0][c]; });
+    addOuter(sums, [&](int i) { return rows[i].y; }, [&](int c) { return values[1][c]; });
+    addOuter(sums, [&](int i) { return rows[i].z; }, [&](int c) { return values[2][c]; });
+    addOuter(sums, [&](int i) { return rows[i].w; }, [&](int c) { return values[3][c]; });
   }
   MLC_UNROLL_ALL
-  for (int i = 0; i < kOwn; ++i)
+  for (int i = 0; i < kOwn; ++i) {
     MLC_UNROLL_ALL
-  for (int c = 0; c < columns; ++c)
-    out[i][c] = fmaf(out[i][c], rescale[i], sums[i][c]);
+    for (int c = 0; c < columns; ++c)
+      out[i][c] = fmaf(out[i][c], rescale[i], sums[i][c]);
+  }
 }
 
 /// What a thread knows of its rows: the largest score so far, to base 2; its own share of the sum of exponentials.
@@ -205,8 +216,8 @@ MLC_DEVICE void capScores(const ExactArgs &args, float (&scores)[kOwn][4], float
   }
 }
 
-/// Scores to probabilities, which go to `p`: the stream's next barrier makes them visible, and those for K's chunks have
-/// let all readers of the former ones pass. kCut: the mask leaves some pairs out.
+/// Scores to probabilities, which go to `p`: the stream's next barrier makes them visible, and those for K's chunks
+/// have let all readers of the former ones pass. kCut: the mask leaves some pairs out.
 template <bool kCompensated, bool kCut, int kOwn>
 MLC_DEVICE void softmaxTile(const ExactArgs &args, cuda::Mask mask, int row, int key, const float (&scores)[kOwn][4],
                             const float (&lows)[kOwn][4], ExactRows<kOwn> &rows, float *p, ExactThread me) {
@@ -286,12 +297,12 @@ MLC_DEVICE void storeExact(const ExactArgs &args,
       float *first = to + chunk * kExactTile + me.keyLane * columns;
       if constexpr (columns == 4) {
         const float(&four)[4] = out[chunk][i];
-        *reinterpret_cast<Float4 *>(first) = {four[0] * inverse, four[1] * inverse, four[2] * inverse,
-                                              four[3] * inverse};
+        *reinterpret_cast<Float4 *>(first) = {divide(four[0], sum, inverse), divide(four[1], sum, inverse),
+                                              divide(four[2], sum, inverse), divide(four[3], sum, inverse)};
       } else {
         MLC_UNROLL_ALL
         for (int c = 0; c < columns; ++c)
-          first[c] = out[chunk][i][c] * inverse;
+          first[c] = divide(out[chunk][i][c], sum, inverse);
       }
     });
     if (problem.lse && me.keyLane == 0)
