@@ -122,7 +122,7 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   for (size_t i = 0; i < pageCount; ++i)
     pages[i] = uint32_t(i);
   const uint32_t *pagePointer = pages.data();
-  KvStateView view{pool.data() + (64 - uintptr_t(pool.data()) % 64) % 64, pageBytes, &pagePointer, spec};
+  KvStateView view{pool.data() + (64 - uintptr_t(pool.data()) % 64) % 64, pageBytes, &pagePointer, 0, spec};
   BatchSegment segment{0, 0, int32_t(queries), context - queries, context};
   BatchView batch{{&segment, 1}, queries};
   std::vector<float> q = normals(size_t(queries) * 896), out(q.size());

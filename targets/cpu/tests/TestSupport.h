@@ -233,7 +233,7 @@ struct Call {
     if (kv) {
       for (const BatchSegment &segment : segments)
         pages.push_back(kv->pagePointers[segment.sequence]);
-      view = {kv->pool, kv->pageBytes, pages.data(), kv->spec};
+      view = {kv->pool, kv->pageBytes, pages.data(), 0, kv->spec};
       context.kvStates = {&view, 1};
     }
     if (recurrent)
