@@ -48,8 +48,8 @@ typedef struct mlc_attention_problem {
   // Row i of n attends to columns c of m with i + m - n - window_left <= c <= i + m - n + window_right; -1: no bound.
   // Causal is window_right = 0: aligned at the bottom right.
   int32_t window_left, window_right;
-  float scale;   // of the scores, before the soft-cap
-  float softcap; // c > 0: scores become c * tanh(score / c); 0: none
+  float scale;                      // of the scores, before the soft-cap
+  float softcap;                    // c > 0: scores become c * tanh(score / c); 0: none
   const float *k_scales, *v_scales; // INT8: [batch or pages, tokens, heads_kv]; FP8: [heads_kv] or null
   int32_t splits;                   // decode: parts of K and V; 0: chosen by the wave efficiency
 } mlc_attention_problem;
@@ -59,8 +59,9 @@ typedef struct mlc_attention_problem {
 size_t mlc_attention_workspace(const mlc_attention_problem *problem) __attribute__((visibility("default")));
 
 /// Launches the forward pass of bf16 or f16 on the current device's stream. 0, or 1 with one line in `error`; then
-/// nothing was launched. The workspace's first 64 KiB (or all of it, if less) are zero between launches, and a workspace
-/// is one stream's. A prefill needs none; with one of 8 bytes or more, blocks of threads take tiles as they get free.
+/// nothing was launched. The workspace's first 64 KiB (or all of it, if less) are zero between launches, and a
+/// workspace is one stream's. A prefill needs none; with one of 8 bytes or more, blocks of threads take tiles as they
+/// get free.
 int mlc_attention_forward(const mlc_attention_problem *problem, void *stream, void *workspace, size_t workspace_bytes,
                           char *error, size_t error_bytes) __attribute__((visibility("default")));
 

@@ -40,7 +40,7 @@ enum : int {
   X(libraryLoad, cuLibraryLoadData, (void **, const void *, void *, void **, unsigned, void *, void **, unsigned))     \
   X(libraryKernel, cuLibraryGetKernel, (void **, void *, const char *))                                                \
   X(kernelSet, cuKernelSetAttribute, (int, int, void *, int))                                                          \
-  X(encodeTensor, cuTensorMapEncodeTiled,                                                                               \
+  X(encodeTensor, cuTensorMapEncodeTiled,                                                                              \
     (void *, int, uint32_t, void *, const uint64_t *, const uint64_t *, const uint32_t *, const uint32_t *, int, int,  \
      int, int))                                                                                                        \
   X(exchangeCapture, cuThreadExchangeStreamCaptureMode, (int *))                                                       \

@@ -19,7 +19,7 @@ struct Launch {
   const void *args; // one struct by value
   size_t argBytes;
   void *stream;
-  const char *module; // the source that has the kernel
+  const char *module;           // the source that has the kernel
   int blocksY = 1, blocksZ = 1; // `blocks` are along x
 };
 

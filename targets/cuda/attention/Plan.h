@@ -21,7 +21,8 @@ void simplifyWindow(mlc_attention_problem &problem);
 /// The problem's keys: of the longest sequence, or all that its pages hold if that is less.
 int keysOf(const mlc_attention_problem &problem);
 
-/// `heads` heads of `perHead` tiles whose K and V take `bytes` each: as many at a time as fit the L2 cache, whole groups.
+/// `heads` heads of `perHead` tiles whose K and V take `bytes` each: as many at a time as fit the L2 cache, whole
+/// groups.
 cuda::TileOrder orderOf(int perHead, int64_t heads, int group, int64_t bytes);
 
 /// What 16-bit kernels multiply scores by.

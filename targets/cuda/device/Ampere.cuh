@@ -43,8 +43,7 @@ __device__ __forceinline__ void loadMatricesTransposed(uint32_t (&to)[4], uint32
 }
 
 /// sum[16 x 8] += a[16 x 16] b[16 x 8], as fragments (PTX ISA, "Matrix Fragments for mma.m16n8k16").
-template <class T>
-__device__ __forceinline__ void mma(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
+template <class T> __device__ __forceinline__ void mma(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1);
 template <>
 __device__ __forceinline__ void mma<__nv_bfloat16>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
@@ -53,8 +52,7 @@ __device__ __forceinline__ void mma<__nv_bfloat16>(float *sum, const uint32_t (&
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1), "f"(sum[0]), "f"(sum[1]), "f"(sum[2]),
         "f"(sum[3]));
 }
-template <>
-__device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+template <> __device__ __forceinline__ void mma<__half>(float *sum, const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
   asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %11, "
       "%12, %13};"
       : "=f"(sum[0]), "=f"(sum[1]), "=f"(sum[2]), "=f"(sum[3])

@@ -228,7 +228,8 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
       if (kDecodeTokens * kChunks % 32 == 0 || row < kDecodeTokens) {
         // A row past the end is not read: it need not exist.
         const bool inside = token + row < end;
-        copy16(sharedAddress(to + row * Kv::kRowBytes + chunk * 16), inside ? k + row * keyTensor.token + chunk * kElements : keysAt, inside);
+        copy16(sharedAddress(to + row * Kv::kRowBytes + chunk * 16),
+               inside ? k + row * keyTensor.token + chunk * kElements : keysAt, inside);
         copy16(sharedAddress(to + S::kTileBytes + row * Kv::kRowBytes + chunk * 16),
                inside ? v + row * valueTensor.token + chunk * kElements : valuesAt, inside);
       }
@@ -323,9 +324,9 @@ template <class T, class S> __device__ __forceinline__ void attentionDecode(cons
       if (p.problem.softcap > 0) {
 #pragma unroll
         for (int j = 0; j < 8; ++j)
-          scores[m][j / 4][j % 4] = fmaf(-2 * p.problem.softcap,
-                                         reciprocalFast(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale)),
-                                         p.problem.softcap);
+          scores[m][j / 4][j % 4] =
+              fmaf(-2 * p.problem.softcap, reciprocalFast(1 + exp2Fast(scores[m][j / 4][j % 4] * capScale)),
+                   p.problem.softcap);
       }
       if (p.premultiply != 0) {
 #pragma unroll

@@ -41,9 +41,9 @@ template <bool kHopper> Form formOf(KvCode code, int rowTiles, int headDim) {
 }
 
 KvCode codeOf(const mlc_attention_problem &problem) {
-  return problem.kv_dtype == problem.dtype             ? KvCode::same
+  return problem.kv_dtype == problem.dtype        ? KvCode::same
          : problem.kv_dtype == MLC_ATTENTION_INT8 ? KvCode::int8
-                                                       : KvCode::fp8;
+                                                  : KvCode::fp8;
 }
 
 /// The share of a caller who asked for `splits`.
@@ -72,16 +72,16 @@ DecodePlan planDecode(const mlc_attention_problem &problem, const Device &device
   const KvCode code = codeOf(problem);
   const int64_t rows = int64_t(problem.seq_q) * args.group;
   const int rowTiles = rows > 16 && code == KvCode::same && problem.head_dim < 256 ? 2 : 1;
-  const Form form = device.hopper ? formOf<true>(code, rowTiles, problem.head_dim)
-                                  : formOf<false>(code, rowTiles, problem.head_dim);
+  const Form form =
+      device.hopper ? formOf<true>(code, rowTiles, problem.head_dim) : formOf<false>(code, rowTiles, problem.head_dim);
   args.rowGroups = int((rows + form.rows - 1) / form.rows);
   const int64_t groups = int64_t(problem.heads_kv) * args.rowGroups, lanes = problem.batch * groups;
   const int blocksAtATime = std::clamp(device.sharedBytes / form.sharedBytes, 1, 2);
   // Two blocks a processor pay where one does not keep the memory busy: 8-bit values, which are also converted.
   const int parallel = device.processors * (code == KvCode::same ? 1 : blocksAtATime);
-  const SplitPlan split = lanes > kMostArrived  ? SplitPlan{cuda::most(1, args.problem.seq_kv), 1}
+  const SplitPlan split = lanes > kMostArrived ? SplitPlan{cuda::most(1, args.problem.seq_kv), 1}
                           : problem.splits > 0 ? given(args.problem.seq_kv, problem.splits, form.stepTokens)
-                                             : planSplits(args.problem.seq_kv, lanes, parallel, form.stepTokens);
+                                               : planSplits(args.problem.seq_kv, lanes, parallel, form.stepTokens);
   args.splitTokens = split.tokens;
   args.splits = split.splits;
   if (args.splits > 1) {

@@ -55,13 +55,13 @@ using DecodeForm = DecodeShape<kHeadDim, kCode, kRowTiles, decodeWarps<kHeadDim,
 
 struct DecodeArgs {
   mlc_attention_problem problem;
-  mlc_attention_tensor scales;             // strides of k_scales and v_scales (int8)
-  float scaleLog2, capScaleLog2;           // of the scores as softmax sees them, times log2(e); 2 log2(e) scale / cap
-  float premultiply;                       // of the scores, when the scale is not positive; else 0
-  int32_t group;                           // query heads that share a head of K and V
-  int32_t splitTokens, splits, rowGroups;  // of a share; shares; blocks that make a head's rows
-  float *partial, *partialLse;             // [batch, heads_q, seq_q, splits, head_dim] and [..., splits], in bits
-  uint32_t *arrived;                       // [batch, heads_kv * rowGroups], zero between launches
+  mlc_attention_tensor scales;            // strides of k_scales and v_scales (int8)
+  float scaleLog2, capScaleLog2;          // of the scores as softmax sees them, times log2(e); 2 log2(e) scale / cap
+  float premultiply;                      // of the scores, when the scale is not positive; else 0
+  int32_t group;                          // query heads that share a head of K and V
+  int32_t splitTokens, splits, rowGroups; // of a share; shares; blocks that make a head's rows
+  float *partial, *partialLse;            // [batch, heads_q, seq_q, splits, head_dim] and [..., splits], in bits
+  uint32_t *arrived;                      // [batch, heads_kv * rowGroups], zero between launches
 };
 
 struct SplitPlan {

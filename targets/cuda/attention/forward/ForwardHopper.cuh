@@ -3,10 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Attention forward for sm_90a: one warpgroup hands out tiles and copies by the bulk copy engine, two or three multiply.
-// A tile is 64 rows of Q a consumer warpgroup; scores and values are warpgroup products, P stays in registers. The
-// scores of block j + 1 are multiplied before the values of block j, so the softmax of one runs under the product of
-// the other, and the consumers take turns at the tensor cores (Shah et al., FlashAttention-3, arXiv:2407.08608).
+// Attention forward for sm_90a: one warpgroup hands out tiles and copies by the bulk copy engine, two or three
+// multiply. A tile is 64 rows of Q a consumer warpgroup; scores and values are warpgroup products, P stays in
+// registers. The scores of block j + 1 are multiplied before the values of block j, so the softmax of one runs under
+// the product of the other, and the consumers take turns at the tensor cores (Shah et al., FlashAttention-3,
+// arXiv:2407.08608).
 //
 #pragma once
 
@@ -57,8 +58,8 @@ __device__ __forceinline__ void copyBlock(const ForwardArgs &p, const TensorMap 
     const int page = position + at < tile.columns ? pages[index] : p.problem.pages;
 #pragma unroll
     for (int c = 0; c < S::kChunks; ++c)
-      copyBox(to + c * S::kColumns * 128 + at * 128, map, barrier, c * 64,
-              position + at - index * p.problem.page_size, head, page);
+      copyBox(to + c * S::kColumns * 128 + at * 128, map, barrier, c * 64, position + at - index * p.problem.page_size,
+              head, page);
   }
 }
 
@@ -67,8 +68,8 @@ __device__ __forceinline__ int nextTile(const ForwardArgs &p, int index) {
   return int(gridDim.x) + (p.counter ? int(atomicAdd(p.counter, 1u)) : index);
 }
 
-/// One thread: hands out tiles and copies their Q. It takes the next when the last block of the one before is on its way,
-/// no earlier: a tile that waits for one processor keeps the others idle at the end.
+/// One thread: hands out tiles and copies their Q. It takes the next when the last block of the one before is on its
+/// way, no earlier: a tile that waits for one processor keeps the others idle at the end.
 template <class S> __device__ __forceinline__ void schedule(const ForwardArgs &p, typename S::Shared &shared) {
   prefetchMap(&p.q);
   int index = blockIdx.x;
@@ -159,12 +160,8 @@ template <class T, class S> struct Consumer {
       : p(p), shared(shared), group(group), thread(thread), rowInTile(thread / 32 * 16 + thread % 32 / 4),
         columnInBlock(thread % 4 * 2) {}
 
-  __device__ __forceinline__ void takeTurn() {
-    namedSync(1 + group, 256);
-  }
-  __device__ __forceinline__ void passTurn() {
-    namedArrive(1 + (group + 1) % S::kConsumers, 256);
-  }
+  __device__ __forceinline__ void takeTurn() { namedSync(1 + group, 256); }
+  __device__ __forceinline__ void passTurn() { namedArrive(1 + (group + 1) % S::kConsumers, 256); }
   __device__ __forceinline__ void release(uint64_t *barrier) {
     if (thread == 0)
       barrierArrive(barrier);
@@ -268,7 +265,8 @@ template <class T, class S> struct Consumer {
       release(&shared.kEmpty[at.stage]);
       weigh(mask, row, block, factor);
       roundWeights();
-      if ((p.problem.cu_seqlens_kv || p.problem.page_table || p.problem.lengths_kv) && range.end * S::kColumns > mask.columns) {
+      if ((p.problem.cu_seqlens_kv || p.problem.page_table || p.problem.lengths_kv) &&
+          range.end * S::kColumns > mask.columns) {
         barrierWait(&shared.vFull[at.stage], at.parity);
         clearValues(mask.columns - block * S::kColumns);
       }

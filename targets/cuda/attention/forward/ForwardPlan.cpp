@@ -35,6 +35,8 @@ constexpr Form kSmall[] = {ampereForm<64, true>(), ampereForm<80, true>(), amper
 constexpr int indexOf(int headDim) {
   return headDim == 64 ? 0 : headDim == 80 ? 1 : headDim == 96 ? 2 : headDim == 128 ? 3 : 4;
 }
+/// With less shared memory a block (sm_86, 89, 120 have 99 KB) the small forms are taken: two blocks a processor.
+constexpr int kSmallBytes = 128 * 1024;
 /// Head dimensions whose small form is another kernel (Forward.cuh).
 constexpr bool smallDiffers(int headDim) { return headDim >= 128; }
 
@@ -91,7 +93,7 @@ bool planForward(const mlc_attention_problem &problem, const Device &device, uin
   if (device.hopper && !encodeAll(args, device, error))
     return false;
   const int index = indexOf(problem.head_dim);
-  const bool small = !device.hopper && device.sharedBytes < kAmpere[index].sharedBytes;
+  const bool small = !device.hopper && device.sharedBytes < kSmallBytes;
   const Form &form = (device.hopper ? kHopper : small ? kSmall : kAmpere)[index];
   args.order = orderOf(cuda::ceilDiv(problem.seq_q, form.rows), int64_t(problem.batch) * problem.heads_q, args.group,
                        int64_t(4) * problem.head_dim * args.problem.seq_kv);

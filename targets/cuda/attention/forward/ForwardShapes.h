@@ -20,7 +20,7 @@ template <int kHeadDim_, int kConsumers_, int kColumns_, int kStages_> struct Ho
   static constexpr int kQBytes = 64 * 128 * kChunks, kKvBytes = kColumns * 128 * kChunks;
   static constexpr int kConsumerRegisters = kConsumers == 2 ? 232 : 160, kProducerRegisters = kConsumers == 2 ? 40 : 32;
   struct Tile {
-    int row, head, batch;       // its first row; -1: no more
+    int row, head, batch;        // its first row; -1: no more
     int rows, columns, firstKey; // of the sequence
   };
   struct Shared {
