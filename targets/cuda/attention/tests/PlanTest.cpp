@@ -115,7 +115,8 @@ mlc_attention_problem problemOf(int headDim, int rows, int columns, mlc_attentio
   return problem;
 }
 
-const Device kDevices[] = {{132, 227 * 1024, true, encoded}, {108, 163 * 1024, false, nullptr}, {84, 99 * 1024, false, nullptr}};
+const Device kDevices[] = {
+    {132, 227 * 1024, true, encoded}, {108, 163 * 1024, false, nullptr}, {84, 99 * 1024, false, nullptr}};
 
 TEST(Plan, EveryFormFitsItsDevice) {
   char text[200];
@@ -127,19 +128,19 @@ TEST(Plan, EveryFormFitsItsDevice) {
       EXPECT_LE(forward.sharedBytes, device.sharedBytes) << forward.kernel;
       EXPECT_EQ(forward.args.counter != nullptr, device.hopper);
       EXPECT_GE(forward.blocks * device.processors, 1);
-      EXPECT_EQ(std::string(forward.kernel),
-                std::string("mlc_attention_forward_") +
-                    (device.sharedBytes == 99 * 1024 && headDim >= 128 ? "small_" : "") + "bf16_" +
-                    std::to_string(headDim));
+      EXPECT_EQ(std::string(forward.kernel), std::string("mlc_attention_forward_") +
+                                                 (device.sharedBytes == 99 * 1024 && headDim >= 128 ? "small_" : "") +
+                                                 "bf16_" + std::to_string(headDim));
       for (int rows : {1, 3, 8})
         for (mlc_attention_dtype kv : {MLC_ATTENTION_BF16, MLC_ATTENTION_INT8, MLC_ATTENTION_FP8_E4M3}) {
           const DecodePlan plan = planDecode(problemOf(headDim, rows, 5000, kv), device, nullptr);
           EXPECT_LE(plan.sharedBytes, device.sharedBytes) << plan.kernel;
           EXPECT_EQ(plan.grid[1], plan.args.splits);
           // Linear in shares x rows, behind what counts.
-          EXPECT_EQ(plan.workspace, plan.args.splits == 1 ? 0
-                                                          : kMostArrived * 4 + size_t(2) * 16 * rows *
-                                                                                   plan.args.splits * (headDim + 1) * 4);
+          EXPECT_EQ(plan.workspace,
+                    plan.args.splits == 1
+                        ? 0
+                        : kMostArrived * 4 + size_t(2) * 16 * rows * plan.args.splits * (headDim + 1) * 4);
         }
     }
 }
