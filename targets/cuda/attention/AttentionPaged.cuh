@@ -88,18 +88,21 @@ MLC_DEVICE void pageScores(const AttentionArgs &args, const uint8_t *data, const
       for (int d = 4 * part; d < dim; d += 32) {
         float k[4];
         loadFour<storage>(data, key + d, dim - d, k);
+#pragma unroll
         for (int g = 0; g < kHeadsAtOnce; ++g) {
           if (g0 + g >= args.group)
-            break;
+            continue;
           float x[4];
           loadFour<Storage::f32>(q, int64_t(g0 + g) * dim + d, dim - d, x);
           for (int e = 0; e < 4; ++e)
             sums[g] = args.bf16 ? fmaf(roundBf16(x[e]), roundBf16(k[e]), sums[g]) : fmaf(x[e], k[e], sums[g]);
         }
       }
+#pragma unroll
       for (int g = 0; g < kHeadsAtOnce; ++g)
         for (int lanes = 4; lanes; lanes /= 2)
           sums[g] += shuffleXor(sums[g], lanes);
+#pragma unroll
       for (int g = 0; g < kHeadsAtOnce; ++g)
         if (p < end && g0 + g < args.group && part == g) {
           float s = sums[g] * args.scale;
@@ -178,8 +181,12 @@ template <Storage storage> MLC_DEVICE void attentionPages(const AttentionArgs &a
       for (; p < end; ++p)
         add(p, stored(data, storage, value + int64_t(p) * dim));
       // The thread that wrote an element reads it.
-      for (int g = g0; g < g0 + kHeadsAtOnce && g < args.group; ++g) {
-        float sum = sums[g - g0];
+#pragma unroll
+      for (int i = 0; i < kHeadsAtOnce; ++i) {
+        int g = g0 + i;
+        if (g >= args.group)
+          continue;
+        float sum = sums[i];
         float &at = args.parts ? partOf(g)[2 + d] : out[g * dim + d];
         at = args.parts || page == firstPage ? sum : fmaf(sum, rights[g], at * lefts[g]);
       }

@@ -74,7 +74,7 @@ std::vector<Case> fileCases() {
   });
   bytes(Check::SegmentDigest, [](auto &file) { file[file.size() - 1] ^= 1; }, false);
   cases.push_back({Check::RequiredFeature, [](auto &m) { m.metadata.required_features = {"quantum"}; }, nullptr});
-  cases.push_back({Check::SegmentKind, [](auto &m) { m.metadata.segments[0]->kind = fb::SegmentKind(2); }, nullptr});
+  cases.push_back({Check::SegmentKind, [](auto &m) { m.metadata.segments[0]->kind = fb::SegmentKind(9); }, nullptr});
   LoadOptions noCode;
   noCode.allowCode = false;
   cases.push_back({Check::CodeAllowed, addCode, nullptr, true, noCode});
