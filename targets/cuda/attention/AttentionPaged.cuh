@@ -44,74 +44,6 @@ MLC_DEVICE void join(Softmax &total, const Softmax &part, float &left, float &ri
   total = {most, total.sum * left + part.sum * right};
 }
 
-/// Query heads that a warp or a thread works on at a time.
-constexpr int kHeadsAtOnce = 8;
-
-/// Four elements from `i` on, of which those beyond `end` are zeros.
-template <Storage storage> MLC_DEVICE void loadFour(const void *data, int64_t i, int count, float (&out)[4]) {
-  // Heads may begin anywhere.
-  auto at = reinterpret_cast<uintptr_t>(data) + uintptr_t(i) * (storage == Storage::f32 ? 4 : 2);
-  bool whole = count >= 4 && at % (storage == Storage::f32 ? 16 : 8) == 0;
-  if (storage == Storage::f32 && whole) {
-    float4 v = *reinterpret_cast<const float4 *>(at);
-    out[0] = v.x;
-    out[1] = v.y;
-    out[2] = v.z;
-    out[3] = v.w;
-    return;
-  }
-  if (storage != Storage::f32 && whole) {
-    uint2 v = *reinterpret_cast<const uint2 *>(at);
-    const uint32_t words[2] = {v.x, v.y};
-    for (int e = 0; e < 4; ++e) {
-      uint16_t bits = uint16_t(words[e / 2] >> (e % 2 * 16));
-      out[e] = storage == Storage::f16 ? halfToFloat(bits) : bf16ToFloat(bits);
-    }
-    return;
-  }
-  for (int e = 0; e < 4; ++e)
-    out[e] = e < count ? stored(data, storage, i + e) : 0.0f;
-}
-
-/// The scores of positions [begin, end) of a page for every query head: eight lanes a position, lane l of them takes
-/// the elements 4 l, ..., 4 l + 3 of every 32; the lanes are added by halves.
-template <Storage storage>
-MLC_DEVICE void pageScores(const AttentionArgs &args, const uint8_t *data, const float *q, int head, int begin, int end,
-                           float (&scores)[kMostGroup][kPage]) {
-  int dim = args.kv.headDim, part = int(threadIdx.x) % 8;
-  // Every lane of a warp comes to every exchange.
-  for (int first = begin; first < end; first += kAttentionThreads / 8) {
-    int p = first + int(threadIdx.x) / 8;
-    int64_t key = kvOffset(args.kv, false, head, p < end ? p : begin);
-    for (int g0 = 0; g0 < args.group; g0 += kHeadsAtOnce) {
-      float sums[kHeadsAtOnce] = {};
-      for (int d = 4 * part; d < dim; d += 32) {
-        float k[4];
-        loadFour<storage>(data, key + d, dim - d, k);
-#pragma unroll
-        for (int g = 0; g < kHeadsAtOnce; ++g) {
-          if (g0 + g >= args.group)
-            continue;
-          float x[4];
-          loadFour<Storage::f32>(q, int64_t(g0 + g) * dim + d, dim - d, x);
-          for (int e = 0; e < 4; ++e)
-            sums[g] = args.bf16 ? fmaf(roundBf16(x[e]), roundBf16(k[e]), sums[g]) : fmaf(x[e], k[e], sums[g]);
-        }
-      }
-#pragma unroll
-      for (int g = 0; g < kHeadsAtOnce; ++g)
-        for (int lanes = 4; lanes; lanes /= 2)
-          sums[g] += shuffleXor(sums[g], lanes);
-#pragma unroll
-      for (int g = 0; g < kHeadsAtOnce; ++g)
-        if (p < end && g0 + g < args.group && part == g) {
-          float s = sums[g] * args.scale;
-          scores[g0 + g][p] = args.softcap > 0 ? args.softcap * tanhf(s / args.softcap) : s;
-        }
-    }
-  }
-}
-
 template <Storage storage> MLC_DEVICE void attentionPages(const AttentionArgs &args) {
   MLC_SHARED float scores[kMostGroup][kPage];
   MLC_SHARED Softmax parts[kMostGroup], totals[kMostGroup];
@@ -136,7 +68,21 @@ template <Storage storage> MLC_DEVICE void attentionPages(const AttentionArgs &a
     const uint8_t *data = pageOf(args.kv, segment, page);
     int begin = int(seen.begin > page * kPage ? seen.begin - page * kPage : 0);
     int end = int(seen.end < (page + 1) * kPage ? seen.end - page * kPage : kPage);
-    pageScores<storage>(args, data, q, head, begin, end, scores);
+    for (int p = begin + warp; p < end; p += warps) {
+      int64_t key = kvOffset(args.kv, false, head, p);
+      for (int g = 0; g < args.group; ++g) {
+        float s = 0;
+        for (int d = lane; d < dim; d += kWarp) {
+          float a = q[g * dim + d], b = stored(data, storage, key + d);
+          s = args.bf16 ? fmaf(roundBf16(a), roundBf16(b), s) : fmaf(a, b, s);
+        }
+        s = warpSum(s) * args.scale;
+        if (args.softcap > 0)
+          s = args.softcap * tanhf(s / args.softcap);
+        if (lane == 0)
+          scores[g][p] = s;
+      }
+    }
     __syncthreads();
     for (int g = warp; g < args.group; g += warps) {
       float most = -INFINITY, sum = 0;
@@ -158,38 +104,19 @@ template <Storage storage> MLC_DEVICE void attentionPages(const AttentionArgs &a
       }
     }
     __syncthreads();
-    // A thread for an element of some heads: a value is read once for them, positions are added in order.
-    int sets = (args.group + kHeadsAtOnce - 1) / kHeadsAtOnce;
-    for (int item = int(threadIdx.x); item < sets * dim; item += kAttentionThreads) {
-      int g0 = item / dim * kHeadsAtOnce, d = item % dim;
+    for (int item = int(threadIdx.x); item < args.group * dim; item += kAttentionThreads) {
+      int g = item / dim, d = item % dim;
       int64_t value = kvOffset(args.kv, true, head, 0) + d;
-      float sums[kHeadsAtOnce] = {};
-      auto add = [&](int p, float v) {
-        v = args.bf16 ? roundBf16(v) : v;
-        for (int g = 0; g < kHeadsAtOnce; ++g)
-          sums[g] = fmaf(g0 + g < args.group ? scores[g0 + g][p] : 0.0f, v, sums[g]);
-      };
-      constexpr int kAhead = 16;
-      int p = begin;
-      for (; p + kAhead <= end; p += kAhead) {
-        float v[kAhead];
-        for (int i = 0; i < kAhead; ++i)
-          v[i] = stored(data, storage, value + int64_t(p + i) * dim);
-        for (int i = 0; i < kAhead; ++i)
-          add(p + i, v[i]);
+      float sum = 0;
+      for (int p = begin; p < end; ++p) {
+        float v = stored(data, storage, value + int64_t(p) * dim);
+        sum = fmaf(scores[g][p], args.bf16 ? roundBf16(v) : v, sum);
       }
-      for (; p < end; ++p)
-        add(p, stored(data, storage, value + int64_t(p) * dim));
       // The thread that wrote an element reads it.
-#pragma unroll
-      for (int i = 0; i < kHeadsAtOnce; ++i) {
-        int g = g0 + i;
-        if (g >= args.group)
-          continue;
-        float sum = sums[i];
-        float &at = args.parts ? partOf(g)[2 + d] : out[g * dim + d];
-        at = args.parts || page == firstPage ? sum : fmaf(sum, rights[g], at * lefts[g]);
-      }
+      if (args.parts)
+        partOf(g)[2 + d] = sum;
+      else
+        out[item] = page == firstPage ? sum : fmaf(sum, rights[g], out[item] * lefts[g]);
     }
     __syncthreads();
   }
@@ -200,10 +127,8 @@ template <Storage storage> MLC_DEVICE void attentionPages(const AttentionArgs &a
     }
     return;
   }
-  for (int item = int(threadIdx.x); item < (args.group + kHeadsAtOnce - 1) / kHeadsAtOnce * dim;
-       item += kAttentionThreads)
-    for (int g = item / dim * kHeadsAtOnce, last = g + kHeadsAtOnce; g < last && g < args.group; ++g)
-      out[g * dim + item % dim] *= 1.0f / totals[g].sum;
+  for (int item = int(threadIdx.x); item < args.group * dim; item += kAttentionThreads)
+    out[item] *= 1.0f / totals[item / dim].sum;
 }
 
 template <Storage storage> MLC_DEVICE void store(void *data, int64_t i, float value) {

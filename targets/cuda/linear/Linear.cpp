@@ -81,10 +81,6 @@ static void runPanels(Stream &stream, const LinearArgs &linear, const fb::Weight
   const PanelForm *form = kPanelForms;
   while (form != std::end(kPanelForms) - 1 && form->rows < args.rows)
     ++form;
-  // A warp for all of k leaves most of a GPU idle where the product is small: then a block for each panel, again.
-  constexpr uint64_t kWhole = 512;
-  if (form == std::end(kPanelForms) - 1 && blocksFor(args.n, 128) * blocksFor(args.rows, 32) < kWhole)
-    --form;
   // As in linearSplit and linearWhole.
   constexpr unsigned threads = 256;
   stream.launch(panel == Panel::bf16   ? form->bf16

@@ -18,13 +18,21 @@ constexpr int kLinearWarps = 4;
 /// Elements of one 16-byte load.
 template <Storage storage> constexpr int kVector = storage == Storage::f32 ? 4 : 8;
 
-/// What a lane holds of a row's weights: 16 bytes as they are stored.
-template <Storage storage> MLC_DEVICE void unpack(const uint4 &bits, float (&out)[kVector<storage>]) {
-  const uint32_t words[4] = {bits.x, bits.y, bits.z, bits.w};
-  if constexpr (storage == Storage::f32) {
-    for (int i = 0; i < 4; ++i)
-      out[i] = __uint_as_float(words[i]);
+/// V weights of a row from column k on; beyond the row: zeros.
+template <Storage storage, bool aligned>
+MLC_DEVICE void loadWeights(const void *row, int64_t k, int64_t end, float (&out)[kVector<storage>]) {
+  if constexpr (!aligned) {
+    for (int e = 0; e < kVector<storage>; ++e)
+      out[e] = k + e < end ? stored(row, storage, k + e) : 0.0f;
+  } else if constexpr (storage == Storage::f32) {
+    uint4 v = loadOnce(static_cast<const float *>(row) + k);
+    out[0] = __uint_as_float(v.x);
+    out[1] = __uint_as_float(v.y);
+    out[2] = __uint_as_float(v.z);
+    out[3] = __uint_as_float(v.w);
   } else {
+    uint4 v = loadOnce(static_cast<const uint16_t *>(row) + k);
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
     for (int i = 0; i < 4; ++i) {
       out[2 * i] = storage == Storage::bf16 ? __uint_as_float(words[i] << 16) : halfToFloat(uint16_t(words[i]));
       out[2 * i + 1] =
@@ -54,9 +62,8 @@ template <Storage storage, int kRows, int kColumns, bool aligned> MLC_DEVICE voi
   int lane = threadIdx.x % kWarp;
   int64_t column = (int64_t(blockIdx.x) * kLinearWarps + threadIdx.x / kWarp) * kColumns;
   int first = int(blockIdx.y) * kRows;
-  letNextStart();
   if (column >= args.n)
-    return awaitInputs();
+    return;
   // Beyond the last row or column the last one is computed again and not stored.
   const uint8_t *weights[kColumns];
   for (int c = 0; c < kColumns; ++c) {
@@ -64,58 +71,20 @@ template <Storage storage, int kRows, int kColumns, bool aligned> MLC_DEVICE voi
     weights[c] = static_cast<const uint8_t *>(args.weight) + at * args.k * size;
   }
   const float *inputs[kRows];
-#pragma unroll
   for (int r = 0; r < kRows; ++r)
     inputs[r] = args.x.data + (first + r < args.rows ? first + r : args.rows - 1) * args.x.stride;
   float sums[kRows][kColumns] = {};
-  constexpr int64_t step = kWarp * V;
-  auto multiply = [&](int64_t k, const float(&w)[kColumns][V]) {
+#pragma unroll 2
+  for (int64_t k = lane * V; k < args.k; k += kWarp * V) {
+    float w[kColumns][V];
+    for (int c = 0; c < kColumns; ++c)
+      loadWeights<storage, aligned>(weights[c], k, args.k, w[c]);
     for (int r = 0; r < kRows; ++r) {
       float x[V];
       loadInputs<V, aligned>(inputs[r], k, args.k, x);
       for (int c = 0; c < kColumns; ++c)
         for (int e = 0; e < V; ++e)
           sums[r][c] = fmaf(w[c][e], x[e], sums[r][c]);
-    }
-  };
-  if constexpr (!aligned) {
-    awaitInputs();
-    for (int64_t k = lane * V; k < args.k; k += step) {
-      float w[kColumns][V];
-      for (int c = 0; c < kColumns; ++c)
-        for (int e = 0; e < V; ++e)
-          w[c][e] = k + e < args.k ? stored(weights[c], storage, k + e) : 0.0f;
-      multiply(k, w);
-    }
-  } else {
-    // Few rows wait for weights alone: more of them are under way, the first before the inputs are there.
-    constexpr int kAhead = kRows <= 2 ? 4 : kRows <= 4 ? 2 : 1;
-    uint4 next[kAhead][kColumns];
-    auto load = [&](int64_t k) {
-#pragma unroll
-      for (int a = 0; a < kAhead; ++a)
-        for (int c = 0; c < kColumns; ++c)
-          if (k + a * step < args.k)
-            next[a][c] = loadOnce(weights[c] + (k + a * step) * size);
-    };
-    load(lane * V);
-    awaitInputs();
-    for (int64_t k = lane * V; k < args.k; k += kAhead * step) {
-      uint4 now[kAhead][kColumns];
-#pragma unroll
-      for (int a = 0; a < kAhead; ++a)
-        for (int c = 0; c < kColumns; ++c)
-          now[a][c] = next[a][c];
-      load(k + kAhead * step);
-#pragma unroll
-      for (int a = 0; a < kAhead; ++a) {
-        if (k + a * step >= args.k)
-          break;
-        float w[kColumns][V];
-        for (int c = 0; c < kColumns; ++c)
-          unpack<storage>(now[a][c], w[c]);
-        multiply(k + a * step, w);
-      }
     }
   }
   for (int r = 0; r < kRows; ++r)
@@ -135,13 +104,19 @@ template <Storage storage, int kRows, int kColumns, bool aligned> MLC_DEVICE voi
 } // namespace mlc::cuda
 
 #define MLC_LINEAR(STORAGE, ROWS, COLUMNS)                                                                             \
-  MLC_KERNEL(mlc_linear_##STORAGE##_##ROWS, LinearArgs) { linearRows<Storage::STORAGE, ROWS, COLUMNS, true>(args); }
+  MLC_KERNEL(mlc_linear_##STORAGE##_##ROWS, LinearArgs) {                                                              \
+    begin();                                                                                                           \
+    linearRows<Storage::STORAGE, ROWS, COLUMNS, true>(args);                                                           \
+  }
 #define MLC_LINEARS(STORAGE)                                                                                           \
   MLC_LINEAR(STORAGE, 1, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 2, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 4, 2)                                                                                            \
   MLC_LINEAR(STORAGE, 8, 4)                                                                                            \
-  MLC_KERNEL(mlc_linear_##STORAGE##_any, LinearArgs) { linearRows<Storage::STORAGE, 4, 2, false>(args); }
+  MLC_KERNEL(mlc_linear_##STORAGE##_any, LinearArgs) {                                                                 \
+    begin();                                                                                                           \
+    linearRows<Storage::STORAGE, 4, 2, false>(args);                                                                   \
+  }
 
 MLC_LINEARS(f32)
 MLC_LINEARS(f16)
