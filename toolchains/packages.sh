@@ -49,7 +49,11 @@ missing=()
 for package in "${packages[@]}"; do
   grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
-cuda() { [ "$what" != all ] || "$(dirname "${BASH_SOURCE[0]}")/cuda.sh"; }
+# Everything but --target cuda is built without nvcc, which is not Debian's.
+cuda() {
+  [ "$what" != all ] || "$(dirname "${BASH_SOURCE[0]}")/cuda.sh" ||
+    echo "packages.sh: nvcc could not be installed: CUDA kernels are left out" >&2
+}
 if [ ${#missing[@]} -eq 0 ]; then
   cuda
   exit
