@@ -124,7 +124,7 @@ using namespace mlc::cuda::fake;
 #define MLC_EXPORT extern "C" __attribute__((visibility("default"))) CuResult
 #define MLC_CALLED(...)                                                                                                \
   std::lock_guard guard(world().lock);                                                                                 \
-  if (CuResult injected = called(__func__ __VA_OPT__(, ) __VA_ARGS__); injected != CUDA_SUCCESS)                                   \
+  if (CuResult injected = called(__func__ __VA_OPT__(, ) __VA_ARGS__); injected != CUDA_SUCCESS)                       \
   return injected
 
 MLC_EXPORT cuInit(unsigned) {
