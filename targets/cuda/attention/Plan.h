@@ -33,6 +33,18 @@ struct ScoreFactors {
 };
 ScoreFactors scoreFactors(const mlc_attention_problem &problem);
 
+/// What the arguments of every 16-bit kernel have of a problem.
+template <class Args> void takeProblem(Args &args, const mlc_attention_problem &problem) {
+  args.problem = problem;
+  args.problem.seq_kv = keysOf(problem);
+  simplifyWindow(args.problem);
+  const ScoreFactors factors = scoreFactors(problem);
+  args.scaleLog2 = factors.scaleLog2;
+  args.capScaleLog2 = factors.capScaleLog2;
+  args.premultiply = factors.premultiply;
+  args.group = problem.heads_q / problem.heads_kv;
+}
+
 ExactArgs exactArgs(const mlc_attention_problem &problem);
 int exactSharedBytes(int headDim);
 /// Rows of a block.

@@ -25,27 +25,24 @@ static void runEmbedding(const KernelContext &context) {
     return;
   Stored stored = *storedAs(attrs.weight());
   Stream::Grid grid = rowGrid(columns, ids.dims[0] < out.dims[0] ? ids.dims[0] : out.dims[0]);
-  if (stored.panels) {
-    PanelEmbeddingArgs args{};
-    args.panels = panelArgs(attrs.weight());
+  const auto launch = [&](Function function, auto args) {
     args.ids = ids.as<int32_t>();
     args.weight = context.inputs[1].data;
     args.out = rowsOf(out);
     args.vocabulary = int64_t(attrs.weight().n());
     args.columns = columns;
     args.scale = attrs.scale();
+    streamOf(context).launch(function, grid, kRowThreads, args);
+  };
+  if (stored.panels) {
+    PanelEmbeddingArgs args{};
+    args.panels = panelArgs(attrs.weight());
     args.panel = stored.panel;
-    return streamOf(context).launch(Function::mlc_panel_embedding, grid, kRowThreads, args);
+    return launch(Function::mlc_panel_embedding, args);
   }
   EmbeddingArgs args{};
-  args.ids = ids.as<int32_t>();
-  args.weight = context.inputs[1].data;
-  args.out = rowsOf(out);
-  args.vocabulary = int64_t(attrs.weight().n());
-  args.columns = columns;
-  args.scale = attrs.scale();
   args.storage = stored.storage;
-  streamOf(context).launch(Function::mlc_embedding, grid, kRowThreads, args);
+  launch(Function::mlc_embedding, args);
 }
 
 static Status checkGather(const KernelCallInfo &call) { return checkAsHost(call, "gather_rows"); }

@@ -58,14 +58,7 @@ SplitPlan given(int columns, int splits, int step) {
 DecodePlan planDecode(const mlc_attention_problem &problem, const Device &device, void *workspace) {
   DecodePlan plan = {};
   DecodeArgs &args = plan.args;
-  args.problem = problem;
-  args.problem.seq_kv = keysOf(problem);
-  simplifyWindow(args.problem);
-  const ScoreFactors factors = scoreFactors(problem);
-  args.scaleLog2 = factors.scaleLog2;
-  args.capScaleLog2 = factors.capScaleLog2;
-  args.premultiply = factors.premultiply;
-  args.group = problem.heads_q / problem.heads_kv;
+  takeProblem(args, problem);
   const int64_t tokens = problem.page_table ? problem.page_size : problem.seq_kv;
   args.scales = {nullptr, tokens * problem.heads_kv, problem.heads_kv, 1};
 

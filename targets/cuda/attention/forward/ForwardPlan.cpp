@@ -82,14 +82,7 @@ bool planForward(const mlc_attention_problem &problem, const Device &device, uin
                  const ErrorText &error) {
   plan = {};
   ForwardArgs &args = plan.args;
-  args.problem = problem;
-  args.problem.seq_kv = keysOf(problem);
-  simplifyWindow(args.problem);
-  const ScoreFactors factors = scoreFactors(problem);
-  args.scaleLog2 = factors.scaleLog2;
-  args.capScaleLog2 = factors.capScaleLog2;
-  args.premultiply = factors.premultiply;
-  args.group = problem.heads_q / problem.heads_kv;
+  takeProblem(args, problem);
   if (device.hopper && !encodeAll(args, device, error))
     return false;
   const int index = indexOf(problem.head_dim);
