@@ -36,7 +36,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   set(CMAKE_CXX_STANDARD_LIBRARIES "-lm -lc -lgcc")
   if(CMAKE_UNITY_BUILD)
     # A source that is compiled with others looks like a header to it, whose classes should not use unnamed namespaces.
-    add_compile_options(-Wno-subobject-linkage)
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-subobject-linkage>)
   endif()
 endif()
 # 32-bit systems: files above 2 GiB can be told from damaged ones.
