@@ -23,7 +23,7 @@ struct mlc_speculator {
   std::optional<Speculator> speculator;
 
   Status open(const mlc_speculation_options &options) {
-    Drafter *drafters[Speculator::kMostDrafters];
+    Drafter *drafters[Drafting::kMostDrafters];
     size_t count = 0;
     if ((draft = options.draft)) {
       MLC_TRY(checkVocabulary(target->session->model(), draft->session->model()));

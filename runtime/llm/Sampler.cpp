@@ -200,7 +200,8 @@ int32_t Sampler::drawFrom(std::span<const Candidate> distribution, double unifor
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {
   MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits, allowed));
-  return kept.size() == 1 ? kept[0].token : drawFrom(kept, uniformDraw(options.seed, draws++));
+  uint64_t place = draws++;
+  return kept.size() == 1 ? kept[0].token : drawFrom(kept, uniformDraw(options.seed, place));
 }
 
 } // namespace mlc

@@ -77,7 +77,7 @@ private:
   OwnedArray<float> biases;             // Empty without logit bias.
   OwnedArray<uint32_t> generatedCounts; // Per token.
   OwnedArray<uint8_t> inPrompt;
-  uint64_t draws = 0;
+  uint64_t draws = 0; // Tokens drawn so far: the next one's place.
 };
 
 } // namespace mlc

@@ -13,6 +13,19 @@ namespace mlc::cli {
 
 bool DraftArguments::wanted() const { return draft && strcmp(draft, "none"); }
 
+static constexpr std::string_view kAndNgram = ",ngram";
+
+std::string_view DraftArguments::file() const {
+  std::string_view name = wanted() ? draft : "";
+  if (name == kAndNgram.substr(1))
+    return {};
+  if (name.ends_with(kAndNgram))
+    name.remove_suffix(kAndNgram.size());
+  return name;
+}
+
+bool DraftArguments::ngram() const { return wanted() && file() != draft; }
+
 Parsed DraftArguments::check() {
   if (!draftTokens)
     return {};
@@ -31,24 +44,24 @@ Parsed DraftArguments::check() {
   return {};
 }
 
+void warnOfLargeDraft(const Model &target, const Model &draft) {
+  if (draft.fileBytes() > target.fileBytes())
+    fprintf(stderr, "mlc: warning: %s: the draft is larger than %s, so it can hardly pay\n", draft.name(),
+            target.name());
+}
+
 Status DraftSession::open(Session &target, const SessionArguments &given, const DraftArguments &arguments) {
   if (!arguments.wanted())
     return {};
-  Drafter *drafters[Speculator::kMostDrafters];
+  Drafter *drafters[Drafting::kMostDrafters];
   size_t count = 0;
-  std::string_view name = arguments.draft, suffix = ",ngram";
-  bool both = name.size() > suffix.size() && name.ends_with(suffix);
-  if (both)
-    name.remove_suffix(suffix.size());
-  if (name != "ngram") {
+  if (std::string_view name = arguments.file(); !name.empty()) {
     Buffer<char> path;
     if (!path.append(name.data(), name.size()) || !path.append('\0'))
       return Error(ErrorCode::OutOfMemory, "--draft: no memory");
     MLC_ASSIGN(model, openModel(path.span().data(), given));
     MLC_TRY(checkVocabulary(target.model(), *model));
-    if (model->fileBytes() > target.model().fileBytes())
-      fprintf(stderr, "mlc: warning: %s: the draft is larger than %s, so it can hardly pay\n", model->name(),
-              target.model().name());
+    warnOfLargeDraft(target.model(), *model);
     SessionOptions options;
     // With --context both are lowered; without, the sessions' bounds are compared.
     options.context = given.context;
@@ -65,7 +78,7 @@ Status DraftSession::open(Session &target, const SessionArguments &given, const 
     drafter = Owned<ModelDrafter>(created);
     drafters[count++] = created;
   }
-  if (both || name == "ngram")
+  if (arguments.ngram())
     drafters[count++] = &ngram;
   SpeculationOptions options;
   options.draftTokens = arguments.fixed;

@@ -21,6 +21,9 @@ struct DraftArguments {
   unsigned fixed = 0; // The number that --draft-tokens gives; 0: auto.
 
   bool wanted() const;
+  /// The draft's artifact; empty with ngram alone.
+  std::string_view file() const;
+  bool ngram() const;
   /// Reads --draft-tokens.
   Parsed check();
 };
@@ -32,6 +35,8 @@ struct DraftArguments {
     "draft-tokens", "auto|N", "tokens of a draft, 1 to 16 (default auto: as many as pay)", OptionKind::text,           \
         &(ARGUMENTS).draftTokens                                                                                       \
   }
+
+void warnOfLargeDraft(const Model &target, const Model &draft);
 
 /// The draft's model and session, if one is wanted, and what speculates with them.
 class DraftSession {

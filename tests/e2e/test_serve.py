@@ -74,6 +74,25 @@ class Serving(unittest.TestCase):
             self.assertEqual(status, 200, path)
             self.assertNotRegex(text, r"https?://")
 
+    def test_drafts(self):
+        draft = os.path.join(self.folder.name, "draft.mlca")
+        subprocess.run([tool("mlc"), "compile", os.path.join(self.folder.name, "tiny"), "--quant", "int8", "-o", draft],
+                       check=True, timeout=300, stderr=subprocess.PIPE)
+        fields = {"max_tokens": 60, "logprobs": 2, "n": 2}
+        wanted = self.complete(**fields)["choices"]
+        for given in ([draft], ["ngram"], [f"{draft},ngram", "--draft-tokens", "6"]):
+            with self.subTest(given):
+                server = self.start("--draft", *given)
+                self.assertEqual(self.complete(server, **fields)["choices"], wanted)
+        self.assertGreater(server.metric("mlc_drafted_tokens_total"), 0)
+        self.assertGreater(server.metric("mlc_accepted_tokens_total"), 0)
+        self.assertEqual(server.metric("mlc_draft_failures_total"), 0)
+        for given, status, complaint in ((["--draft", "missing.mlca"], 1, "missing.mlca: "), (["--draft-tokens", "3"], 2, "goes with --draft"),
+                                         (["--draft", draft, "--draft-tokens", "17"], 2, "choose auto or 1 to 16")):
+            done = subprocess.run([tool("mlc-serve"), self.artifact, "--port", "0", *given], capture_output=True, text=True, timeout=60)
+            self.assertEqual(done.returncode, status, done.stderr)
+            self.assertIn(complaint, done.stderr.splitlines()[-1])
+
     def test_metrics(self):
         before = self.server.metric("mlc_completion_tokens_total")
         self.complete(max_tokens=5)

@@ -38,4 +38,19 @@ int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &dr
   return last;
 }
 
+double drawFor(Draw what, uint64_t seed, uint64_t place) { return uniformDraw(seed, uint64_t(what) << 62 | place); }
+
+Result<Verdict> judge(Sampler &sampler, std::span<const float> logits, std::span<const uint64_t> allowed,
+                      const Draft *draft, uint64_t seed, uint64_t place, Redraw redraw) {
+  MLC_ASSIGN(std::span<const Sampler::Candidate> target, sampler.distribution(logits, allowed));
+  if (draft) {
+    if (drawFor(Draw::keep, seed, place) < keepProbability(target, *draft))
+      return Verdict{draft->token, true};
+    return Verdict{redraw(target, *draft, drawFor(Draw::token, seed, place)), false};
+  }
+  if (target.size() == 1)
+    return Verdict{target[0].token, false};
+  return Verdict{Sampler::drawFrom(target, drawFor(Draw::token, seed, place)), false};
+}
+
 } // namespace mlc

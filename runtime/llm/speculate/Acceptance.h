@@ -35,5 +35,22 @@ double keepProbability(std::span<const Sampler::Candidate> target, const Draft &
 
 /// A token of the residual max(0, p - q) at `uniform` in [0, 1).
 int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform);
+using Redraw = int32_t (*)(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform);
+
+/// What a token's random number is for. Where nothing is drafted it is that of Sampler::sample().
+enum class Draw : uint64_t { token = 0, draft = 1, keep = 2 };
+/// A number in [0, 1) for the token at `place` of an answer, from 0.
+double drawFor(Draw what, uint64_t seed, uint64_t place);
+
+/// What stands at a place of the answer.
+struct Verdict {
+  int32_t token = 0;
+  bool stays = false; // It is the drafted one, and the next may be judged.
+};
+
+/// Judges `draft` by the target's logits at its place and draws another token where it does not stay; null: there is
+/// none, so one is drawn. `allowed` as in Sampler::sample(). The caller accepts the token.
+Result<Verdict> judge(Sampler &sampler, std::span<const float> logits, std::span<const uint64_t> allowed,
+                      const Draft *draft, uint64_t seed, uint64_t place, Redraw redraw = drawResidual);
 
 } // namespace mlc

@@ -22,8 +22,10 @@ constexpr size_t kShortRead = 32;
 
 class Drafter {
 public:
-  /// Before a generation: `text` is what the target has processed. May allocate, and reads the text as far as it needs.
+  /// Before a generation: `text` is what the target has processed. May allocate.
   virtual Status start(const GenerateOptions &options, std::span<const int32_t> text) = 0;
+  /// Reads at most `most` of the tokens that it is behind(), after start() or begin().
+  virtual Status read(size_t most) { return {}; }
   /// Begins a draft behind `text`, which stays where it is and only grows at its end from one draft to the next. False
   /// when there is nothing to propose.
   virtual bool begin(std::span<const int32_t> text) = 0;

@@ -42,7 +42,18 @@ double VerifyCosts::at(unsigned tokens) const {
   return ms[below] + std::max(slope, kStepGrowth * ms[below] / double(below)) * double(tokens - below);
 }
 
+RoundCosts VerifyCosts::round() const {
+  RoundCosts costs;
+  for (unsigned drafted = 0; drafted <= kMaxDraftTokens; ++drafted)
+    costs.ms[drafted] = at(drafted + 1);
+  costs.reach = std::min(2 * largest, kMaxDraftTokens);
+  return costs;
+}
+
 void VerifyCosts::learn(unsigned tokens, double measured) {
+  // The first step after a prompt finds cold caches.
+  if (tokens == 1 && ++plainSteps == 2)
+    measured = std::min(measured, ms[1]);
   if (!seen[tokens]) {
     ms[tokens] = measured;
     seen[tokens] = true;
@@ -88,31 +99,38 @@ double DraftEstimate::readMs(size_t tokens, double plainMs) const {
   return double(tokens) * (read >= 0 ? read : 0.2 * tokenMs(plainMs));
 }
 
-void DraftEstimate::learnCost(size_t behind, double ms) {
-  auto mix = [](double &known, double measured) {
-    known = known < 0 ? measured : known + 0.15 * (std::min(measured, 3 * known) - known);
-  };
-  // One token more is what follows every draft that stayed whole.
-  if (behind <= 1)
-    mix(token, ms);
-  else if (token >= 0)
-    mix(read, std::max(0.0, ms - token) / double(behind));
+static void mixIn(double &known, double measured) {
+  known = known < 0 ? measured : known + 0.15 * (std::min(measured, 3 * known) - known);
 }
 
-LengthPolicy::Plan LengthPolicy::plan(const DraftEstimate &estimate, unsigned most, size_t behind,
-                                      unsigned confidence) const {
-  double plain = costs.at(1), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
-  Plan best{0, 1 / plain};
-  double expected = 1, stays = 1, first = estimate.acceptance(0, confidence);
-  most = std::min(most, costs.reach() - 1);
+void DraftEstimate::learnCost(size_t behind, double ms) {
+  // One token more is what follows every draft that stayed whole.
+  if (behind <= 1)
+    mixIn(token, ms);
+  else if (token >= 0)
+    mixIn(read, std::max(0.0, ms - token) / double(behind));
+}
+
+void DraftEstimate::learnRead(size_t tokens, double ms) {
+  // A few tokens cost nearly what one does, which says nothing about many.
+  if (tokens >= kShortRead / 2)
+    mixIn(read, ms / double(tokens));
+}
+
+LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most,
+                                      size_t behind, unsigned confidence) const {
+  double plain = costs.plain(), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
+  Plan best{0, costs.plainRate()};
+  double expected = 1 + costs.others, stays = 1, first = estimate.acceptance(0, confidence);
+  most = std::min(most, costs.reach);
   for (unsigned m = 1; m <= most; ++m) {
     expected += stays *= estimate.acceptance(m - 1, confidence);
-    double cost = m * token + costs.at(m + 1);
+    double cost = m * token + costs.ms[m];
     // All of it is lost when the first token does not stay. Reading is paid once for many rounds.
     if (read + (cost - plain) * (1 - first) > budget)
       break;
-    if (expected / cost > best.rate)
-      best = {m, expected / cost};
+    if (double rate = expected / (costs.before + cost); rate > best.rate)
+      best = {m, rate};
   }
   return best;
 }
@@ -123,42 +141,43 @@ bool LengthPolicy::wantsPlain() const {
 }
 
 /// What the best continuation behind `drafted` tokens brings above its cost, in tokens.
-double LengthPolicy::worth(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const {
-  double best = 0, gain = 0, stays = reach, token = estimate.tokenMs(costs.at(1));
-  most = std::min(most, costs.reach() - 1);
+double LengthPolicy::worth(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+                           unsigned confidence) const {
+  double best = 0, gain = 0, stays = reach, token = estimate.tokenMs(costs.plain());
+  most = std::min(most, costs.reach);
   for (unsigned m = 1; drafted + m <= most; ++m) {
     gain += stays *= estimate.acceptance(drafted + m - 1, confidence);
-    best = std::max(best, gain - wanted * (m * token + costs.at(drafted + m + 1) - costs.at(drafted + 1)));
+    best = std::max(best, gain - wanted * (m * token + costs.ms[drafted + m] - costs.ms[drafted]));
   }
   return best;
 }
 
-bool LengthPolicy::goesOn(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const {
-  return worth(estimate, drafted, most, confidence) > 0;
+bool LengthPolicy::goesOn(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+                          unsigned confidence) const {
+  return worth(costs, estimate, drafted, most, confidence) > 0;
 }
 
-bool LengthPolicy::keeps(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) {
+bool LengthPolicy::keeps(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+                         unsigned confidence) {
   reach *= estimate.acceptance(drafted, confidence);
-  double cost = wanted * (costs.at(drafted + 2) - costs.at(drafted + 1));
-  return reach + worth(estimate, drafted + 1, most, kConfidenceClasses) > cost;
+  double cost = wanted * (costs.ms[drafted + 1] - costs.ms[drafted]);
+  bool worthIt = reach + worth(costs, estimate, drafted + 1, most, kConfidenceClasses) > cost;
+  expectedTokens += worthIt ? reach : 0;
+  return worthIt;
 }
 
-void LengthPolicy::learn(unsigned drafted, bool tried, unsigned tokens, double verifyMs, double roundMs) {
-  // The first step after a prompt finds cold caches.
-  if (!drafted && plainSteps == 1)
-    verifyMs = std::min(verifyMs, costs.at(1));
-  costs.learn(drafted + 1, verifyMs);
-  double plain = costs.at(1);
+void LengthPolicy::learn(const Round &round) {
+  double plain = round.plainMs, perToken = plain / round.sequences;
   if (!plainSteps)
     budget = kBudgetStart * plain;
-  budget += kBudgetPerToken * plain * tokens;
+  budget += kBudgetPerToken * perToken * round.tokens;
   // A round that the system held up is no reason to give up.
-  if (tried)
-    budget += tokens * plain - std::min(roundMs, 4 * plain + 2 / wanted);
+  if (round.tried)
+    budget += perToken * round.tokens - std::min(round.ms, 4 * plain + 2 / wanted);
   budget = std::clamp(budget, kBudgetLeast * plain, kBudgetMost * plain);
-  if (drafted) {
+  if (round.drafted) {
     ++roundsSincePlain;
-    won = wanted * plain;
+    won = wanted * perToken;
   } else {
     plainSteps = std::min(plainSteps + 1, kFirstPlainSteps);
     roundsSincePlain = 0;

@@ -20,12 +20,26 @@
 
 namespace mlc {
 
+/// What the steps of a round would take, by the tokens drafted for one sequence. Others may share the step.
+struct RoundCosts {
+  /// Milliseconds of a step with so many drafted tokens of this sequence.
+  double ms[kMaxDraftTokens + 1] = {};
+  /// Most drafted tokens that are worth a try: further on costs are too uncertain.
+  unsigned reach = 0;
+  /// Of the other sequences of the step: the tokens expected of it, and milliseconds of drafting that they took.
+  double others = 0, before = 0;
+
+  double plain() const { return ms[0]; }
+  /// Tokens per millisecond without a draft of this sequence.
+  double plainRate() const { return (1 + others) / (before + ms[0]); }
+};
+
 /// Milliseconds of a target's step by its number of tokens.
 class VerifyCosts {
 public:
   bool known() const { return seen[1]; }
-  /// Most tokens that are worth a try: twice what was measured, so that no guess is far off.
-  unsigned reach() const { return std::min(2 * largest + 1, kMaxDraftTokens + 1); }
+  /// Of one sequence alone. Its reach is twice what was measured, so that no guess is far off.
+  RoundCosts round() const;
   /// What was never measured lies on a line through the nearest ones that were.
   double at(unsigned tokens) const;
   void learn(unsigned tokens, double measured);
@@ -34,6 +48,7 @@ private:
   double ms[kMaxDraftTokens + 2] = {};
   bool seen[kMaxDraftTokens + 2] = {};
   unsigned largest = 0; // Of those seen.
+  unsigned plainSteps = 0;
 };
 
 /// What is known of one drafter.
@@ -52,6 +67,8 @@ public:
   double tokenMs(double plainMs) const { return token >= 0 ? token : share * plainMs; }
   double readMs(size_t tokens, double plainMs) const;
   void learnCost(size_t behind, double ms);
+  /// `tokens` were read ahead of a draft in `ms`.
+  void learnRead(size_t tokens, double ms);
 
 private:
   /// Successes of trials, the old ones discounted.
@@ -73,35 +90,46 @@ public:
 
   /// A round of at most `most` drafted tokens, with `behind` tokens to read before. `confidence`: of all of them,
   /// where it is known.
-  Plan plan(const DraftEstimate &estimate, unsigned most, size_t behind, unsigned confidence) const;
-  /// Tokens per millisecond without a draft; 0: not measured yet.
-  double plainRate() const { return costs.known() ? 1 / costs.at(1) : 0; }
+  Plan plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most, size_t behind,
+            unsigned confidence) const;
   /// Whether plain steps have to be measured (again) before the next round.
   bool wantsPlain() const;
 
   /// Whether the budget bears `ms` that may be in vain.
   bool affords(double ms) const { return ms <= budget / 2; }
 
-  /// Begins a round that is to reach `rate`.
+  /// Begins a draft of a round that is to reach `rate`.
   void begin(double rate) {
     wanted = rate;
-    reach = 1;
+    reach = expectedTokens = 1;
   }
   /// Whether to draft another token behind `drafted`.
-  bool goesOn(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const;
+  bool goesOn(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+              unsigned confidence) const;
   /// Whether the token just drafted behind `drafted` others is worth its place in the target's step.
-  bool keeps(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence);
+  bool keeps(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+             unsigned confidence);
+  /// Tokens that the sequence is expected to get of the round, by what keeps() has seen.
+  double expected() const { return expectedTokens; }
 
-  /// A step of the target over `drafted` + 1 tokens took `verifyMs` and the round `roundMs` in all; `tokens` came out.
-  /// `tried`: a drafter was asked.
-  void learn(unsigned drafted, bool tried, unsigned tokens, double verifyMs, double roundMs);
+  /// What a round came to.
+  struct Round {
+    bool drafted = false; // Tokens were verified,
+    bool tried = false;   // or at least a drafter was asked.
+    unsigned sequences = 1;
+    unsigned tokens = 1; // That came out.
+    double ms = 0;       // All of it,
+    double plainMs = 0;  // and a step without drafts.
+  };
+  void learn(const Round &round);
 
 private:
-  double worth(const DraftEstimate &estimate, unsigned drafted, unsigned most, unsigned confidence) const;
+  double worth(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
+               unsigned confidence) const;
 
-  VerifyCosts costs;
   double wanted = 0; // Tokens per millisecond, of the round in progress.
   double reach = 1;  // The chance that all drafted so far stay.
+  double expectedTokens = 1;
   double budget = 0; // Milliseconds that may be lost.
   double won = 1;    // The last round's planned rate over the plain one.
   unsigned plainSteps = 0, roundsSincePlain = 0;

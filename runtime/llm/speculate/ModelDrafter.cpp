@@ -111,15 +111,33 @@ Status ModelDrafter::start(const GenerateOptions &options, std::span<const int32
     MLC_ASSIGN(sequence, session.createSequence(int64_t(settled.size())));
     fed = 0;
   }
-  MLC_ASSIGN(int64_t length, session.length(sequence));
-  size_t same = 0, most = std::min(size_t(length), settled.size());
-  while (same < most && held[same] == settled[same])
-    ++same;
-  MLC_TRY(keep(same));
+  // The last token is always read anew.
+  MLC_TRY(keep(std::min(agreement(settled), settled.size() - 1)));
   know(settled);
-  if (unknown || fed == settled.size())
+  return {};
+}
+
+size_t ModelDrafter::agreement(std::span<const int32_t> other) const {
+  size_t same = 0, most = std::min(fed, other.size());
+  while (same < most && held[same] == other[same])
+    ++same;
+  return same;
+}
+
+/// Drops drafts that did not stay from the sequence.
+Status ModelDrafter::settle() {
+  MLC_ASSIGN(int64_t length, session.length(sequence));
+  return size_t(length) == fed ? Status() : keep(fed);
+}
+
+Status ModelDrafter::read(size_t most) {
+  if (unknown)
     return {};
-  auto logits = feed(settled.subspan(fed));
+  MLC_TRY(settle());
+  size_t count = std::min(most, behind());
+  if (!count)
+    return {};
+  auto logits = feed(text.subspan(fed + skipped, count));
   return logits ? Status() : Status(logits.error());
 }
 
@@ -177,16 +195,10 @@ static unsigned marginClass(std::span<const float> logits, float temperature) {
 Result<bool> ModelDrafter::next(double uniform, Draft &draft) {
   if (unknown || count == kMaxDraftTokens || text.size() - skipped + count > session.context())
     return false;
+  if (!count)
+    MLC_TRY(settle());
   std::span<const int32_t> tokens =
       count ? std::span<const int32_t>(drafted + count - 1, 1) : text.subspan(fed + skipped);
-  if (!count) {
-    // The sequence may hold drafts that did not stay.
-    MLC_ASSIGN(int64_t length, session.length(sequence));
-    if (size_t(length) != fed) {
-      MLC_TRY(keep(fed));
-      tokens = text.subspan(fed + skipped);
-    }
-  }
   MLC_ASSIGN(std::span<const float> logits, feed(tokens));
   MLC_ASSIGN(std::span<const Sampler::Candidate> candidate, sampler.distribution(logits));
   draft.confidence = marginClass(logits, temperature);

@@ -23,15 +23,19 @@ public:
   static void destroy(ModelDrafter *drafter);
 
   Status start(const GenerateOptions &options, std::span<const int32_t> text) override;
+  Status read(size_t most) override;
   bool begin(std::span<const int32_t> text) override;
   Result<bool> next(double uniform, Draft &draft) override;
   size_t behind() const override { return text.size() - skipped - fed - 1; }
+  /// How much of `other` it has read already, from the beginning.
+  size_t agreement(std::span<const int32_t> other) const;
   void leaveOut(size_t most) override { skipped += behind() > most ? behind() - most : 0; }
   double costShare() const override { return share; }
 
 private:
   ModelDrafter(Session &session, const Session &target) : session(session), target(target) {}
   Status keep(size_t length);
+  Status settle();
   void know(std::span<const int32_t> settled);
   Result<std::span<const float>> feed(std::span<const int32_t> tokens);
 

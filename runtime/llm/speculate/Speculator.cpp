@@ -9,15 +9,6 @@
 
 namespace mlc {
 
-namespace {
-
-/// What a token's random numbers are for. Numbers that no draft calls for are those of generate().
-enum class Draw : uint64_t { token = 0, draft = 1, keep = 2 };
-
-double drawFor(Draw what, uint64_t seed, uint64_t place) { return uniformDraw(seed, uint64_t(what) << 62 | place); }
-
-} // namespace
-
 /// What the steps of a generation share.
 struct Speculator::Round {
   const GenerateOptions &options;
@@ -32,95 +23,34 @@ struct Speculator::Round {
 Result<Speculator> Speculator::create(Session &target, std::span<Drafter *const> drafters,
                                       const SpeculationOptions &options) {
   Speculator made(target, options);
-  uint64_t most = std::min({target.batch(), target.maxRows(), uint64_t(kMaxDraftTokens) + 1}) - 1;
-  if (options.draftTokens > kMaxDraftTokens)
-    return Error(ErrorCode::InvalidArgument, "%u draft tokens: choose 1 to %u, or leave it to what is measured",
-                 options.draftTokens, kMaxDraftTokens);
-  if (!most || options.draftTokens > most)
-    return Error(ErrorCode::OutOfRange,
-                 "%s: its steps take %llu tokens, a draft at most one less; compile it with a larger --batch",
-                 target.model().name(), (unsigned long long)most + 1);
-  if (drafters.empty() || drafters.size() > kMostDrafters)
-    return Error(ErrorCode::InvalidArgument, "%zu drafters: give 1 to %zu", drafters.size(), kMostDrafters);
-  made.longest = unsigned(options.draftTokens ? options.draftTokens : most);
-  for (Drafter *drafter : drafters)
-    made.sources[made.sourceCount++] = {drafter, DraftEstimate(drafter->costShare())};
+  MLC_ASSIGN(made.longest, longestDraft(target, options.draftTokens));
+  if (drafters.empty() || drafters.size() > Drafting::kMostDrafters)
+    return Error(ErrorCode::InvalidArgument, "%zu drafters: give 1 to %zu", drafters.size(), Drafting::kMostDrafters);
+  made.drafting = Drafting(drafters);
   MLC_ASSIGN(made.text, OwnedArray<int32_t>::create(systemAllocator(), target.context() + 1, "text"));
   MLC_ASSIGN(made.rows, OwnedArray<int32_t>::create(systemAllocator(), target.maxRows(), "rows"));
   return made;
 }
 
-/// Fills `drafts`; how many there are.
-Result<unsigned> Speculator::draft(const Round &round, size_t most) {
-  source = nullptr;
-  auto limit = unsigned(std::min<size_t>(most, longest));
-  bool automatic = !options.draftTokens;
-  if (!limit || (automatic && policy.wantsPlain()))
-    return 0u;
-  std::span<const int32_t> settled(text.data(), round.textSize);
-  double rate = 0;
-  for (Source &candidate : std::span(sources, sourceCount)) {
-    if (!candidate.drafter->begin(settled))
-      continue;
-    size_t behind = candidate.drafter->behind();
-    if (automatic && behind > kShortRead && !policy.affords(candidate.estimate.readMs(behind, 1 / policy.plainRate())))
-      candidate.drafter->leaveOut(kShortRead);
-    LengthPolicy::Plan plan{limit, 1};
-    // Whoever fixed the length of the only drafter has decided.
-    if (automatic || (sourceCount > 1 && policy.plainRate() > 0))
-      plan =
-          policy.plan(candidate.estimate, limit, candidate.drafter->behind(), candidate.drafter->expectedConfidence());
-    if ((plan.length || !automatic) && plan.rate > rate) {
-      rate = plan.rate;
-      source = &candidate;
-    }
-  }
-  if (!source)
-    return 0u;
-  policy.begin(rate);
-  DraftEstimate &estimate = source->estimate;
-  unsigned confidence = source->drafter->expectedConfidence(), count = 0;
-  while (count < limit && (!automatic || policy.goesOn(estimate, count, limit, confidence))) {
-    double begin = monotonicMs();
-    size_t behind = count ? 0 : source->drafter->behind();
-    Draft &next = drafts[count];
-    MLC_ASSIGN(bool came,
-               source->drafter->next(drawFor(Draw::draft, round.options.sampling.seed, round.generated + count), next));
-    if (!came)
-      break;
-    estimate.learnCost(behind, monotonicMs() - begin);
-    // A distribution decides, never the token drawn from it: what comes out would no longer be the target's.
-    if (automatic && !policy.keeps(estimate, count, limit, next.confidence))
-      break;
-    ++count;
-  }
-  return count;
-}
-
 /// Judges the drafted tokens by the target's logits and draws the one behind those that stay; how many stayed.
-Result<unsigned> Speculator::judge(Round &round, LogitsView logits, unsigned drafted) {
+Result<unsigned> Speculator::judgeAll(Round &round, LogitsView logits, unsigned drafted) {
   uint64_t seed = round.options.sampling.seed;
   round.count = 0;
   for (unsigned i = 0;; ++i) {
-    MLC_ASSIGN(std::span<const Sampler::Candidate> wanted, round.sampler.distribution(logits.row(i)));
-    uint64_t place = round.generated + round.count;
-    bool stays = false;
-    int32_t token;
-    if (i == drafted) {
-      token = wanted.size() == 1 ? wanted[0].token : Sampler::drawFrom(wanted, drawFor(Draw::token, seed, place));
-    } else {
-      stays = drawFor(Draw::keep, seed, place) < keepProbability(wanted, drafts[i]);
-      token = stays ? drafts[i].token : options.redraw(wanted, drafts[i], drawFor(Draw::token, seed, place));
+    const Draft *draft = i < drafted ? &drafting[i] : nullptr;
+    MLC_ASSIGN(Verdict verdict,
+               judge(round.sampler, logits.row(i), {}, draft, seed, round.generated + round.count, options.redraw));
+    if (draft) {
       ++counts.judged[i];
-      counts.stayed[i] += stays;
-      source->estimate.learn(i, drafts[i].confidence, stays);
+      counts.stayed[i] += verdict.stays;
+      drafting.learn(i, verdict.stays);
     }
-    round.ended = !round.options.ignoreEnd && target->model().isEndToken(token);
+    round.ended = !round.options.ignoreEnd && target->model().isEndToken(verdict.token);
     if (round.ended)
-      return i + stays;
-    round.sampler.accept(token);
-    round.tokens[round.count++] = token;
-    if (!stays)
+      return i + verdict.stays;
+    round.sampler.accept(verdict.token);
+    round.tokens[round.count++] = verdict.token;
+    if (!verdict.stays)
       return i;
   }
 }
@@ -130,7 +60,7 @@ Result<LogitsView> Speculator::verify(SequenceId sequence, const Round &round, u
   for (;;) {
     int32_t tokens[kMaxDraftTokens + 1] = {text[round.textSize - 1]};
     for (unsigned i = 0; i < drafted; ++i)
-      tokens[i + 1] = drafts[i].token;
+      tokens[i + 1] = drafting[i].token;
     for (unsigned i = 0; i <= drafted; ++i)
       rows[i] = int32_t(i);
     StepSegment segment{sequence, {tokens, drafted + 1}};
@@ -177,9 +107,10 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
     return cancelledOr(fed.error(), result);
   LogitsView logits{last.data(), 1, last.size()};
   double draftStart = monotonicMs();
-  for (Source &each : std::span(sources, sourceCount))
-    if (Status started = each.drafter->start(given, {text.data(), round.textSize}); !started)
-      return cancelledOr(started.error(), result);
+  if (Status started = drafting.start(given, {text.data(), round.textSize}); !started)
+    return cancelledOr(started.error(), result);
+  if (Status read = drafting.read(SIZE_MAX); !read)
+    return cancelledOr(read.error(), result);
   double fedAt = monotonicMs(), firstAt = fedAt;
   counts.draftPromptMs += fedAt - draftStart;
   result.promptMs = fedAt - start;
@@ -191,7 +122,7 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
   unsigned drafted = 0;
   double begin = fedAt, verifyBegin = fedAt;
   for (bool stepped = false;; stepped = true) {
-    MLC_ASSIGN(unsigned stayed, judge(round, logits, drafted));
+    MLC_ASSIGN(unsigned stayed, judgeAll(round, logits, drafted));
     // The rows that gave tokens are those of the tokens that the sequence keeps.
     unsigned came = round.count + round.ended;
     double now = monotonicMs();
@@ -202,10 +133,9 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
       now = monotonicMs();
       counts.rollbackMs += now - judged;
       count(drafted, stayed, now - verifyBegin);
-      policy.learn(drafted, source != nullptr, came, now - verifyBegin, now - begin);
-      for (Source &each : std::span(sources, sourceCount))
-        if (!drafted || &each != source)
-          each.estimate.forget();
+      costs.learn(drafted + 1, now - verifyBegin);
+      policy.learn({drafted > 0, drafting.tried(), 1, came, now - begin, costs.at(1)});
+      drafting.endRound(drafted > 0);
       result.decodeSteps += came;
     } else {
       firstAt = now;
@@ -233,7 +163,9 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
       break;
 
     begin = monotonicMs();
-    auto made = draft(round, size_t(most - result.tokens - 1));
+    auto left = unsigned(std::min<uint64_t>(most - result.tokens - 1, longest));
+    auto made = drafting.draft(policy, costs.round(), {text.data(), round.textSize}, given.sampling.seed,
+                               round.generated, {left, !options.draftTokens});
     verifyBegin = monotonicMs();
     counts.draftMs += verifyBegin - begin;
     auto read = made ? verify(sequence, round, drafted = *made) : Result<LogitsView>(made.error());

@@ -8,7 +8,7 @@
 //
 #pragma once
 
-#include "runtime/llm/speculate/LengthPolicy.h"
+#include "runtime/llm/speculate/Drafting.h"
 
 namespace mlc {
 
@@ -16,7 +16,7 @@ struct SpeculationOptions {
   /// Tokens of every draft, at most kMaxDraftTokens; 0: as many as pay.
   unsigned draftTokens = 0;
   /// What is drawn where a drafted token did not stay. Anything but drawResidual is wrong: tests show that they notice.
-  int32_t (*redraw)(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform) = drawResidual;
+  Redraw redraw = drawResidual;
 };
 
 /// Counts of all generations so far.
@@ -38,10 +38,8 @@ struct SpeculationStats {
 
 class Speculator {
 public:
-  static constexpr size_t kMostDrafters = 2;
-
-  /// `target` and the drafters outlive it. Refuses more draft tokens than the target's steps take. Nothing is allocated
-  /// afterwards but the samplers of a generation.
+  /// `target` and the drafters, at most Drafting::kMostDrafters, outlive it. Refuses more draft tokens than the
+  /// target's steps take. Nothing is allocated afterwards but the samplers of a generation.
   static Result<Speculator> create(Session &target, std::span<Drafter *const> drafters,
                                    const SpeculationOptions &options = {});
   /// As generate() of Generate.h, and the sequence ends up the same. Of several drafters each round takes the one that
@@ -55,25 +53,18 @@ public:
 private:
   struct Round;
   Speculator(Session &target, const SpeculationOptions &options) : target(&target), options(options) {}
-  Result<unsigned> draft(const Round &round, size_t most);
   Result<LogitsView> verify(SequenceId sequence, const Round &round, unsigned &drafted);
-  Result<unsigned> judge(Round &round, LogitsView logits, unsigned drafted);
+  Result<unsigned> judgeAll(Round &round, LogitsView logits, unsigned drafted);
   void count(unsigned drafted, unsigned stayed, double ms);
 
   Session *target;
   SpeculationOptions options;
-  struct Source {
-    Drafter *drafter = nullptr;
-    DraftEstimate estimate;
-  };
-  Source sources[kMostDrafters];
-  size_t sourceCount = 0;
-  Source *source = nullptr; // Of the round in progress.
-  unsigned longest = 0;     // Draft that a step of the target takes.
+  Drafting drafting;
+  unsigned longest = 0; // Draft that a step of the target takes.
+  VerifyCosts costs;
   LengthPolicy policy;
   SpeculationStats counts;
   OwnedArray<int32_t> text, rows;
-  Draft drafts[kMaxDraftTokens];
 };
 
 } // namespace mlc

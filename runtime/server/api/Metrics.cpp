@@ -72,6 +72,8 @@ constexpr Number kNumbers[] = {
      &EngineStats::preemptions},
     {"mlc_drafted_tokens_total", "counter", "Tokens that a draft proposed.", &EngineStats::draftedTokens},
     {"mlc_accepted_tokens_total", "counter", "Proposed tokens that were right.", &EngineStats::acceptedTokens},
+    {"mlc_draft_failures_total", "counter", "Answers that went on without a draft because it failed.",
+     &EngineStats::draftFailures},
     {"mlc_queued", "gauge", "Requests that wait for a slot.", &EngineStats::queued},
     {"mlc_running", "gauge", "Requests in progress.", &EngineStats::running},
     {"mlc_slots", "gauge", "Sequences that can be live at a time.", &EngineStats::sequences},

@@ -53,9 +53,7 @@ void Engine::Impl::startLane(std::shared_ptr<Job> job) {
     job->pooled.assign(hidden.width(), 0);
     return;
   }
-  SamplingOptions sampling = request.sampling;
-  sampling.seed = candidateSeed(sampling.seed, index);
-  auto sampler = Sampler::createSharing(size_t(model.bounds().vocab), sampling, request.bias);
+  auto sampler = Sampler::createSharing(size_t(model.bounds().vocab), lane.samplingOptions(), request.bias);
   if (!sampler)
     return failJob(*job, FinishReason::error, sampler.error().code(), sampler.error().message());
   lane.sampler.emplace(std::move(*sampler));
@@ -125,16 +123,21 @@ bool Engine::Impl::sharePrefix(Lane &lane) {
 void Engine::Impl::closeSequence(Lane &lane, bool keep) {
   if (lane.sequence == SequenceId::none)
     return;
+  // An answer may end before tokens that were drafted for it and read.
+  if (lane.held > lane.tokens.size()) {
+    keep &= bool(session->rollback(lane.sequence, int64_t(lane.tokens.size())));
+    lane.held = lane.tokens.size();
+  }
   if (keep && lane.job.sharesPrefixes())
     cache.insert(lane.sequence, std::span(lane.tokens).first(lane.held), lane.job.form);
   (void)session->destroySequence(std::exchange(lane.sequence, SequenceId::none));
   lane.held = 0;
 }
 
-/// After a step that found no page: lets go what is kept for nobody, then what the lane that came last holds, which is
-/// computed again once another has ended. False when one lane alone needs more than there is.
+/// After a step that found no page: lets go what is kept for nobody, then drafts, then what the lane that came last
+/// holds, which is computed again once another has ended. False when one lane alone needs more than there is.
 bool Engine::Impl::freeMemory() {
-  if (cache.evict())
+  if (cache.evict() || (speculating && stopDrafting()))
     return true;
   auto moving = [](const Lane *lane) { return !lane->parked; };
   auto last = std::find_if(active.rbegin(), active.rend(), moving);

@@ -52,6 +52,8 @@ void Engine::Impl::finishLane(Lane &lane, FinishReason reason) {
   Job &job = lane.job;
   lane.finished = true;
   lane.end.reason = reason;
+  if (speculation)
+    speculation->detach(lane);
   // A token that ended the answer is scored but not part of it.
   size_t scored = lane.generated() + (lane.end.stopToken >= 0);
   lane.end.meanLogprob = scored ? lane.logprobs / double(scored) : 0;
@@ -104,6 +106,8 @@ void Engine::Impl::failJob(Job &job, FinishReason reason, ErrorCode code, std::s
       continue;
     lane->finished = true;
     lane->end.reason = reason;
+    if (speculation)
+      speculation->detach(*lane);
     lane->end.meanLogprob = lane->generated() ? lane->logprobs / double(lane->generated()) : -INFINITY;
     closeSequence(*lane, keep);
     std::erase(active, lane.get());

@@ -41,7 +41,10 @@ Result<std::unique_ptr<Engine>> Engine::create(const Model &model, const EngineO
   // One snapshot more than entries, so that a new one is taken before an old one goes.
   settled.session.snapshots = options.cacheEntries + 1;
   MLC_ASSIGN(Session * made, Session::create(model, settled.session));
-  return std::unique_ptr<Engine>(new Engine(std::make_unique<Impl>(model, settled, Owned<Session>(made))));
+  Owned<Session> session(made);
+  MLC_ASSIGN(std::unique_ptr<Speculation> speculation, Speculation::create(settled, *session));
+  return std::unique_ptr<Engine>(
+      new Engine(std::make_unique<Impl>(model, settled, std::move(session), std::move(speculation))));
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -58,9 +61,10 @@ uint64_t Engine::context() const { return impl->theSession().context(); }
 Status Engine::embeddingSupport() const { return impl->embeddings(); }
 size_t Engine::embeddingSize() const { return impl->embeddingSize(); }
 
-Engine::Impl::Impl(const Model &model, const EngineOptions &options, Owned<Session> made)
+Engine::Impl::Impl(const Model &model, const EngineOptions &options, Owned<Session> made,
+                   std::unique_ptr<Speculation> drafts)
     : model(model), options(options), session(std::move(made)), hidden(model), forms(model),
-      cache(*session, options.cacheEntries) {
+      cache(*session, options.cacheEntries), speculation(std::move(drafts)) {
   thread = std::thread([this] { run(); });
 }
 

@@ -17,6 +17,13 @@
 
 namespace mlc::server {
 
+/// What drafts tokens for the answers in progress (docs/speculation.md); none by default.
+struct DraftOptions {
+  const Model *model = nullptr; // Outlives the engine.
+  bool ngram = false;
+  unsigned tokens = 0; // Of every draft; 0: as many as pay.
+};
+
 struct EngineOptions {
   /// `snapshots` is the engine's own: it is set from cacheEntries.
   SessionOptions session;
@@ -28,6 +35,7 @@ struct EngineOptions {
   double deadlineMs = 0;
   /// Prefixes kept after their request has ended, the least recently used goes first; 0: none.
   uint32_t cacheEntries = 64;
+  DraftOptions draft;
 };
 
 struct Submission {

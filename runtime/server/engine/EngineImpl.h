@@ -11,6 +11,7 @@
 //   Admission.cpp  slots, shared prefixes, memory
 //   Planning.cpp   which tokens go into a step
 //   Stepping.cpp   the step, and what its rows give
+//   Speculation.cpp  tokens that are drafted into it
 //   Delivery.cpp   events, and the ends of answers and requests
 //
 #pragma once
@@ -21,6 +22,7 @@
 #include "runtime/server/engine/HiddenStates.h"
 #include "runtime/server/engine/Job.h"
 #include "runtime/server/engine/PrefixCache.h"
+#include "runtime/server/engine/Speculation.h"
 
 #include <condition_variable>
 #include <mutex>
@@ -31,17 +33,10 @@ namespace mlc::server {
 /// Refuses by field what a request may not ask for. Fills what follows from it: candidates, mostNew.
 Submission validate(const Request &request, const Session &session, const Status &embeddings);
 
-/// A lane's share of a step.
-struct Piece {
-  Lane *lane;
-  size_t count;
-  /// Rows of logits: of every token, of the last, or none.
-  size_t rows;
-};
-
 class Engine::Impl {
 public:
-  Impl(const Model &model, const EngineOptions &options, Owned<Session> session);
+  Impl(const Model &model, const EngineOptions &options, Owned<Session> session,
+       std::unique_ptr<Speculation> speculation);
   ~Impl();
 
   // Any thread.
@@ -79,11 +74,16 @@ private:
   // Stepping.
   struct RowWork;
   struct RowResult;
+  void draftTokens();
+  bool stopDrafting();
   Status runStep();
-  void handleRows();
-  RowResult workRow(const RowWork &work, std::span<const float> logits, unsigned worker);
+  unsigned handleRows();
+  void workOn(RowWork &work, std::span<RowResult> results, unsigned worker);
+  Status drawToken(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place, unsigned worker,
+                   RowResult &result);
   void takePromptRow(const RowWork &work, RowResult &result);
   void promptFed(Lane &lane);
+  void takeTokens(const RowWork &work, std::span<RowResult> results);
   void takeToken(Lane &lane, RowResult &result);
 
   // Delivery.
@@ -102,6 +102,7 @@ private:
   PromptForms forms;
   PrefixCache cache;
   CostModel cost;
+  std::unique_ptr<Speculation> speculation; // Null without a draft.
 
   // The engine thread's own.
   std::vector<Lane *> active; // In the order of their slots' start.
@@ -111,7 +112,8 @@ private:
   bool promptsWent = false;                                   // and prompts one step.
   std::vector<OwnedArray<Sampler::Candidate>> candidateRooms; // One a worker.
   std::vector<std::vector<uint64_t>> masks;                   // One a worker.
-  std::vector<int32_t> stepRows;
+  std::vector<int32_t> stepRows, draftedTokens;
+  bool speculating = false; // In the step in progress.
   std::vector<StepSegment> segments;
   LogitsView logits;
   std::vector<std::shared_ptr<Job>> ended; // Let go between steps, when nothing refers to them any more.

@@ -15,6 +15,7 @@
 namespace mlc::server {
 
 struct Job;
+struct DraftSlot;
 
 /// One candidate, from when it has a slot. Its sequence holds the first `held` of its tokens; what is left is fed in
 /// pieces, and the logits of the last one give the next token.
@@ -33,6 +34,7 @@ struct Lane {
   bool parked = false;
   std::optional<Sampler> sampler;
   std::shared_ptr<TokenConstraint> constraint;
+  DraftSlot *draft = nullptr; // Null: nothing drafts for it.
   AnswerText text;
   FinishEvent end;
   double logprobs = 0; // Sum over the answer.
@@ -41,6 +43,8 @@ struct Lane {
 
   size_t remaining() const { return tokens.size() - held; }
   size_t generated() const;
+  /// The request's, with the candidate's seed.
+  SamplingOptions samplingOptions() const;
   /// Whether each row of its prompt is wanted: then no state of others can stand for them.
   bool needsAllRows() const;
 };
@@ -84,6 +88,12 @@ inline Lane::Lane(Job &job, uint32_t index, const Tokenizer *tokenizer)
 
 inline bool Lane::needsAllRows() const {
   return !answering && !index && (job.embeds() ? job.request.pooling == Pooling::mean : job.scoresPrompt());
+}
+
+inline SamplingOptions Lane::samplingOptions() const {
+  SamplingOptions sampling = job.request.sampling;
+  sampling.seed = candidateSeed(sampling.seed, index);
+  return sampling;
 }
 
 inline size_t Lane::generated() const { return tokens.size() - job.request.prompt.size(); }

@@ -37,6 +37,7 @@ struct EngineStats {
   uint64_t preemptions = 0; // Sequences that gave their memory up and were computed again.
   // Of speculation; 0 without a draft.
   uint64_t draftedTokens = 0, acceptedTokens = 0;
+  uint64_t draftFailures = 0; // Answers that went on without a draft because it failed.
 
   // Now.
   uint64_t queued = 0, running = 0;          // Requests.

@@ -12,16 +12,21 @@
 
 namespace mlc::server {
 
-/// One row of logits: of token `position` of the lane.
+/// Rows of logits that are worked on one after the other: one of token `position` of the lane, or that and those of the
+/// tokens drafted behind it.
 struct Engine::Impl::RowWork {
   Lane *lane;
-  size_t position;
+  size_t row, position;
   bool samples; // The lane's next token; else the prompt's next one is scored.
+  unsigned drafted = 0;
+  unsigned judged = 0; // Rows that gave a token.
 };
 
 struct Engine::Impl::RowResult {
   int32_t token = -1;
   RowScore score;
+  bool stays = false;       // A drafted token: the next row counts.
+  bool ends = false;        // An end token, or one of the request's stop tokens.
   bool grammarEnds = false; // Nothing can follow, and the text may end.
   ErrorCode code = ErrorCode::Ok;
   std::string message;
@@ -31,14 +36,21 @@ struct Engine::Impl::RowResult {
 /// weights from the disk and counts for nothing.
 void Engine::Impl::calibrate() {
   constexpr double kMostMs = 1500;
-  constexpr struct {
-    uint64_t tokens;
-    bool logits;
-  } kSteps[] = {{1, true}, {1, false}, {1, true}, {4, false}, {8, false}, {16, false}, {32, false}};
+  struct Step {
+    uint64_t tokens, rows;
+  };
+  std::vector<Step> steps = {{1, 1}, {1, 0}, {1, 1}, {4, 0}, {8, 0}, {16, 0}, {32, 0}};
+  // Drafted tokens have a row each.
+  for (uint64_t count : {2, 4, 8, 16})
+    if (speculation && count <= speculation->longest())
+      steps.push_back({count, count});
   double begin = monotonicMs();
-  for (size_t i = 0; i < std::size(kSteps) && monotonicMs() - begin < kMostMs; ++i) {
-    uint64_t count = std::min({kSteps[i].tokens, session->batch(), session->context()});
-    std::vector<int32_t> tokens(size_t(count), 0), row { int32_t(count) - 1 };
+  for (size_t i = 0; i < steps.size() && monotonicMs() - begin < kMostMs; ++i) {
+    uint64_t count = std::min({steps[i].tokens, session->batch(), session->context()});
+    uint64_t wanted = std::min({steps[i].rows, count, session->maxRows()});
+    std::vector<int32_t> tokens(size_t(count), 0), rows;
+    for (uint64_t row = count - wanted; row < count; ++row)
+      rows.push_back(int32_t(row));
     // The faster of two: what comes between makes a step longer, never shorter.
     double best = 0;
     for (int turn = 0; turn < 2; ++turn) {
@@ -47,7 +59,7 @@ void Engine::Impl::calibrate() {
         return;
       StepSegment segment{*sequence, tokens};
       double start = monotonicMs();
-      auto stepped = session->step({&segment, 1}, std::span(row).first(kSteps[i].logits));
+      auto stepped = session->step({&segment, 1}, rows);
       double ms = monotonicMs() - start;
       (void)session->destroySequence(*sequence);
       if (!stepped)
@@ -55,17 +67,18 @@ void Engine::Impl::calibrate() {
       best = turn ? std::min(best, ms) : ms;
     }
     StepShape measured;
-    measured.add(0, int64_t(count), kSteps[i].logits);
+    measured.add(0, int64_t(count), int64_t(wanted));
     if (i)
       cost.learn(measured, best);
   }
 }
 
 void Engine::Impl::oneStep() {
-  double start = monotonicMs();
   plan();
   if (pieces.empty())
     return;
+  draftTokens();
+  double start = monotonicMs();
   Status ran = runStep();
   if (!ran) {
     if (ran.error().code() == ErrorCode::Cancelled)
@@ -90,9 +103,11 @@ void Engine::Impl::oneStep() {
     ++counted.steps;
     counted.processedTokens += uint64_t(done.tokens);
   }
-  handleRows();
+  unsigned tokens = handleRows();
   double ms = monotonicMs() - start;
   cost.learn(done, ms);
+  if (speculating)
+    speculation->learn(tokens, ms);
   std::lock_guard guard(statsLock);
   counted.stepTime.add(ms / 1000);
   counted.sequencesUsed = active.size();
@@ -102,13 +117,52 @@ void Engine::Impl::oneStep() {
   counted.kvBytesUsed = session->kvBytesUsed();
 }
 
+/// A step of answers alone takes drafted tokens, too.
+void Engine::Impl::draftTokens() {
+  speculating = speculation && std::all_of(pieces.begin(), pieces.end(), [](const Piece &piece) {
+                  return piece.lane->answering && piece.lane->remaining() == 1;
+                });
+  if (!speculating)
+    return;
+  if (Status drafted = speculation->draft(pieces, shape, cost, options.stepMs); !drafted) {
+    (void)stopDrafting();
+    speculating = false;
+    std::lock_guard guard(statsLock);
+    ++counted.draftFailures;
+  }
+}
+
+/// The answers of this step go on without drafts. True: somebody gave up something.
+bool Engine::Impl::stopDrafting() {
+  bool any = false;
+  for (Piece &piece : pieces) {
+    any |= piece.lane->draft != nullptr;
+    speculation->detach(*piece.lane);
+    piece.count -= piece.drafted;
+    piece.rows -= piece.drafted;
+    piece.drafted = 0;
+  }
+  return any;
+}
+
 Status Engine::Impl::runStep() {
   segments.clear();
   stepRows.clear();
+  draftedTokens.clear();
+  draftedTokens.reserve(size_t(session->batch())); // Segments point into it.
   size_t at = 0;
   bool hiddenWanted = false;
   for (const Piece &piece : pieces) {
-    segments.push_back({piece.lane->sequence, std::span(piece.lane->tokens).subspan(piece.lane->held, piece.count)});
+    std::span<const int32_t> tokens(piece.lane->tokens);
+    tokens = tokens.subspan(piece.lane->held, piece.count - piece.drafted);
+    if (piece.drafted) {
+      size_t begin = draftedTokens.size();
+      draftedTokens.push_back(tokens.front());
+      for (unsigned i = 0; i < piece.drafted; ++i)
+        draftedTokens.push_back(piece.lane->draft->drafting[i].token);
+      tokens = std::span<const int32_t>(draftedTokens).subspan(begin);
+    }
+    segments.push_back({piece.lane->sequence, tokens});
     at += piece.count;
     for (size_t row = piece.rows; row; --row)
       stepRows.push_back(int32_t(at - row));
@@ -134,90 +188,108 @@ Status Engine::Impl::runStep() {
   return {};
 }
 
-/// Draws and scores all rows on the workers, then hands their results out in order.
-void Engine::Impl::handleRows() {
+/// Draws and scores all rows on the workers, then hands their results out in order. How many tokens came.
+unsigned Engine::Impl::handleRows() {
   std::vector<RowWork> works;
-  for (const Piece &piece : pieces)
-    for (size_t row = 0; row < piece.rows; ++row) {
-      size_t position = piece.lane->held - piece.rows + row;
-      works.push_back({piece.lane, position, position + 1 == piece.lane->tokens.size()});
-    }
-  std::vector<RowResult> results(works.size());
+  size_t rowCount = 0;
+  for (const Piece &piece : pieces) {
+    size_t begin = piece.lane->held - piece.rows;
+    if (piece.drafted)
+      works.push_back({piece.lane, rowCount, begin, true, piece.drafted});
+    for (size_t row = 0; row < piece.rows && !piece.drafted; ++row)
+      works.push_back({piece.lane, rowCount + row, begin + row, begin + row + 1 == piece.lane->tokens.size()});
+    rowCount += piece.rows;
+  }
+  std::vector<RowResult> results(rowCount);
   session->workers().parallelFor(int64_t(works.size()), 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t i = begin; i < end; ++i)
-      results[size_t(i)] = workRow(works[size_t(i)], logits.row(size_t(i)), worker);
+      workOn(works[size_t(i)], std::span(results).subspan(works[size_t(i)].row), worker);
   });
-  for (size_t i = 0; i < works.size(); ++i) {
-    Lane &lane = *works[i].lane;
+  unsigned tokens = 0;
+  for (const RowWork &done : works) {
+    tokens += done.judged;
+    Lane &lane = *done.lane;
     if (lane.job.done || lane.finished)
       continue;
     if (!lane.answering)
-      takePromptRow(works[i], results[i]);
+      takePromptRow(done, results[done.row]);
     if (lane.job.embeds()) {
-      std::span<const float> row = hidden.row(i);
+      std::span<const float> row = hidden.row(done.row);
       for (size_t column = 0; column < row.size(); ++column)
         lane.job.pooled[column] += double(row[column]);
     }
-    if (!works[i].samples)
+    if (!done.samples)
       continue;
     if (!lane.answering)
       promptFed(lane);
     if (lane.job.embeds() || lane.generated() >= lane.job.mostNew)
       finishLane(lane, lane.job.embeds() ? FinishReason::stop : FinishReason::length);
     else
-      takeToken(lane, results[i]);
+      takeTokens(done, std::span(results).subspan(done.row, done.judged));
   }
+  return tokens;
 }
 
-/// Runs on a worker; the lane's sampler and constraint are this row's alone.
-Engine::Impl::RowResult Engine::Impl::workRow(const RowWork &work, std::span<const float> row, unsigned worker) {
-  RowResult result;
+/// Runs on a worker; the lane's sampler, constraint and drafts are this work's alone.
+void Engine::Impl::workOn(RowWork &work, std::span<RowResult> results, unsigned worker) {
   Lane &lane = *work.lane;
   Job &job = lane.job;
   if (job.embeds())
-    return result;
+    return;
   if (!work.samples) {
-    result.token = lane.tokens[work.position + 1];
-    result.score = scoreRow(row, result.token, size_t(job.request.promptLogprobs));
-    return result;
+    results[0].token = lane.tokens[work.position + 1];
+    results[0].score = scoreRow(logits.row(work.row), results[0].token, size_t(job.request.promptLogprobs));
+    return;
   }
   if (lane.generated() >= job.mostNew)
-    return result;
-  auto fail = [&](const Error &error) {
-    result.code = error.code();
-    result.message = error.message();
-  };
+    return;
+  for (bool goesOn = true; goesOn;) {
+    unsigned i = work.judged++;
+    const Draft *draft = i < work.drafted ? &lane.draft->drafting[i] : nullptr;
+    RowResult &result = results[i];
+    if (Status drawn = drawToken(lane, logits.row(work.row + i), draft, lane.generated() + i, worker, result); !drawn) {
+      result.code = drawn.error().code();
+      result.message = drawn.error().message();
+    } else if (draft && !result.grammarEnds) {
+      lane.draft->drafting.learn(i, result.stays);
+    }
+    goesOn = result.stays && !result.ends && result.code == ErrorCode::Ok;
+  }
+}
+
+/// The lane's token at `place` of its answer.
+Status Engine::Impl::drawToken(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place,
+                               unsigned worker, RowResult &result) {
+  const Request &request = lane.job.request;
   std::span<const uint64_t> allowed;
   if (lane.constraint) {
     std::vector<uint64_t> &mask = masks[worker];
     mask.assign((row.size() + 63) / 64, 0);
     if (Status masked = lane.constraint->mask(mask); !masked) {
       result.grammarEnds = lane.constraint->canEnd();
-      if (!result.grammarEnds)
-        fail(masked.error());
-      return result;
+      return result.grammarEnds ? Status() : Status(masked.error());
     }
     allowed = mask;
   }
   OwnedArray<Sampler::Candidate> &room = candidateRooms[worker];
   if (room.size() != row.size()) {
-    auto made = OwnedArray<Sampler::Candidate>::create(systemAllocator(), row.size(), "sampler");
-    if (!made) {
-      fail(made.error());
-      return result;
-    }
-    room = std::move(*made);
+    MLC_ASSIGN(room, OwnedArray<Sampler::Candidate>::create(systemAllocator(), row.size(), "sampler"));
   }
   lane.sampler->useCandidates(room.span());
-  auto token = lane.sampler->sample(row, allowed);
-  if (!token) {
-    fail(token.error());
-    return result;
-  }
-  result.token = *token;
-  if (job.scoresAnswer())
-    result.score = scoreRow(row, result.token, size_t(std::max(job.request.logprobs, 0)));
-  return result;
+  MLC_ASSIGN(Verdict verdict, judge(*lane.sampler, row, allowed, draft, lane.samplingOptions().seed, place));
+  result.token = verdict.token;
+  result.stays = verdict.stays;
+  if (lane.job.scoresAnswer())
+    result.score = scoreRow(row, result.token, size_t(std::max(request.logprobs, 0)));
+  bool stops =
+      std::find(request.stopTokens.begin(), request.stopTokens.end(), result.token) != request.stopTokens.end();
+  result.ends = stops || (!request.ignoreEnd && model.isEndToken(result.token));
+  if (result.ends)
+    return {};
+  if (lane.constraint)
+    MLC_TRY(lane.constraint->accept(result.token));
+  lane.sampler->accept(result.token);
+  return {};
 }
 
 /// The row of a prompt's token scores the one after it.
@@ -235,6 +307,11 @@ void Engine::Impl::takePromptRow(const RowWork &work, RowResult &result) {
 void Engine::Impl::promptFed(Lane &lane) {
   lane.answering = true;
   Job &job = lane.job;
+  if (speculation && !job.embeds())
+    if (Status attached = speculation->attach(lane); !attached) {
+      std::lock_guard guard(statsLock);
+      ++counted.draftFailures;
+    }
   if (lane.index)
     return;
   job.promptDone = true;
@@ -244,6 +321,26 @@ void Engine::Impl::promptFed(Lane &lane) {
   auto limit = lane.held ? session->rollbackLimit(lane.sequence) : Result<int64_t>(0);
   if (job.sharesPrefixes() && lane.held && (job.candidates > 1 || (limit && *limit > 0)))
     cache.insert(lane.sequence, std::span(lane.tokens).first(lane.held), job.form);
+}
+
+/// Takes the tokens that came of a row, or of one and those of drafts.
+void Engine::Impl::takeTokens(const RowWork &work, std::span<RowResult> results) {
+  Lane &lane = *work.lane;
+  if (work.drafted) {
+    // The last token is never in the sequence.
+    lane.held -= 1 + work.drafted - results.size();
+    if (Status back = session->rollback(lane.sequence, int64_t(lane.held)); !back)
+      return failJob(lane.job, FinishReason::error, back.error().code(), back.error().message());
+    std::lock_guard guard(statsLock);
+    counted.draftedTokens += work.drafted;
+    for (const RowResult &result : results)
+      counted.acceptedTokens += result.stays;
+  }
+  for (RowResult &result : results) {
+    takeToken(lane, result);
+    if (lane.finished)
+      return;
+  }
 }
 
 void Engine::Impl::takeToken(Lane &lane, RowResult &result) {
@@ -271,18 +368,12 @@ void Engine::Impl::takeToken(Lane &lane, RowResult &result) {
     job.firstTokenMs = now;
   lane.lastTokenMs = now;
   lane.logprobs += double(result.score.logprob);
-  bool stops =
-      std::find(request.stopTokens.begin(), request.stopTokens.end(), result.token) != request.stopTokens.end();
-  if (stops || (!request.ignoreEnd && model.isEndToken(result.token))) {
+  if (result.ends) {
     lane.end.stopToken = result.token;
     lane.text.finish(released);
     deliver(lane, released);
     return finishLane(lane, FinishReason::stop);
   }
-  if (lane.constraint)
-    if (Status accepted = lane.constraint->accept(result.token); !accepted)
-      return failJob(job, FinishReason::error, accepted.error().code(), accepted.error().message());
-  lane.sampler->accept(result.token);
   lane.tokens.push_back(result.token);
   TokenRecord record;
   record.token = result.token;

@@ -33,21 +33,34 @@ static void settleAllocator() {
 #endif
 }
 
-static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Log &log,
-                         std::vector<std::shared_ptr<ServedModel>> &models) {
+/// What is served; goes from the end.
+struct Loaded {
+  Owned<Model> draft; // Of all models.
+  std::vector<std::shared_ptr<ServedModel>> models;
+};
+
+static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Log &log, Loaded &loaded) {
+  if (!options.draft.empty()) {
+    MLC_TRY(cli::refuseCheckpoint(options.draft.c_str()));
+    MLC_ASSIGN(Model * draft, Model::open(options.draft.c_str(), options.model));
+    loaded.draft.reset(draft);
+  }
   for (const ModelSource &source : options.models) {
     MLC_TRY(cli::refuseCheckpoint(source.file.c_str()));
     EngineOptions engine = options.engine;
     // Several models take turns on one pool.
     engine.session.pool = pool;
+    engine.draft.model = loaded.draft.get();
     auto start = Clock::now();
     MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.model));
+    if (loaded.draft)
+      cli::warnOfLargeDraft(model->model(), *loaded.draft);
     log.event("model", {{"name", source.name},
                         {"file", source.file},
                         {"ms", std::chrono::duration<double, std::milli>(Clock::now() - start).count()},
                         {"context", int64_t(model->engine().context())},
                         {"slots", int64_t(model->engine().stats().sequences)}});
-    models.push_back(std::move(model));
+    loaded.models.push_back(std::move(model));
   }
   return {};
 }
@@ -61,6 +74,7 @@ static int serve(const ServeOptions &options) {
       return cli::fail(made.error());
     pool.reset(*made);
   }
+  Loaded loaded; // Outlives what serves it.
   Service service(options.service);
   auto opened = HttpServer::open(options.http, service, log);
   if (!opened)
@@ -77,22 +91,21 @@ static int serve(const ServeOptions &options) {
                     std::to_string(server->port());
   log.event("listening", {{"url", url}, {"port", int64_t(server->port())}});
 
-  std::vector<std::shared_ptr<ServedModel>> models;
   std::optional<Error> failure;
   std::thread loader([&] {
-    if (Status loaded = loadModels(options, pool.get(), log, models); !loaded) {
-      failure.emplace(loaded.error());
+    if (Status made = loadModels(options, pool.get(), log, loaded); !made) {
+      failure.emplace(made.error());
       server->stop();
       return;
     }
-    service.serve(models);
-    log.event("ready", {{"models", int64_t(models.size())}});
+    service.serve(loaded.models);
+    log.event("ready", {{"models", int64_t(loaded.models.size())}});
   });
   server->run();
   loader.join();
   log.event("stopped", {});
   // Before the server goes, which the exchanges still use.
-  models.clear();
+  loaded.models.clear();
   service.stop();
   return failure ? cli::fail(*failure) : 0;
 }

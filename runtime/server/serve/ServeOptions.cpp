@@ -44,6 +44,7 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
   uint64_t port = 8080, threads = 0, sequences = 0, context = 0, kvMemory = 0, maxMemory = 0, queue = 256, cache = 64;
   uint64_t deadline = 600, connections = 4096, maxBody = 8 << 20, idle = 75;
   bool lenient = false, noCode = false;
+  cli::DraftArguments drafting;
   const cli::Option table[] = {
       {"host", "ADDRESS", "address to listen at (default 127.0.0.1)", OptionKind::text, &host},
       {"port", "N", "port to listen at; 0: any free one (default 8080)", OptionKind::count, &port, 0, 65535},
@@ -66,7 +67,7 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
       {"idle-timeout", "SECONDS", "of a connection without a request (default 75)", OptionKind::count, &idle, 1, 86400},
       {"max-body", "BYTES", "of a request; suffix K, M, G (default 8M)", OptionKind::bytes, &maxBody, 1024, 1 << 30},
       {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &noCode},
-      {"draft", nullptr, nullptr, OptionKind::unavailable, nullptr},
+      MLC_DRAFT_OPTIONS(drafting),
   };
   cli::Command command{argv[0], "[NAME=]MODEL.mlca ...",
                        "Serves models to OpenAI's clients: /v1/completions, /v1/chat/completions, /v1/embeddings,\n"
@@ -77,6 +78,8 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
   size_t count = 0;
   if (Parsed parsed = cli::parseOptions(command, argc, argv, files, count); parsed.leave)
     return parsed;
+  if (Parsed checked = drafting.check(); checked.leave)
+    return checked;
   for (size_t i = 0; i < count; ++i) {
     auto source = readModelSource(files[i]);
     if (!source) {
@@ -122,6 +125,9 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
   session.kvMemory = kvMemory;
   session.maxMemory = maxMemory;
   session.threads = out.threads;
+  out.draft = std::string(drafting.file());
+  out.engine.draft.ngram = drafting.ngram();
+  out.engine.draft.tokens = drafting.fixed;
   out.engine.queue = uint32_t(queue);
   out.engine.cacheEntries = uint32_t(cache);
   out.engine.deadlineMs = double(deadline) * 1e3;

@@ -7,7 +7,7 @@
 //
 #pragma once
 
-#include "runtime/run/Options.h"
+#include "runtime/run/Draft.h"
 #include "runtime/server/api/Service.h"
 
 namespace mlc::server {
@@ -20,6 +20,7 @@ struct ServeOptions {
   ModelOptions model;
   unsigned threads = 1;
   LogForm log = LogForm::text;
+  std::string draft; // The file of a draft model; empty: none.
 };
 
 /// Reads the command line; what is wrong is one line on stderr.

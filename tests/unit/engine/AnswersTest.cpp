@@ -57,6 +57,7 @@ void expectSoloAnswers(const Model &model, EngineOptions options, std::vector<Re
     EXPECT_EQ(choice.end.reason,
               choice.tokens.size() == requests[i].maxTokens ? FinishReason::length : FinishReason::stop);
   }
+  EXPECT_TRUE(engine->waitIdle(20000));
   EngineStats stats = engine->stats();
   EXPECT_EQ(stats.accepted, requests.size());
   EXPECT_EQ(stats.running + stats.queued, 0u);

@@ -32,12 +32,14 @@ struct Outcome {
 template <typename Acceptance>
 Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int length = -1, uint64_t seed = 1) {
   LengthPolicy policy;
+  VerifyCosts measured;
   DraftEstimate estimate(machine.draft);
   unsigned made = 0, rounds = 0, draftedInAll = 0;
   size_t behind = 0;
   double time = 0;
   uint64_t draw = 0;
   while (made < count) {
+    RoundCosts costs = measured.round();
     double round = 0;
     unsigned drafted = 0, stayed = 0;
     bool tried = false;
@@ -47,16 +49,16 @@ Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int 
     if (behind > kShortRead && !policy.affords(estimate.readMs(behind, 1)))
       behind = kShortRead;
     if (length < 0 && !policy.wantsPlain())
-      plan = policy.plan(estimate, most, behind, kConfidenceClasses);
+      plan = policy.plan(costs, estimate, most, behind, kConfidenceClasses);
     if (length > 0 || plan.length) {
       policy.begin(length >= 0 ? 1 : plan.rate);
-      while (drafted < most && (length >= 0 || policy.goesOn(estimate, drafted, most, kConfidenceClasses))) {
+      while (drafted < most && (length >= 0 || policy.goesOn(costs, estimate, drafted, most, kConfidenceClasses))) {
         // Catching up costs a tenth of a token each.
         double cost = machine.draft * (1 + 0.1 * double(drafted ? 0 : behind));
         estimate.learnCost(drafted ? 0 : behind, cost);
         round += cost;
         tried = true;
-        if (length < 0 && !policy.keeps(estimate, drafted, most, 3))
+        if (length < 0 && !policy.keeps(costs, estimate, drafted, most, 3))
           break;
         ++drafted;
       }
@@ -70,7 +72,8 @@ Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int 
       stayed += going;
     }
     draw += drafted + 1;
-    policy.learn(drafted, tried, stayed + 1, step, round);
+    measured.learn(drafted + 1, step);
+    policy.learn({drafted > 0, tried, 1, stayed + 1, round, measured.at(1)});
     if (!drafted)
       estimate.forget();
     behind += !tried;

@@ -6,12 +6,11 @@
 // Sampled texts have the target's distribution: a G-test over pairs of neighbouring tokens, which must also notice a
 // rule that is wrong.
 //
+#include "tests/unit/speculate/PairStatistics.h"
 #include "tests/unit/speculate/SpeculateSupport.h"
 #include "tests/unit/support/Sanitized.h"
 
 #include <algorithm>
-#include <cmath>
-#include <map>
 
 using namespace mlc;
 using namespace mlc::test;
@@ -27,40 +26,6 @@ TinyOptions smallOptions() {
   options.hidden = 16;
   options.inner = 24;
   return options;
-}
-
-/// P(X >= statistic) of a chi-square variable: E. B. Wilson and M. M. Hilferty, "The distribution of chi-square", 1931.
-double chiSquareTail(double statistic, double freedom) {
-  double spread = 2 / (9 * freedom);
-  return 0.5 * std::erfc((std::cbrt(statistic / freedom) - (1 - spread)) / std::sqrt(2 * spread));
-}
-
-using Pairs = std::map<std::pair<int32_t, int32_t>, double>;
-
-/// p of the G-test; pairs that are expected less than 5 times count together.
-double gTest(const Pairs &expected, const Pairs &seen) {
-  double g = 0, rest = 0, restSeen = kSamples;
-  unsigned cells = 0;
-  auto add = [&](double wanted, double got) {
-    g += got > 0 ? 2 * got * std::log(got / wanted) : 0;
-    ++cells;
-  };
-  for (auto [pair, probability] : expected) {
-    double wanted = probability * kSamples;
-    if (wanted < 5) {
-      rest += wanted;
-      continue;
-    }
-    auto found = seen.find(pair);
-    double got = found == seen.end() ? 0 : found->second;
-    restSeen -= got;
-    add(wanted, got);
-  }
-  if (rest > 0)
-    add(rest, restSeen);
-  else if (restSeen > 0)
-    return 0; // Something that cannot be.
-  return chiSquareTail(g, cells - 1);
 }
 
 struct Setting {
@@ -79,52 +44,6 @@ SamplingOptions samplingOf(const Setting &setting) {
   return sampling;
 }
 
-/// The distribution behind `text`, whose tokens past the prompt were generated.
-Pairs::mapped_type chanceOf(std::span<const Sampler::Candidate> distribution, int32_t token) {
-  for (const Sampler::Candidate &candidate : distribution)
-    if (candidate.token == token)
-      return double(candidate.probability);
-  return 0;
-}
-
-/// P(t1, t2) and P(t2, t3) of the target alone, from the logits of every beginning.
-struct Truth {
-  Pairs first, second;
-  Truth(const Model &model, const SamplingOptions &sampling) {
-    auto vocab = int32_t(model.bounds().vocab);
-    auto behind = [&](std::vector<int32_t> more) {
-      std::vector<int32_t> text = kStart;
-      text.insert(text.end(), more.begin(), more.end());
-      std::vector<float> logits = plainLogits(model, text);
-      Sampler sampler = must(Sampler::create(size_t(vocab), sampling));
-      sampler.acceptPrompt(kStart);
-      for (int32_t token : more)
-        sampler.accept(token);
-      auto distribution = must(sampler.distribution(std::span(logits).last(size_t(vocab))));
-      std::vector<double> chances;
-      for (int32_t token = 0; token < vocab; ++token)
-        chances.push_back(chanceOf(distribution, token));
-      return chances;
-    };
-    std::vector<double> one = behind({});
-    for (int32_t a = 0; a < vocab; ++a) {
-      if (one[size_t(a)] == 0)
-        continue;
-      std::vector<double> two = behind({a});
-      for (int32_t b = 0; b < vocab; ++b) {
-        double ab = one[size_t(a)] * two[size_t(b)];
-        if (ab == 0)
-          continue;
-        first[{a, b}] += ab;
-        std::vector<double> three = behind({a, b});
-        for (int32_t c = 0; c < vocab; ++c)
-          if (three[size_t(c)] > 0)
-            second[{b, c}] += ab * three[size_t(c)];
-      }
-    }
-  }
-};
-
 struct Tested {
   double first, second; // p of (t1, t2), (t2, t3)
   SpeculationStats stats;
@@ -133,7 +52,7 @@ struct Tested {
 Tested measure(Session &target, std::span<Drafter *const> drafters, const Setting &setting,
                const SpeculationOptions &options) {
   Speculator speculator = must(Speculator::create(target, drafters, options));
-  Truth truth(target.model(), samplingOf(setting));
+  Truth truth(target.model(), kStart, samplingOf(setting));
   Pairs first, second;
   for (unsigned i = 0; i < kSamples; ++i) {
     SequenceId sequence = must(target.createSequence());
@@ -147,7 +66,7 @@ Tested measure(Session &target, std::span<Drafter *const> drafters, const Settin
     ++first[{answer.tokens[0], answer.tokens[1]}];
     ++second[{answer.tokens[1], answer.tokens[2]}];
   }
-  return {gTest(truth.first, first), gTest(truth.second, second), speculator.stats()};
+  return {gTest(truth.first, first, kSamples), gTest(truth.second, second, kSamples), speculator.stats()};
 }
 
 const Setting kSettings[] = {{0.7f, 0.9f, 0, 0, 1}, {1.0f, 1, 7, 0.02f, 1.3f}, {1.5f, 0.95f, 8, 0, 1}};

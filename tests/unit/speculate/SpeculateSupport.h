@@ -14,6 +14,17 @@
 
 namespace mlc::test {
 
+/// Changes every weight by up to `noise` times itself.
+inline void addNoise(TinyModel &tiny, float noise) {
+  std::mt19937 random(5);
+  for (size_t i = 0; i + 4 <= tiny.weights.size(); i += 4) {
+    float value;
+    memcpy(&value, tiny.weights.data() + i, 4);
+    value *= 1 + noise * (float(random() % 2001) / 1000 - 1);
+    memcpy(tiny.weights.data() + i, &value, 4);
+  }
+}
+
 /// A model whose weights are those of another one, each changed by up to `noise` of itself: a draft that is often
 /// right.
 struct NoisyModel {
@@ -21,13 +32,7 @@ struct NoisyModel {
       : bytes(made(options, noise)), model(must(Model::fromMemory(bytes.span()))) {}
   static AlignedBytes made(const TinyOptions &options, float noise) {
     TinyModel tiny = makeTinyModel(options);
-    std::mt19937 random(5);
-    for (size_t i = 0; i + 4 <= tiny.weights.size(); i += 4) {
-      float value;
-      memcpy(&value, tiny.weights.data() + i, 4);
-      value *= 1 + noise * (float(random() % 2001) / 1000 - 1);
-      memcpy(tiny.weights.data() + i, &value, 4);
-    }
+    addNoise(tiny, noise);
     return modelBytes(tiny);
   }
   AlignedBytes bytes;
