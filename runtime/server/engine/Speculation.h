@@ -41,8 +41,6 @@ public:
   /// a step takes. A slot for each of the target's sequences.
   static Result<std::unique_ptr<Speculation>> create(const EngineOptions &options, Session &target);
 
-  /// Tokens of a step with a draft of one answer, at most: what calibration should know the cost of.
-  unsigned longest() const { return most + 1; }
   /// Gives an answer that begins its drafter: of the free ones that which has read most of it before.
   Status attach(Lane &lane);
   void detach(Lane &lane);

@@ -35,17 +35,16 @@ struct Engine::Impl::RowResult {
 /// Times what the model is not known by yet; a server that starts has no client waiting. The first step reads the
 /// weights from the disk and counts for nothing.
 void Engine::Impl::calibrate() {
-  constexpr double kMostMs = 1500;
   struct Step {
     uint64_t tokens, rows;
   };
-  std::vector<Step> steps = {{1, 1}, {1, 0}, {1, 1}, {4, 0}, {8, 0}, {16, 0}, {32, 0}};
   // Drafted tokens have a row each.
-  for (uint64_t count : {2, 4, 8, 16})
-    if (speculation && count <= speculation->longest())
-      steps.push_back({count, count});
-  double begin = monotonicMs();
-  for (size_t i = 0; i < steps.size() && monotonicMs() - begin < kMostMs; ++i) {
+  constexpr Step kPlain[] = {{1, 1}, {1, 0}, {1, 1}, {4, 0}, {8, 0}, {16, 0}, {32, 0}};
+  constexpr Step kDrafting[] = {{1, 1}, {1, 0}, {1, 1}, {4, 0},  {4, 4},   {2, 2},
+                                {8, 0}, {8, 8}, {3, 3}, {16, 0}, {16, 16}, {32, 0}};
+  std::span<const Step> steps = speculation ? std::span<const Step>(kDrafting) : kPlain;
+  double begin = monotonicMs(), most = speculation ? 4000 : 1500;
+  for (size_t i = 0; i < steps.size() && monotonicMs() - begin < most; ++i) {
     uint64_t count = std::min({steps[i].tokens, session->batch(), session->context()});
     uint64_t wanted = std::min({steps[i].rows, count, session->maxRows()});
     std::vector<int32_t> tokens(size_t(count), 0), rows;
