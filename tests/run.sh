@@ -72,11 +72,7 @@ phase packages toolchains/packages.sh || {
   exit 1
 }
 step tree tests/check-tree.sh
-# Trees that nobody develops in compile several sources at a time; a build that stands keeps its ways, and the last one
-# below, of the runtime, goes one by one.
-unity=-DCMAKE_UNITY_BUILD=ON
-[ -e build/CMakeCache.txt ] && fresh=() || fresh=("$unity")
-step configure cmake --preset release "${fresh[@]}" || finish
+step configure cmake --preset release || finish
 step build build build
 # The attention kernels are a library of their own, which needs nvcc.
 [ ! -e build/cuda/Wgmma.inc ] || step build-attention build build mlc_cuda_attention
@@ -87,6 +83,8 @@ phase e2e $python tests/e2e/run.py --build build --jobs "$jobs" --results "$resu
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 
+# Trees that are only tested compile several sources at a time; those that are shipped, one by one as everybody does.
+unity=-DCMAKE_UNITY_BUILD=ON
 step configure-gcc cmake --preset runtime-gcc $unity && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
 
 # The runtime's tests and the parsers under ASan and UBSan, in one tree.
