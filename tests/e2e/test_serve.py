@@ -291,7 +291,7 @@ class Serving(unittest.TestCase):
         port = str(self.server.port)
         missing = os.path.join(self.folder.name, "missing.mlca")
         for arguments, status in (([self.artifact, "--port", port], 1), ([missing, "--port", "0"], 1), ([], 2),
-                                  ([self.artifact, "--draft", "x"], 2), ([self.artifact, self.artifact], 2),
+                                  ([self.artifact, "--draft-tokens", "x"], 2), ([self.artifact, self.artifact], 2),
                                   ([self.artifact, "--log", "xml"], 2),
                                   ([self.artifact, "--api-key-file", missing], 1)):
             done = subprocess.run([tool("mlc-serve"), *arguments, *(["--log", "off"] if "--log" not in arguments else [])],
