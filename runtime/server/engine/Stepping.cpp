@@ -123,8 +123,10 @@ void Engine::Impl::draftTokens() {
                 });
   if (!speculating)
     return;
+  const StepShape plain = shape;
   if (Status drafted = speculation->draft(pieces, shape, cost, options.stepMs); !drafted) {
     (void)stopDrafting();
+    shape = plain;
     speculating = false;
     std::lock_guard guard(statsLock);
     ++counted.draftFailures;
