@@ -27,13 +27,13 @@ Drafting::Drafting(std::span<Drafter *const> drafters) {
 }
 
 Status Drafting::start(const GenerateOptions &options, std::span<const int32_t> text) {
-  source = nullptr;
   for (Source &each : all())
     MLC_TRY(each.drafter->start(options, text));
   return {};
 }
 
 void Drafting::begin(std::span<const int32_t> text) {
+  source = nullptr;
   for (Source &each : all())
     each.ready = each.drafter->begin(text);
 }
@@ -69,14 +69,12 @@ void Drafting::leaveOut(size_t most) {
     each.drafter->leaveOut(most);
 }
 
-Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, std::span<const int32_t> text,
-                                 uint64_t seed, uint64_t place, const Limits &limits) {
-  source = nullptr;
+Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, uint64_t seed, uint64_t place,
+                                 const Limits &limits) {
   if (!limits.most || (limits.automatic && policy.wantsPlain()))
     return 0u;
   bool compares = limits.automatic || (count > 1 && costs.plain() > 0);
   double rate = 0;
-  begin(text);
   for (Source &candidate : all()) {
     if (!candidate.ready)
       continue;

@@ -26,7 +26,7 @@ public:
 
   /// Before a generation; `text` as in Drafter::start.
   Status start(const GenerateOptions &options, std::span<const int32_t> text);
-  /// `text` is what is settled now; as Drafter::begin. draft() does it, too.
+  /// Begins a round: `text` is what is settled now; as Drafter::begin.
   void begin(std::span<const int32_t> text);
   /// What the drafters are behind is read: at most `most` tokens of each.
   Status read(size_t most);
@@ -40,9 +40,9 @@ public:
     unsigned most = 0;     // Tokens of a draft.
     bool automatic = true; // As many as pay; else as many as the drafter has.
   };
-  /// Drafts behind `text` and gives how many there are. `place`: of the first one in the answer.
-  Result<unsigned> draft(LengthPolicy &policy, const RoundCosts &costs, std::span<const int32_t> text, uint64_t seed,
-                         uint64_t place, const Limits &limits);
+  /// Drafts behind the text of begin() and gives how many there are. `place`: of the first one in the answer.
+  Result<unsigned> draft(LengthPolicy &policy, const RoundCosts &costs, uint64_t seed, uint64_t place,
+                         const Limits &limits);
   const Draft &operator[](unsigned i) const { return drafts[i]; }
   /// Whether a drafter was asked in this round.
   bool tried() const { return source; }

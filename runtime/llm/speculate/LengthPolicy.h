@@ -37,7 +37,6 @@ struct RoundCosts {
 /// Milliseconds of a target's step by its number of tokens.
 class VerifyCosts {
 public:
-  bool known() const { return seen[1]; }
   /// Of one sequence alone. Its reach is twice what was measured, so that no guess is far off.
   RoundCosts round() const;
   /// What was never measured lies on a line through the nearest ones that were.

@@ -164,8 +164,9 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
 
     begin = monotonicMs();
     auto left = unsigned(std::min<uint64_t>(most - result.tokens - 1, longest));
-    auto made = drafting.draft(policy, costs.round(), {text.data(), round.textSize}, given.sampling.seed,
-                               round.generated, {left, !options.draftTokens});
+    drafting.begin({text.data(), round.textSize});
+    auto made =
+        drafting.draft(policy, costs.round(), given.sampling.seed, round.generated, {left, !options.draftTokens});
     verifyBegin = monotonicMs();
     counts.draftMs += verifyBegin - begin;
     auto read = made ? verify(sequence, round, drafted = *made) : Result<LogitsView>(made.error());

@@ -43,6 +43,7 @@ struct Lane {
 
   size_t remaining() const { return tokens.size() - held; }
   size_t generated() const;
+  uint64_t seed() const;
   /// The request's, with the candidate's seed.
   SamplingOptions samplingOptions() const;
   /// Whether each row of its prompt is wanted: then no state of others can stand for them.
@@ -90,9 +91,11 @@ inline bool Lane::needsAllRows() const {
   return !answering && !index && (job.embeds() ? job.request.pooling == Pooling::mean : job.scoresPrompt());
 }
 
+inline uint64_t Lane::seed() const { return candidateSeed(job.request.sampling.seed, index); }
+
 inline SamplingOptions Lane::samplingOptions() const {
   SamplingOptions sampling = job.request.sampling;
-  sampling.seed = candidateSeed(sampling.seed, index);
+  sampling.seed = seed();
   return sampling;
 }
 

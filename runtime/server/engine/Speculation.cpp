@@ -60,7 +60,7 @@ Status Speculation::attach(Lane &lane) {
   DraftSlot *best = nullptr;
   size_t agreement = 0;
   for (const std::unique_ptr<DraftSlot> &slot : slots) {
-    if (slot->lane)
+    if (slot->taken)
       continue;
     size_t same = slot->model ? slot->model->agreement(lane.tokens) : 0;
     if (best && same <= agreement)
@@ -76,14 +76,14 @@ Status Speculation::attach(Lane &lane) {
   options.sampling = lane.samplingOptions();
   options.bias = lane.job.request.bias;
   MLC_TRY(best->drafting.start(options, lane.tokens));
-  best->lane = &lane;
+  best->taken = true;
   lane.draft = best;
   return {};
 }
 
 void Speculation::detach(Lane &lane) {
   if (lane.draft)
-    std::exchange(lane.draft, nullptr)->lane = nullptr;
+    std::exchange(lane.draft, nullptr)->taken = false;
 }
 
 /// The first drafter that is behind reads on, for about `ms`.
@@ -153,8 +153,7 @@ Status Speculation::draft(std::span<Piece> pieces, StepShape &shape, const CostM
     costs.others = expected - 1;
     costs.before = draftMs;
     double begin = monotonicMs();
-    MLC_ASSIGN(piece.drafted, drafting.draft(policy, costs, lane.tokens, lane.samplingOptions().seed, lane.generated(),
-                                             {costs.reach, automatic}));
+    MLC_ASSIGN(piece.drafted, drafting.draft(policy, costs, lane.seed(), lane.generated(), {costs.reach, automatic}));
     draftMs += monotonicMs() - begin;
     inRound.push_back({lane.draft, piece.drafted > 0});
     if (!piece.drafted)

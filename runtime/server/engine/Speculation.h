@@ -22,7 +22,7 @@ struct DraftSlot {
   Owned<ModelDrafter> model; // Null with n-grams alone.
   NgramDrafter ngram;
   Drafting drafting;
-  Lane *lane = nullptr;
+  bool taken = false;
 };
 
 /// A lane's share of a step.

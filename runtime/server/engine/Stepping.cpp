@@ -277,7 +277,7 @@ Status Engine::Impl::drawToken(Lane &lane, std::span<const float> row, const Dra
     MLC_ASSIGN(room, OwnedArray<Sampler::Candidate>::create(systemAllocator(), row.size(), "sampler"));
   }
   lane.sampler->useCandidates(room.span());
-  MLC_ASSIGN(Verdict verdict, judge(*lane.sampler, row, allowed, draft, lane.samplingOptions().seed, place));
+  MLC_ASSIGN(Verdict verdict, judge(*lane.sampler, row, allowed, draft, lane.seed(), place));
   result.token = verdict.token;
   result.stays = verdict.stays;
   if (lane.job.scoresAnswer())
