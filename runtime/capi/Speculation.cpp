@@ -4,8 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/capi/Handles.h"
-#include "runtime/llm/speculate/ModelDrafter.h"
-#include "runtime/llm/speculate/NgramDrafter.h"
+#include "runtime/llm/speculate/Drafters.h"
 #include "runtime/llm/speculate/Speculator.h"
 
 #include <algorithm>
@@ -18,24 +17,16 @@ struct mlc_speculator {
   explicit mlc_speculator(mlc_session *target) : target(target) {}
 
   mlc_session *target, *draft = nullptr;
-  Owned<ModelDrafter> drafter;
-  NgramDrafter ngram;
+  Drafters drafters;
   std::optional<Speculator> speculator;
 
   Status open(const mlc_speculation_options &options) {
-    Drafter *drafters[Drafting::kMostDrafters];
-    size_t count = 0;
-    if ((draft = options.draft)) {
+    if ((draft = options.draft))
       MLC_TRY(checkVocabulary(target->session->model(), draft->session->model()));
-      MLC_ASSIGN(ModelDrafter * made, ModelDrafter::create(*draft->session, *target->session));
-      drafter = Owned<ModelDrafter>(made);
-      drafters[count++] = made;
-    }
-    if (options.ngram)
-      drafters[count++] = &ngram;
+    MLC_TRY(drafters.open(draft ? draft->session : nullptr, *target->session, options.ngram));
     SpeculationOptions wanted;
     wanted.draftTokens = options.draft_tokens;
-    MLC_ASSIGN(Speculator made, Speculator::create(*target->session, {drafters, count}, wanted));
+    MLC_ASSIGN(Speculator made, Speculator::create(*target->session, drafters.all(), wanted));
     speculator.emplace(std::move(made));
     return {};
   }

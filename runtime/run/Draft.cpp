@@ -53,8 +53,6 @@ void warnOfLargeDraft(const Model &target, const Model &draft) {
 Status DraftSession::open(Session &target, const SessionArguments &given, const DraftArguments &arguments) {
   if (!arguments.wanted())
     return {};
-  Drafter *drafters[Drafting::kMostDrafters];
-  size_t count = 0;
   if (std::string_view name = arguments.file(); !name.empty()) {
     Buffer<char> path;
     if (!path.append(name.data(), name.size()) || !path.append('\0'))
@@ -62,27 +60,15 @@ Status DraftSession::open(Session &target, const SessionArguments &given, const 
     MLC_ASSIGN(model, openModel(path.span().data(), given));
     MLC_TRY(checkVocabulary(target.model(), *model));
     warnOfLargeDraft(target.model(), *model);
-    SessionOptions options;
-    // With --context both are lowered; without, the sessions' bounds are compared.
-    options.context = given.context;
-    options.sequences = 1;
-    options.pool = &target.workers();
-    uint64_t taken = target.memoryPlan().total();
-    if (given.maxMemory)
-      options.maxMemory = given.maxMemory > taken ? given.maxMemory - taken : 1;
-    auto made = Session::create(*model, options);
+    auto made = Session::create(*model, draftBounds(target, given.context, 1, given.maxMemory));
     if (!made)
       return inFile(model->name(), made.error());
     session = Owned<Session>(*made);
-    MLC_ASSIGN(ModelDrafter * created, ModelDrafter::create(*session, target));
-    drafter = Owned<ModelDrafter>(created);
-    drafters[count++] = created;
   }
-  if (arguments.ngram())
-    drafters[count++] = &ngram;
+  MLC_TRY(drafters.open(session.get(), target, arguments.ngram()));
   SpeculationOptions options;
   options.draftTokens = arguments.fixed;
-  MLC_ASSIGN(Speculator made, Speculator::create(target, {drafters, count}, options));
+  MLC_ASSIGN(Speculator made, Speculator::create(target, drafters.all(), options));
   speculator.emplace(std::move(made));
   return {};
 }

@@ -7,8 +7,7 @@
 //
 #pragma once
 
-#include "runtime/llm/speculate/ModelDrafter.h"
-#include "runtime/llm/speculate/NgramDrafter.h"
+#include "runtime/llm/speculate/Drafters.h"
 #include "runtime/llm/speculate/Speculator.h"
 #include "runtime/run/Common.h"
 
@@ -52,8 +51,7 @@ public:
 private:
   Owned<Model> model;
   Owned<Session> session;
-  Owned<ModelDrafter> drafter;
-  NgramDrafter ngram;
+  Drafters drafters;
   std::optional<Speculator> speculator;
 };
 

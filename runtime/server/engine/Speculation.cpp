@@ -25,15 +25,9 @@ Result<std::unique_ptr<Speculation>> Speculation::create(const EngineOptions &op
   made->automatic = !wanted.tokens;
   if (wanted.model) {
     MLC_TRY(checkVocabulary(target.model(), *wanted.model));
-    SessionOptions bounds;
-    // With a context given both are lowered; without, they are compared.
-    bounds.context = options.session.context;
-    bounds.sequences = target.sequences();
-    bounds.pool = &target.workers();
+    SessionOptions bounds = draftBounds(target, options.session.context, target.sequences(), options.session.maxMemory);
     bounds.sessionClass = options.session.sessionClass;
     bounds.snapshots = 0;
-    uint64_t taken = target.memoryPlan().total(), limit = options.session.maxMemory;
-    bounds.maxMemory = limit ? (limit > taken ? limit - taken : 1) : 0;
     auto session = Session::create(*wanted.model, bounds);
     if (!session)
       return Error(session.error().code(), "%s: %s", wanted.model->name(), session.error().message());
@@ -41,16 +35,8 @@ Result<std::unique_ptr<Speculation>> Speculation::create(const EngineOptions &op
   }
   for (uint64_t i = 0; i < target.sequences(); ++i) {
     auto slot = std::make_unique<DraftSlot>();
-    Drafter *drafters[Drafting::kMostDrafters];
-    size_t count = 0;
-    if (wanted.model) {
-      MLC_ASSIGN(ModelDrafter * drafter, ModelDrafter::create(*made->session, target));
-      slot->model.reset(drafter);
-      drafters[count++] = drafter;
-    }
-    if (wanted.ngram)
-      drafters[count++] = &slot->ngram;
-    slot->drafting = Drafting({drafters, count});
+    MLC_TRY(slot->drafters.open(made->session.get(), target, wanted.ngram));
+    slot->drafting = Drafting(slot->drafters.all());
     made->slots.push_back(std::move(slot));
   }
   return made;
@@ -62,7 +48,8 @@ Status Speculation::attach(Lane &lane) {
   for (const std::unique_ptr<DraftSlot> &slot : slots) {
     if (slot->taken)
       continue;
-    size_t same = slot->model ? slot->model->agreement(lane.tokens) : 0;
+    const ModelDrafter *model = slot->drafters.model();
+    size_t same = model ? model->agreement(lane.tokens) : 0;
     if (best && same <= agreement)
       continue;
     best = slot.get();

@@ -8,9 +8,7 @@
 //
 #pragma once
 
-#include "runtime/llm/speculate/Drafting.h"
-#include "runtime/llm/speculate/ModelDrafter.h"
-#include "runtime/llm/speculate/NgramDrafter.h"
+#include "runtime/llm/speculate/Drafters.h"
 #include "runtime/server/engine/CostModel.h"
 #include "runtime/server/engine/Engine.h"
 #include "runtime/server/engine/Job.h"
@@ -19,8 +17,7 @@ namespace mlc::server {
 
 /// What drafts for one answer.
 struct DraftSlot {
-  Owned<ModelDrafter> model; // Null with n-grams alone.
-  NgramDrafter ngram;
+  Drafters drafters;
   Drafting drafting;
   bool taken = false;
 };
