@@ -118,7 +118,7 @@ class Networks(unittest.TestCase):
             self.assertIsInstance(got, dict, got)
             state = {"h": got["h_out"], "c": got["c_out"]}
             expected.append(got["y"])
-        stream = self.compile(body, "--state", "h_out=h,c_out=c", name="stream")
+        stream = self.compile(body, "--state", "h_out=h", "--state", "c_out=c", name="stream")
         for runner in RUNNERS:
             got = self.call([*runner, stream, "--threads", "1"], {"x": frames})
             self.assertIsInstance(got, dict, got)
@@ -127,6 +127,22 @@ class Networks(unittest.TestCase):
         # One run of a stream is as the first.
         np.testing.assert_array_equal(self.call([MLC, "run", stream], {"x": frames[0]})["y"], expected[0])
         self.assertIn("there is no input 'h'", self.call([MLC, "run", stream], {"x": frames, "h": state["h"]}))
+
+    def test_refused_states_and_dimensions(self):
+        self.compile(speech_like(self.rng))
+        command = [MLC, "compile", self.path("net.onnx"), "-o", self.path("none.mlca")]
+        for options, expected in ((["--state", "h_out=h", "--state", "h_out=h"], "--state h_out=h: a port is named twice"),
+                                  (["--state", "h_out=h,c_out=h"], "--state c_out=h: a port is named twice"),
+                                  (["--state", "h_out=h", "--state", "h_out=c"], "--state h_out=c: a port is named twice"),
+                                  (["--state", "z=h"], "the network has no output 'z'"),
+                                  (["--state", "h_out=z"], "the network has no input 'z'"),
+                                  (["--state", "y=h"], "the output and the input are of different types"),
+                                  (["--state", "h_out"], "write OUTPUT=INPUT"),
+                                  (["--dim", "x.2=20", "--dim", "x.2=21"], "--dim: names x.2 twice")):
+            done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertIn(expected, done.stderr)
+            self.assertFalse(os.path.exists(self.path("none.mlca")))
 
     def test_refused(self):
         artifact = self.compile(speech_like(self.rng))
