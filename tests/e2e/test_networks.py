@@ -124,7 +124,8 @@ class Networks(unittest.TestCase):
             got = self.call([MLC, "run", self.compile(body)], given)
             self.assertIsInstance(got, dict, got)
             with np.errstate(all="ignore"):
-                np.testing.assert_allclose(got["pow"], np.power(given["a"], given["b"]), rtol=relative)
+                # The error of a power grows with |y ln x|, here 56 at most.
+                np.testing.assert_allclose(got["pow"], np.power(given["a"], given["b"]), rtol=10 * relative)
                 for op, function in functions.items():
                     expected = function(given["s"].astype(np.float64)).astype(name)
                     np.testing.assert_allclose(got[op], expected, rtol=relative, err_msg=op)
