@@ -3,13 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Functions of f64, and those of f32 that MLIR approximates too coarsely or not at all.
+// exp and log of f64, arcsin and arccos of f32, and remainders.
 //
 #include "compiler/Codegen/LowerRegion.h"
+#include "compiler/Codegen/Real.h"
 
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
 
 #include <numbers>
@@ -18,32 +16,6 @@ using namespace mlir;
 using namespace mlc;
 
 namespace {
-
-/// Arithmetic of one float type in few letters.
-struct Real {
-  Real(Location location, OpBuilder &builder, Type type) : b(location, builder), type(type) {}
-  Value real(double value) { return b.create<arith::ConstantOp>(b.getFloatAttr(type, value)); }
-  Value integer(int64_t value) { return b.create<arith::ConstantOp>(b.getI64IntegerAttr(value)); }
-  Value add(Value x, Value y) { return b.create<arith::AddFOp>(x, y); }
-  Value sub(Value x, Value y) { return b.create<arith::SubFOp>(x, y); }
-  Value mul(Value x, Value y) { return b.create<arith::MulFOp>(x, y); }
-  Value div(Value x, Value y) { return b.create<arith::DivFOp>(x, y); }
-  Value bits(Value x) { return b.create<arith::BitcastOp>(b.getI64Type(), x); }
-  Value fromBits(Value x) { return b.create<arith::BitcastOp>(b.getF64Type(), x); }
-  Value select(arith::CmpFPredicate predicate, Value x, Value y, Value whenTrue, Value whenFalse) {
-    return b.create<arith::SelectOp>(b.create<arith::CmpFOp>(predicate, x, y), whenTrue, whenFalse);
-  }
-  /// c0 + x (c1 + x (c2 + ...)).
-  Value polynomial(Value x, ArrayRef<double> coefficients) {
-    Value sum = real(coefficients.back());
-    for (double coefficient : llvm::reverse(coefficients.drop_back()))
-      sum = add(mul(sum, x), real(coefficient));
-    return sum;
-  }
-
-  ImplicitLocOpBuilder b;
-  Type type;
-};
 
 using enum arith::CmpFPredicate;
 
@@ -135,19 +107,6 @@ template <typename Op> struct ExpandArc : OpRewritePattern<Op> {
   }
 };
 
-/// a - b c with the error of the product, by Veltkamp's and Dekker's splitting.
-Value productTakenOff(Real &f, Value a, Value b, Value c) {
-  auto split = [&](Value x) {
-    Value scaled = f.mul(x, f.real(0x1p27 + 1)), high = f.sub(scaled, f.sub(scaled, x));
-    return std::pair(high, f.sub(x, high));
-  };
-  auto [bHigh, bLow] = split(b);
-  auto [cHigh, cLow] = split(c);
-  Value product = f.mul(b, c), error = f.sub(f.mul(bHigh, cHigh), product);
-  error = f.add(f.add(error, f.mul(bHigh, cLow)), f.mul(bLow, cHigh));
-  return f.sub(f.sub(a, product), f.add(error, f.mul(bLow, cLow)));
-}
-
 /// x - trunc(x / y) y, exact where the quotient is below 2^53.
 struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -162,7 +121,7 @@ struct ExpandRemainder : OpRewritePattern<arith::RemFOp> {
     Value x = wide(op.getLhs()), y = wide(op.getRhs());
     Value ax = f.b.create<math::AbsFOp>(x), ay = f.b.create<math::AbsFOp>(y);
     Value quotient = f.b.create<math::TruncOp>(f.div(ax, ay));
-    Value rest = productTakenOff(f, ax, quotient, ay);
+    Value rest = f.productTakenOff(ax, quotient, ay);
     // The quotient may have been rounded up to the next integer, or down from it.
     rest = f.select(OLT, rest, f.real(0), f.add(rest, ay), rest);
     rest = f.select(OGE, rest, ay, f.sub(rest, ay), rest);

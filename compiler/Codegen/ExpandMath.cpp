@@ -169,14 +169,7 @@ LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
     patterns.add<RoundByAdding<math::FloorOp>, RoundByAdding<math::CeilOp>, RoundByAdding<math::TruncOp>,
                  RoundByAdding<math::RoundOp>, RoundByAdding<math::RoundEvenOp>>(module.getContext());
   patterns.add<ExpandExp, ExpandTanh, ExpandLog10>(module.getContext(), hasFma);
-  populateExpandTanPattern(patterns);
-  populateExpandSinhPattern(patterns);
-  populateExpandCoshPattern(patterns);
-  populateExpandAsinhPattern(patterns);
-  populateExpandAcoshPattern(patterns);
-  populateExpandAtanhPattern(patterns);
   populateExpandExp2FPattern(patterns);
-  populateExpandPowFPattern(patterns);
   populateExpandFPowIPattern(patterns);
   populateExpandRoundFPattern(patterns);
   populateExpandRsqrtPattern(patterns);
@@ -184,6 +177,8 @@ LogicalResult mlc::expandMath(ModuleOp module, LevelTraits traits) {
   arith::populateArithExpandOpsPatterns(patterns);
   populateHalfPatterns(patterns, traits);
   populateFunctionPatterns(patterns);
+  populateCircularPatterns(patterns);
+  populateHyperbolicPatterns(patterns);
   if (!hasFma)
     patterns.add<FmaInDouble>(module.getContext());
   return applyPatternsAndFoldGreedily(module, std::move(patterns));

@@ -57,8 +57,12 @@ bool lowerTurned(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::opti
 /// Conversions of short floats that a level has no instructions for.
 void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 
-/// Functions of f64 (exp, log), arcsin and arccos, and remainders.
+/// exp and log of f64, arcsin and arccos of f32, and remainders.
 void populateFunctionPatterns(mlir::RewritePatternSet &patterns);
+/// sin, cos, tan and their inverses.
+void populateCircularPatterns(mlir::RewritePatternSet &patterns);
+/// Hyperbolic functions and their inverses, expm1, log1p and erf of f64, and powers.
+void populateHyperbolicPatterns(mlir::RewritePatternSet &patterns);
 
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);

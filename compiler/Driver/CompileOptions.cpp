@@ -22,14 +22,22 @@ namespace {
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32",
-             *rope = "", *code = "auto", *emit = "artifact", *report = "", *dim = "", *states = "",
-             *calibrate = nullptr;
+             *rope = "", *code = "auto", *emit = "artifact", *report = "", *calibrate = nullptr;
+  TextList dims, states;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
 };
 
 bool oneOf(llvm::StringRef value, llvm::ArrayRef<llvm::StringRef> choices) {
   return llvm::is_contained(choices, value);
+}
+
+/// An option given several times is as one with commas.
+std::string joined(const TextList &list) {
+  std::string text;
+  for (const char *item : list.span())
+    (text += text.empty() ? "" : ",") += item;
+  return text;
 }
 
 /// A usage error in one line.
@@ -162,10 +170,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
        &raw.code},
       {"dim", "NAME=N",
-       "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (commas: more)",
-       OptionKind::text, &raw.dim},
-      {"state", "OUT=IN", "of a network: what input IN reads is output OUT of the run before (with commas: several)",
-       OptionKind::text, &raw.states},
+       "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (more: commas, or once more)",
+       OptionKind::texts, &raw.dims},
+      {"state", "OUT=IN", "of a network: what input IN reads is output OUT of the run before (more: commas, or once more)",
+       OptionKind::texts, &raw.states},
       {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
        &raw.report},
@@ -216,8 +224,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
   }
-  options.source = {source,    raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope, raw.dim,
-                    raw.states};
+  options.source = {source,    raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope,
+                    joined(raw.dims), joined(raw.states)};
   options.output = raw.output ? raw.output : "-";
   options.emit = raw.emit;
   options.report = raw.report;

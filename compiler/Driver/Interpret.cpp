@@ -30,7 +30,8 @@ struct InterpretArguments {
   NetworkArguments network;
   bool f64 = false, afterTransforms = false;
   /// Options of `mlc compile`, as they were typed: name and value.
-  const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr, *dim = nullptr;
+  const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr;
+  TextList dims;
   const char *calibrate = nullptr;
   const char *target = nullptr, *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr,
              *ssm = nullptr, *context = nullptr, *batch = nullptr, *sequences = nullptr;
@@ -159,7 +160,8 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
   add("--weights", arguments.weights, false);
   add("--tokenizer", arguments.tokenizer, false);
   add("--rope", arguments.rope, false);
-  add("--dim", arguments.dim, false);
+  for (const char *dim : arguments.dims.span())
+    add("--dim", dim, false);
   add("--target", arguments.target);
   add("--quant", arguments.quant);
   add("--group", arguments.group);
@@ -261,7 +263,7 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"weights", "F", "of graph text: the checkpoint its weights lie in", OptionKind::text, &arguments.weights},
       {"tokenizer", "DIR", "of graph text: where its tokenizer is", OptionKind::text, &arguments.tokenizer},
       {"rope", "R", "as for mlc compile", OptionKind::text, &arguments.rope},
-      {"dim", "NAME=N", "as for mlc compile", OptionKind::text, &arguments.dim},
+      {"dim", "NAME=N", "as for mlc compile", OptionKind::texts, &arguments.dims},
       {"target", "T", "cpu or cuda, whose transforms differ", OptionKind::text, &arguments.target},
       {"quant", "Q", "of the transforms, as for mlc compile; so are the next", OptionKind::text, &arguments.quant},
       {"group", "N", "columns of one scale", OptionKind::text, &arguments.group},

@@ -47,7 +47,7 @@ template DenseElementsAttr attributeOf<double>(const HostValue<double> &, Type);
 template <typename T>
 llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *> leaves, ArrayRef<Operation *> ops,
                                                            ArrayRef<Value> values, WeightSource &weights,
-                                                           DeclareWeight declare, const Limits &limits) {
+                                                           DeclareWeight declare, Limits &limits) {
   OpBuilder builder(values.front().getContext());
   Location unknown = builder.getUnknownLoc();
   OwningOpRef<ModuleOp> scratch = ModuleOp::create(unknown);
@@ -73,6 +73,7 @@ llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *>
     return llvm::createStringError("what is to be computed does not verify");
   Interpreter<T> interpreter(*scratch, weights, limits);
   auto computed = interpreter.call("fold", {});
+  limits.work = interpreter.remainingWork();
   if (!computed)
     return computed.takeError();
   SmallVector<DenseElementsAttr> attributes;
@@ -83,10 +84,9 @@ llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps(ArrayRef<Operation *>
 
 template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<float>(ArrayRef<Operation *>, ArrayRef<Operation *>,
                                                                            ArrayRef<Value>, WeightSource &,
-                                                                           DeclareWeight, const Limits &);
+                                                                           DeclareWeight, Limits &);
 template llvm::Expected<SmallVector<DenseElementsAttr>> evaluateOps<double>(ArrayRef<Operation *>,
                                                                             ArrayRef<Operation *>, ArrayRef<Value>,
-                                                                            WeightSource &, DeclareWeight,
-                                                                            const Limits &);
+                                                                            WeightSource &, DeclareWeight, Limits &);
 
 } // namespace mlc::reference

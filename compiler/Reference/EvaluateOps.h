@@ -21,17 +21,17 @@ using DeclareWeight = llvm::function_ref<void(mlir::OpBuilder &builder, graph::R
 
 /// What `values` are, results of `ops` (in order) that read nothing beside each other, `leaves` (constants and
 /// graph.reads, whose weights `declare` declares, each once) and what their own regions hold. In f64 where T is double.
-/// An error also when they do not verify.
+/// An error also when they do not verify. The work that it took is taken off `limits`.
 template <typename T>
 llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps(llvm::ArrayRef<mlir::Operation *> leaves, llvm::ArrayRef<mlir::Operation *> ops,
-            llvm::ArrayRef<mlir::Value> values, WeightSource &weights, DeclareWeight declare, const Limits &limits);
+            llvm::ArrayRef<mlir::Value> values, WeightSource &weights, DeclareWeight declare, Limits &limits);
 
 extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps<float>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
-                   WeightSource &, DeclareWeight, const Limits &);
+                   WeightSource &, DeclareWeight, Limits &);
 extern template llvm::Expected<llvm::SmallVector<mlir::DenseElementsAttr>>
 evaluateOps<double>(llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Operation *>, llvm::ArrayRef<mlir::Value>,
-                    WeightSource &, DeclareWeight, const Limits &);
+                    WeightSource &, DeclareWeight, Limits &);
 
 } // namespace mlc::reference

@@ -30,8 +30,10 @@ llvm::Error failAt(Operation *op, const Twine &message) {
 }
 
 template <typename T> llvm::Error Frame<T>::spend(Operation *op, int64_t amount) {
-  if (amount > interpreter.workLeft)
+  if (amount > interpreter.workLeft) {
+    interpreter.workLeft = 0;
     return failAt(op, "the interpreter's work limit is used up; use a smaller input");
+  }
   interpreter.workLeft -= amount;
   return llvm::Error::success();
 }
@@ -115,7 +117,8 @@ template <typename T> ArrayRef<Value> Interpreter<T>::deathsAt(Operation *op) {
 }
 
 template <typename T> llvm::Error Interpreter<T>::evaluate(Operation *op, Frame<T> &frame) {
-  if (llvm::Error error = frame.spend(op, 1))
+  constexpr int64_t kOpWork = 16;
+  if (llvm::Error error = frame.spend(op, kOpWork))
     return error;
   auto found = evaluators.find(op->getName().getStringRef());
   llvm::Error error = llvm::Error::success();

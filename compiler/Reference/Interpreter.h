@@ -20,8 +20,8 @@ namespace mlc::reference {
 /// What keeps a hostile module from taking all memory or all time.
 struct Limits {
   int64_t elements = int64_t(1) << 28; // Of one value.
-  int64_t work = int64_t(1) << 33;     // Op and element evaluations of one call, products of graph ops not counted.
-  unsigned depth = 64;                 // Nested regions and calls.
+  int64_t work = int64_t(1) << 33; // Elements evaluated by one call, products of graph ops not counted; an op is 16.
+  unsigned depth = 64;             // Nested regions and calls.
 };
 
 template <typename T> class Frame;
@@ -34,6 +34,9 @@ public:
 
   /// Runs a function. Arguments must have its types' shapes; a batch's tokens are not checked against other arguments.
   llvm::Expected<llvm::SmallVector<ValueRef<T>>> call(llvm::StringRef function, llvm::ArrayRef<ValueRef<T>> arguments);
+
+  /// Of Limits::work, what the last call left.
+  int64_t remainingWork() const { return workLeft; }
 
   States<T> states;
 

@@ -15,6 +15,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_code
 import test_networks
+import voice
 try:
     import numpy as np
 except ImportError as error:
@@ -128,6 +129,41 @@ class Device:
                     expected, got = (np.load(self.at(f"out-{side}/y.npy")) for side in ("here", "there"))
                     self.assertEqual(got.shape, (5, 1, 3))
                     np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+    def voice_network(self, name, dims, array):
+        """What a voice network gives on the device, [runs, ...] of a stream, held to what it gives here."""
+        network, data = voice.NETWORKS[name], os.environ["MLC_SHARED_DATA"]
+        np.save(self.at("in.npy"), array)
+        results = []
+        for side, triple in (("here", []), ("there", ["--triple", self.triple])):
+            artifact = self.compile(os.path.join(data, network.file), f"{name}-{side}.mlca", *voice.options_of(network, dims),
+                                    *(triple or ["--cpu", "native"]))
+            arguments = (artifact, "--input", f"{network.input}={self.at('in.npy')}", "--threads", "2", "--json",
+                         "--output-dir", self.at(f"voice-{side}"))
+            done = (subprocess.run([MLC, "run", *arguments], capture_output=True, text=True, timeout=60) if side == "here"
+                    else self.there(*arguments))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            results.append(np.load(json.loads(done.stdout)["outputs"][network.output]["file"]))
+        here, there = results
+        self.assertEqual(here.shape, there.shape, name)
+        apart = float(np.abs(there - here).max() / np.abs(here).max())
+        print(f"{self.preset} {name}: {apart:.1e} of the largest", file=sys.stderr)
+        self.assertLessEqual(apart, FLOAT_BOUND, name)
+        return there
+
+    def test_voice_networks_as_here(self):
+        """Two seconds of speech, and a classifier; with MLC_LONG_TESTS the wake word's chain, most of a minute of emulation."""
+        data = os.environ.get("MLC_SHARED_DATA", "")
+        if not os.path.exists(os.path.join(data, voice.CLIP)):
+            self.skipTest("../shared/data is missing (set MLC_SHARED_DATA)")
+        speech = voice.samples(os.path.join(data, voice.SPEECH))[:2 * voice.RATE]
+        probabilities = self.voice_network("vad", None, voice.vad_frames(speech))
+        self.assertGreater(float(probabilities.max()), 0.9)
+        self.voice_network("mel", None, voice.frames(speech, voice.CONTEXT, voice.STEP)[-1:])
+        features = np.random.default_rng(9).standard_normal((1, voice.HISTORY, voice.FEATURES)).astype(np.float32)
+        self.voice_network("classifier", None, features * 5)
+        if os.environ.get("MLC_LONG_TESTS"):
+            self.assertGreater(float(voice.clip_at_once(data, self.voice_network).max()), 0.5)
 
     def test_the_shipped_model_as_here(self):
         for program in self.programs:

@@ -108,6 +108,38 @@ class Networks(unittest.TestCase):
         np.testing.assert_array_equal(got["chosen"], np.where(f, a, np.float32(2)))
         np.testing.assert_array_equal(got["half"], h.astype(np.float16))
 
+    def test_functions(self):
+        """Powers with their special cases, and functions of f64, against NumPy."""
+        x = np.array([-2.5, -2, -0.5, -0.0, 0.0, 1e-7, 0.5, 1, 3, -np.inf, np.inf, np.nan])
+        a, b = (grid.reshape(-1) for grid in np.meshgrid(x, np.append(x, [2, 7, 0.25])))
+        small = np.concatenate([np.linspace(-0.99, 0.99, 301), [1e-9, -1e-9]])
+        functions = {"Sin": np.sin, "Cos": np.cos, "Tan": np.tan, "Atan": np.arctan, "Asin": np.arcsin, "Acos": np.arccos,
+                     "Sinh": np.sinh, "Cosh": np.cosh, "Tanh": np.tanh, "Asinh": np.arcsinh, "Atanh": np.arctanh}
+        for name, relative in (("float32", 4e-7), ("float64", 2e-15)):
+            nodes = [node("Pow", ["a", "b"], ["pow"])] + [node(op, ["s"], [op]) for op in functions]
+            shapes = {"a": a.shape, "b": b.shape, "s": small.shape}
+            body = model(graph(nodes, [value(port, name, shape) for port, shape in shapes.items()],
+                               [value("pow", name, a.shape)] + [value(op, name, small.shape) for op in functions]))
+            given = {"a": a.astype(name), "b": b.astype(name), "s": small.astype(name)}
+            got = self.call([MLC, "run", self.compile(body)], given)
+            self.assertIsInstance(got, dict, got)
+            with np.errstate(all="ignore"):
+                # The error of a power grows with |y ln x|, here 56 at most.
+                np.testing.assert_allclose(got["pow"], np.power(given["a"], given["b"]), rtol=10 * relative)
+                for op, function in functions.items():
+                    expected = function(given["s"].astype(np.float64)).astype(name)
+                    np.testing.assert_allclose(got[op], expected, rtol=relative, err_msg=op)
+
+    def test_a_loop_without_end_over_constants(self):
+        """Is compiled at once: nothing of it is computed while compiling."""
+        step = graph([node("Identity", ["c"], ["co"]), node("Add", ["v", "v"], ["vo"])],
+                     [value("i", "int64", ()), value("c", "bool", ()), value("v", "float32", (3,))],
+                     [value("co", "bool", ()), value("vo", "float32", (3,))])
+        self.compile(model(graph([node("Loop", ["count", "go", "k"], ["z"], body=step), node("Add", ["x", "z"], ["y"])],
+                                 [value("x", "float32", (3,))], [value("y", "float32", (3,))],
+                                 [tensor("count", np.int64(1 << 62)), tensor("go", np.array(True)),
+                                  tensor("k", np.zeros(3, np.float32))])))
+
     def test_a_stream_is_its_runs(self):
         body, frames = speech_like(self.rng), self.floats(7, 1, INPUTS, WIDTH)
         plain = self.compile(body, name="plain")
@@ -118,7 +150,7 @@ class Networks(unittest.TestCase):
             self.assertIsInstance(got, dict, got)
             state = {"h": got["h_out"], "c": got["c_out"]}
             expected.append(got["y"])
-        stream = self.compile(body, "--state", "h_out=h,c_out=c", name="stream")
+        stream = self.compile(body, "--state", "h_out=h", "--state", "c_out=c", name="stream")
         for runner in RUNNERS:
             got = self.call([*runner, stream, "--threads", "1"], {"x": frames})
             self.assertIsInstance(got, dict, got)
@@ -127,6 +159,22 @@ class Networks(unittest.TestCase):
         # One run of a stream is as the first.
         np.testing.assert_array_equal(self.call([MLC, "run", stream], {"x": frames[0]})["y"], expected[0])
         self.assertIn("there is no input 'h'", self.call([MLC, "run", stream], {"x": frames, "h": state["h"]}))
+
+    def test_refused_states_and_dimensions(self):
+        self.compile(speech_like(self.rng))
+        command = [MLC, "compile", self.path("net.onnx"), "-o", self.path("none.mlca")]
+        for options, expected in ((["--state", "h_out=h", "--state", "h_out=h"], "--state h_out=h: a port is named twice"),
+                                  (["--state", "h_out=h,c_out=h"], "--state c_out=h: a port is named twice"),
+                                  (["--state", "h_out=h", "--state", "h_out=c"], "--state h_out=c: a port is named twice"),
+                                  (["--state", "z=h"], "the network has no output 'z'"),
+                                  (["--state", "h_out=z"], "the network has no input 'z'"),
+                                  (["--state", "y=h"], "the output and the input are of different types"),
+                                  (["--state", "h_out"], "write OUTPUT=INPUT"),
+                                  (["--dim", "x.2=20", "--dim", "x.2=21"], "--dim: names x.2 twice")):
+            done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=60)
+            self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+            self.assertIn(expected, done.stderr)
+            self.assertFalse(os.path.exists(self.path("none.mlca")))
 
     def test_refused(self):
         artifact = self.compile(speech_like(self.rng))

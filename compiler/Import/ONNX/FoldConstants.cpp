@@ -76,7 +76,7 @@ private:
 } // namespace
 
 std::optional<SmallVector<DenseElementsAttr>> foldConstants(ArrayRef<Operation *> ops, ArrayRef<Value> values,
-                                                            const WeightTable &weights) {
+                                                            const WeightTable &weights, reference::Limits &limits) {
   int64_t given = 0;
   for (Value value : values) {
     auto type = cast<RankedTensorType>(value.getType());
@@ -115,8 +115,10 @@ std::optional<SmallVector<DenseElementsAttr>> foldConstants(ArrayRef<Operation *
   auto declare = [&](OpBuilder &builder, graph::ReadOp read) {
     createWeight(builder, read.getLoc(), *weights.find(read.getWeight()), read.getType());
   };
-  auto folded = reference::evaluateOps<double>(leaves.getArrayRef(), ops, values, source, declare,
-                                               {int64_t(1) << 22, int64_t(1) << 24, 16});
+  reference::Limits own = limits;
+  own.work = limits.work / 8;
+  auto folded = reference::evaluateOps<double>(leaves.getArrayRef(), ops, values, source, declare, own);
+  limits.work -= limits.work / 8 - own.work;
   if (!folded) {
     // It stays as it is, and a run, or the importer's own verifier, says what is wrong with it.
     llvm::consumeError(folded.takeError());

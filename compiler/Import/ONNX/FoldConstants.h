@@ -8,6 +8,7 @@
 #pragma once
 
 #include "compiler/Import/Checkpoint.h"
+#include "compiler/Reference/Interpreter.h"
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -45,8 +46,14 @@ void createWeight(mlir::OpBuilder &builder, mlir::Location loc, const TensorInfo
 mlir::DenseElementsAttr constantOf(const TensorInfo &info, mlir::RankedTensorType type);
 
 /// What `values`, results of `ops`, are, when everything that `ops` read is constant (or a weight of `weights`) and all
-/// of it is small; nullopt otherwise. Extents that a run finds are those that were found.
-std::optional<llvm::SmallVector<mlir::DenseElementsAttr>>
-foldConstants(llvm::ArrayRef<mlir::Operation *> ops, llvm::ArrayRef<mlir::Value> values, const WeightTable &weights);
+/// of it is small; nullopt otherwise. Extents that a run finds are those that were found. What a file may have computed
+/// in all is limited: the work is taken off `limits`, of which one call may take an eighth.
+std::optional<llvm::SmallVector<mlir::DenseElementsAttr>> foldConstants(llvm::ArrayRef<mlir::Operation *> ops,
+                                                                        llvm::ArrayRef<mlir::Value> values,
+                                                                        const WeightTable &weights,
+                                                                        reference::Limits &limits);
+
+/// Seconds at most.
+inline constexpr reference::Limits kFoldLimits = {int64_t(1) << 22, int64_t(1) << 26, 16};
 
 } // namespace mlc::onnx

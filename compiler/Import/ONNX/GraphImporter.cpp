@@ -403,7 +403,7 @@ void GraphImporter::foldBehind(Operation *last, MutableArrayRef<Tensor> results,
       values.push_back(result.value);
   if (values.empty() || llvm::all_of(added, llvm::IsaPred<arith::ConstantOp>))
     return;
-  std::optional<SmallVector<DenseElementsAttr>> folded = foldConstants(added, values, weights);
+  std::optional<SmallVector<DenseElementsAttr>> folded = foldConstants(added, values, weights, foldLimits);
   if (!folded)
     return;
   llvm::DenseMap<Value, Value> constants;

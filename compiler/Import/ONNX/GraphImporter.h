@@ -96,6 +96,7 @@ private:
   Emitter e;
   mlir::func::FuncOp function; // @main.
   WeightTable weights;
+  reference::Limits foldLimits = kFoldLimits;
   llvm::StringSet<> taken;
   llvm::StringMap<const ::onnx::FunctionProto *> functions;
   const Call *call = nullptr;

@@ -9,6 +9,8 @@
 #include "compiler/Transforms/Network/Structured.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/SetVector.h"
@@ -23,7 +25,7 @@ struct Known {
   bool constant = false; // Follows from weights and constants.
   bool data = false;     // Not merely a splat or an empty tensor.
   bool view = true;      // Elements of one weight or constant in place.
-  int64_t elements = 0;  // Of the weights and constants behind it.
+  uint64_t elements = 0; // Of the weights and constants behind it.
 };
 
 class Folder {
@@ -52,6 +54,19 @@ public:
 private:
   static bool isLeaf(Operation *op) { return isa<ReadOp, arith::ConstantOp>(op); }
 
+  /// Elements that an op makes or, of a structured op, goes through.
+  static uint64_t workOf(Operation *op) {
+    SmallVector<int64_t> extents;
+    if (auto structured = dyn_cast<linalg::LinalgOp>(op))
+      extents = structured.getStaticLoopRanges();
+    else if (auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType()))
+      extents = llvm::to_vector(type.getShape());
+    uint64_t work = 1;
+    for (int64_t extent : extents)
+      work = llvm::SaturatingMultiply(work, uint64_t(extent));
+    return work;
+  }
+
   SmallVector<Value> operandsOf(Operation *op) {
     llvm::SetVector<Value> all(op->operand_begin(), op->operand_end());
     getUsedValuesDefinedAbove(op->getRegions(), all);
@@ -60,20 +75,21 @@ private:
 
   void learn(Operation *op) {
     Known known;
-    known.constant = isMemoryEffectFree(op) && op->getNumResults() > 0;
+    // A loop may take any time; the importer has run the short ones.
+    known.constant = isMemoryEffectFree(op) && op->getNumResults() > 0 && !isa<LoopLikeOpInterface>(op);
     known.view = isa<tensor::ExpandShapeOp, tensor::CollapseShapeOp, tensor::ExtractSliceOp>(op) || isLeaf(op);
     if (isLeaf(op)) {
       auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
       auto dense = op->getAttrOfType<DenseElementsAttr>("value");
       known.data = type && !(dense && dense.isSplat());
-      known.elements = type ? type.getNumElements() : 0;
+      known.elements = workOf(op);
     }
     for (Value operand : operandsOf(op)) {
       const Known &from = facts[operand];
       known.constant &= from.constant;
       known.data |= from.data;
       known.view &= from.view;
-      known.elements += from.elements;
+      known.elements = llvm::SaturatingAdd(known.elements, from.elements);
     }
     for (Value result : op->getResults())
       facts[result] = known;
@@ -84,7 +100,8 @@ private:
     const Known &known = facts[value];
     auto type = dyn_cast<RankedTensorType>(value.getType());
     return known.constant && known.data && type && type.hasStaticShape() &&
-           type.getNumElements() <= std::max<int64_t>(2 * known.elements, 1 << 12);
+           uint64_t(type.getNumElements()) <=
+               std::max<uint64_t>(llvm::SaturatingMultiply(known.elements, uint64_t(2)), 1 << 12);
   }
   /// Foldable, more than a view, and read by what is not foldable.
   bool isRoot(Value value) {
@@ -105,6 +122,14 @@ private:
         open.push_back(operand.getDefiningOp());
     }
     SmallVector<Operation *> ops = needed.takeVector();
+    // More than products of weights take is left to the runs.
+    uint64_t work = 0, most = uint64_t(1) << 24;
+    for (Operation *op : ops)
+      work = llvm::SaturatingAdd(work, workOf(op));
+    for (Operation *leaf : leaves)
+      most = llvm::SaturatingAdd(most, llvm::SaturatingMultiply(uint64_t(1024), workOf(leaf)));
+    if (work > most)
+      return llvm::Error::success();
     llvm::sort(ops, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
     bool wide = llvm::any_of(ops, [](Operation *op) { return getElementTypeOrSelf(op->getResult(0)).isF64(); });
     reference::Limits limits;

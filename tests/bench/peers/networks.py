@@ -24,8 +24,9 @@ import time
 import numpy as np
 import onnxruntime
 
-DTYPES = {0: np.float32, 1: np.float16, 3: np.float64, 4: np.int8, 5: np.uint8, 6: np.int16, 7: np.uint16, 8: np.int32,
-          9: np.uint32, 10: np.int64, 11: np.uint64, 12: np.bool_}
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "e2e"))
+from libmlc import Network  # noqa: E402
+
 # Name, file under --data, --dim, and inputs that --dim fixes.
 NETWORKS = [
     ("silero-vad, 512 samples", "silero-vad/silero_vad.onnx", "sr=16000,input.0=1,input.1=576,state.1=1",
@@ -34,49 +35,6 @@ NETWORKS = [
     ("openWakeWord mel, 1760 samples", "openwakeword/melspectrogram.onnx", "batch_size=1,samples=1760", {}),
     ("openWakeWord classifier", "openwakeword/alexa_v0.1.onnx", "", {}),
 ]
-
-
-class PortInfo(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_uint32), ("name", ctypes.c_char_p), ("dtype", ctypes.c_uint32),
-                ("rank", ctypes.c_uint32), ("dims", ctypes.c_int64 * 8), ("most", ctypes.c_int64 * 8),
-                ("bytes", ctypes.c_uint64)]
-
-
-class NetworkOptions(ctypes.Structure):
-    _fields_ = [("size", ctypes.c_uint32), ("threads", ctypes.c_uint32), ("pool", ctypes.c_void_p),
-                ("session_class", ctypes.c_uint32), ("max_memory", ctypes.c_uint64), ("function", ctypes.c_char_p)]
-
-
-class Network:
-    """A network of an artifact, its ports as arrays over their own memory."""
-
-    def __init__(self, library, path, threads):
-        self.library, self.model, self.handle = library, ctypes.c_void_p(), ctypes.c_void_p()
-        self.check(library.mlc_model_open(path.encode(), None, ctypes.byref(self.model)))
-        options = NetworkOptions()
-        library.mlc_network_options_init(ctypes.byref(options))
-        options.threads = threads
-        self.check(library.mlc_network_create(self.model, ctypes.byref(options), ctypes.byref(self.handle)))
-        library.mlc_network_input.restype = library.mlc_network_output.restype = ctypes.c_void_p
-        library.mlc_network_ports.restype = ctypes.c_size_t
-        self.inputs, self.outputs = self.ports(0, library.mlc_network_input), self.ports(1, library.mlc_network_output)
-
-    def check(self, status):
-        if status:
-            self.library.mlc_error_text.restype = ctypes.c_char_p
-            raise RuntimeError(self.library.mlc_error_text().decode())
-
-    def ports(self, kind, memory):
-        found = {}
-        for i in range(self.library.mlc_network_ports(self.handle, kind)):
-            info = PortInfo(size=ctypes.sizeof(PortInfo))
-            self.check(self.library.mlc_network_port(self.handle, kind, ctypes.c_size_t(i), ctypes.byref(info)))
-            raw = (ctypes.c_char * info.bytes).from_address(memory(self.handle, ctypes.c_size_t(i)))
-            found[info.name.decode()] = np.frombuffer(raw, DTYPES[info.dtype]).reshape(info.dims[:info.rank])
-        return found
-
-    def run(self):
-        self.check(self.library.mlc_network_run(self.handle))
 
 
 def timed(run, runs):
