@@ -154,7 +154,8 @@ LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
     bool product = isPanelProduct(*generic);
     if (product)
       lowerPanelProduct(*generic, rewriter, traits, fromZero.contains(op), split, begin, end);
-    if (product || lowerTurned(*generic, rewriter, split, begin, end)) {
+    if (product || lowerTurned(*generic, rewriter, split, begin, end) ||
+        lowerRowReduction(*generic, rewriter, split, begin, end)) {
       rewriter.eraseOp(*generic);
       continue;
     }

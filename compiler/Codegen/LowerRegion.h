@@ -54,6 +54,10 @@ void lowerPanelProduct(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, Lev
 bool lowerTurned(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::optional<int64_t> split, mlir::Value begin,
                  mlir::Value end);
 
+/// Emits a reduction of f32 along what lies one after the other; false when `op` is none. The bounds as above.
+bool lowerRowReduction(mlir::linalg::GenericOp op, mlir::OpBuilder &builder, std::optional<int64_t> split,
+                       mlir::Value begin, mlir::Value end);
+
 /// Conversions of short floats that a level has no instructions for.
 void populateHalfPatterns(mlir::RewritePatternSet &patterns, LevelTraits traits);
 

@@ -33,8 +33,10 @@ bool mlc::isPanelProduct(linalg::GenericOp op) {
     return false;
   // The last axis of the panel and of the result, of 8 or 16 elements one after the other; x does not know it.
   unsigned loops = op.getNumLoops();
-  if (!loops || !maps[1].isProjectedPermutation() || !maps[2].isProjectedPermutation() || !maps[1].getNumResults() ||
-      !maps[2].getNumResults())
+  auto isPlain = [](AffineMap map) {
+    return map.getNumResults() && map.isProjectedPermutation(/*allowZeroInResults=*/true);
+  };
+  if (!loops || !isPlain(maps[1]) || !isPlain(maps[2]))
     return false;
   AffineExpr lane = getAffineDimExpr(loops - 1, op.getContext());
   int64_t lanes = op.getStaticLoopRanges().back();
@@ -102,7 +104,8 @@ private:
   /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
   int64_t stepCost(int64_t positionCount, int64_t panelCount) const {
     int64_t products = positionCount * panelCount * registers(), loads = positionCount + panelCount * registers();
-    return std::max({products, loads, int64_t(8)});
+    // Eight sums under way would fill the units if no operand were ever late.
+    return std::max({products, loads, int64_t(11)});
   }
 
   /// The tile that needs the fewest cycles for all positions and panels, remainders included.

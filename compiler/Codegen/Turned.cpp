@@ -6,6 +6,7 @@
 // Elementwise ops whose result lies along another axis than what they read: squares are turned around in registers.
 //
 #include "compiler/Codegen/LowerRegion.h"
+#include "compiler/Codegen/VectorBody.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -23,32 +24,6 @@ namespace {
 
 /// Rows and columns of a square.
 constexpr int64_t kSide = 8;
-
-/// Elements between neighbours on `axis` in an operand; nullopt when the axis is not alone in one of its indices.
-std::optional<int64_t> strideOn(linalg::GenericOp op, OpOperand &operand, unsigned axis) {
-  auto type = dyn_cast<MemRefType>(operand.get().getType());
-  SmallVector<int64_t> strides;
-  int64_t offset, step = 0;
-  if (!type || failed(getStridesAndOffset(type, strides, offset)))
-    return std::nullopt;
-  for (auto [expr, stride] : llvm::zip(op.getMatchingIndexingMap(&operand).getResults(), strides)) {
-    if (!expr.isFunctionOfDim(axis))
-      continue;
-    if (!isa<AffineDimExpr>(expr) || step)
-      return std::nullopt;
-    step = stride;
-  }
-  return step;
-}
-
-/// Whether the body can be calculated on vectors as it stands.
-bool worksOnVectors(linalg::GenericOp op) {
-  return llvm::all_of(op.getBody()->without_terminator(), [](Operation &inner) {
-    return isa<arith::AddFOp, arith::SubFOp, arith::MulFOp, arith::DivFOp, arith::NegFOp, arith::MaximumFOp,
-               arith::MinimumFOp, arith::MaxNumFOp, arith::MinNumFOp>(inner) &&
-           inner.getResult(0).getType().isF32();
-  });
-}
 
 class Turned {
 public:
@@ -160,20 +135,9 @@ private:
       IRMapping mapping;
       for (auto [argument, rows] : llvm::zip(op.getBody()->getArguments(), operands))
         mapping.map(argument, rows[row]);
-      auto vectorOf = [&](Value value) {
-        if (Value known = mapping.lookupOrNull(value))
-          return known;
-        Value splat = b.create<vector::BroadcastOp>(type, value); // From outside of the body.
-        mapping.map(value, splat);
-        return splat;
-      };
-      for (Operation &inner : op.getBody()->without_terminator()) {
-        SmallVector<Value> values(llvm::map_range(inner.getOperands(), vectorOf));
-        OperationState state(b.getLoc(), inner.getName().getStringRef(), values, Type(type), inner.getAttrs());
-        mapping.map(inner.getResult(0), b.create(state)->getResult(0));
-      }
-      b.create<vector::StoreOp>(vectorOf(op.getBody()->getTerminator()->getOperand(0)), out.get(),
-                                indices(out, 0, row));
+      Operation *yield = op.getBody()->getTerminator();
+      Value value = cloneBody(b, *op.getBody(), yield, mapping, yield->getOperand(0), type);
+      b.create<vector::StoreOp>(value, out.get(), indices(out, 0, row));
     }
   }
 
@@ -191,11 +155,7 @@ private:
 bool mlc::lowerTurned(linalg::GenericOp op, OpBuilder &builder, std::optional<int64_t> split, Value begin, Value end) {
   if (op.getNumDpsInits() != 1 || op.getNumParallelLoops() != op.getNumLoops() || !worksOnVectors(op))
     return false;
-  auto isFloats = [](Value value) {
-    auto type = dyn_cast<MemRefType>(value.getType());
-    return type && type.getElementType().isF32();
-  };
-  if (!llvm::all_of(op->getOperands(), isFloats) || !op.getBody()->getArguments().back().use_empty())
+  if (!holdsFloats(op) || !op.getBody()->getArguments().back().use_empty())
     return false;
   SmallVector<int64_t> ranges = op.getStaticLoopRanges();
   OpOperand &out = *op.getDpsInitOperand(0);

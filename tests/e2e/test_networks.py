@@ -92,6 +92,25 @@ class Networks(unittest.TestCase):
         self.agree(speech_like(self.rng), {"x": self.floats(1, INPUTS, WIDTH), "h": self.floats(1, 1, HIDDEN),
                                            "c": self.floats(1, 1, HIDDEN)})
 
+    def test_attention_by_blocks_of_rows(self):
+        # Rows that no block divides, heads, a mask, keys that fill no panel; then a head alone.
+        for heads, rows, keys, width in ((3, 131, 173, 20), (1, 211, 209, 32)):
+            bias = np.where(self.rng.random((rows, keys)) < 0.2, np.float32(-1e9), np.float32(0))
+            nodes = [node("Transpose", ["q"], ["qt"], perm=[0, 2, 1, 3]), node("Transpose", ["k"], ["kt"], perm=[0, 2, 3, 1]),
+                     node("Transpose", ["v"], ["vt"], perm=[0, 2, 1, 3]), node("MatMul", ["qt", "kt"], ["scores"]),
+                     node("Mul", ["scores", "scale"], ["scaled"]), node("Add", ["scaled", "bias"], ["masked"]),
+                     node("Softmax", ["masked"], ["weights"], axis=-1), node("MatMul", ["weights", "vt"], ["mixed"]),
+                     node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1, 3]), node("Relu", ["back"], ["y"])]
+            shapes = {"q": (1, rows, heads, width), "k": (1, keys, heads, width), "v": (1, keys, heads, width)}
+            body = model(graph(nodes, [value(n, "float32", s) for n, s in shapes.items()],
+                               [value("y", "float32", (1, rows, heads, width))],
+                               [tensor("bias", bias), tensor("scale", np.float32(width ** -0.5))]))
+            self.agree(body, {n: self.floats(*s) for n, s in shapes.items()})
+            plan = subprocess.run([MLC, "compile", self.path("net.onnx"), "--emit", "exec", "-o", "-"], check=True,
+                                  capture_output=True, text=True, timeout=120).stdout
+            # No buffer holds all scores.
+            self.assertNotIn(f"memref<1x{heads}x{rows}x{keys}xf32>", plan)
+
     def test_types(self):
         a, i, f, h = self.floats(3, 5), np.arange(-7, 8).reshape(3, 5), self.rng.random((3, 5)) > 0.5, self.floats(5)
         nodes = [node("Where", ["f", "a", "d"], ["chosen"]), node("Not", ["f"], ["opposite"]),

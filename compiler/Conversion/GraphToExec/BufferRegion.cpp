@@ -136,8 +136,7 @@ std::optional<Split> splitOf(Operation *op) {
   return best;
 }
 
-/// Argument or allocation behind a view.
-static Value baseOf(Value buffer) {
+Value baseOf(Value buffer) {
   while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
     buffer = view.getViewSource();
   return buffer;
@@ -226,9 +225,13 @@ std::string BufferRegion::text(std::optional<int64_t> split) const {
       copy->setAttr(kSplitAttr, builder.getI64IntegerAttr(*split));
   }
   builder.create<func::ReturnOp>(unknown);
+  return regionText(*module);
+}
+
+std::string regionText(ModuleOp module) {
   std::string text;
   llvm::raw_string_ostream stream(text);
-  module->print(stream, OpPrintingFlags().enableDebugInfo(false));
+  module.print(stream, OpPrintingFlags().enableDebugInfo(false));
   return text;
 }
 

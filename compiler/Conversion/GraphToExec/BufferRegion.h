@@ -40,6 +40,10 @@ private:
 
 /// Whether `op`, of a function's body, is calculated where its results are used: views of buffers and pure scalars.
 bool isDeferred(mlir::Operation *op);
+/// Argument or allocation behind a view.
+mlir::Value baseOf(mlir::Value buffer);
+/// A region's module as text.
+std::string regionText(mlir::ModuleOp module);
 /// About how many elements `op` calculates.
 int64_t workOf(mlir::Operation *op);
 /// What workers share: an axis, its extent, and a number of which every share should be a multiple.

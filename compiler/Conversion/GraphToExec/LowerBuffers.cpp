@@ -7,6 +7,7 @@
 //
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Conversion/GraphToExec/BufferRegion.h"
+#include "compiler/Conversion/GraphToExec/RowGroup.h"
 #include "compiler/Transforms/Network/Passes.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -47,6 +48,7 @@ public:
     int64_t position = 0;
     for (Operation &op : body)
       order[&op] = position++;
+    findGroups();
     for (Operation &op : body.without_terminator())
       if (failed(lower(&op)))
         return failure();
@@ -115,10 +117,55 @@ private:
     return success();
   }
 
+  /// Groups of ops that go row by row. A scalar's region is not cut in two by one.
+  void findGroups() {
+    int64_t free = 0; // Where the last group or scalar's region has ended.
+    for (Operation &op : body.without_terminator()) {
+      if (op.getNumResults() && !isDeferred(&op) && !isa<memref::AllocOp>(op))
+        free = std::max(free, lastReader(&op) + 1);
+      if (order.lookup(&op) < free)
+        continue;
+      std::optional<RowGroup> group = RowGroup::find(&op);
+      if (!group || order.lookup(group->ops().front()) < free)
+        continue;
+      Operation *last = group->ops().back();
+      auto isScalar = [](Operation &inner) {
+        return inner.getNumResults() && !isDeferred(&inner) && !isa<memref::AllocOp>(inner);
+      };
+      if (llvm::any_of(llvm::make_range(Block::iterator(op), Block::iterator(last)), isScalar))
+        continue;
+      free = order.lookup(last) + 1;
+      for (Operation *member : group->ops())
+        groupOf[member] = groups.size();
+      groups.push_back(std::move(*group));
+    }
+  }
+
+  /// The code of a group in place of its last op: what stands between its ops does not touch its buffers.
+  LogicalResult emit(const RowGroup &group) {
+    if (failed(flush()))
+      return failure();
+    exec::CodeOp code = lowering.code(group.text());
+    if (!code)
+      return failure();
+    SmallVector<Value> buffers(llvm::map_range(group.buffers(), [&](Value base) { return lowering.buffer(base); }));
+    for (MemRefType place : group.places())
+      buffers.push_back(slot(place));
+    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
+                                     builder.getI64IntegerAttr(group.shares()), /*grain=*/1);
+    return success();
+  }
+
   LogicalResult lower(Operation *op) {
     lowering.current = op;
     lowering.location = op->getLoc();
+    if (auto member = groupOf.find(op); member != groupOf.end()) {
+      const RowGroup &group = groups[member->second];
+      return op == group.ops().back() ? emit(group) : success();
+    }
     if (auto alloc = dyn_cast<memref::AllocOp>(op)) {
+      if (llvm::any_of(groups, [&](const RowGroup &group) { return group.isInternal(alloc); }))
+        return success();
       auto output = outputOf.find(alloc);
       bool isUnsigned = output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
       lowering.bind(alloc, slot(slotType(alloc.getType(), isUnsigned)));
@@ -167,8 +214,9 @@ private:
     return product && isPanelProduct(product) && product.getDpsInits()[0] == fill.getOutputs()[0];
   }
 
-  /// A scalar stays in the region that loads it: the region lasts until its last reader.
-  LogicalResult pin(Operation *op) {
+  /// The place of the last op that reads a scalar.
+  int64_t lastReader(Operation *op) {
+    int64_t last = 0;
     SmallVector<Operation *> open{op};
     llvm::SmallPtrSet<Operation *, 8> seen;
     while (!open.empty()) {
@@ -180,9 +228,15 @@ private:
         if (isDeferred(reader))
           open.push_back(reader);
         else
-          pinnedUntil = std::max(pinnedUntil, order.lookup(reader));
+          last = std::max(last, order.lookup(reader));
       }
     }
+    return last;
+  }
+
+  /// A scalar stays in the region that loads it: the region lasts until its last reader.
+  LogicalResult pin(Operation *op) {
+    pinnedUntil = std::max(pinnedUntil, lastReader(op));
     if (pinnedUntil == order.lookup(body.getTerminator()))
       return op->emitOpError("gives a scalar that the function returns, which is not lowered");
     return success();
@@ -249,6 +303,8 @@ private:
   BufferRegion region;
   DenseMap<Value, unsigned> outputOf;
   DenseMap<Operation *, int64_t> order;
+  SmallVector<RowGroup, 0> groups;
+  DenseMap<Operation *, size_t> groupOf;
   int64_t pinnedUntil = -1, inputCount = 0;
   Operation *zero = nullptr; // The fill of the product that comes next.
 };

@@ -82,6 +82,20 @@ void unshareFills(func::FuncOp function) {
   }
 }
 
+/// Gives every op that writes to an empty tensor one of its own: what lies in a shared one would live from the first
+/// writer to the last reader.
+void unshareEmpty(func::FuncOp function) {
+  SmallVector<tensor::EmptyOp> empties;
+  function.walk([&](tensor::EmptyOp op) { empties.push_back(op); });
+  for (tensor::EmptyOp empty : empties)
+    for (OpOperand &use : llvm::make_early_inc_range(empty->getUses())) {
+      if (empty->hasOneUse())
+        break;
+      OpBuilder builder(use.getOwner());
+      use.set(builder.clone(*empty)->getResult(0));
+    }
+}
+
 /// The buffer that branches or iterations copy a result into, in front of `op`.
 Value bufferFor(OpBuilder &builder, Operation *op, Type type) {
   auto memref = cast<MemRefType>(type);
@@ -154,6 +168,7 @@ struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
     for (auto function : module.getOps<func::FuncOp>()) {
       hoistConstants(function);
       unshareFills(function);
+      unshareEmpty(function);
     }
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;

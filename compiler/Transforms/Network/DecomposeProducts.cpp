@@ -23,6 +23,10 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
     if (!type.hasStaticShape())
       return failure();
     Structured s(op.getLoc(), rewriter);
+    if (Value flat = flattened(op, s)) {
+      rewriter.replaceOp(op, flat);
+      return success();
+    }
     unsigned rank = type.getRank(), batch = rank - 2;
     Type sum = sumType(type.getElementType());
     Value left = s.convert(op.getA(), sum), right = s.convert(op.getB(), sum);
@@ -77,6 +81,21 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
     }
     rewriter.replaceOp(op, s.convert(y, type.getElementType()));
     return success();
+  }
+
+private:
+  /// One matrix for all leading places: their rows are rows of one product. Null when it is no such product.
+  static Value flattened(MatmulOp op, Structured &s) {
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    ArrayRef<int64_t> a = shapeOf(op.getA()), b = shapeOf(op.getB());
+    if (type.getRank() <= 2 || !llvm::all_of(b.drop_back(2), [](int64_t n) { return n == 1; }))
+      return {};
+    int64_t rows = 1;
+    for (int64_t extent : a.drop_back())
+      rows *= extent;
+    auto flat = RankedTensorType::get({rows, b.back()}, type.getElementType());
+    Value left = s.reshape(op.getA(), {rows, a.back()}), right = s.reshape(op.getB(), {a.back(), b.back()});
+    return s.reshape(s.b.create<MatmulOp>(flat, left, right), type.getShape());
   }
 };
 

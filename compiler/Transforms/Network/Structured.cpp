@@ -70,6 +70,12 @@ Value Structured::reshape(Value x, Shape shape) {
   auto type = cast<RankedTensorType>(x.getType());
   if (type.getShape() == shape)
     return x;
+  auto target = RankedTensorType::get(shape, type.getElementType());
+  // One step where axes are only joined or only divided.
+  if (type.getRank() != target.getRank())
+    if (auto groups = getReassociationIndicesForReshape(type, target))
+      return type.getRank() > target.getRank() ? b.create<tensor::CollapseShapeOp>(target, x, *groups).getResult()
+                                               : b.create<tensor::ExpandShapeOp>(target, x, *groups).getResult();
   auto flat = RankedTensorType::get({type.getNumElements()}, type.getElementType());
   auto all = [](int64_t rank) {
     SmallVector<ReassociationIndices> groups;
@@ -80,7 +86,6 @@ Value Structured::reshape(Value x, Shape shape) {
   if (type.getRank() != 1)
     x = type.getRank() ? b.create<tensor::CollapseShapeOp>(flat, x, all(type.getRank())).getResult()
                        : b.create<tensor::ExpandShapeOp>(flat, x, all(0)).getResult();
-  auto target = RankedTensorType::get(shape, type.getElementType());
   if (shape.size() == 1)
     return x;
   return shape.empty() ? b.create<tensor::CollapseShapeOp>(target, x, all(0)).getResult()

@@ -6,13 +6,16 @@
 """The latency of small networks beside onnxruntime: both in this process, in turns, inputs bound in place.
 
     networks.py --build build --data ../shared/data [--threads 1,2] [--rounds 9] [--runs 300] [--json F]
+    networks.py --build build --exported FOLDER [--only NAME,...] ...   # the networks that exported.py left there
 
 Needs numpy and onnxruntime, and libmlc.so (target mlc_shared). Each row: the network is compiled by mlc, its outputs are
 compared with onnxruntime's, then each round times `runs` runs of one side and of the other. Figures are medians of the
-rounds' medians, in microseconds; the ratio is that of the same round, its median over the rounds.
+rounds' medians, in microseconds; the ratio is that of the same round, its median over the rounds. A round of a network that
+takes long has fewer runs: about --seconds of both sides together.
 """
 import argparse
 import ctypes
+import functools
 import json
 import os
 import statistics
@@ -46,7 +49,7 @@ def timed(run, runs):
     return statistics.median(times)
 
 
-def measure(name, path, dims, fixed, threads, options, library):
+def measure(name, path, dims, fixed, threads, options, library, values_for=None):
     with tempfile.TemporaryDirectory() as folder:
         artifact = os.path.join(folder, "network.mlca")
         command = [os.path.join(options.build, "bin", "mlc"), "compile", path, "-o", artifact]
@@ -60,7 +63,8 @@ def measure(name, path, dims, fixed, threads, options, library):
     random = np.random.default_rng(1)
     feeds = dict(fixed)
     for port, array in ours.inputs.items():
-        values = (random.standard_normal(array.shape) * 0.3).astype(array.dtype)
+        values = values_for(port, array, random) if values_for else (
+            random.standard_normal(array.shape) * 0.3).astype(array.dtype)
         array[...] = values
         feeds[port] = values
     binding = peer.io_binding()
@@ -72,9 +76,11 @@ def measure(name, path, dims, fixed, threads, options, library):
     ours.run()
     error = max(np.abs(ours.outputs[n] - v).max() / max(np.abs(v).max(), 1e-30) for n, v in expected.items())
     sides = (ours.run, lambda: peer.run_with_iobinding(binding))
+    once = sum(timed(run, 3) for run in sides)
+    runs = max(1, min(options.runs, int(options.seconds * 1e6 / once)))
     for run in sides:
-        timed(run, options.runs // 4 + 1)
-    rounds = [[timed(run, options.runs) for run in sides] for _ in range(options.rounds)]
+        timed(run, runs // 4 + 1)
+    rounds = [[timed(run, runs) for run in sides] for _ in range(options.rounds)]
     return {"network": name, "threads": threads, "mlc_us": statistics.median(r[0] for r in rounds),
             "onnxruntime_us": statistics.median(r[1] for r in rounds),
             "ratio": statistics.median(r[1] / r[0] for r in rounds), "relative_error": float(error),
@@ -88,14 +94,25 @@ def main():
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--exported")
+    parser.add_argument("--only")
     parser.add_argument("--json")
     options = parser.parse_args()
+    networks = [(name, os.path.join(options.data, path), dims, fixed, None) for name, path, dims, fixed in NETWORKS]
+    if options.exported:
+        import exported
+        paths = {name: os.path.join(options.exported, name + ".onnx") for name in exported.SHAPES}
+        networks = [(name, path, exported.dims_of(path, name), {}, functools.partial(exported.values_for, name))
+                    for name, path in paths.items() if os.path.exists(path)]
+    if options.only:
+        networks = [n for n in networks if n[0] in options.only.split(",")]
     library = ctypes.CDLL(os.path.join(options.build, "lib", "libmlc.so"))
     print("| network | threads | mlc, us | onnxruntime, us | ratio | relative error | compile, s |\n|---|---|---|---|---|---|---|")
     rows = []
     for threads in map(int, options.threads.split(",")):
-        for name, path, dims, fixed in NETWORKS:
-            row = measure(name, os.path.join(options.data, path), dims, fixed, threads, options, library)
+        for name, path, dims, fixed, values_for in networks:
+            row = measure(name, path, dims, fixed, threads, options, library, values_for)
             rows.append(row)
             print(f"| {name} | {threads} | {row['mlc_us']:.1f} | {row['onnxruntime_us']:.1f} | {row['ratio']:.2f} | "
                   f"{row['relative_error']:.1e} | {row['compile_s']:.2f} |", flush=True)

@@ -4,7 +4,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Regions on buffers: products by panels over every remainder of positions and panels, squares that are turned, shares
-// of the work, short floats by integer arithmetic, functions of f64; every level that this machine runs.
+// of the work, reductions along rows, short floats by integer arithmetic, functions of f64; every level that this machine runs.
 //
 #include "runtime/core/Float16.h"
 #include "tests/unit/codegen/RegionTestSupport.h"
@@ -12,6 +12,7 @@
 #include <cmath>
 #include <gmock/gmock.h>
 #include <random>
+#include <utility>
 
 namespace mlc {
 namespace {
@@ -87,6 +88,28 @@ TEST(BufferRegion, ProductsOverEveryRemainder) {
       checkProduct(rows, panels, 9, rows % 2 ? 16 : 8, 1 + rows % 3, panels % 2, -1);
 }
 
+TEST(BufferRegion, IndicesThatAreConstantAreNoObstacle) {
+  std::string text = R"(func.func @mlc_region_row(%x: memref<1x7x9xf32>, %w: memref<1x3x9x16xf32>, %out: memref<1x7x3x16xf32> {llvm.noalias}, %begin: index, %end: index) {
+  linalg.generic {indexing_maps = [affine_map<(b, r, p, k, l) -> (0, r, k)>, affine_map<(b, r, p, k, l) -> (0, p, k, l)>, affine_map<(b, r, p, k, l) -> (b, r, p, l)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "parallel"]} ins(%x, %w : memref<1x7x9xf32>, memref<1x3x9x16xf32>) outs(%out : memref<1x7x3x16xf32>) {
+  ^bb0(%a: f32, %b: f32, %c: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %c, %0 : f32
+    linalg.yield %1 : f32
+  }
+  return
+})";
+  std::mt19937 random(6);
+  std::vector<float> x = randomFloats(7 * 9, random), w = randomFloats(3 * 9 * 16, random);
+  for (const char *isa : runnableLevels()) {
+    Mapped code(compiled(text, isa)), plain(compiled(productText(7, 3, 9, 16, 9, false, -1), isa));
+    std::vector<float> out(7 * 3 * 16, 1), expected = out;
+    void *const buffers[] = {x.data(), w.data(), out.data()}, *const others[] = {x.data(), w.data(), expected.data()};
+    ASSERT_EQ(code(buffers, nullptr, 0, 1), 0);
+    ASSERT_EQ(plain(others, nullptr, 0, 1), 0);
+    ASSERT_THAT(out, testing::ElementsAreArray(expected)) << isa;
+  }
+}
+
 TEST(BufferRegion, SharesOfProducts) {
   for (int split : {0, 1})
     for (int64_t items : {2, 5, 13, 26})
@@ -120,6 +143,56 @@ TEST(BufferRegion, TurnsSquaresOverEveryRemainder) {
             ASSERT_EQ(out[size_t(b * along + a)], std::max(x[size_t(a * across + b)] + bias[size_t(b)], 0.f))
                 << isa << " " << along << "x" << across;
         ASSERT_EQ(out.back(), 7);
+      }
+}
+
+/// out[r] = join(out[r], (x[r, k] - bias[r])^2); lowered to vectors from 16 columns on.
+std::string reductionText(int64_t rows, int64_t columns, const std::string &join) {
+  std::string x = shape({1, rows, columns}), bias = shape({rows}), out = shape({rows});
+  return "func.func @mlc_region_row(%x: " + x + ", %bias: " + bias + ", %out: " + out +
+         ", %begin: index, %end: index) {\n  linalg.generic {indexing_maps = [affine_map<(r, k) -> (0, r, k)>, "
+         "affine_map<(r, k) -> (r)>, affine_map<(r, k) -> (r)>], iterator_types = [\"parallel\", \"reduction\"]} ins(%x, "
+         "%bias : " +
+         x + ", " + bias + ") outs(%out : " + out +
+         ") attrs = {mlc.split = 0 : i64} {\n  ^bb0(%v: f32, %w: f32, %o: f32):\n    %0 = arith.subf %v, %w : f32\n"
+         "    %1 = arith.mulf %0, %0 : f32\n    %2 = " +
+         join + " %o, %1 : f32\n    linalg.yield %2 : f32\n  }\n  return\n}\n";
+}
+
+TEST(BufferRegion, ReducesRowsOverEveryRemainder) {
+  std::mt19937 random(5);
+  constexpr int64_t kRows = 5;
+  for (const char *isa : runnableLevels())
+    for (int64_t columns : {15, 16, 23, 31, 32, 33, 40, 71, 200})
+      for (std::string join : {"arith.addf", "arith.maximumf", "arith.minimumf"}) {
+        std::vector<float> x = randomFloats(size_t(kRows * columns), random),
+                           bias = randomFloats(size_t(kRows), random), start = randomFloats(size_t(kRows), random);
+        Mapped code(compiled(reductionText(kRows, columns, join), isa));
+        auto run = [&] {
+          std::vector<float> out = start;
+          void *const buffers[] = {x.data(), bias.data(), out.data()};
+          EXPECT_EQ(code(buffers, nullptr, 2, kRows), 0);
+          EXPECT_EQ(code(buffers, nullptr, 0, 2), 0);
+          return out;
+        };
+        std::vector<float> out = run();
+        for (int64_t r = 0; r < kRows; ++r) {
+          double expected = double(start[size_t(r)]);
+          for (int64_t k = 0; k < columns; ++k) {
+            double difference = double(x[size_t(r * columns + k)]) - double(bias[size_t(r)]),
+                   square = difference * difference;
+            expected = join == "arith.addf"       ? expected + square
+                       : join == "arith.maximumf" ? std::max(expected, square)
+                                                  : std::min(expected, square);
+          }
+          ASSERT_NEAR(out[size_t(r)], expected, 1e-6 * double(columns)) << isa << " " << columns << " " << join;
+        }
+        // Whatever is no number stays none, wherever it stands.
+        for (int64_t k = 0; k < columns; ++k) {
+          float kept = std::exchange(x[size_t(columns + k)], std::nanf(""));
+          ASSERT_TRUE(std::isnan(run()[1])) << isa << " " << columns << " " << join << " at " << k;
+          x[size_t(columns + k)] = kept;
+        }
       }
 }
 
