@@ -26,7 +26,8 @@ import time
 
 import numpy as np
 
-import random_layers  # pylint: disable=unused-import (fills OPERATORS)
+import random_layers  # pylint: disable=unused-import (they fill OPERATORS)
+import random_movement  # pylint: disable=unused-import
 from random_graph import Graph, Unfit
 from random_operators import OPERATORS
 
@@ -140,7 +141,7 @@ def sensitivity(oracle, graph, given, expected):
     for _ in range(4):
         moved = copy.copy(graph)
         moved.arrays = {name: np.nextafter(a, np.where(rng.random(a.shape) < 0.5, np.inf, -np.inf).astype(a.dtype))
-                        if a.dtype == np.float32 else a for name, a in graph.arrays.items()}
+                        if a.dtype == np.float32 and name in given else a for name, a in graph.arrays.items()}
         for name, array in oracle.run(moved, {k: moved.arrays[k] for k in given}).items():
             if array.dtype.kind == "f" and array.size:
                 finite = np.isfinite(array) & np.isfinite(expected[name])
