@@ -13,6 +13,8 @@ from random_graphs import GOOD, Tool, check, difference, make
 from random_graph import Value
 
 COUNT = 24
+# A limit of the compiler that is refused by name: graph 5 keeps too many tensors in one region.
+LIMITS = {5: "tensors, at most 31"}
 
 
 class RandomGraphs(unittest.TestCase):
@@ -22,6 +24,9 @@ class RandomGraphs(unittest.TestCase):
             with self.subTest(index):
                 graph = make(1, index)
                 outcome = check(tool, None, graph)
+                if outcome.kind == "refused" and index in LIMITS:
+                    self.assertIn(LIMITS[index], outcome.what)
+                    continue
                 self.assertIn(outcome.kind, GOOD, "\n".join([outcome.what, *map(str, graph.nodes)]))
 
     def test_differences_are_seen(self):
