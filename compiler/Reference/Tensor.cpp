@@ -91,6 +91,23 @@ template <typename T> static llvm::Error evaluateExtract(tensor::ExtractOp op, F
   });
 }
 
+template <typename T> static llvm::Error evaluateInsert(tensor::InsertOp op, Frame<T> &frame) {
+  return withDense(op.getDest(), frame, [&](const auto &dest) -> llvm::Error {
+    using D = std::decay_t<decltype(dest)>;
+    int64_t linear = 0;
+    for (auto [axis, index] : llvm::enumerate(op.getIndices())) {
+      int64_t at = elementAt(frame.integers(index), 0);
+      if (at < 0 || at >= dest.shape[axis])
+        return failAt(op, "index " + Twine(at) + " lies outside axis " + Twine(axis));
+      linear = linear * dest.shape[axis] + at;
+    }
+    D result = dest;
+    result.data[linear] = std::get<D>(*frame.ref(op.getScalar())).data.front();
+    frame.set(op.getResult(), std::move(result));
+    return llvm::Error::success();
+  });
+}
+
 /// The linear index into `shape` of every element of a slice, in the slice's order; false when one lies outside.
 static bool sliceIndices(ArrayRef<int64_t> shape, ArrayRef<int64_t> offsets, ArrayRef<int64_t> sizes,
                          ArrayRef<int64_t> strides, std::vector<int64_t> &indices) {
@@ -224,6 +241,7 @@ template <typename T> void registerTensor(Evaluators<T> evaluators) {
   evaluators.template add<tensor::CastOp, evaluateCast<T>>();
   evaluators.template add<tensor::ExtractOp, evaluateExtract<T>>();
   evaluators.template add<tensor::ExtractSliceOp, evaluateExtractSlice<T>>();
+  evaluators.template add<tensor::InsertOp, evaluateInsert<T>>();
   evaluators.template add<tensor::InsertSliceOp, evaluateInsertSlice<T>>();
   evaluators.template add<tensor::CollapseShapeOp, evaluateCollapse<T>>();
   evaluators.template add<tensor::ExpandShapeOp, evaluateExpand<T>>();

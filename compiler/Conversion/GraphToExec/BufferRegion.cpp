@@ -22,7 +22,19 @@ using namespace mlir;
 
 namespace mlc {
 
-bool isDeferred(Operation *op) { return isa<ViewLikeOpInterface>(op) || (isPure(op) && !op->getNumRegions()); }
+Value baseOf(Value buffer) {
+  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
+    buffer = view.getViewSource();
+  return buffer;
+}
+
+bool isDeferred(Operation *op) {
+  // Nobody writes to the function's arguments, so a scalar of theirs is the same wherever it is read.
+  if (auto load = dyn_cast<memref::LoadOp>(op))
+    if (auto argument = dyn_cast<BlockArgument>(baseOf(load.getMemRef())))
+      return isa<func::FuncOp>(argument.getOwner()->getParentOp());
+  return isa<ViewLikeOpInterface>(op) || (isPure(op) && !op->getNumRegions());
+}
 
 int64_t workOf(Operation *op) {
   if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
@@ -134,12 +146,6 @@ std::optional<Split> splitOf(Operation *op) {
       break;
   }
   return best;
-}
-
-Value baseOf(Value buffer) {
-  while (auto view = buffer.getDefiningOp<ViewLikeOpInterface>())
-    buffer = view.getViewSource();
-  return buffer;
 }
 
 llvm::SetVector<Value> BufferRegion::buffersOf(Operation *op) const {
