@@ -21,7 +21,7 @@ graph.weight @k : tensor<6x3x3x3xf32> stored f32
 // CHECK-LABEL: func.func @windows
 // CHECK: %[[X:.*]] = linalg.generic {{.*}}ins(%{{.*}} : tensor<1x3x8x8xf32>) outs(%{{.*}} : tensor<1x8x8x3xf32>)
 // CHECK: %[[K:.*]] = linalg.generic {{.*}}ins(%{{.*}} : tensor<6x3x3x3xf32>) outs(%{{.*}} : tensor<6x3x3x3xf32>)
-// CHECK: graph.call_kernel "xnnpack.conv" {batch = 1 : i64, dilation_height = 1 : i64, dilation_width = 1 : i64, groups = 1 : i64, has_bias = false, height = 8 : i64, in = 3 : i64, kernel_height = 3 : i64, kernel_width = 3 : i64, out = 6 : i64, out_height = 8 : i64, out_width = 8 : i64, pad_bottom = 1 : i64, pad_left = 1 : i64, pad_right = 1 : i64, pad_top = 1 : i64, stride_height = 1 : i64, stride_width = 1 : i64}(%[[X]], %[[K]] : tensor<1x8x8x3xf32>, tensor<6x3x3x3xf32>) into %{{.*}} : tensor<1x8x8x6xf32> -> tensor<1x8x8x6xf32>
+// CHECK: graph.call_kernel "xnnpack.conv" {batch = 1 : i64, dilation_height = 1 : i64, dilation_width = 1 : i64, groups = 1 : i64, has_bias = false, height = 8 : i64, in = 3 : i64, kernel_height = 3 : i64, kernel_width = 3 : i64, out = 6 : i64, out_height = 8 : i64, out_width = 8 : i64, pad_bottom = 1 : i64, pad_left = 1 : i64, pad_right = 1 : i64, pad_top = 1 : i64, stride_height = 1 : i64, stride_width = 1 : i64, width = 8 : i64}(%[[X]], %[[K]] : tensor<1x8x8x3xf32>, tensor<6x3x3x3xf32>) into %{{.*}} : tensor<1x8x8x6xf32> -> tensor<1x8x8x6xf32>
 // CHECK: graph.pool
 // BUFFERS-LABEL: func.func @windows
 // BUFFERS: graph.call_kernel "xnnpack.conv" {{.*}} : memref<1x8x8x3xf32>, memref<6x3x3x3xf32>) into %{{.*}} : memref<1x8x8x6xf32>
