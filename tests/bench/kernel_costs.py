@@ -104,7 +104,7 @@ def measure(folder, build):
     for _ in range(ROUNDS):
         for form, made in listed["forms"].items():
             for kernels, artifact in made.items():
-                done = subprocess.run([os.path.join(build, "bin", "mlc-run"), "--bench", artifact, "--threads", "1", "-r", "200",
+                done = subprocess.run([os.path.join(build, "bin", "mlc-run"), "--bench", artifact, "--threads", "1", "-r", "60",
                                        "--json"], check=True, capture_output=True, text=True)
                 times[form][kernels].append(json.loads(done.stdout)["latency_us"]["median"])
     costs = {form: {k: statistics.median(v) for k, v in each.items()} for form, each in times.items()}

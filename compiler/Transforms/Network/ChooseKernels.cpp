@@ -90,6 +90,9 @@ private:
   std::pair<bool, std::string> decide(const KernelMatch &match) {
     if (kernels == "xnnpack")
       return {true, "--kernels xnnpack"};
+    // The table has them alone; a region does them in passing.
+    if (match.kernel == "unary" || match.kernel == "binary")
+      return {false, "compiled code does it together with its neighbours"};
     for (StringRef isa : isas) {
       const KernelCost *cost = llvm::find_if(
           kernelCosts(), [&](const KernelCost &cost) { return cost.isa == isa && cost.form == match.form; });
