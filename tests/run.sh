@@ -91,7 +91,7 @@ step configure-gcc cmake --preset runtime-gcc $unity && step build-gcc build bui
 sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest NetworkTest NpyTest
   QuestionsTest ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
   artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
-  cpu_recurrent_test cpu_simd_test)
+  cpu_recurrent_test cpu_simd_test xnnpack_check_test xnnpack_pool_test)
 step configure-asan cmake --preset asan $unity && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
   unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}")|CapiTestArtifact)\$"
   step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
@@ -107,11 +107,13 @@ kernel_tests=(cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_
   cpu_recurrent_test cpu_simd_test NetworkTest WorkerPoolTest artifact_checks_test SessionTest WriteTinyArtifact CapiTest)
 picked=$(IFS='|' && echo "^(${kernel_tests[*]}|CapiTestArtifact)\$")
 step configure-aarch64 cmake --preset device-aarch64 $unity -DMLC_BUILD_TESTS=ON &&
-  step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared "${kernel_tests[@]}" &&
+  step build-aarch64 build build-device-aarch64 mlc-run mlc-serve mlc_shared mlc_xnnpack "${kernel_tests[@]}" &&
   unit_tests unit-aarch64 build-device-aarch64 -R "$picked"
 step configure-armv7 cmake --preset device-armv7-static $unity -DMLC_BUILD_TESTS=ON &&
   step build-armv7 build build-device-armv7-static mlc-run mlc_static_library "${kernel_tests[@]}" &&
   unit_tests unit-armv7 build-device-armv7-static -R "$picked"
+# libmlc-xnnpack.so needs a program that is not static.
+step configure-armv7-dynamic cmake --preset device-armv7 $unity && step build-armv7-dynamic build build-device-armv7 mlc-run mlc_xnnpack
 # One source at a time and nothing precompiled: a source shows what it forgets to include.
 step configure-x86-64-v2 cmake --preset device-x86-64-v2-static -DMLC_PRECOMPILE=OFF &&
   step build-x86-64-v2 build build-device-x86-64-v2-static mlc-run mlc_static_library

@@ -11,7 +11,7 @@ set -euo pipefail
 export LC_ALL=C
 
 runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffers-dev libxxhash-dev libboost1.81-dev
-  nlohmann-json3-dev)
+  nlohmann-json3-dev libxnnpack-dev libpthreadpool-dev)
 compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev zlib1g-dev libzstd-dev
   libcli11-dev libutf8proc-dev ccache protobuf-compiler libprotobuf-dev libonnx-dev)
 tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev
@@ -49,13 +49,15 @@ missing=()
 for package in "${packages[@]}"; do
   grep -qxF "$package" <<<"$installed" || missing+=("$package")
 done
-# Everything but --target cuda is built without nvcc, which is not Debian's.
-cuda() {
+# Devices' XNNPACK, and nvcc, which is not Debian's: without them libmlc-xnnpack.so of devices and --target cuda are left out.
+extras() {
+  [ "$what" = runtime ] || "$(dirname "${BASH_SOURCE[0]}")/xnnpack.sh" ||
+    echo "packages.sh: XNNPACK for devices could not be fetched: their libmlc-xnnpack.so is left out" >&2
   [ "$what" != all ] || "$(dirname "${BASH_SOURCE[0]}")/cuda.sh" ||
     echo "packages.sh: nvcc could not be installed: CUDA kernels are left out" >&2
 }
 if [ ${#missing[@]} -eq 0 ]; then
-  cuda
+  extras
   exit
 fi
 
@@ -71,4 +73,4 @@ echo "packages.sh: installing ${missing[*]}" >&2
 apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300)
 "${apt[@]}" update >&2
 "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2
-cuda
+extras

@@ -197,7 +197,9 @@ static llvm::Error lowerNetwork(const Source &source, CompileOptions &options) {
   if (options.pipeline.quant == "int8" || options.pipeline.quant == "int4")
     return llvm::createStringError("%s: --quant %s: networks keep their weights as they are stored; leave it out",
                                    path.c_str(), options.pipeline.quant.c_str());
-  if (llvm::Error error = runPasses(module, path, [](PassManager &passes) { buildNetworkDecomposition(passes); }))
+  if (llvm::Error error = runPasses(module, path, [&](PassManager &passes) {
+        buildNetworkDecomposition(passes, options.pipeline, bool(source.checkpoint));
+      }))
     return error;
   if (source.checkpoint) {
     reference::CheckpointWeights weights(*source.checkpoint);

@@ -22,7 +22,7 @@ namespace {
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32",
-             *rope = "", *code = "auto", *emit = "artifact", *report = "", *calibrate = nullptr;
+             *rope = "", *code = "auto", *kernels = "auto", *emit = "artifact", *report = "", *calibrate = nullptr;
   TextList dims, states;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
@@ -169,6 +169,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.rope},
       {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
        &raw.code},
+      {"kernels", "K",
+       "own, xnnpack (every op that XNNPACK can do; needs libmlc-xnnpack.so where it runs) or auto (default: of a "
+       "network, those that are measured to be faster)",
+       OptionKind::text, &raw.kernels},
       {"dim", "NAME=N",
        "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (more: commas, or once more)",
        OptionKind::texts, &raw.dims},
@@ -179,7 +183,6 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.report},
       {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
       {"threads", "N", "threads that pack weights (default: all)", OptionKind::count, &raw.threads, 1, 1024},
-      {"kernels", nullptr, "", OptionKind::unavailable, nullptr},
       {"tap", nullptr, "", OptionKind::unavailable, nullptr},
       {"mpo-plan", nullptr, "", OptionKind::unavailable, nullptr},
   };
@@ -213,6 +216,12 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("checkpoint-every", std::to_string(raw.checkpointEvery).c_str(), "a multiple of 16");
   if (!oneOf(raw.code, {"auto", "none"}))
     return usage("code", raw.code, "auto or none");
+  if (!oneOf(raw.kernels, {"auto", "own", "xnnpack"}))
+    return usage("kernels", raw.kernels, "auto, own or xnnpack");
+  if (forCuda && llvm::StringRef(raw.kernels) == "xnnpack") {
+    printError("--kernels xnnpack: not with --target cuda; leave it out");
+    return {true, 2};
+  }
   if (!oneOf(raw.emit, {"artifact", "graph", "exec", "asm"}))
     return usage("emit", raw.emit, "artifact, graph, exec or asm");
   auto quantizes = [](llvm::StringRef word) { return word == "int4" || word == "int8"; };
@@ -244,6 +253,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.pipeline.batch = int64_t(raw.batch);
   options.pipeline.sequences = int64_t(raw.sequences);
   options.pipeline.compileRegions = llvm::StringRef(raw.code) == "auto";
+  options.pipeline.kernels = raw.kernels;
   return forCuda ? checkCuda(raw, options) : checkTriple(raw, options);
 }
 
@@ -267,5 +277,7 @@ std::string mlc::provenance(const CompileOptions &options) {
     text += " --checkpoint-every " + std::to_string(pipeline.checkpointEvery);
   if (!pipeline.device)
     text += pipeline.compileRegions ? " --code auto" : " --code none";
+  if (pipeline.kernels != "auto")
+    text += " --kernels " + pipeline.kernels;
   return text;
 }

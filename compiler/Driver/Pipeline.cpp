@@ -49,10 +49,15 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createVerifyReady());
 }
 
-void mlc::buildNetworkDecomposition(mlir::PassManager &passes) {
+void mlc::buildNetworkDecomposition(mlir::PassManager &passes, const PipelineOptions &options, bool folds) {
   passes.addPass(mlir::createInlinerPass());
   passes.addPass(mlir::createCanonicalizerPass());
   passes.addPass(mlir::createCSEPass());
+  graph::ChooseKernelsOptions choice;
+  choice.kernels = options.kernels;
+  choice.folds = folds;
+  choice.isas = options.cpus;
+  passes.addPass(graph::createChooseKernels(choice));
   passes.addPass(graph::createDecomposeNetwork());
   passes.addPass(mlir::createCanonicalizerPass());
   passes.addPass(mlir::createCSEPass());
@@ -73,6 +78,7 @@ void mlc::buildConversion(mlir::PassManager &passes, const PipelineOptions &opti
   conversion.triple = options.triple;
   conversion.isas = options.cpus;
   conversion.device = options.device;
+  conversion.kernels = options.kernels;
   passes.addPass(createConvertGraphToExec(conversion));
   passes.addPass(exec::createPlanMemory());
   passes.addPass(exec::createVerifyPlanned());

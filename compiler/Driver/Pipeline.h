@@ -22,6 +22,8 @@ struct PipelineOptions {
   int64_t context = 0, batch = 512, sequences = 8, checkpointEvery = 0;
   /// Which elementwise ops are compiled rather than run by kernels.
   bool compileRegions = true;
+  /// own, auto or xnnpack.
+  std::string kernels = "auto";
   /// For a GPU: rows are never quantized, nothing is compiled to the host's code.
   bool device = false;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.
@@ -32,7 +34,8 @@ struct PipelineOptions {
 /// graph to graph: bounds, state types, quantization, fusions; what `mlc interpret --after-transforms` runs.
 void buildTransforms(mlir::PassManager &passes, const PipelineOptions &options);
 /// A network: its graph ops as structured ops, on which foldWeights() runs; then fused, on buffers.
-void buildNetworkDecomposition(mlir::PassManager &passes);
+/// `folds`: the weights are at hand.
+void buildNetworkDecomposition(mlir::PassManager &passes, const PipelineOptions &options, bool folds);
 void buildNetworkTransforms(mlir::PassManager &passes);
 /// graph to planned exec.
 void buildConversion(mlir::PassManager &passes, const PipelineOptions &options);

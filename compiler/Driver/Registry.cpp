@@ -33,6 +33,7 @@ void mlc::registerDialects(mlir::DialectRegistry &registry) {
   mlir::linalg::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::scf::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::tensor::registerBufferizableOpInterfaceExternalModels(registry);
+  graph::registerNetworkBufferization(registry);
 }
 
 void mlc::registerPasses() {

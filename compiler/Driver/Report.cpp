@@ -6,6 +6,7 @@
 #include "compiler/Driver/Report.h"
 
 #include "compiler/Artifact/Emit/Emit.h"
+#include "compiler/Dialect/Graph/IR/KernelOps.h"
 
 #include "llvm/ADT/StringSet.h"
 
@@ -44,12 +45,21 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
     ops.push_back(std::move(entry));
   });
   module.walk([&](exec::CallCodeOp call) { ops.push_back(llvm::json::Object{{"code", call.getCode()}}); });
+  llvm::json::Array choices;
+  if (auto found = module->getAttrOfType<ArrayAttr>(graph::kChoicesAttr))
+    for (auto choice : found.getAsRange<DictionaryAttr>()) {
+      llvm::json::Object entry;
+      for (NamedAttribute part : choice)
+        entry[part.getName().getValue()] = cast<StringAttr>(part.getValue()).getValue();
+      choices.push_back(std::move(entry));
+    }
   int64_t arena = 0;
   for (auto model : module.getOps<exec::ModelOp>())
     arena = model.getArenaSize().value_or(0);
   return llvm::json::Object{{"arena_bytes", arena},
                             {"weight_bytes", int64_t(weightsSize(module))},
                             {"ops", std::move(ops)},
+                            {"choices", std::move(choices)},
                             {"slow", std::move(slow)}};
 }
 

@@ -135,7 +135,7 @@ Status ProgramVerifier::checkKernelCall(const fb::KernelCall &call) {
     return REFUSE_OP(CallSlotCount, "%u inputs, %u outputs, %u states; at most %u, %u, %u", inputs, outputs, states,
                      kMaxCallInputs, kMaxCallOutputs, kMaxCallStates);
   TensorView views[kMaxCallInputs + kMaxCallOutputs];
-  bool follows[kMaxCallInputs + kMaxCallOutputs];
+  bool follows[kMaxCallInputs + kMaxCallOutputs], constant[kMaxCallInputs + kMaxCallOutputs];
   for (uint32_t i = 0; i < inputs + outputs; ++i) {
     uint32_t index = i < inputs ? call.inputs()->Get(i) : call.outputs()->Get(i - inputs);
     if (index >= slotBytes.size())
@@ -150,6 +150,7 @@ Status ProgramVerifier::checkKernelCall(const fb::KernelCall &call) {
     if (!slotBytes[index])
       return REFUSE_OP(SlotDim, "slot %u has no elements", index);
     follows[i] = followsTokens(slot);
+    constant[i] = slot.space() == fb::Space::segment;
   }
   MLC_TRY(checkOverlap(call));
   const fb::State *stateRefs[kMaxCallStates];
@@ -167,6 +168,7 @@ Status ProgramVerifier::checkKernelCall(const fb::KernelCall &call) {
   info.outputs = {views + inputs, outputs};
   info.inputFollowsTokens = {follows, inputs};
   info.outputFollowsTokens = {follows + inputs, outputs};
+  info.inputConstant = {constant, inputs};
   info.states = {stateRefs, states};
   info.attrsType = call.attrs_type();
   info.attrs = call.attrs();

@@ -39,6 +39,12 @@ Result<Executor *> Executor::make(const Plan &plan, WorkerPool &pool, SessionCla
   return executor.release();
 }
 
+Executor::~Executor() {
+  for (size_t i = 0; i < prepared.size(); ++i)
+    if (prepared[i])
+      plan->kernelCalls()[i].kernel->release(prepared[i]);
+}
+
 void Executor::destroy(Executor *executor) {
   Allocator allocator = executor->allocator;
   executor->~Executor();
@@ -87,7 +93,29 @@ Status Executor::build() {
   for (size_t i = 0; i < codeBuffers.size(); ++i)
     codeBuffers[i] = slotData[plan->codeSlots()[i]];
   MLC_TRY(listMembers());
-  return listPatches();
+  MLC_TRY(listPatches());
+  return prepareCalls();
+}
+
+Status Executor::prepareCalls() {
+  std::span<const Plan::KernelCall> calls = plan->kernelCalls();
+  if (std::none_of(calls.begin(), calls.end(), [](const Plan::KernelCall &call) { return call.kernel->prepare; }))
+    return {};
+  MLC_ASSIGN(prepared, OwnedArray<void *>::create(allocator, calls.size(), "kernel calls"));
+  for (size_t i = 0; i < calls.size(); ++i) {
+    if (!calls[i].kernel->prepare)
+      continue;
+    Plan::CallDescription description;
+    plan->describe(calls[i], pool->size(), description);
+    for (uint32_t v = 0; v < calls[i].inputs + calls[i].outputs; ++v)
+      description.views[v].data = views[calls[i].firstView + v].data;
+    auto made = calls[i].kernel->prepare(description.info);
+    if (!made)
+      return Error(made.error().code(), "%s: %s: %s", plan->artifact().name(), calls[i].kernel->name,
+                   made.error().message());
+    prepared[i] = *made;
+  }
+  return {};
 }
 
 /// Whether a dimension of `slot` is extent `extent`.
@@ -245,8 +273,7 @@ Status Executor::runOps(Plan::Range range) {
 Status Executor::runOp(const Plan::Op &op) {
   switch (op.kind) {
   case Plan::OpKind::kernel:
-    runKernel(op.index);
-    return {};
+    return runKernel(op.index, op.location);
   case Plan::OpKind::branch: {
     const Plan::Branch &branch = plan->branches()[op.index];
     return runOps(*slotData[branch.condition] ? branch.thenOps : branch.elseOps);
@@ -276,7 +303,7 @@ Status Executor::timeOp(const Plan::Op &op) {
   return done;
 }
 
-void Executor::runKernel(uint32_t index) {
+Status Executor::runKernel(uint32_t index, const char *location) {
   const Plan::KernelCall &call = plan->kernelCalls()[index];
   KernelContext context;
   context.inputs = {views.data() + call.firstView, call.inputs};
@@ -290,9 +317,16 @@ void Executor::runKernel(uint32_t index) {
   context.sharedScratch = sharedScratch.data();
   context.workerScratch = workerScratch.data();
   context.workerStride = workerStride;
+  context.arena = arena.span();
+  context.prepared = prepared.size() ? prepared[index] : nullptr;
+  bool failed = false;
+  context.failed = &failed;
   if (observer.before && !device)
     observer.before(observer.user, index, context);
   call.kernel->run(context);
+  if (failed)
+    return Error(ErrorCode::Internal, "%s: kernel %s could not run", location, call.kernel->name);
+  return {};
 }
 
 Status Executor::runLoop(const Plan::Loop &loop) {

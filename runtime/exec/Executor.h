@@ -85,7 +85,7 @@ public:
 
 private:
   Executor() = default;
-  ~Executor() = default;
+  ~Executor();
   /// An operand whose dimensions follow an extent.
   struct Patch {
     uint32_t view, slot;
@@ -110,7 +110,8 @@ private:
   Status timeOp(const Plan::Op &op);
   Status runLoop(const Plan::Loop &loop);
   Status runCode(const Plan::CodeCall &call, const char *location);
-  void runKernel(uint32_t index);
+  Status prepareCalls();
+  Status runKernel(uint32_t index, const char *location);
 
   /// A slot with a copy on the host.
   struct Staged {
@@ -133,6 +134,7 @@ private:
   size_t workerStride = 0;
   OwnedArray<int64_t> extents;
   OwnedArray<uint8_t *> slotData;                // Of every slot.
+  OwnedArray<void *> prepared;                   // Of every kernel call, where its kernel prepares any.
   OwnedArray<TensorView> views;                  // One per operand of a kernel call.
   OwnedArray<KvStateView> kvViews;               // One per state operand of a kernel call; of another kind: empty.
   OwnedArray<RecurrentStateView> recurrentViews; // The same.

@@ -153,6 +153,8 @@ struct KernelCallInfo {
   std::span<const TensorView> inputs, outputs;
   /// Axis 0 follows the extent `tokens` (then it equals BatchView::tokens at run time).
   std::span<const bool> inputFollowsTokens, outputFollowsTokens;
+  /// It lies in a segment, where nothing changes.
+  std::span<const bool> inputConstant;
   std::span<const fb::State *const> states;
   fb::KernelAttrs attrsType = fb::KernelAttrs::NONE;
   const void *attrs = nullptr;
@@ -183,6 +185,9 @@ struct KernelContext {
   uint8_t *sharedScratch = nullptr;
   uint8_t *workerScratch = nullptr; // workerScratch + worker * workerStride
   size_t workerStride = 0;
+  std::span<const uint8_t> arena; // In which views lie, unless a caller moved them.
+  void *prepared = nullptr;       // What KernelDef::prepare made of this call.
+  bool *failed = nullptr;         // A kernel that could not run sets it; the step then fails.
 
   template <typename T> const T &attrsAs() const { return *static_cast<const T *>(attrs); }
   uint8_t *scratchOf(unsigned worker) const { return workerScratch + worker * workerStride; }
@@ -210,6 +215,11 @@ struct KernelDef {
   Status (*check)(const KernelCallInfo &);
   ScratchNeed (*scratch)(const KernelCallInfo &); // null: none
   void (*run)(const KernelContext &);
+  /// Of a kernel in a library of its own: loads that, or says what is missing and the remedy.
+  Status (*available)() = nullptr;
+  /// Of a kernel that packs and sets up when an executor is made: constants have data, and `workers` are the pool's.
+  Result<void *> (*prepare)(const KernelCallInfo &) = nullptr;
+  void (*release)(void *prepared) = nullptr;
 };
 
 /// Which device, and whether it compares the digests of the weights that it uploads.

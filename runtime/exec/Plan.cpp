@@ -180,46 +180,47 @@ Result<uint32_t> Plan::functionIndex(const char *name) const {
   return Error(ErrorCode::NotFound, "%s: no function \"%s\" in the artifact", source->name(), name);
 }
 
-ScratchNeed Plan::scratch(unsigned workers) const {
+void Plan::describe(const KernelCall &call, unsigned workers, CallDescription &description) const {
   int64_t bounds[kMaxExtents];
   uint32_t extents = sizeOf(metadata().extents());
   for (uint32_t i = 0; i < extents; ++i)
     bounds[i] = int64_t(metadata().extents()->Get(i)->bound());
-  auto follows = [&](uint32_t slot) {
-    auto *dims = metadata().slots()->Get(slot)->dims();
-    return sizeOf(dims) && dims->Get(0)->extent() >= 0 && dims->Get(0)->extent() == resolved.tokensExtent &&
-           dims->Get(0)->value() == 1;
-  };
+  for (uint32_t i = 0; i < call.inputs + call.outputs; ++i) {
+    const fb::Slot &slot = *metadata().slots()->Get(viewSlotArray[call.firstView + i]);
+    description.views[i] = slotView(slot, {bounds, extents});
+    const fb::Dim *rows = sizeOf(slot.dims()) ? slot.dims()->Get(0) : nullptr;
+    description.follows[i] =
+        rows && rows->extent() >= 0 && rows->extent() == resolved.tokensExtent && rows->value() == 1;
+    description.constant[i] = slot.space() == fb::Space::segment;
+  }
+  for (uint32_t i = 0; i < call.states; ++i)
+    description.states[i] = metadata().states()->Get(stateRefArray[call.firstState + i]);
+  KernelCallInfo &info = description.info;
+  info.inputs = {description.views, call.inputs};
+  info.outputs = {description.views + call.inputs, call.outputs};
+  info.inputFollowsTokens = {description.follows, call.inputs};
+  info.outputFollowsTokens = {description.follows + call.inputs, call.outputs};
+  info.inputConstant = {description.constant, call.inputs};
+  info.states = {description.states, call.states};
+  info.attrsType = call.attrsType;
+  info.attrs = call.attrs;
+  if (const fb::Model *model = metadata().model()) {
+    info.maxTokens = int64_t(model->batch());
+    info.maxRows = int64_t(model->rows());
+    info.maxSequences = int64_t(model->sequences());
+    info.maxPositions = int64_t(model->context());
+  }
+  info.workers = workers;
+}
+
+ScratchNeed Plan::scratch(unsigned workers) const {
   ScratchNeed most;
   for (const KernelCall &call : callArray) {
     if (!call.kernel->scratch)
       continue;
-    TensorView views[kMaxCallInputs + kMaxCallOutputs];
-    bool followsTokens[kMaxCallInputs + kMaxCallOutputs];
-    const fb::State *states[kMaxCallStates];
-    for (uint32_t i = 0; i < call.inputs + call.outputs; ++i) {
-      uint32_t slot = viewSlotArray[call.firstView + i];
-      views[i] = slotView(*metadata().slots()->Get(slot), {bounds, extents});
-      followsTokens[i] = follows(slot);
-    }
-    for (uint32_t i = 0; i < call.states; ++i)
-      states[i] = metadata().states()->Get(stateRefArray[call.firstState + i]);
-    KernelCallInfo info;
-    info.inputs = {views, call.inputs};
-    info.outputs = {views + call.inputs, call.outputs};
-    info.inputFollowsTokens = {followsTokens, call.inputs};
-    info.outputFollowsTokens = {followsTokens + call.inputs, call.outputs};
-    info.states = {states, call.states};
-    info.attrsType = call.attrsType;
-    info.attrs = call.attrs;
-    if (const fb::Model *model = metadata().model()) {
-      info.maxTokens = int64_t(model->batch());
-      info.maxRows = int64_t(model->rows());
-      info.maxSequences = int64_t(model->sequences());
-      info.maxPositions = int64_t(model->context());
-    }
-    info.workers = workers;
-    ScratchNeed need = call.kernel->scratch(info);
+    CallDescription description;
+    describe(call, workers, description);
+    ScratchNeed need = call.kernel->scratch(description.info);
     most.shared = std::max(most.shared, need.shared);
     most.perWorker = std::max(most.perWorker, need.perWorker);
   }

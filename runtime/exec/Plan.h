@@ -81,6 +81,9 @@ public:
   std::span<const Range> functions() const { return functionArray.span(); }
   /// Scratch of the hungriest call with `workers` workers.
   ScratchNeed scratch(unsigned workers) const;
+  /// What a kernel sees of `call` at load, with `workers` workers.
+  struct CallDescription;
+  void describe(const KernelCall &call, unsigned workers, CallDescription &description) const;
 
 private:
   Plan() = default;
@@ -99,6 +102,13 @@ private:
   OwnedArray<uint32_t> viewSlotArray, stateRefArray, codeSlotArray;
   OwnedArray<fb::Dim> codeDimArray;
   OwnedArray<Range> functionArray;
+};
+
+struct Plan::CallDescription {
+  TensorView views[kMaxCallInputs + kMaxCallOutputs];
+  bool follows[kMaxCallInputs + kMaxCallOutputs], constant[kMaxCallInputs + kMaxCallOutputs];
+  const fb::State *states[kMaxCallStates];
+  KernelCallInfo info; // Of the members above.
 };
 
 } // namespace mlc

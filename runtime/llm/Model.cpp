@@ -51,6 +51,10 @@ Status Model::load(const ModelOptions &options) {
   MLC_ASSIGN(Program program, verifyProgram(*artifact, **target, options.isa, 1, memory));
   MLC_ASSIGN(Plan * made, Plan::create(*artifact, std::move(program), **target, memory));
   plan.reset(made);
+  for (const KernelDef *kernel : plan->program().kernels)
+    if (kernel->available && options.openDevice)
+      if (Status loaded = kernel->available(); !loaded)
+        return Error(loaded.error().code(), "%s: %s", name(), loaded.error().message());
   if ((*target)->open && options.openDevice) {
     DeviceOptions wanted;
     wanted.ordinal = options.gpu;

@@ -26,8 +26,8 @@ struct ModelOptions {
   bool networks = false;
   /// Threads that compare digests.
   unsigned threads = 1;
-  /// Of an artifact for a GPU: which one. openDevice false: none is opened, the artifact is only looked at, and
-  /// no session can be created.
+  /// Of an artifact for a GPU: which one. openDevice false: none is opened and no library of kernels loaded, the
+  /// artifact is only looked at, and no session can be created.
   unsigned gpu = 0;
   bool openDevice = true;
   /// The best ISA form that may be used.

@@ -8,6 +8,7 @@
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/KvPage.h"
 #include "targets/cpu/RecurrentBase.h"
+#include "targets/xnnpack/Kernels.h"
 
 namespace mlc {
 
@@ -31,7 +32,7 @@ static constexpr KernelList kKernels(addRmsNormKernels, attentionKernels, binary
                                      embeddingKernels, gatedActivationKernels, gatedRmsNormKernels, gatherRowsKernels,
                                      kvAppendKernels, linearKernels, moeDownKernels, moeRouteKernels, moeUpKernels,
                                      quantizeRowsKernels, rmsNormKernels, ropeAnglesKernels, ropeKernels,
-                                     scaleRowsKernels, ssdKernels, unaryKernels);
+                                     scaleRowsKernels, ssdKernels, unaryKernels, xnnpack::kernels);
 
 const TargetRegistry &cpuTarget() {
   static constexpr TargetRegistry target{kKernels.kernels,

@@ -15,6 +15,7 @@ import unittest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import test_code
 import test_networks
+import test_xnnpack
 import voice
 try:
     import numpy as np
@@ -93,8 +94,11 @@ class Device:
                        stderr=subprocess.PIPE)
         return self.at(name)
 
-    def there(self, *arguments, program=None, cpu=None):
+    def there(self, *arguments, program=None, cpu=None, libraries=False):
         options = ["-cpu", cpu] if cpu else list(self.options)
+        if libraries:
+            # Those that toolchains/xnnpack.sh unpacked.
+            options += ["-E", f"LD_LIBRARY_PATH={ROOT}/build-xnnpack/{self.triple}/usr/lib/{self.triple}"]
         return subprocess.run([*self.emulate, *options, program or self.programs[0], *arguments], capture_output=True,
                               text=True, timeout=120)
 
@@ -164,6 +168,46 @@ class Device:
         self.voice_network("classifier", None, features * 5)
         if os.environ.get("MLC_LONG_TESTS"):
             self.assertGreater(float(voice.clip_at_once(data, self.voice_network).max()), 0.5)
+
+    def test_xnnpack_as_here(self):
+        """XNNPACK's kernels: every operator, and silero-vad and openWakeWord's networks where the data is."""
+        name = "libmlc-xnnpack.so"
+        library = os.path.join(os.path.dirname(self.programs[0]), "..", "lib", name)
+        body, inputs = test_xnnpack.every_operator(np.random.default_rng(4))
+        with open(self.at("every.onnx"), "wb") as f:
+            f.write(body)
+        data = os.environ.get("MLC_SHARED_DATA", "")
+        networks = [(self.at("every.onnx"), (), inputs)]
+        for file, options, shapes in test_xnnpack.STREAMS:
+            if os.path.exists(os.path.join(data, file)):
+                rng = np.random.default_rng(2)
+                networks.append((os.path.join(data, file), options,
+                                 {k: (0.3 * rng.standard_normal(v)).astype(np.float32) for k, v in shapes.items()}))
+        for source, options, values in networks:
+            there = self.compile(source, "x-there.mlca", *options, "--triple", self.triple, "--kernels", "xnnpack")
+            arguments = ["--output-dir", self.at("x-out"), "--json"]
+            for port, array in values.items():
+                np.save(self.at(f"x-{port}.npy"), array)
+                arguments += ["--input", f"{port}={self.at(f'x-{port}.npy')}"]
+            for program in self.programs:
+                with self.subTest(source=os.path.basename(source), program=program):
+                    static = "-static" in program
+                    if not static and not os.path.exists(library):
+                        self.skipTest(f"{library} is not built; toolchains/packages.sh device and build mlc_xnnpack")
+                    done = self.there(there, *arguments, "--threads", "2", program=program, libraries=True)
+                    if static:
+                        self.assertIn(f"of {name}, which a static program cannot load", one_line(self, done))
+                        continue
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    got = {k: np.load(v["file"]) for k, v in json.loads(done.stdout)["outputs"].items()}
+                    here = self.compile(source, "x-here.mlca", *options, "--kernels", "own")
+                    done = subprocess.run([MLC, "run", here, *arguments], check=True, capture_output=True, text=True,
+                                          timeout=60)
+                    for port, file in json.loads(done.stdout)["outputs"].items():
+                        expected = np.load(file["file"])
+                        apart = np.abs(got[port] - expected).max() / np.abs(expected).max()
+                        print(f"{self.preset} {os.path.basename(source)} {port}: {apart:.1e}", file=sys.stderr)
+                        self.assertLessEqual(apart, FLOAT_BOUND)
 
     def test_the_shipped_model_as_here(self):
         for program in self.programs:

@@ -125,8 +125,8 @@ Reader readerOf(StringRef kernel) {
               return made(fb::UnaryAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
                                          f.real("scale_in"), f.real("scale_out")));
             })
-      .Case("binary",
-            [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
+      .Cases("binary", "xnnpack.binary",
+             [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
       .Case("gather_rows", [](Fields &f) { return made(fb::GatherRowsAttrs(f.integer("columns"))); })
       .Case("conv1d_causal",
             [](Fields &f) {
@@ -170,6 +170,25 @@ Reader readerOf(StringRef kernel) {
             [](Fields &f) {
               return made(fb::ScaleRowsAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
             })
+      .Cases("xnnpack.conv", "xnnpack.conv_transpose", "xnnpack.max_pool", "xnnpack.average_pool",
+             [](Fields &f) {
+               return made(fb::XnnWindowAttrs(f.integer("batch"), f.integer("height"), f.integer("width"),
+                                              f.integer("out_height"), f.integer("out_width"), f.integer("in"),
+                                              f.integer("out"), f.integer("groups"), f.integer("kernel_height"),
+                                              f.integer("kernel_width"), f.integer("stride_height"),
+                                              f.integer("stride_width"), f.integer("dilation_height"),
+                                              f.integer("dilation_width"), f.integer("pad_top"), f.integer("pad_left"),
+                                              f.integer("pad_bottom"), f.integer("pad_right"), f.boolean("has_bias")));
+             })
+      .Case("xnnpack.linear",
+            [](Fields &f) {
+              return made(
+                  fb::XnnLinearAttrs(f.integer("n"), f.integer("k"), f.boolean("has_bias"), f.boolean("transposed")));
+            })
+      .Case("xnnpack.softmax", [](Fields &f) { return made(fb::XnnSoftmaxAttrs(f.integer("channels"))); })
+      .Case(
+          "xnnpack.unary",
+          [](Fields &f) { return made(fb::XnnUnaryAttrs(f.enumerator<fb::XnnUnary>("op", fb::EnumNamesXnnUnary()))); })
       .Case("copy", [](Fields &) { return made(fb::NoAttrs()); })
       .Default(nullptr);
 }

@@ -25,7 +25,7 @@ struct ConvertGraphToExec : impl::ConvertGraphToExecBase<ConvertGraphToExec> {
       former.push_back(&op);
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     declare(module, builder);
-    CodeTarget code{triple, {isas.begin(), isas.end()}, device};
+    CodeTarget code{triple, {isas.begin(), isas.end()}, device, kernels == "xnnpack"};
     if (code.isas.empty())
       code.isas = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
     Lowering lowering(module, builder, std::move(code));

@@ -8,6 +8,7 @@
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Conversion/GraphToExec/BufferRegion.h"
 #include "compiler/Conversion/GraphToExec/RowGroup.h"
+#include "compiler/Dialect/Graph/IR/KernelOps.h"
 #include "compiler/Transforms/Network/Passes.h"
 
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
@@ -175,6 +176,8 @@ private:
       return success();
     if (op->getNumResults() && failed(pin(op)))
       return failure();
+    if (auto call = dyn_cast<graph::CallKernelOp>(op))
+      return callKernel(call);
     if (setsUpProduct(op)) {
       zero = op;
       return success();
@@ -199,6 +202,23 @@ private:
     if (start)
       region.add(start);
     region.add(op);
+    return success();
+  }
+
+  /// Operands are whole buffers (network-bufferize). No region is pinned: network-choose-kernels sees to that.
+  LogicalResult callKernel(graph::CallKernelOp call) {
+    if (order.lookup(call) <= pinnedUntil)
+      return call.emitOpError("stands between a scalar and its reader, which is not lowered");
+    for (auto [index, input] : llvm::enumerate(call.getInputs())) {
+      auto argument = dyn_cast<BlockArgument>(input);
+      bool constant = argument && !function.getArgAttr(argument.getArgNumber(), graph::kNameAttr);
+      if (index > 0 && call.getKernel() != "xnnpack.binary" && !constant)
+        return call.emitOpError("has a filter that is not known when it is compiled; use --kernels own");
+    }
+    if (failed(flush()))
+      return failure();
+    auto buffers = llvm::map_to_vector(call.getInputs(), [&](Value input) { return lowering.buffer(input); });
+    lowering.kernel(call.getKernel(), buffers, lowering.buffer(call.getInto()), call.getFields().getValue());
     return success();
   }
 

@@ -19,6 +19,10 @@ static LogicalResult lowerUnary(Lowering &lowering, Operation *op, StringRef act
   Value result = lowering.inPlaceOrNew(op->getOperand(0), op->getResult(0));
   if (!result)
     return failure();
+  if (activation == "sigmoid" && scaleIn == 1 && scaleOut == 1 && lowering.takesXnnpack({input, result})) {
+    lowering.kernel("xnnpack.unary", input, result, lowering.field("op", activation));
+    return success();
+  }
   lowering.kernel("unary", input, result,
                   {lowering.field("activation", activation), lowering.field("scale_in", scaleIn),
                    lowering.field("scale_out", scaleOut)});
@@ -46,7 +50,9 @@ static LogicalResult lowerBinary(Lowering &lowering, Operation *op, StringRef na
   Value result = lowering.newSlot(op->getResult(0));
   if (!result)
     return failure();
-  lowering.kernel("binary", {lhs, rhs}, result, {lowering.field("op", name)});
+  bool xnnpack = lowering.takesXnnpack({lhs, rhs, result}) && name != "max" && name != "min" &&
+                 op->getOperand(0).getType() == op->getOperand(1).getType();
+  lowering.kernel(xnnpack ? "xnnpack.binary" : "binary", {lhs, rhs}, result, {lowering.field("op", name)});
   return success();
 }
 

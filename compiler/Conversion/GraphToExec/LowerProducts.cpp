@@ -22,7 +22,34 @@ static LogicalResult lowerQuantizeRows(Lowering &lowering, graph::QuantizeRowsOp
   return success();
 }
 
+/// By XNNPACK's kernels, where they were asked for and can: rows and weights of f32.
+static std::optional<LogicalResult> lowerLinearToXnnpack(Lowering &lowering, graph::LinearOp op) {
+  if (isa<graph::QuantizedType>(op.getInput().getType()) || isa<graph::QuantizedType>(op.getResult().getType()) ||
+      op.getGate() || op.getBf16())
+    return std::nullopt;
+  auto [weight, desc] = lowering.xnnpackWeight(op.getWeights());
+  if (!weight)
+    return std::nullopt;
+  Value result = lowering.newSlot(op.getResult());
+  if (!result)
+    return failure();
+  SmallVector<Value> inputs{lowering.buffer(op.getInput()), weight};
+  if (op.getBiases())
+    inputs.push_back(lowering.vectors(op.getBiases()->getValue()));
+  lowering.kernel("xnnpack.linear", inputs, result,
+                  {lowering.field("n", desc.getN()), lowering.field("k", desc.getK()),
+                   lowering.field("has_bias", bool(op.getBiases())), lowering.field("transposed", false)});
+  if (op.getResidual()) {
+    Value residual = lowering.buffer(op.getResidual());
+    lowering.kernel(lowering.takesXnnpack({residual, result}) ? "xnnpack.binary" : "binary", {residual, result}, result,
+                    {lowering.field("op", StringRef("add"))});
+  }
+  return success();
+}
+
 static LogicalResult lowerLinear(Lowering &lowering, graph::LinearOp op) {
+  if (std::optional<LogicalResult> lowered = lowerLinearToXnnpack(lowering, op))
+    return *lowered;
   auto [weight, desc] = lowering.productWeight(op.getWeights());
   if (!weight)
     return failure();

@@ -284,6 +284,35 @@ std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {
           desc};
 }
 
+bool Lowering::packsFloats(graph::WeightOp weight) {
+  if (!codeTarget.xnnpack || weight.getBf16())
+    return false;
+  WeightFormat format = productFormat(weight);
+  return format == WeightFormat::panel_f32 || format == WeightFormat::panel_f16 || format == WeightFormat::panel_bf16;
+}
+
+std::pair<Value, exec::WeightAttr> Lowering::xnnpackWeight(ArrayAttr weights) {
+  int64_t rows = 0;
+  for (Attribute name : weights) {
+    graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
+    if (!packsFloats(weight))
+      return {};
+    rows += weight.getTensorType().getDimSize(0);
+  }
+  graph::WeightOp first = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(weights[0]));
+  exec::WeightAttr desc = describe(first, WeightFormat::rows_f32, rows);
+  return {constant(first.getLoc(), joinNames(weights.getValue()), bufferType({rows, desc.getK()}, builder.getF32Type()),
+                   desc, weights.getValue(), {}),
+          desc};
+}
+
+bool Lowering::takesXnnpack(ValueRange buffers) const {
+  return codeTarget.xnnpack && llvm::all_of(buffers.getTypes(), [](Type type) {
+           auto buffer = cast<MemRefType>(type);
+           return buffer.getElementType().isF32() && buffer.getLayout().isIdentity();
+         });
+}
+
 Lowering::Reads Lowering::readsOf(StringRef weight) {
   if (!productReads) {
     productReads.emplace();
@@ -307,9 +336,14 @@ Lowering::Reads Lowering::readsOf(StringRef weight) {
 }
 
 std::pair<Value, exec::WeightAttr> Lowering::rowsWeight(FlatSymbolRefAttr name) {
+  graph::WeightOp weight = graph::lookupWeight(current, name);
+  // XNNPACK packs rows of its own: the embedding reads the same ones.
+  if (readsOf(name.getValue()).any && packsFloats(weight)) {
+    auto [rows, desc] = xnnpackWeight(builder.getArrayAttr(name));
+    return {rows, desc};
+  }
   if (readsOf(name.getValue()).any)
     return productWeight(builder.getArrayAttr(name));
-  graph::WeightOp weight = graph::lookupWeight(current, name);
   exec::WeightAttr desc = describe(weight, rowsFormat(weight), weight.getTensorType().getDimSize(0));
   FailureOr<MemRefType> type = constantType(location, desc);
   if (failed(type))

@@ -20,7 +20,8 @@ namespace mlc {
 struct CodeTarget {
   std::string triple;
   std::vector<std::string> isas;
-  bool device = false; // A GPU, whose kernels for f32 rows read float weights by rows.
+  bool device = false;  // A GPU, whose kernels for f32 rows read float weights by rows.
+  bool xnnpack = false; // Its kernels run what they can of f32 rows.
 };
 
 /// State of one module's conversion. `builder` stands where the next exec op goes; `location` is the graph op's.
@@ -52,6 +53,11 @@ public:
   /// The matrices of `experts` experts, `rows` rows each, of the lists `parts`, in the format products read; and the
   /// descriptor of one. Null after a diagnostic.
   std::pair<mlir::Value, exec::WeightAttr> expertWeights(llvm::ArrayRef<mlir::ArrayAttr> parts, int64_t rows);
+  /// The float matrix `weights`, one under the other, as f32 rows for XNNPACK; and its descriptor. Null without a
+  /// diagnostic when a part is stored otherwise, or XNNPACK was not asked for.
+  std::pair<mlir::Value, exec::WeightAttr> xnnpackWeight(mlir::ArrayAttr weights);
+  /// Whether XNNPACK was asked for, and `buffers` are rows without gaps.
+  bool takesXnnpack(mlir::ValueRange buffers) const;
   /// The matrix `weight` in the format the embedding reads.
   std::pair<mlir::Value, exec::WeightAttr> rowsWeight(mlir::FlatSymbolRefAttr weight);
   /// Vectors, one behind the other, as f32.
@@ -97,6 +103,8 @@ private:
   bool storedAlike(graph::WeightOp weight, graph::WeightOp first);
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
   void overwriteTaps(mlir::Value buffer);
+  /// Whether XNNPACK was asked for, and can read `weight`: floats, which it packs as f32.
+  bool packsFloats(graph::WeightOp weight);
   /// Whether products read `weight`, and whether any with quantized rows.
   struct Reads {
     bool any = false, quantized = false;

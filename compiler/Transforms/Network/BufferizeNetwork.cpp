@@ -181,6 +181,7 @@ struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
       function.walk([](scf::IfOp op) { flattenIf(op); });
       function.walk([](scf::ForOp op) { flattenFor(op); });
       hoistAllocations(function);
+      placeKernelOperands(function);
     }
   }
 

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Dialect/Graph/IR/KernelOps.h"
 #include "compiler/Transforms/Network/Passes.h"
 #include "compiler/Transforms/Network/Structured.h"
 
@@ -42,7 +42,7 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
       return signalPassFailure();
     limitIndices();
     getOperation().walk([&](Operation *op) {
-      if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<ReadOp, WeightOp, NetworkOp>(op)) {
+      if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp>(op)) {
         op->emitOpError("has no compiled form yet");
         signalPassFailure();
       }

@@ -7,6 +7,7 @@
 //
 #pragma once
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
 
 namespace mlc::graph {
@@ -19,5 +20,10 @@ inline constexpr llvm::StringLiteral kConstantArgument = "network.constant";
 #include "compiler/Transforms/Network/Passes.h.inc"
 #define GEN_PASS_REGISTRATION
 #include "compiler/Transforms/Network/Passes.h.inc"
+
+/// graph.call_kernel on buffers.
+void registerNetworkBufferization(mlir::DialectRegistry &registry);
+/// Gives kernel calls of a bufferized function whole allocations or arguments, through copies where it has to.
+void placeKernelOperands(mlir::func::FuncOp function);
 
 } // namespace mlc::graph

@@ -10,6 +10,21 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ChooseKernels : Pass<"network-choose-kernels", "::mlir::ModuleOp"> {
+  let summary = "Calls XNNPACK's kernels where they were asked for, or measured to be faster";
+  let description = [{
+    What XNNPACK can do of a network: conv, conv_transpose, matmul with a weight, pool and softmax of f32, and functions of
+    one or two values. `kernels`: own (none of them), xnnpack (all), auto (those that targets/xnnpack/Costs.def measured to
+    be faster on every level of `isas`). A network that calculates scalars on the way keeps its own code. The module's
+    attribute graph.kernel_choices says what each op got, and why.
+  }];
+  let options = [
+    Option<"kernels", "kernels", "std::string", "\"own\"", "own, auto or xnnpack">,
+    Option<"folds", "folds", "bool", "true", "Weights are at hand, so that filters are rearranged while compiling">,
+    ListOption<"isas", "isas", "std::string", "Levels of compiled code that the artifact carries">];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def DecomposeNetwork : Pass<"network-decompose", "::mlir::ModuleOp"> {
   let summary = "Writes the graph ops of networks as structured ops, and elementwise ops as linalg.generic";
   let description = [{

@@ -159,7 +159,8 @@ struct Call {
   fb::KernelAttrs attrsType;
   const void *attrs;
   std::vector<const Tensor *> inputs, outputs;
-  std::vector<bool> tokens; // Per input: follows `tokens`; empty: only input 0 does.
+  std::vector<bool> constant; // Per input: lies in a segment; empty: none does.
+  std::vector<bool> tokens;   // Per input: follows `tokens`; empty: only input 0 does.
   KvState *kv = nullptr;
   const RecurrentStateView *recurrent = nullptr; // Its segments are those of the step.
   std::vector<BatchSegment> segments;            // Their sequence picks the pages; empty: no batch.
@@ -175,6 +176,7 @@ struct Call {
       inputViews.push_back(inputs[i]->view);
       inputViews.back().data = nullptr;
       inputTokens[i] = tokens.empty() ? i == 0 : tokens[i];
+      inputConstant[i] = i < constant.size() && constant[i];
     }
     for (size_t i = 0; i < outputs.size(); ++i) {
       outputViews.push_back(outputs[i]->view);
@@ -187,6 +189,7 @@ struct Call {
     info.inputFollowsTokens = {inputTokens, inputs.size()};
     info.outputFollowsTokens = {outputTokens, outputs.size()};
     state = kv ? kv->state : recurrent ? recurrent->state : nullptr;
+    info.inputConstant = {inputConstant, inputs.size()};
     if (state)
       info.states = {&state, 1};
     info.attrsType = attrsType;
@@ -243,12 +246,24 @@ struct Call {
     context.sharedScratch = reinterpret_cast<uint8_t *>(shared.get());
     context.workerScratch = reinterpret_cast<uint8_t *>(workers.get());
     context.workerStride = stride;
+    bool failed = false;
+    context.failed = &failed;
+    if (def->prepare) {
+      call.inputs = inputViews;
+      call.outputs = outputViews;
+      auto prepared = def->prepare(call);
+      ASSERT_TRUE(bool(prepared)) << name << ": " << prepared.error().message();
+      context.prepared = *prepared;
+    }
     def->run(context);
+    if (def->prepare)
+      def->release(context.prepared);
+    ASSERT_FALSE(failed) << name;
   }
 
 private:
   std::vector<TensorView> inputViews, outputViews;
-  bool inputTokens[8] = {}, outputTokens[8] = {};
+  bool inputTokens[8] = {}, outputTokens[8] = {}, inputConstant[8] = {};
   const fb::State *state = nullptr;
 };
 

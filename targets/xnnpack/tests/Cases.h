@@ -1,0 +1,261 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Valid calls of every kernel, and what they give in f64.
+//
+#pragma once
+
+#include "runtime/core/Checked.h"
+#include "targets/cpu/tests/TestSupport.h"
+
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+namespace mlc::test {
+
+/// A call with its operands: inputs behind the first are constants, unless it is binary.
+struct XnnCase {
+  std::vector<uint8_t> attrs;
+  std::vector<std::unique_ptr<Tensor>> tensors;
+  std::unique_ptr<Call> call;
+  std::vector<double> expected;
+
+  template <typename T> XnnCase(const char *name, const T &value) : attrs(sizeof(T)) {
+    memcpy(attrs.data(), &value, sizeof(T));
+    call = std::make_unique<Call>(name, *reinterpret_cast<const T *>(attrs.data()));
+  }
+  const float *input(Random &random, std::vector<int64_t> dims, bool constant = false) {
+    Tensor tensor(DType::f32, dims);
+    size_t count = 1;
+    for (int64_t dim : dims)
+      count *= size_t(dim);
+    std::vector<float> values = normals(random, count);
+    std::copy(values.begin(), values.end(), tensor.view.as<float>());
+    tensors.push_back(std::make_unique<Tensor>(std::move(tensor)));
+    call->inputs.push_back(tensors.back().get());
+    call->constant.push_back(constant);
+    return tensors.back()->view.as<float>();
+  }
+  void output(std::vector<int64_t> dims) {
+    tensors.push_back(std::make_unique<Tensor>(DType::f32, dims));
+    call->outputs.push_back(tensors.back().get());
+    expected.assign(elements(dims), 0);
+  }
+  static size_t elements(const std::vector<int64_t> &dims) {
+    size_t count = 1;
+    for (int64_t dim : dims)
+      count *= size_t(dim);
+    return count;
+  }
+  const float *result() const { return tensors.back()->view.as<float>(); }
+};
+
+/// height and width of a window alike, but for the pads behind.
+struct XnnWindow {
+  int64_t height, width, groups, in, out;
+  unsigned kernel, stride, dilation, before, behind;
+};
+
+inline fb::XnnWindowAttrs windowAttrs(const XnnWindow &w, int64_t batch, int64_t outHeight, int64_t outWidth,
+                                      bool bias) {
+  return {uint64_t(batch),
+          uint64_t(w.height),
+          uint64_t(w.width),
+          uint64_t(outHeight),
+          uint64_t(outWidth),
+          uint64_t(w.in),
+          uint64_t(w.out),
+          unsigned(w.groups),
+          w.kernel,
+          w.kernel,
+          w.stride,
+          w.stride,
+          w.dilation,
+          w.dilation,
+          w.before,
+          w.before,
+          w.behind,
+          w.behind,
+          bias};
+}
+
+inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool bias) {
+  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
+  int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
+  XnnCase c("xnnpack.conv", windowAttrs(w, batch, oh, ow, bias));
+  int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
+  const float *x = c.input(random, {batch, w.height, w.width, allIn});
+  const float *filter = c.input(random, {allOut, w.kernel, w.kernel, w.in}, true);
+  const float *offset = bias ? c.input(random, {allOut}, true) : nullptr;
+  c.output({batch, oh, ow, allOut});
+  size_t at = 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < oh; ++i)
+      for (int64_t j = 0; j < ow; ++j)
+        for (int64_t m = 0; m < allOut; ++m, ++at) {
+          double sum = offset ? offset[m] : 0;
+          for (int64_t p = 0; p < w.kernel; ++p)
+            for (int64_t q = 0; q < w.kernel; ++q) {
+              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
+              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
+                continue;
+              for (int64_t k = 0; k < w.in; ++k)
+                sum += double(x[((b * w.height + y) * w.width + z) * allIn + m / w.out * w.in + k]) *
+                       double(filter[((m * w.kernel + p) * w.kernel + q) * w.in + k]);
+            }
+          c.expected[at] = sum;
+        }
+  return c;
+}
+
+/// `more` rows lie behind the last window.
+inline XnnCase convTransposeCase(Random &random, const XnnWindow &w, int64_t batch, bool bias, int64_t more) {
+  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
+  int64_t oh = (w.height - 1) * w.stride + reach - pads + more, ow = (w.width - 1) * w.stride + reach - pads + more;
+  XnnCase c("xnnpack.conv_transpose", windowAttrs(w, batch, oh, ow, bias));
+  int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
+  const float *x = c.input(random, {batch, w.height, w.width, allIn});
+  const float *filter = c.input(random, {allOut, w.kernel, w.kernel, w.in}, true);
+  const float *offset = bias ? c.input(random, {allOut}, true) : nullptr;
+  c.output({batch, oh, ow, allOut});
+  for (size_t i = 0; i < c.expected.size(); ++i)
+    c.expected[i] = offset ? offset[i % size_t(allOut)] : 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < w.height; ++i)
+      for (int64_t j = 0; j < w.width; ++j)
+        for (int64_t m = 0; m < allOut; ++m)
+          for (int64_t p = 0; p < w.kernel; ++p)
+            for (int64_t q = 0; q < w.kernel; ++q) {
+              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
+              if (y < 0 || y >= oh || z < 0 || z >= ow)
+                continue;
+              for (int64_t k = 0; k < w.in; ++k)
+                c.expected[size_t(((b * oh + y) * ow + z) * allOut + m)] +=
+                    double(x[((b * w.height + i) * w.width + j) * allIn + m / w.out * w.in + k]) *
+                    double(filter[((m * w.kernel + p) * w.kernel + q) * w.in + k]);
+            }
+  return c;
+}
+
+inline XnnCase poolCase(Random &random, bool largest, const XnnWindow &w, int64_t batch) {
+  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
+  int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
+  XnnCase c(largest ? "xnnpack.max_pool" : "xnnpack.average_pool", windowAttrs(w, batch, oh, ow, false));
+  const float *x = c.input(random, {batch, w.height, w.width, w.in});
+  c.output({batch, oh, ow, w.in});
+  size_t at = 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < oh; ++i)
+      for (int64_t j = 0; j < ow; ++j)
+        for (int64_t m = 0; m < w.in; ++m, ++at) {
+          double best = -INFINITY, sum = 0, count = 0;
+          for (int64_t p = 0; p < w.kernel; ++p)
+            for (int64_t q = 0; q < w.kernel; ++q) {
+              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
+              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
+                continue;
+              double value = x[((b * w.height + y) * w.width + z) * w.in + m];
+              best = std::max(best, value);
+              sum += value;
+              count += 1;
+            }
+          c.expected[at] = largest ? best : sum / count;
+        }
+  return c;
+}
+
+inline XnnCase linearCase(Random &random, int64_t rows, int64_t k, int64_t n, bool bias, bool transposed) {
+  XnnCase c("xnnpack.linear", fb::XnnLinearAttrs(uint64_t(n), uint64_t(k), bias, transposed));
+  const float *x = c.input(random, {rows, k});
+  const float *matrix = c.input(random, transposed ? std::vector{k, n} : std::vector{n, k}, true);
+  const float *offset = bias ? c.input(random, {n}, true) : nullptr;
+  c.output({rows, n});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < n; ++j) {
+      double sum = offset ? offset[j] : 0;
+      for (int64_t i = 0; i < k; ++i)
+        sum += double(x[r * k + i]) * double(matrix[transposed ? i * n + j : j * k + i]);
+      c.expected[size_t(r * n + j)] = sum;
+    }
+  return c;
+}
+
+inline XnnCase softmaxCase(Random &random, int64_t rows, int64_t channels) {
+  XnnCase c("xnnpack.softmax", fb::XnnSoftmaxAttrs(uint64_t(channels)));
+  const float *x = c.input(random, {rows, channels});
+  c.output({rows, channels});
+  for (int64_t r = 0; r < rows; ++r) {
+    double sum = 0;
+    for (int64_t i = 0; i < channels; ++i)
+      sum += std::exp(double(x[r * channels + i]));
+    for (int64_t i = 0; i < channels; ++i)
+      c.expected[size_t(r * channels + i)] = std::exp(double(x[r * channels + i])) / sum;
+  }
+  return c;
+}
+
+inline XnnCase unaryCase(Random &random, fb::XnnUnary op, int64_t count) {
+  XnnCase c("xnnpack.unary", fb::XnnUnaryAttrs(op));
+  const float *x = c.input(random, {count});
+  c.output({count});
+  for (int64_t i = 0; i < count; ++i) {
+    double v = x[i];
+    double answers[] = {std::fabs(v),           std::ceil(v), std::floor(v), -v,           std::nearbyint(v),
+                        1 / (1 + std::exp(-v)), std::sqrt(v), v * v,         std::trunc(v)};
+    c.expected[size_t(i)] = answers[size_t(op)];
+  }
+  return c;
+}
+
+inline XnnCase binaryCase(Random &random, fb::Binary op, int64_t rows, int64_t columns) {
+  XnnCase c("xnnpack.binary", fb::BinaryAttrs(op));
+  const float *a = c.input(random, {rows, columns}), *b = c.input(random, {rows, columns});
+  c.output({rows, columns});
+  for (size_t i = 0; i < c.expected.size(); ++i) {
+    double answers[] = {double(a[i]) + double(b[i]), double(a[i]) - double(b[i]), double(a[i]) * double(b[i]),
+                        double(a[i]) / double(b[i])};
+    c.expected[i] = answers[size_t(op)];
+  }
+  return c;
+}
+
+/// Odd shapes of every kernel.
+inline std::vector<XnnCase> xnnCases() {
+  Random random(5);
+  std::vector<XnnCase> list;
+  for (auto [batch, window] : {std::pair{1, XnnWindow{9, 11, 1, 5, 7, 3, 1, 1, 1, 1}},
+                               {2, XnnWindow{8, 13, 1, 17, 33, 3, 2, 1, 1, 0}},
+                               {1, XnnWindow{7, 7, 1, 24, 19, 1, 1, 1, 0, 0}},
+                               {2, XnnWindow{12, 9, 13, 1, 1, 3, 1, 1, 1, 1}},
+                               {1, XnnWindow{12, 12, 6, 1, 1, 5, 2, 1, 2, 2}},
+                               {1, XnnWindow{10, 10, 3, 4, 5, 3, 1, 2, 2, 2}}}) {
+    list.push_back(convCase(random, window, batch, true));
+    list.push_back(convCase(random, window, batch, false));
+  }
+  list.push_back(convTransposeCase(random, {5, 6, 1, 7, 9, 4, 2, 1, 1, 1}, 1, true, 0));
+  list.push_back(convTransposeCase(random, {5, 6, 1, 7, 9, 3, 2, 1, 1, 1}, 2, false, 1));
+  list.push_back(convTransposeCase(random, {5, 4, 3, 2, 5, 3, 3, 2, 0, 2}, 1, true, 0));
+  for (bool largest : {true, false}) {
+    list.push_back(poolCase(random, largest, {9, 12, 1, 19, 19, 2, 2, 1, 0, 0}, 2));
+    list.push_back(poolCase(random, largest, {9, 12, 1, 5, 5, 3, 2, 1, 1, 1}, 1));
+    list.push_back(poolCase(random, largest, {7, 7, 1, 33, 33, 7, 1, 1, 0, 0}, 1));
+  }
+  list.push_back(poolCase(random, true, {11, 9, 1, 6, 6, 3, 1, 2, 2, 2}, 1));
+  for (auto [rows, k, n] : {std::tuple{1, 64, 40}, {5, 33, 17}, {40, 7, 70}})
+    for (bool bias : {true, false})
+      for (bool transposed : {true, false})
+        list.push_back(linearCase(random, rows, k, n, bias, transposed));
+  for (auto [rows, channels] : {std::pair{1, 5}, {7, 130}, {33, 16}})
+    list.push_back(softmaxCase(random, rows, channels));
+  for (auto op = 0; op <= int(fb::XnnUnary::MAX); ++op)
+    for (int64_t count : {1, 1003})
+      list.push_back(unaryCase(random, fb::XnnUnary(op), count));
+  for (auto op : {fb::Binary::add, fb::Binary::sub, fb::Binary::mul, fb::Binary::div})
+    list.push_back(binaryCase(random, op, 5, 77));
+  return list;
+}
+
+} // namespace mlc::test

@@ -1,0 +1,85 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// XNNPACK's kernels, loaded as the runtime loads them, against f64; operands end with their last element, so that a
+// sanitizer sees a step beyond.
+//
+#include "targets/xnnpack/Library.h"
+#include "targets/xnnpack/tests/Cases.h"
+
+using namespace mlc;
+using namespace mlc::test;
+
+namespace {
+
+TEST(XnnOperators, AgreeWithF64OnAnyNumberOfThreads) {
+  auto library = xnnpack::load();
+  ASSERT_TRUE(bool(library)) << library.error().message();
+  for (XnnCase &c : xnnCases()) {
+    std::vector<float> alone;
+    for (unsigned threads : {1u, 3u}) {
+      std::fill_n(c.tensors.back()->view.as<float>(), c.expected.size(), NAN);
+      c.call->run(Isa::portable, threads);
+      std::vector<float> got(c.result(), c.result() + c.expected.size());
+      for (size_t i = 0; i < got.size(); ++i) {
+        if (std::isnan(c.expected[i]))
+          EXPECT_TRUE(std::isnan(got[i])) << c.call->name << " " << i;
+        else
+          ASSERT_NEAR(got[i], c.expected[i], 2e-5 * std::max(1.0, std::fabs(c.expected[i])))
+              << c.call->name << " " << i;
+      }
+      if (threads == 1)
+        alone = got;
+      else
+        for (size_t i = 0; i < got.size(); ++i)
+          ASSERT_EQ(std::bit_cast<uint32_t>(got[i]), std::bit_cast<uint32_t>(alone[i])) << c.call->name << " " << i;
+    }
+  }
+}
+
+// One prepared call over other rows and other memory, inside an arena and outside.
+TEST(XnnOperators, FollowTheirOperands) {
+  Random random(7);
+  XnnCase c = linearCase(random, 6, 20, 9, true, false);
+  const KernelDef *kernel = c.call->kernel(Isa::portable);
+  KernelCallInfo info = c.call->info();
+  std::vector<TensorView> inputs, outputs{c.call->outputs[0]->view};
+  for (const Tensor *tensor : c.call->inputs)
+    inputs.push_back(tensor->view);
+  info.inputs = inputs;
+  info.outputs = outputs;
+  auto prepared = kernel->prepare(info);
+  ASSERT_TRUE(bool(prepared)) << prepared.error().message();
+  std::vector<uint8_t> scratch(kernel->scratch(info).shared + 64);
+  std::vector<float> arena(6 * 20 + 4 + 6 * 9);
+  bool failed = false;
+  for (int64_t rows : {6, 1, 4, 6}) {
+    for (bool inside : {false, true}) {
+      KernelContext context;
+      std::vector<TensorView> in = inputs, out = outputs;
+      in[0].dims[0] = out[0].dims[0] = rows;
+      if (inside) {
+        std::copy_n(inputs[0].as<float>(), rows * 20, arena.data());
+        in[0].data = arena.data();
+        out[0].data = arena.data() + 6 * 20 + 4;
+        context.arena = {reinterpret_cast<const uint8_t *>(arena.data()), arena.size() * sizeof(float)};
+      }
+      std::fill_n(out[0].as<float>(), rows * 9, NAN);
+      context.inputs = in;
+      context.outputs = out;
+      context.prepared = *prepared;
+      context.failed = &failed;
+      context.pool = poolOf(2);
+      context.sharedScratch = scratch.data();
+      kernel->run(context);
+      ASSERT_FALSE(failed);
+      for (int64_t i = 0; i < rows * 9; ++i)
+        ASSERT_NEAR(out[0].as<float>()[i], c.expected[size_t(i)], 1e-5) << rows << " " << inside;
+    }
+  }
+  kernel->release(*prepared);
+}
+
+} // namespace
