@@ -171,12 +171,14 @@ void expectRefused(const std::string &text, const char *triple, const char *isa,
 }
 
 TEST(RegionCode, RefusesByName) {
-  std::string wide = source("    %0 = arith.extf %a : f32 to f64\n    %1 = math.sin %0 : f64\n"
-                            "    %r = arith.truncf %1 : f64 to f32");
+  std::string unknown = source("    %0 = arith.extf %a : f32 to f64\n    %1 = math.cbrt %0 : f64\n"
+                               "    %r = arith.truncf %1 : f64 to f32");
   for (const char *isa : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})
-    expectRefused(wide, kTriple, isa, "needs sin");
-  expectRefused(wide, "aarch64-linux-gnu", "armv8-a", "needs sin");
-  expectRefused(wide, "arm-linux-gnueabihf", "armv7-a", "needs sin");
+    expectRefused(unknown, kTriple, isa, "'math.cbrt'");
+  expectRefused(unknown, "aarch64-linux-gnu", "armv8-a", "'math.cbrt'");
+  std::string wide = source("    %0 = arith.fptosi %a : f32 to i64\n    %1 = arith.sitofp %0 : i64 to f64\n"
+                            "    %r = arith.truncf %1 : f64 to f32");
+  expectRefused(wide, "arm-linux-gnueabihf", "armv7-a", "needs __aeabi_");
   std::string plain = source("    %r = arith.negf %a : f32");
   expectRefused(plain, kTriple, "armv8-a", "no code is generated for armv8-a");
   expectRefused(plain, "riscv64-linux-gnu", "rv64", "no code is generated for rv64");
