@@ -62,8 +62,7 @@ private:
     if (axes.empty())
       return emitRow();
     bool shared = split == int64_t(axes.front());
-    auto made =
-        b.create<scf::ForOp>(shared ? begin : index(0), shared ? end : index(ranges[axes.front()]), index(1));
+    auto made = b.create<scf::ForOp>(shared ? begin : index(0), shared ? end : index(ranges[axes.front()]), index(1));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(made.getBody()->getTerminator());
     place[axes.front()] = made.getInductionVar();

@@ -176,7 +176,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"dim", "NAME=N",
        "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (more: commas, or once more)",
        OptionKind::texts, &raw.dims},
-      {"state", "OUT=IN", "of a network: what input IN reads is output OUT of the run before (more: commas, or once more)",
+      {"state", "OUT=IN",
+       "of a network: what input IN reads is output OUT of the run before (more: commas, or once more)",
        OptionKind::texts, &raw.states},
       {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
@@ -233,8 +234,12 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("needs -o OUT.mlca; see mlc compile --help");
     return {true, 2};
   }
-  options.source = {source,    raw.weights ? raw.weights : "", raw.tokenizer ? raw.tokenizer : "", raw.rope,
-                    joined(raw.dims), joined(raw.states)};
+  options.source = {source,
+                    raw.weights ? raw.weights : "",
+                    raw.tokenizer ? raw.tokenizer : "",
+                    raw.rope,
+                    joined(raw.dims),
+                    joined(raw.states)};
   options.output = raw.output ? raw.output : "-";
   options.emit = raw.emit;
   options.report = raw.report;

@@ -33,9 +33,8 @@ static bool keepsLead(Value buffer, ArrayRef<int64_t> lead) {
     if (isa_and_nonnull<memref::AllocOp>(view))
       return true;
     auto alone = [&](ArrayRef<ReassociationIndices> groups) {
-      return groups.size() >= lead.size() && llvm::all_of(groups.take_front(lead.size()), [](ArrayRef<int64_t> group) {
-               return group.size() == 1;
-             });
+      return groups.size() >= lead.size() &&
+             llvm::all_of(groups.take_front(lead.size()), [](ArrayRef<int64_t> group) { return group.size() == 1; });
     };
     if (auto collapse = dyn_cast_or_null<memref::CollapseShapeOp>(view)) {
       if (!alone(collapse.getReassociationIndices()))
@@ -45,7 +44,9 @@ static bool keepsLead(Value buffer, ArrayRef<int64_t> lead) {
         return false;
     } else if (auto slice = dyn_cast_or_null<memref::SubViewOp>(view)) {
       // All of the leading axes; of the others whatever is known.
-      auto none = [](ArrayRef<int64_t> values, int64_t wanted) { return llvm::all_equal(values) && values[0] == wanted; };
+      auto none = [](ArrayRef<int64_t> values, int64_t wanted) {
+        return llvm::all_equal(values) && values[0] == wanted;
+      };
       size_t count = lead.size();
       if (slice.getSourceType().getRank() != slice.getType().getRank() || !slice.getOffsets().empty() ||
           !slice.getSizes().empty() || !slice.getStrides().empty() ||

@@ -27,8 +27,7 @@ public:
     b.setInsertionPointToEnd(entry);
     for (auto [buffer, argument] : llvm::zip(group.externals, entry->getArguments()))
       outside.map(buffer, argument);
-    for (auto [buffer, argument] :
-         llvm::zip(group.internals, entry->getArguments().drop_front(group.externals.size())))
+    for (auto [buffer, argument] : llvm::zip(group.internals, entry->getArguments().drop_front(group.externals.size())))
       places[buffer] = argument;
     begin = entry->getArgument(entry->getNumArguments() - 2);
     end = entry->getArguments().back();
@@ -151,8 +150,7 @@ private:
       from[0] = share;
       for (int64_t extent : shape)
         count.push_back(b.getIndexAttr(extent));
-      auto result = cast<MemRefType>(
-          memref::SubViewOp::inferRankReducedResultType(shape, type, from, count, ones));
+      auto result = cast<MemRefType>(memref::SubViewOp::inferRankReducedResultType(shape, type, from, count, ones));
       made = b.create<memref::SubViewOp>(result, place, from, count, ones);
     } else if (auto collapse = value.getDefiningOp<memref::CollapseShapeOp>()) {
       made = b.create<memref::CollapseShapeOp>(partOf(collapse.getSrc()), collapse.getReassociationIndices());
@@ -165,8 +163,8 @@ private:
       SmallVector<OpFoldResult> count = view.getMixedSizes();
       for (auto [i, size] : llvm::enumerate(sizes))
         count[i] = b.getIndexAttr(size);
-      made = b.create<memref::SubViewOp>(partOf(view.getSource()), view.getMixedOffsets(), count,
-                                         view.getMixedStrides());
+      made =
+          b.create<memref::SubViewOp>(partOf(view.getSource()), view.getMixedOffsets(), count, view.getMixedStrides());
     }
     return parts[value] = made;
   }

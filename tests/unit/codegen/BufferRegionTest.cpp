@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Regions on buffers: products by panels over every remainder of positions and panels, squares that are turned, shares
-// of the work, reductions along rows, short floats by integer arithmetic, functions of f64; every level that this machine runs.
+// of the work, reductions along rows, short floats by integer arithmetic, functions of f64; every level that this
+// machine runs.
 //
 #include "runtime/core/Float16.h"
 #include "tests/unit/codegen/RegionTestSupport.h"
@@ -89,7 +90,8 @@ TEST(BufferRegion, ProductsOverEveryRemainder) {
 }
 
 TEST(BufferRegion, IndicesThatAreConstantAreNoObstacle) {
-  std::string text = R"(func.func @mlc_region_row(%x: memref<1x7x9xf32>, %w: memref<1x3x9x16xf32>, %out: memref<1x7x3x16xf32> {llvm.noalias}, %begin: index, %end: index) {
+  std::string text =
+      R"(func.func @mlc_region_row(%x: memref<1x7x9xf32>, %w: memref<1x3x9x16xf32>, %out: memref<1x7x3x16xf32> {llvm.noalias}, %begin: index, %end: index) {
   linalg.generic {indexing_maps = [affine_map<(b, r, p, k, l) -> (0, r, k)>, affine_map<(b, r, p, k, l) -> (0, p, k, l)>, affine_map<(b, r, p, k, l) -> (b, r, p, l)>], iterator_types = ["parallel", "parallel", "parallel", "reduction", "parallel"]} ins(%x, %w : memref<1x7x9xf32>, memref<1x3x9x16xf32>) outs(%out : memref<1x7x3x16xf32>) {
   ^bb0(%a: f32, %b: f32, %c: f32):
     %0 = arith.mulf %a, %b : f32
@@ -151,7 +153,8 @@ std::string reductionText(int64_t rows, int64_t columns, const std::string &join
   std::string x = shape({1, rows, columns}), bias = shape({rows}), out = shape({rows});
   return "func.func @mlc_region_row(%x: " + x + ", %bias: " + bias + ", %out: " + out +
          ", %begin: index, %end: index) {\n  linalg.generic {indexing_maps = [affine_map<(r, k) -> (0, r, k)>, "
-         "affine_map<(r, k) -> (r)>, affine_map<(r, k) -> (r)>], iterator_types = [\"parallel\", \"reduction\"]} ins(%x, "
+         "affine_map<(r, k) -> (r)>, affine_map<(r, k) -> (r)>], iterator_types = [\"parallel\", \"reduction\"]} "
+         "ins(%x, "
          "%bias : " +
          x + ", " + bias + ") outs(%out : " + out +
          ") attrs = {mlc.split = 0 : i64} {\n  ^bb0(%v: f32, %w: f32, %o: f32):\n    %0 = arith.subf %v, %w : f32\n"
