@@ -24,7 +24,8 @@ def ConvertGraphToExec : Pass<"convert-graph-to-exec", "::mlir::ModuleOp"> {
     Option<"device", "device", "bool", "false", "For a GPU: float weights that meet f32 rows are stored by rows">,
     Option<"kernels", "kernels", "std::string", "\"own\"", "xnnpack: its kernels run what they can of f32 rows">,
     ListOption<"isas", "isas", "std::string", "Levels of compiled code; none: x86-64-v2, -v3 and -v4">];
-  let dependentDialects = ["::mlc::exec::ExecDialect"];
+  let dependentDialects = ["::mlc::exec::ExecDialect", "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }
 
 #endif // MLC_CONVERSION_GRAPHTOEXEC

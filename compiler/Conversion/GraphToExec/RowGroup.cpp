@@ -141,9 +141,10 @@ bool RowGroup::join(Operation *op) {
     if (isa<MemRefType>(operand.getType()))
       buffers.push_back(baseOf(operand));
   auto structured = dyn_cast<linalg::LinalgOp>(op);
-  if (!structured || structured.getNumDpsInits() != 1)
+  auto copy = dyn_cast<memref::CopyOp>(op);
+  if (!copy && (!structured || structured.getNumDpsInits() != 1))
     return false;
-  Value target = baseOf(structured.getDpsInits()[0]);
+  Value target = baseOf(copy ? copy.getTarget() : structured.getDpsInits()[0]);
   bool touches = llvm::any_of(buffers, [&](Value buffer) { return isWritten(buffer); });
   if (!touches) {
     // Stays in front of the group, or sets a buffer of rows up.
@@ -160,7 +161,7 @@ bool RowGroup::join(Operation *op) {
              });
            });
   }
-  if (!readsConstantsAlone(structured) || !target.getDefiningOp<memref::AllocOp>() || !axesOf(structured))
+  if (copy || !readsConstantsAlone(structured) || !target.getDefiningOp<memref::AllocOp>() || !axesOf(structured))
     return false;
   if (!isWritten(target) && structured.getDpsInits()[0] == target &&
       cast<MemRefType>(target.getType()).getShape().take_front(lead.size()) == ArrayRef(lead)) {
