@@ -35,7 +35,7 @@ ModelConfig parse(const std::string &type, const std::string &extra = "") {
   return {};
 }
 
-std::string refusal(const std::string &type, const std::string &extra) {
+std::string refusalWith(const std::string &type, const std::string &extra) {
   auto config = hf::parseConfig("config.json", text(type, extra));
   std::string message = config ? messageOf(checkConfig(*config)) : llvm::toString(config.takeError());
   if (!message.empty() && message.rfind("config.json", 0) == 0)
@@ -121,8 +121,8 @@ TEST(Config, Multipliers) {
   ModelConfig plain = parse("granite");
   EXPECT_EQ(plain.attentionScale, 1); // The class's default, whatever the head size.
   EXPECT_EQ(plain.embeddingScale * plain.residualScale * plain.logitScale, 1);
-  EXPECT_THAT(refusal("granite", R"("logits_scaling":0)"), HasSubstr("logits_scaling"));
-  EXPECT_THAT(refusal("granite", R"("residual_multiplier":-1)"), HasSubstr("the residual multiplier"));
+  EXPECT_THAT(refusalWith("granite", R"("logits_scaling":0)"), HasSubstr("logits_scaling"));
+  EXPECT_THAT(refusalWith("granite", R"("residual_multiplier":-1)"), HasSubstr("the residual multiplier"));
 }
 
 /// The same sizes as a Mamba 2 model states them: 8 heads of 16 columns.
@@ -217,27 +217,27 @@ TEST(Config, Hybrids) {
 
 TEST(Config, RefusesHybridsByName) {
   const std::string granite = kMamba + R"(,"num_local_experts":0)";
-  EXPECT_THAT(refusal("granitemoehybrid", R"("layer_types":["mamba","attention"],)" + granite),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("layer_types":["mamba","attention"],)" + granite),
               HasSubstr("one entry for each of 4 layers is expected"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("layer_types":["mamba","attention","conv","mamba"],)" + granite),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("layer_types":["mamba","attention","conv","mamba"],)" + granite),
               HasSubstr("\"conv\" is not supported; mamba and attention are"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("mamba_d_conv":20,)" + granite), HasSubstr("2 to 17 is expected"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("mamba_chunk_size":0,)" + granite), HasSubstr("mamba_chunk_size"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("position_embedding_type":"alibi",)" + granite),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("mamba_d_conv":20,)" + granite), HasSubstr("2 to 17 is expected"));
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("mamba_chunk_size":0,)" + granite), HasSubstr("mamba_chunk_size"));
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("position_embedding_type":"alibi",)" + granite),
               HasSubstr("position_embedding_type"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("mamba_n_heads":7,"num_local_experts":0)"),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("mamba_n_heads":7,"num_local_experts":0)"),
               HasSubstr("mamba_n_heads is 7: a divisor of the layer's 128 columns is expected"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("mamba_n_heads":8,"mamba_n_groups":3,"num_local_experts":0)"),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("mamba_n_heads":8,"mamba_n_groups":3,"num_local_experts":0)"),
               HasSubstr("mamba_n_groups is 3: a divisor of 8 heads is expected"));
-  EXPECT_THAT(refusal("granitemoehybrid", R"("mamba_n_heads":8,"mamba_d_head":15,"num_local_experts":0)"),
+  EXPECT_THAT(refusalWith("granitemoehybrid", R"("mamba_n_heads":8,"mamba_d_head":15,"num_local_experts":0)"),
               HasSubstr("8 heads of 16 fill the layer's 128 columns"));
-  EXPECT_THAT(refusal("bamba", R"("attn_layer_indices":[4],)" + kMamba), HasSubstr("attn_layer_indices is [4]"));
-  EXPECT_THAT(refusal("falcon_h1", R"("ssm_multipliers":[1,2],"mamba_d_ssm":null,)" + kMamba),
+  EXPECT_THAT(refusalWith("bamba", R"("attn_layer_indices":[4],)" + kMamba), HasSubstr("attn_layer_indices is [4]"));
+  EXPECT_THAT(refusalWith("falcon_h1", R"("ssm_multipliers":[1,2],"mamba_d_ssm":null,)" + kMamba),
               HasSubstr("5 numbers are expected"));
-  EXPECT_THAT(refusal("nemotron_h", R"("hybrid_override_pattern":"M-*")"),
+  EXPECT_THAT(refusalWith("nemotron_h", R"("hybrid_override_pattern":"M-*")"),
               HasSubstr("num_hidden_layers says otherwise"));
-  EXPECT_THAT(refusal("nemotron_h", R"("hybrid_override_pattern":"M-*Z")"), HasSubstr("\"Z\" is not supported"));
-  EXPECT_THAT(refusal("nemotron_h", ""), HasSubstr("1 to 4096 layers are expected"));
+  EXPECT_THAT(refusalWith("nemotron_h", R"("hybrid_override_pattern":"M-*Z")"), HasSubstr("\"Z\" is not supported"));
+  EXPECT_THAT(refusalWith("nemotron_h", ""), HasSubstr("1 to 4096 layers are expected"));
 }
 
 const char *const kExperts = R"("num_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
@@ -288,55 +288,58 @@ TEST(Config, Mixtures) {
 }
 
 TEST(Config, MixturesRefused) {
-  EXPECT_THAT(refusal("mixtral", ""), HasSubstr("num_local_experts is absent"));
-  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":8,"num_experts_per_tok":9)"), HasSubstr("9 of 8 experts"));
-  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":8,"num_experts":4,"num_experts_per_tok":2)"),
+  EXPECT_THAT(refusalWith("mixtral", ""), HasSubstr("num_local_experts is absent"));
+  EXPECT_THAT(refusalWith("mixtral", R"("num_local_experts":8,"num_experts_per_tok":9)"), HasSubstr("9 of 8 experts"));
+  EXPECT_THAT(refusalWith("mixtral", R"("num_local_experts":8,"num_experts":4,"num_experts_per_tok":2)"),
               HasSubstr("num_experts is 4"));
-  EXPECT_THAT(refusal("mixtral", R"("num_local_experts":0,"num_experts_per_tok":2)"), HasSubstr("at least 1"));
-  EXPECT_THAT(refusal("llama", R"("num_local_experts":8)"), HasSubstr("num_local_experts is 8"));
-  EXPECT_THAT(refusal("qwen2_moe", std::string(kExperts) + R"(,"mlp_only_layers":[4])"), HasSubstr("mlp_only_layers"));
-  EXPECT_THAT(refusal("qwen2_moe", std::string(kExperts) + R"(,"decoder_sparse_step":0)"),
+  EXPECT_THAT(refusalWith("mixtral", R"("num_local_experts":0,"num_experts_per_tok":2)"), HasSubstr("at least 1"));
+  EXPECT_THAT(refusalWith("llama", R"("num_local_experts":8)"), HasSubstr("num_local_experts is 8"));
+  EXPECT_THAT(refusalWith("qwen2_moe", std::string(kExperts) + R"(,"mlp_only_layers":[4])"),
+              HasSubstr("mlp_only_layers"));
+  EXPECT_THAT(refusalWith("qwen2_moe", std::string(kExperts) + R"(,"decoder_sparse_step":0)"),
               HasSubstr("decoder_sparse_step"));
-  EXPECT_THAT(refusal("olmoe", R"("num_experts":8,"num_experts_per_tok":2,"clip_qkv":8.0)"), HasSubstr("clip_qkv"));
-  EXPECT_THAT(refusal("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":4,"moe_intermediate_size":12,)"
-                                  R"("n_group":4,"topk_group":1)"),
+  EXPECT_THAT(refusalWith("olmoe", R"("num_experts":8,"num_experts_per_tok":2,"clip_qkv":8.0)"), HasSubstr("clip_qkv"));
+  EXPECT_THAT(refusalWith("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":4,"moe_intermediate_size":12,)"
+                                      R"("n_group":4,"topk_group":1)"),
               HasSubstr("1 of 4 groups"));
-  EXPECT_THAT(refusal("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
-                                  R"("n_group":3)"),
+  EXPECT_THAT(refusalWith("glm4_moe", R"("n_routed_experts":8,"num_experts_per_tok":2,"moe_intermediate_size":12,)"
+                                      R"("n_group":3)"),
               HasSubstr("groups of 8 experts"));
-  EXPECT_THAT(refusal("deepseek_v3", ""), HasSubstr("multi-head latent attention"));
+  EXPECT_THAT(refusalWith("deepseek_v3", ""), HasSubstr("multi-head latent attention"));
 }
 
 TEST(Config, RefusesByName) {
-  EXPECT_THAT(refusal("mamba", ""), HasSubstr("model_type \"mamba\" is not supported"));
-  EXPECT_THAT(refusal("llama", R"("residual_multiplier":0.5)"),
+  EXPECT_THAT(refusalWith("mamba", ""), HasSubstr("model_type \"mamba\" is not supported"));
+  EXPECT_THAT(refusalWith("llama", R"("residual_multiplier":0.5)"),
               HasSubstr("residual_multiplier is 0.5: the field is not known"));
-  EXPECT_THAT(refusal("llama", R"("sliding_window":16)"), HasSubstr("sliding_window"));
-  EXPECT_THAT(refusal("mistral", R"("attention_bias":true)"), HasSubstr("attention_bias is true"));
-  EXPECT_THAT(refusal("llama", R"("hidden_act":"quick_gelu")"), HasSubstr("hidden_act is \"quick_gelu\""));
-  EXPECT_THAT(refusal("llama", R"("hidden_act":7)"), HasSubstr("a string is expected"));
-  EXPECT_THAT(refusal("llama", R"("rms_norm_eps":"x")"), HasSubstr("rms_norm_eps"));
-  EXPECT_THAT(refusal("llama", R"("head_dim":7)"), HasSubstr("RoPE rotates 7"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"ntk","factor":2.0})"), HasSubstr("rope_scaling.rope_type"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear"})"), HasSubstr("rope_scaling.factor is absent"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","factor":2.0,"mrope_section":[1]})"),
+  EXPECT_THAT(refusalWith("llama", R"("sliding_window":16)"), HasSubstr("sliding_window"));
+  EXPECT_THAT(refusalWith("mistral", R"("attention_bias":true)"), HasSubstr("attention_bias is true"));
+  EXPECT_THAT(refusalWith("llama", R"("hidden_act":"quick_gelu")"), HasSubstr("hidden_act is \"quick_gelu\""));
+  EXPECT_THAT(refusalWith("llama", R"("hidden_act":7)"), HasSubstr("a string is expected"));
+  EXPECT_THAT(refusalWith("llama", R"("rms_norm_eps":"x")"), HasSubstr("rms_norm_eps"));
+  EXPECT_THAT(refusalWith("llama", R"("head_dim":7)"), HasSubstr("RoPE rotates 7"));
+  EXPECT_THAT(refusalWith("llama", R"("rope_scaling":{"type":"ntk","factor":2.0})"),
+              HasSubstr("rope_scaling.rope_type"));
+  EXPECT_THAT(refusalWith("llama", R"("rope_scaling":{"type":"linear"})"), HasSubstr("rope_scaling.factor is absent"));
+  EXPECT_THAT(refusalWith("llama", R"("rope_scaling":{"type":"linear","factor":2.0,"mrope_section":[1]})"),
               HasSubstr("mrope_section"));
-  EXPECT_THAT(refusal("llama", R"("rope_scaling":{"type":"linear","rope_type":"yarn","factor":2.0})"),
+  EXPECT_THAT(refusalWith("llama", R"("rope_scaling":{"type":"linear","rope_type":"yarn","factor":2.0})"),
               HasSubstr("says otherwise"));
-  EXPECT_THAT(refusal("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1.0],"long_factor":[1.0]})"),
+  EXPECT_THAT(refusalWith("phi3", R"("rope_scaling":{"type":"longrope","short_factor":[1.0],"long_factor":[1.0]})"),
               HasSubstr("must hold 4"));
-  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"),
+  EXPECT_THAT(refusalWith("llama", R"("quantization_config":{"quant_method":"gptq","bits":4})"),
               HasSubstr("quantized by gptq"));
-  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"awq"})"), HasSubstr("awq"));
-  EXPECT_THAT(refusal("llama", R"("quantization_config":{"quant_method":"bitsandbytes"})"), HasSubstr("bitsandbytes"));
-  EXPECT_THAT(refusal("llama", R"("architectures":["LlamaForSequenceClassification"])"),
+  EXPECT_THAT(refusalWith("llama", R"("quantization_config":{"quant_method":"awq"})"), HasSubstr("awq"));
+  EXPECT_THAT(refusalWith("llama", R"("quantization_config":{"quant_method":"bitsandbytes"})"),
+              HasSubstr("bitsandbytes"));
+  EXPECT_THAT(refusalWith("llama", R"("architectures":["LlamaForSequenceClassification"])"),
               HasSubstr("only LlamaForCausalLM"));
-  EXPECT_THAT(refusal("qwen2", R"("layer_types":["full_attention"])"), HasSubstr("each of 4 layers"));
+  EXPECT_THAT(refusalWith("qwen2", R"("layer_types":["full_attention"])"), HasSubstr("each of 4 layers"));
   EXPECT_THAT(
-      refusal("qwen2", R"("layer_types":["sliding_attention","full_attention","full_attention","full_attention"])"),
+      refusalWith("qwen2", R"("layer_types":["sliding_attention","full_attention","full_attention","full_attention"])"),
       HasSubstr("sliding_window"));
-  EXPECT_THAT(refusal("gemma2", R"("use_bidirectional_attention":true)"), HasSubstr("use_bidirectional_attention"));
-  EXPECT_THAT(refusal("llama", R"("tie_word_embeddings":true,"tie_word_embeddings":false)"), HasSubstr("twice"));
+  EXPECT_THAT(refusalWith("gemma2", R"("use_bidirectional_attention":true)"), HasSubstr("use_bidirectional_attention"));
+  EXPECT_THAT(refusalWith("llama", R"("tie_word_embeddings":true,"tie_word_embeddings":false)"), HasSubstr("twice"));
   EXPECT_THAT(messageOf(hf::parseConfig("config.json", R"({"model_type":"llama"})")),
               HasSubstr("hidden_size is absent"));
   EXPECT_THAT(messageOf(hf::parseConfig("config.json", "{}")), HasSubstr("model_type is missing"));
