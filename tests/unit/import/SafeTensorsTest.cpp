@@ -20,8 +20,10 @@ const std::string kHeader = R"({"__metadata__":{"format":"pt"},)"
                             R"("b":{"dtype":"BF16","shape":[2,3],"data_offsets":[8,20]},)"
                             R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
 
-std::string refusal(const Bytes &bytes) { return messageOf(hf::parseSafeTensors("m.safetensors", bytes)); }
-std::string refusal(const std::string &header, size_t dataBytes) { return refusal(safeTensors(header, dataBytes)); }
+std::string tensorsRefusal(const Bytes &bytes) { return messageOf(hf::parseSafeTensors("m.safetensors", bytes)); }
+std::string tensorsRefusal(const std::string &header, size_t dataBytes) {
+  return tensorsRefusal(safeTensors(header, dataBytes));
+}
 
 TEST(SafeTensors, ReadsTensors) {
   Bytes bytes = safeTensors(kHeader, 20);
@@ -37,7 +39,7 @@ TEST(SafeTensors, ReadsTensors) {
 }
 
 TEST(SafeTensors, RefusesByName) {
-  auto one = [](const std::string &fields, size_t bytes) { return refusal("{\"w\":{" + fields + "}}", bytes); };
+  auto one = [](const std::string &fields, size_t bytes) { return tensorsRefusal("{\"w\":{" + fields + "}}", bytes); };
   EXPECT_THAT(one(R"("dtype":"F64","shape":[1],"data_offsets":[0,8])", 8), HasSubstr("\"w\" is stored as F64"));
   EXPECT_THAT(one(R"("dtype":"F8_E4M3","shape":[1],"data_offsets":[0,1])", 1), HasSubstr("F8_E4M3"));
   EXPECT_THAT(one(R"("dtype":"F32","shape":[1152921504606846976],"data_offsets":[0,8])", 8), HasSubstr("too large"));
@@ -50,32 +52,32 @@ TEST(SafeTensors, RefusesByName) {
   EXPECT_THAT(one(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])", 12), HasSubstr("end at byte 8"));
   EXPECT_THAT(one(R"("dtype":"F32","shape":[2],"data_offsets":[4,12])", 12), HasSubstr("a gap"));
   EXPECT_THAT(one(R"("dtype":"F32","shape":[2],"data_offsets":[0,8],"extra":1)", 8), HasSubstr("exactly dtype"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                      R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-                      12),
+  EXPECT_THAT(tensorsRefusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                             R"("b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                             12),
               HasSubstr("an overlap"));
-  EXPECT_THAT(refusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
-                      R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
-                      8),
+  EXPECT_THAT(tensorsRefusal(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                             R"("a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                             8),
               HasSubstr("twice"));
-  EXPECT_THAT(refusal("[]", 0), HasSubstr("no JSON object"));
-  EXPECT_THAT(refusal("{", 0), HasSubstr("not valid JSON"));
-  EXPECT_THAT(refusal(R"({"__metadata__":{"a":1}})", 0), HasSubstr("__metadata__"));
+  EXPECT_THAT(tensorsRefusal("[]", 0), HasSubstr("no JSON object"));
+  EXPECT_THAT(tensorsRefusal("{", 0), HasSubstr("not valid JSON"));
+  EXPECT_THAT(tensorsRefusal(R"({"__metadata__":{"a":1}})", 0), HasSubstr("__metadata__"));
   Writer huge;
   huge.put(~uint64_t(0)).put(uint64_t(0));
-  EXPECT_THAT(refusal(huge.bytes), HasSubstr("header of 18446744073709551615 bytes"));
+  EXPECT_THAT(tensorsRefusal(huge.bytes), HasSubstr("header of 18446744073709551615 bytes"));
 }
 
 TEST(SafeTensors, SurvivesMutatedHeaders) {
   const Bytes original = safeTensors(kHeader, 20);
-  ASSERT_EQ(refusal(original), "");
+  ASSERT_EQ(tensorsRefusal(original), "");
   Random random{2};
   for (size_t at = 0; at < original.size() - 20; ++at)
     for (int kind = 0; kind < 12; ++kind) {
       Bytes bytes = original;
       const char replacements[] = {'0', '1', '9', '-', '"', '{', ']', 0, char(255)};
       bytes[at] = kind < 9 ? uint8_t(replacements[kind]) : uint8_t(random.next());
-      std::string message = refusal(bytes);
+      std::string message = tensorsRefusal(bytes);
       if (!message.empty())
         expectOneLine(message, "m.safetensors: ");
     }
@@ -84,7 +86,7 @@ TEST(SafeTensors, SurvivesMutatedHeaders) {
 TEST(SafeTensors, RefusesEveryTruncation) {
   const Bytes original = safeTensors(kHeader, 20);
   for (size_t length = 0; length < original.size(); ++length)
-    expectOneLine(refusal(Bytes(original.begin(), original.begin() + long(length))), "m.safetensors: ");
+    expectOneLine(tensorsRefusal(Bytes(original.begin(), original.begin() + long(length))), "m.safetensors: ");
 }
 
 TEST(SafeTensors, ReadsShardsAndRefusesWrongOnes) {
