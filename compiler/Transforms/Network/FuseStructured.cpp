@@ -45,6 +45,15 @@ bool touchesProduct(OpOperand *use) {
   return isProduct(use->getOwner()) || isProduct(use->get().getDefiningOp());
 }
 
+/// Whether every extent is fixed: only then does the expansion of a loop's axis know its parts.
+bool isFixed(Operation *op) {
+  auto fixed = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return !tensor || tensor.hasStaticShape();
+  };
+  return !op || (llvm::all_of(op->getOperandTypes(), fixed) && llvm::all_of(op->getResultTypes(), fixed));
+}
+
 /// Whether calculating it twice costs about as much as reading it.
 bool isCheap(linalg::GenericOp op) {
   constexpr unsigned kFewOps = 3;
@@ -69,14 +78,29 @@ bool worthFusing(OpOperand *use) {
   return readsOnce(use) && (use->get().hasOneUse() || isCheap(producer));
 }
 
+/// MLIR infers the extents of an expanded shape, which fails where several of a group are dynamic; the op names them.
+struct DimOfExpandShape : OpRewritePattern<tensor::DimOp> {
+  explicit DimOfExpandShape(MLIRContext *context) : OpRewritePattern(context, /*benefit=*/10) {}
+  LogicalResult matchAndRewrite(tensor::DimOp op, PatternRewriter &rewriter) const override {
+    auto expand = op.getSource().getDefiningOp<tensor::ExpandShapeOp>();
+    std::optional<int64_t> axis = op.getConstantIndex();
+    if (!expand || !axis || !expand.getResultType().isDynamicDim(*axis))
+      return failure();
+    rewriter.replaceOp(op, expand.getOutputShape()[expand.getResultType().getDynamicDimIndex(*axis)]);
+    return success();
+  }
+};
+
 struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
     RewritePatternSet patterns(context);
+    patterns.add<DimOfExpandShape>(context);
     linalg::populateElementwiseOpsFusionPatterns(patterns, worthFusing);
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *use) {
       // Reshapes move; values with other readers stay where they are.
-      return use->get().hasOneUse() && !touchesProduct(use);
+      return use->get().hasOneUse() && !touchesProduct(use) && isFixed(use->getOwner()) &&
+             isFixed(use->get().getDefiningOp());
     });
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, [](OpOperand *) { return false; });

@@ -23,6 +23,8 @@ inline constexpr llvm::StringLiteral kConstantArgument = "network.constant";
 
 /// graph.call_kernel on buffers.
 void registerNetworkBufferization(mlir::DialectRegistry &registry);
+/// That of tensor.expand_shape, to be called before MLIR's.
+void registerExpandShapeBufferization(mlir::DialectRegistry &registry);
 /// Gives kernel calls of a bufferized function whole allocations or arguments, through copies where it has to.
 void placeKernelOperands(mlir::func::FuncOp function);
 
