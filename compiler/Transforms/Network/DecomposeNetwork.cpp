@@ -29,6 +29,9 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     limitIndices();
+    getOperation().walk(freeExpandedInits);
+    if (failed(resolveExtents(getOperation())))
+      return signalPassFailure();
     getOperation().walk([&](Operation *op) {
       if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp, ExtentOp>(op)) {
         bool fixed = llvm::all_of(op->getOperandTypes(), hasFixedShape) && llvm::all_of(op->getResultTypes(), hasFixedShape);

@@ -78,24 +78,10 @@ bool worthFusing(OpOperand *use) {
   return readsOnce(use) && (use->get().hasOneUse() || isCheap(producer));
 }
 
-/// MLIR infers the extents of an expanded shape, which fails where several of a group are dynamic; the op names them.
-struct DimOfExpandShape : OpRewritePattern<tensor::DimOp> {
-  explicit DimOfExpandShape(MLIRContext *context) : OpRewritePattern(context, /*benefit=*/10) {}
-  LogicalResult matchAndRewrite(tensor::DimOp op, PatternRewriter &rewriter) const override {
-    auto expand = op.getSource().getDefiningOp<tensor::ExpandShapeOp>();
-    std::optional<int64_t> axis = op.getConstantIndex();
-    if (!expand || !axis || !expand.getResultType().isDynamicDim(*axis))
-      return failure();
-    rewriter.replaceOp(op, expand.getOutputShape()[expand.getResultType().getDynamicDimIndex(*axis)]);
-    return success();
-  }
-};
-
 struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
     RewritePatternSet patterns(context);
-    patterns.add<DimOfExpandShape>(context);
     linalg::populateElementwiseOpsFusionPatterns(patterns, worthFusing);
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *use) {
       // Reshapes move; values with other readers stay where they are.
