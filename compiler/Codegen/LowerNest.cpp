@@ -29,6 +29,9 @@ using namespace mlc;
 
 namespace {
 
+/// What a distance that a run chooses is taken for.
+constexpr int64_t kUnknownStride = 1 << 10;
+
 /// How good `axis` is as the innermost loop: what it reads and writes one after the other, less what it strides over.
 int64_t innermostScore(linalg::GenericOp op, unsigned axis) {
   int64_t score = 0;
@@ -51,7 +54,7 @@ int64_t innermostScore(linalg::GenericOp op, unsigned axis) {
             if (auto right = dyn_cast<AffineConstantExpr>(product.getRHS()))
               factor = right.getValue();
       });
-      step += factor * stride;
+      step += factor * (ShapedType::isDynamic(stride) ? kUnknownStride : stride);
     }
     bool output = op.isDpsInit(&operand);
     if (step == 1)
@@ -76,7 +79,7 @@ void orderLoops(IRRewriter &rewriter, linalg::GenericOp &op, std::optional<int64
   for (int64_t axis = loops - 1; axis >= 0; --axis) {
     if (split == axis || ranges[axis] == 1)
       continue;
-    int64_t score = innermostScore(op, axis) * 4 + (ranges[axis] >= 8 ? 2 : 0);
+    int64_t score = innermostScore(op, axis) * 4 + (ranges[axis] >= 8 || ShapedType::isDynamic(ranges[axis]) ? 2 : 0);
     if (best < 0 || score > bestScore)
       best = axis, bestScore = score;
   }
@@ -174,7 +177,7 @@ LogicalResult lowerLoops(func::FuncOp function, LevelTraits traits) {
   return success();
 }
 
-/// The entry of the interface: loads the buffers' addresses and calls the row function.
+/// The entry of the interface: loads the buffers' addresses and the extents, and calls the row function.
 void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
   OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
   Location location = row.getLoc();
@@ -184,10 +187,13 @@ void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
   Block *block = entry.addEntryBlock(builder);
   builder.setInsertionPointToStart(block);
   SmallVector<Value> operands;
+  int32_t loaded[2] = {0, 0}; // Of buffers and of dims.
   for (unsigned i = 0; i + 2 < row.getNumArguments(); ++i) {
-    Value place = builder.create<LLVM::GEPOp>(location, pointer, pointer, block->getArgument(0),
-                                              ArrayRef<LLVM::GEPArg>{int32_t(i)});
-    operands.push_back(builder.create<LLVM::LoadOp>(location, pointer, place));
+    Type type = row.getArgument(i).getType();
+    bool isExtent = type != pointer;
+    Value place = builder.create<LLVM::GEPOp>(location, pointer, type, block->getArgument(isExtent),
+                                              ArrayRef<LLVM::GEPArg>{loaded[isExtent]++});
+    operands.push_back(builder.create<LLVM::LoadOp>(location, type, place));
   }
   operands.push_back(block->getArgument(2));
   operands.push_back(block->getArgument(3));
@@ -224,6 +230,8 @@ LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   {
     RewritePatternSet patterns(module.getContext());
     populateMathAlgebraicSimplificationPatterns(patterns);
+    arith::populateCeilFloorDivExpandOpsPatterns(patterns);
+    populateExpandShapePatterns(patterns);
     if (failed(applyPatternsAndFoldGreedily(module, std::move(patterns))))
       return failure();
   }

@@ -71,4 +71,7 @@ void populateHyperbolicPatterns(mlir::RewritePatternSet &patterns);
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);
 
+/// memref.expand_shape with several dynamic extents in a group, which MLIR's passes refuse.
+void populateExpandShapePatterns(mlir::RewritePatternSet &patterns);
+
 } // namespace mlc

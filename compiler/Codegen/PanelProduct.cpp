@@ -8,6 +8,7 @@
 //
 #include "compiler/Codegen/LowerRegion.h"
 #include "compiler/Codegen/RegionCode.h"
+#include "compiler/Codegen/VectorBody.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -47,12 +48,20 @@ bool mlc::isPanelProduct(linalg::GenericOp op) {
 
 namespace {
 
+/// What an extent that a run chooses is taken for.
+constexpr int64_t kManyPositions = 1 << 12;
+
 /// Emits one product.
 class PanelProduct {
 public:
   PanelProduct(linalg::GenericOp op, OpBuilder &builder, LevelTraits traits, bool fromZero)
       : op(op), b(op.getLoc(), builder), traits(traits), fromZero(fromZero), maps(op.getIndexingMapsArray()),
         ranges(op.getStaticLoopRanges()), lane(op.getNumLoops() - 1), place(op.getNumLoops()) {
+    extents = loopExtents(b, op);
+    // A tile is chosen as if there were many.
+    for (unsigned axis = 0; axis < ranges.size(); ++axis)
+      if (ShapedType::isDynamic(ranges[axis]))
+        ranges[axis] = kManyPositions, unknown.push_back(axis);
     element = cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType();
     type = VectorType::get({ranges[lane]}, element);
     auto kinds = op.getIteratorTypesArray();
@@ -127,7 +136,7 @@ private:
       return body();
     unsigned axis = axes[depth];
     bool shared = split == int64_t(axis);
-    loop(shared ? begin : index(0), shared ? end : index(ranges[axis]), 1, [&](Value at) {
+    loop(shared ? begin : index(0), shared ? end : extents[axis], 1, [&](Value at) {
       place[axis] = at;
       emitLoops(axes, depth + 1, body);
     });
@@ -150,13 +159,15 @@ private:
         body(count);
       };
     };
-    if (split == int64_t(*axis)) {
+    bool shared = split == int64_t(*axis);
+    if (shared || llvm::is_contained(unknown, *axis)) {
       // Whole steps, then one by one.
-      Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(end, begin), index(step));
-      Value whole = b.create<arith::SubIOp>(end, rest);
-      loop(begin, whole, step, at(step));
+      Value from = shared ? begin : index(0), to = shared ? end : extents[*axis];
+      Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(to, from), index(step));
+      Value whole = b.create<arith::SubIOp>(to, rest);
+      loop(from, whole, step, at(step));
       if (step > 1)
-        loop(whole, end, 1, at(1));
+        loop(whole, to, 1, at(1));
       return;
     }
     int64_t extent = ranges[*axis], whole = extent / step * step;
@@ -210,7 +221,7 @@ private:
     if (depth == reductions.size())
       return accumulate(sums, positionCount, panelCount);
     unsigned axis = reductions[depth];
-    auto made = b.create<scf::ForOp>(index(0), index(ranges[axis]), index(1), sums);
+    auto made = b.create<scf::ForOp>(index(0), extents[axis], index(1), sums);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(made.getBody());
     place[axis] = made.getInductionVar();
@@ -250,6 +261,8 @@ private:
   bool fromZero;
   SmallVector<AffineMap> maps;
   SmallVector<int64_t> ranges;
+  SmallVector<Value> extents;   // Of every axis.
+  SmallVector<unsigned> unknown; // Axes whose extent a run chooses.
   unsigned lane;
   SmallVector<Value> place; // Of every axis, as far as its loop is open.
   Type element;

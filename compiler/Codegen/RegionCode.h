@@ -25,8 +25,8 @@
 namespace mlc {
 
 /// A region on buffers is the text of a module with one func.func of this name over memrefs (the call's buffers, in
-/// order) and the two bounds, of type index. An op with the attribute kSplitAttr (an axis of its loops) calculates
-/// [begin, end) of that axis; without one, the call calculates everything. `dims` is not read.
+/// order), the call's dims and the two bounds, all of type index. An op with the attribute kSplitAttr (an axis of its
+/// loops) calculates [begin, end) of that axis; without one, the call calculates everything.
 inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
 

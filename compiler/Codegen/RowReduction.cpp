@@ -41,7 +41,8 @@ class RowReduction {
 public:
   RowReduction(linalg::GenericOp op, unsigned along, OpBuilder &builder)
       : op(op), b(op.getLoc(), builder), along(along), ranges(op.getStaticLoopRanges()), place(op.getNumLoops()),
-        type(VectorType::get({kReductionLanes}, b.getF32Type())), join(combiner(op)) {}
+        type(VectorType::get({kReductionLanes}, b.getF32Type())), join(combiner(op)),
+        extents(loopExtents(b, op)) {}
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     SmallVector<unsigned> outer;
@@ -62,7 +63,7 @@ private:
     if (axes.empty())
       return emitRow();
     bool shared = split == int64_t(axes.front());
-    auto made = b.create<scf::ForOp>(shared ? begin : index(0), shared ? end : index(ranges[axes.front()]), index(1));
+    auto made = b.create<scf::ForOp>(shared ? begin : index(0), shared ? end : extents[axes.front()], index(1));
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(made.getBody()->getTerminator());
     place[axes.front()] = made.getInductionVar();
@@ -151,6 +152,7 @@ private:
   SmallVector<Value> place;
   VectorType type;
   Operation *join;
+  SmallVector<Value> extents;
 };
 
 } // namespace

@@ -30,6 +30,12 @@ std::optional<int64_t> strideOn(linalg::GenericOp op, OpOperand &operand, unsign
   return step;
 }
 
+SmallVector<Value> loopExtents(ImplicitLocOpBuilder &b, linalg::GenericOp op) {
+  return llvm::map_to_vector(
+      cast<linalg::LinalgOp>(op.getOperation()).createLoopRanges(b, b.getLoc()),
+      [&](const Range &range) { return getValueOrCreateConstantIndexOp(b, b.getLoc(), range.size); });
+}
+
 bool holdsFloats(linalg::GenericOp op) {
   return llvm::all_of(op->getOperands(), [](Value value) {
     auto type = dyn_cast<MemRefType>(value.getType());

@@ -18,6 +18,9 @@ namespace mlc {
 /// Elements between neighbours on `axis` in an operand; nullopt when the axis is not alone in one of its indices.
 std::optional<int64_t> strideOn(mlir::linalg::GenericOp op, mlir::OpOperand &operand, unsigned axis);
 
+/// The extents of the loops, made at `b`.
+llvm::SmallVector<mlir::Value> loopExtents(mlir::ImplicitLocOpBuilder &b, mlir::linalg::GenericOp op);
+
 /// Whether every operand is a buffer of f32.
 bool holdsFloats(mlir::linalg::GenericOp op);
 

@@ -11,6 +11,7 @@
 #include "compiler/Transforms/Passes.h"
 
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlc;
@@ -59,12 +60,14 @@ void mlc::buildNetworkDecomposition(mlir::PassManager &passes, const PipelineOpt
   choice.isas = options.cpus;
   passes.addPass(graph::createChooseKernels(choice));
   passes.addPass(graph::createDecomposeNetwork());
+  passes.addPass(mlir::memref::createResolveShapedTypeResultDimsPass());
   passes.addPass(mlir::createCanonicalizerPass());
   passes.addPass(mlir::createCSEPass());
 }
 
 void mlc::buildNetworkTransforms(mlir::PassManager &passes) {
   passes.addPass(graph::createFuseStructured());
+  passes.addPass(mlir::memref::createResolveShapedTypeResultDimsPass());
   passes.addPass(mlir::createCanonicalizerPass());
   passes.addPass(mlir::createCSEPass());
   passes.addPass(mlir::bufferization::createEmptyTensorEliminationPass());

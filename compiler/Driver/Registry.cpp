@@ -32,6 +32,8 @@ void mlc::registerDialects(mlir::DialectRegistry &registry) {
   mlir::bufferization::func_ext::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::linalg::registerBufferizableOpInterfaceExternalModels(registry);
   mlir::scf::registerBufferizableOpInterfaceExternalModels(registry);
+  // Before MLIR's: of two models of an op the first is kept.
+  graph::registerExpandShapeBufferization(registry);
   mlir::tensor::registerBufferizableOpInterfaceExternalModels(registry);
   graph::registerNetworkBufferization(registry);
 }

@@ -46,6 +46,7 @@ enum class Check : unsigned {
   EndToken,
   Sampling,
   ExtentBound,
+  ExtentRule,
   ModelExtent,
   SlotType,
   SlotRank,

@@ -48,6 +48,7 @@ private:
   Status checkMachine() const;
   Status checkModel();
   Status checkExtents();
+  Status checkRule(uint32_t index) const;
   Status checkSlot(unsigned index);
   Status checkSlots();
   Status checkStates() const;

@@ -61,6 +61,10 @@ Result<Program> verifyProgram(const Artifact &artifact, const TargetRegistry &ta
 /// The view of a verified slot where extent i is extents[i] (0 <= extents[i] <= its bound); `data` is left null.
 TensorView slotView(const fb::Slot &slot, std::span<const int64_t> extents);
 
+/// Sets every extent that has a rule, in their order; one whose value would lie outside is set to its bound. The first
+/// such, or -1. The extents are those of a verified plan.
+int32_t followRules(const fb::Artifact &metadata, std::span<int64_t> extents);
+
 /// The value of a verified dimension.
 inline int64_t dimValue(const fb::Dim &dim, std::span<const int64_t> extents) {
   return dim.extent() < 0 ? dim.value() : dim.value() * extents[size_t(dim.extent())];

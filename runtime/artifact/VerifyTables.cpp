@@ -156,6 +156,7 @@ Status ProgramVerifier::checkExtents() {
     if (!extent.bound() || extent.bound() > uint64_t(kMaxDim))
       return MLC_REFUSE(ExtentBound, ErrorCode::Corrupt, "%s: extent '%.60s' is bounded by %llu, must be 1 to %lld",
                         name(), extent.name()->c_str(), ull(extent.bound()), static_cast<long long>(kMaxDim));
+    MLC_TRY(checkRule(i));
     bounds[i] = int64_t(extent.bound());
     // Of a network, these are names like any other.
     if (!meta.model() || !meta.model()->vocab_size())
@@ -182,7 +183,7 @@ bool ProgramVerifier::dimValid(const fb::Dim &dim) const {
   if (dim.extent() < 0 && !dim.value())
     return true;
   if (dim.extent() >= 0) {
-    if (size_t(dim.extent()) >= bounds.size())
+    if (size_t(dim.extent()) >= bounds.size() || meta.extents()->Get(uint32_t(dim.extent()))->least() < 0)
       return false;
     bound = bounds[size_t(dim.extent())];
   }

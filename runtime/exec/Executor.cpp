@@ -68,7 +68,10 @@ Status Executor::build() {
   uint32_t extentCount = metadata.extents() ? metadata.extents()->size() : 0;
   MLC_ASSIGN(extents, OwnedArray<int64_t>::create(allocator, extentCount, "extents"));
   for (uint32_t i = 0; i < extentCount; ++i)
-    extents[i] = int64_t(metadata.extents()->Get(i)->bound());
+    extents[i] = int64_t(metadata.extents()->Get(i)->bound()),
+    ruled |= metadata.extents()->Get(i)->rule() != fb::ExtentRule::given;
+  if (ruled)
+    outside = followRules(metadata, extents.span());
 
   uint32_t slotCount = metadata.slots() ? metadata.slots()->size() : 0;
   MLC_ASSIGN(slotData, OwnedArray<uint8_t *>::create(allocator, slotCount, "slots"));
@@ -175,12 +178,32 @@ Status Executor::setExtent(uint32_t extent, int64_t value) {
   if (value < 0 || uint64_t(value) > declared.bound())
     return Error(ErrorCode::OutOfRange, "%s = %lld is outside 0 to %llu", declared.name()->c_str(), (long long)value,
                  (unsigned long long)declared.bound());
+  if (declared.rule() != fb::ExtentRule::given)
+    return Error(ErrorCode::InvalidArgument, "%s follows from other extents", declared.name()->c_str());
   if (extents[extent] == value)
     return {};
   extents[extent] = value;
+  if (!ruled) {
+    patch(extent);
+    return {};
+  }
+  outside = followRules(plan->metadata(), extents.span());
+  for (uint32_t i = 0; i < extents.size(); ++i)
+    patch(i);
+  return {};
+}
+
+void Executor::patch(uint32_t extent) {
   for (uint32_t i = patchBegin[extent]; i < patchBegin[extent + 1]; ++i)
     resolveView(views[patches[i].view], patches[i].slot);
-  return {};
+}
+
+Error Executor::outsideError() const {
+  const fb::Extent &extent = *plan->metadata().extents()->Get(uint32_t(outside));
+  return Error(ErrorCode::OutOfRange,
+               "the inputs' shapes leave no room: '%.60s' inside the network would not be %lld to %llu; give larger "
+               "inputs",
+               extent.name()->c_str(), (long long)extent.least(), (unsigned long long)extent.bound());
 }
 
 TensorView Executor::slot(uint32_t slot) const {
@@ -223,6 +246,8 @@ Status Executor::stage(uint32_t slot, bool input) {
 static Error cancelledError() { return Error(ErrorCode::Cancelled, "cancelled"); }
 
 Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::atomic<bool> *cancel) {
+  if (outside >= 0)
+    return outsideError();
   WorkerPool::Turn held(*pool, sessionClass, cancel);
   batch = &stepBatch;
   turn = &held;

@@ -60,7 +60,7 @@ public:
   /// Whether a kernel or a loop writes into it; of code objects this is not known.
   bool rangeWritten(uint32_t range) const;
 
-  /// Sets an extent of the next runs; 0 <= value <= its bound.
+  /// Sets an extent of the next runs, and those that follow from it; 0 <= value <= its bound.
   Status setExtent(uint32_t extent, int64_t value);
   int64_t extent(uint32_t extent) const { return extents[extent]; }
   const Plan &executedPlan() const { return *plan; }
@@ -103,6 +103,8 @@ private:
   Status build();
   Status runOnDevice(uint32_t function);
   Status listPatches();
+  void patch(uint32_t extent);
+  Error outsideError() const;
   Status listMembers();
   void resolveView(TensorView &view, uint32_t slot) const;
   Status runOps(Plan::Range range);
@@ -149,6 +151,9 @@ private:
   const BatchView *batch = nullptr;
   const WorkerPool::Turn *turn = nullptr; // Of the run in progress.
   SessionClass sessionClass = SessionClass::batch;
+  // Of extents that follow from others:
+  bool ruled = false;   // There are some.
+  int32_t outside = -1; // The first that the values set leave no value inside its bounds, or -1.
 };
 
 } // namespace mlc

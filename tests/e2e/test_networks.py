@@ -209,6 +209,69 @@ class Networks(unittest.TestCase):
         self.assertIn("--prompt goes with language models", self.call([MLC, "run", artifact], good, ["--prompt", "a"]))
         self.assertIn("a language model is wanted", self.call([MLC, "run", artifact], {}, ["--chat"]))
 
+    def agree_within(self, body, bounds, runs):
+        """One artifact at the extents of several runs; the same bits with any number of threads."""
+        artifact = self.compile(body, "--dim", bounds)
+        for inputs in runs:
+            expected = self.call([MLC, "interpret", self.path("net.onnx"), "--dim", bounds], inputs)
+            got = [self.call([*runner, artifact, "--threads", threads], inputs) for runner in RUNNERS for threads in "13"]
+            for each in got:
+                self.assertIsInstance(each, dict, each)
+                self.assertEqual(sorted(each), sorted(expected))
+                for name, array in each.items():
+                    self.assertEqual((array.dtype, array.shape), (expected[name].dtype, expected[name].shape), name)
+                    np.testing.assert_allclose(array, expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+                    np.testing.assert_array_equal(array, got[0][name])
+        return artifact
+
+    def test_bounded_windows(self):
+        """Batch and time that every run chooses, through convolutions, pooling, products and an LSTM."""
+        constants = {"k": self.floats(16, INPUTS, 3), "kb": self.floats(16), "k2": self.floats(16, 5, 4), "m": self.floats(16, 20),
+                     "w": self.floats(1, 4 * HIDDEN, 20) / 4, "r": self.floats(1, 4 * HIDDEN, HIDDEN) / 4}
+        nodes = [node("Conv", ["x", "k", "kb"], ["conv"], pads=[1, 1], strides=[2]), node("Relu", ["conv"], ["relu"]),
+                 node("AveragePool", ["relu"], ["mean"], kernel_shape=[3], strides=[2], pads=[1, 1]),
+                 node("MaxPool", ["relu"], ["most"], kernel_shape=[2], strides=[1]),
+                 node("ConvTranspose", ["relu", "k2"], ["up"], strides=[3], pads=[1, 0], output_padding=[2]),
+                 node("Transpose", ["relu"], ["turned"], perm=[2, 0, 1]), node("MatMul", ["turned", "m"], ["rows"]),
+                 node("Softmax", ["rows"], ["soft"], axis=0), node("LSTM", ["soft", "w", "r"], ["all", "h"], hidden_size=HIDDEN)]
+        body = model(graph(nodes, [value("x", "float32", ("n", INPUTS, "t"))],
+                           [value("mean", "float32", ("n", 16, "t1")), value("most", "float32", ("n", 16, "t2")),
+                            value("up", "float32", ("n", 5, "t3")), value("soft", "float32", ("t4", "n", 20)),
+                            value("all", "float32", ("t4", 1, "n", HIDDEN)), value("h", "float32", (1, "n", HIDDEN))],
+                           [tensor(name, np.float32(array)) for name, array in constants.items()]))
+        artifact = self.agree_within(body, "n<=3,t<=60", [{"x": self.floats(n, INPUTS, t)} for n, t in ((1, 3), (2, 17), (3, 60))])
+        run = [MLC, "run", artifact]
+        self.assertIn("axis 2 has 61 elements; 't' is 1 to 60", self.call(run, {"x": self.floats(1, INPUTS, 61)}))
+        self.assertIn("give larger inputs", self.call(run, {"x": self.floats(1, INPUTS, 1)}))
+
+    def test_bounded_attention(self):
+        """Products whose depth and columns a run chooses, reshapes, broadcasts, what is computed from a shape."""
+        constants = {"wq": self.floats(32, 32), "wk": self.floats(32, 32), "heads": np.array([0, 0, 4, 8]), "last": np.array([0, 0, 32]),
+                     "table": self.floats(40, 32), "zero": np.array([0]), "g": self.floats(32)}
+        nodes = [node("Shape", ["x"], ["t"], start=1, end=2), node("Slice", ["table", "zero", "t", "zero"], ["places"]),
+                 node("Add", ["x", "places"], ["a"]), node("LayerNormalization", ["a", "g"], ["l"]),
+                 node("MatMul", ["l", "wq"], ["q0"]), node("MatMul", ["l", "wk"], ["k0"]), node("Reshape", ["q0", "heads"], ["q1"]),
+                 node("Reshape", ["k0", "heads"], ["k1"]), node("Transpose", ["q1"], ["q"], perm=[0, 2, 1, 3]),
+                 node("Transpose", ["k1"], ["k"], perm=[0, 2, 3, 1]), node("Transpose", ["k1"], ["v"], perm=[0, 2, 1, 3]),
+                 node("MatMul", ["q", "k"], ["s"]), node("Where", ["mask", "s", "low"], ["masked"]),
+                 node("Softmax", ["masked"], ["p"], axis=-1), node("MatMul", ["p", "v"], ["o"]),
+                 node("Transpose", ["o"], ["o1"], perm=[0, 2, 1, 3]), node("Reshape", ["o1", "last"], ["y"]),
+                 node("Cast", ["t"], ["tf"], to=1), node("ReduceSum", ["y", "one"], ["sum"], keepdims=0), node("Div", ["sum", "tf"], ["mean"])]
+        constants.update(low=np.float32(-1e4), one=np.array([1]))
+        body = model(graph(nodes, [value("x", "float32", ("n", "t", 32)), value("mask", "bool", ("n", 1, 1, "t"))],
+                           [value("y", "float32", ("n", "t", 32)), value("mean", "float32", ("n", 32))],
+                           [tensor(name, array) for name, array in constants.items()]))
+        self.agree_within(body, "n<=2,t<=40", [{"x": self.floats(n, t, 32), "mask": np.arange(t)[None, None, None] <= np.arange(t // 2, t // 2 + n)[:, None, None, None]}
+                                              for n, t in ((1, 1), (2, 40), (1, 17))])
+
+    def test_values_that_say_how_many_are_refused(self):
+        with open(self.path("no.onnx"), "wb") as f:
+            f.write(model(graph([node("NonZero", ["x"], ["y"])], [value("x", "float32", ("t", 3))], [value("y", "int64", (2, "k"))])))
+        done = subprocess.run([MLC, "compile", self.path("no.onnx"), "-o", self.path("no.mlca"), "--dim", "t<=9"],
+                              capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        self.assertIn("'graph.nonzero' op has no compiled form where an extent is known at run time only", done.stderr)
+
     def test_bench_and_inspect(self):
         artifact = self.compile(speech_like(self.rng), "--state", "h_out=h,c_out=c")
         np.save(self.path("x.npy"), self.floats(1, INPUTS, WIDTH))

@@ -62,6 +62,8 @@ public:
       artifact.segments.push_back(std::move(weights));
     }
     emitCodes();
+    if (ruled)
+      artifact.required_features.push_back("extent_rules");
     unsigned index = 0;
     for (auto function : module.getOps<exec::FuncOp>())
       functions[function.getSymName()] = index++;
@@ -99,6 +101,13 @@ private:
       auto table = std::make_unique<fb::ExtentT>();
       table->name = extent.getSymName();
       table->bound = extent.getBound();
+      if (std::optional<exec::ExtentRule> rule = extent.getRule()) {
+        table->rule = fb::ExtentRule(*rule);
+        table->left = std::make_unique<fb::Dim>(dim(*extent.getLeft()));
+        table->right = std::make_unique<fb::Dim>(dim(*extent.getRight()));
+        table->least = extent.getLeast();
+        ruled = true;
+      }
       extents[extent.getSymName()] = artifact.extents.size();
       artifact.extents.push_back(std::move(table));
     }
@@ -390,6 +399,7 @@ private:
 
   ModuleOp module;
   fb::ArtifactT artifact;
+  bool ruled = false; // An extent follows from others.
   llvm::StringMap<uint32_t> extents, states, kernels, codes, functions;
   llvm::StringMap<exec::ConstantOp> constants;
   DenseMap<Value, uint32_t> slots;

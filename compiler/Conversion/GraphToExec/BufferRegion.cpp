@@ -7,6 +7,8 @@
 
 #include "compiler/Codegen/RegionCode.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -36,22 +38,58 @@ bool isDeferred(Operation *op) {
   return isa<ViewLikeOpInterface>(op) || (isPure(op) && !op->getNumRegions());
 }
 
-int64_t workOf(Operation *op) {
-  if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
+namespace {
+/// The extent of a loop: the most it is, and the dimension, null where it has none.
+struct LoopExtent {
+  int64_t most;
+  Attribute dim;
+};
+} // namespace
+
+/// Of a structured op or a copy.
+static SmallVector<LoopExtent> loopExtents(Operation *op, NetworkExtents &extents) {
+  // What an extent is taken for that follows from none.
+  constexpr int64_t kUnknownExtent = 64;
+  auto ofAxis = [&](Value buffer, int64_t axis) {
+    Attribute dim = extents.knownAxis(buffer, axis);
+    return LoopExtent{dim ? extents.boundOf(dim) : kUnknownExtent, dim};
+  };
+  SmallVector<LoopExtent> result;
+  if (auto copy = dyn_cast<memref::CopyOp>(op)) {
+    for (int64_t axis = 0; axis < cast<MemRefType>(copy.getTarget().getType()).getRank(); ++axis)
+      result.push_back(ofAxis(copy.getTarget(), axis));
+    return result;
+  }
+  auto structured = cast<linalg::LinalgOp>(op);
+  Builder builder(op->getContext());
+  for (auto [axis, range] : llvm::enumerate(structured.getStaticLoopRanges())) {
+    result.push_back({range, builder.getI64IntegerAttr(range)});
+    if (!ShapedType::isDynamic(range))
+      continue;
+    result.back() = {kUnknownExtent, {}};
+    AffineExpr loop = builder.getAffineDimExpr(axis);
+    for (OpOperand &operand : op->getOpOperands())
+      for (auto [place, expr] : llvm::enumerate(structured.getMatchingIndexingMap(&operand).getResults()))
+        if (expr == loop && !result.back().dim)
+          result.back() = ofAxis(operand.get(), place);
+  }
+  return result;
+}
+
+int64_t workOf(Operation *op, NetworkExtents &extents) {
+  if (isa<linalg::LinalgOp, memref::CopyOp>(op)) {
     int64_t product = 1;
-    for (int64_t range : structured.getStaticLoopRanges())
-      product = llvm::SaturatingMultiply<uint64_t>(product, range) & INT64_MAX;
+    for (const LoopExtent &loop : loopExtents(op, extents))
+      product = llvm::SaturatingMultiply<uint64_t>(product, loop.most) & INT64_MAX;
     // Products fill the machine's vectors.
     auto generic = dyn_cast<linalg::GenericOp>(op);
     return generic && isPanelProduct(generic) ? product / 8 : product;
   }
-  if (auto copy = dyn_cast<memref::CopyOp>(op))
-    return cast<MemRefType>(copy.getTarget().getType()).getNumElements();
   int64_t inner = 1;
   for (Region &region : op->getRegions())
     for (Block &block : region)
       for (Operation &each : block)
-        inner += workOf(&each);
+        inner += workOf(&each, extents);
   if (auto loop = dyn_cast<scf::ForOp>(op)) {
     std::optional<int64_t> lower = getConstantIntValue(loop.getLowerBound());
     std::optional<int64_t> upper = getConstantIntValue(loop.getUpperBound());
@@ -83,8 +121,8 @@ static bool liesAlong(Operation *op, unsigned axis) {
 
 /// Of a product by panels: rows of positions, or what x and the panels both depend on; else panels or positions, of
 /// which several are calculated at once.
-static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
-  SmallVector<int64_t> ranges = op.getStaticLoopRanges();
+static std::optional<Split> splitOfProduct(linalg::GenericOp op, ArrayRef<LoopExtent> loops) {
+  SmallVector<int64_t> ranges(llvm::map_range(loops, [](const LoopExtent &loop) { return loop.most; }));
   SmallVector<AffineMap> maps = op.getIndexingMapsArray();
   auto kinds = op.getIteratorTypesArray();
   constexpr int64_t kMultiple = 12;
@@ -106,41 +144,40 @@ static std::optional<Split> splitOfProduct(linalg::GenericOp op) {
   }
   std::optional<Split> best;
   for (unsigned axis : rows)
-    if (axis != position && ranges[axis] >= 4 && (!best || ranges[axis] > best->extent))
-      best = Split{axis, ranges[axis]};
+    if (axis != position && ranges[axis] >= 4 && loops[axis].dim && (!best || ranges[axis] > best->extent))
+      best = Split{axis, ranges[axis], loops[axis].dim};
   if (best)
     return best;
-  if (common && ranges[*common] >= 2)
-    return Split{*common, ranges[*common]};
+  if (common && ranges[*common] >= 2 && loops[*common].dim)
+    return Split{*common, ranges[*common], loops[*common].dim};
   for (std::optional<unsigned> axis : {panel, position})
-    if (axis && ranges[*axis] >= 2 * kMultiple)
-      return Split{*axis, ranges[*axis], kMultiple};
+    if (axis && ranges[*axis] >= 2 * kMultiple && loops[*axis].dim)
+      return Split{*axis, ranges[*axis], loops[*axis].dim, kMultiple};
   return std::nullopt;
 }
 
-std::optional<Split> splitOf(Operation *op) {
-  SmallVector<int64_t> ranges;
-  SmallVector<utils::IteratorType> kinds;
+std::optional<Split> splitOf(Operation *op, NetworkExtents &extents) {
+  auto structured = dyn_cast<linalg::LinalgOp>(op);
+  if (!structured && !isa<memref::CopyOp>(op))
+    return std::nullopt;
+  SmallVector<LoopExtent> loops = loopExtents(op, extents);
   if (auto product = dyn_cast<linalg::GenericOp>(op); product && isPanelProduct(product))
-    return splitOfProduct(product);
-  if (auto structured = dyn_cast<linalg::LinalgOp>(op)) {
-    ranges = structured.getStaticLoopRanges();
+    return splitOfProduct(product, loops);
+  SmallVector<utils::IteratorType> kinds(loops.size(), utils::IteratorType::parallel);
+  if (structured)
     kinds = structured.getIteratorTypesArray();
-  } else if (auto copy = dyn_cast<memref::CopyOp>(op)) {
-    llvm::append_range(ranges, cast<MemRefType>(copy.getTarget().getType()).getShape());
-    kinds.assign(ranges.size(), utils::IteratorType::parallel);
-  }
   // The outermost axis that gives every worker something; else the longest one. Vectors lie along the others.
   constexpr int64_t kEnough = 4;
   std::optional<Split> best;
   for (bool alongVectors : {false, true}) {
-    for (auto [axis, range] : llvm::enumerate(ranges)) {
-      if (kinds[axis] != utils::IteratorType::parallel || range < 2 || liesAlong(op, axis) != alongVectors)
+    for (auto [axis, loop] : llvm::enumerate(loops)) {
+      if (kinds[axis] != utils::IteratorType::parallel || loop.most < 2 || !loop.dim ||
+          liesAlong(op, axis) != alongVectors)
         continue;
-      if (range >= kEnough)
-        return Split{int64_t(axis), range};
-      if (!best || range > best->extent)
-        best = Split{int64_t(axis), range};
+      if (loop.most >= kEnough)
+        return Split{int64_t(axis), loop.most, loop.dim};
+      if (!best || loop.most > best->extent)
+        best = Split{int64_t(axis), loop.most, loop.dim};
     }
     if (best)
       break;
@@ -177,7 +214,7 @@ void BufferRegion::add(Operation *op) {
   ops.push_back(op);
   for (Value buffer : buffersOf(op))
     bases.insert(buffer);
-  total += workOf(op);
+  total += workOf(op, *extents);
 }
 
 namespace {
@@ -196,6 +233,12 @@ public:
 
   IRMapping mapping;
 
+  /// `value`, of the function, here.
+  Value get(Value value) {
+    require(value);
+    return mapping.lookup(value);
+  }
+
 private:
   void require(Value value) {
     if (mapping.contains(value))
@@ -210,21 +253,59 @@ private:
 };
 } // namespace
 
+/// `elements` as a row-major buffer of `type`; sizes: of its dynamic axes.
+static Value shaped(OpBuilder &builder, Value elements, MemRefType type, ArrayRef<Value> sizes) {
+  if (type.hasStaticShape())
+    return elements;
+  Location location = elements.getLoc();
+  SmallVector<OpFoldResult> extents, strides(type.getRank());
+  for (int64_t size : type.getShape())
+    if (ShapedType::isDynamic(size))
+      extents.push_back(sizes.front()), sizes = sizes.drop_front();
+    else
+      extents.push_back(builder.getIndexAttr(size));
+  OpFoldResult stride = builder.getIndexAttr(1);
+  for (int64_t axis = type.getRank(); axis-- > 0;) {
+    strides[axis] = stride;
+    std::optional<int64_t> known = getConstantIntValue(stride), extent = getConstantIntValue(extents[axis]);
+    if (known && extent)
+      stride = builder.getIndexAttr(*known * *extent);
+    else
+      stride = builder
+                   .create<arith::MulIOp>(location, getValueOrCreateConstantIndexOp(builder, location, stride),
+                                          getValueOrCreateConstantIndexOp(builder, location, extents[axis]))
+                   .getResult();
+  }
+  return builder.create<memref::ReinterpretCastOp>(location, type, elements, builder.getIndexAttr(0), extents, strides);
+}
+
 std::string BufferRegion::text(std::optional<int64_t> split) const {
   OpBuilder builder(body->getParentOp()->getContext());
   Location unknown = builder.getUnknownLoc();
   OwningOpRef<ModuleOp> module = ModuleOp::create(unknown);
   builder.setInsertionPointToEnd(module->getBody());
-  SmallVector<Type> types(llvm::map_range(bases, [](Value base) { return base.getType(); }));
-  types.append(2, builder.getIndexType());
+  SmallVector<Type> types;
+  for (Value base : bases) {
+    // A buffer whose extents a run chooses comes as its elements.
+    auto type = cast<MemRefType>(base.getType());
+    if (!type.hasStaticShape())
+      type = MemRefType::get({*extents->mostElements(base)}, type.getElementType());
+    types.push_back(type);
+  }
+  types.append(extents->names().size() + 2, builder.getIndexType());
   auto function = builder.create<func::FuncOp>(unknown, kRegionRow, builder.getFunctionType(types, {}));
   for (unsigned i = 0; i < bases.size(); ++i)
     function.setArgAttr(i, LLVM::LLVMDialect::getNoAliasAttrName(), builder.getUnitAttr());
   Block *entry = function.addEntryBlock();
   builder.setInsertionPointToEnd(entry);
   Cloner cloner(builder, *body);
+  unsigned next = bases.size();
+  for (BlockArgument argument : body->getArguments())
+    if (argument.getType().isIndex())
+      cloner.mapping.map(argument, entry->getArgument(next++));
   for (auto [base, argument] : llvm::zip(bases, entry->getArguments()))
-    cloner.mapping.map(base, argument);
+    cloner.mapping.map(base, shaped(builder, argument, cast<MemRefType>(base.getType()), llvm::map_to_vector(
+        extents->sizesOf(base), [&](Value size) { return cloner.get(size); })));
   for (Operation *op : ops) {
     Operation *copy = cloner.clone(op);
     if (split && op == ops.back())

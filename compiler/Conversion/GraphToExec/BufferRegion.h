@@ -8,6 +8,7 @@
 #pragma once
 
 #include "compiler/Conversion/GraphToExec/Lowering.h"
+#include "compiler/Conversion/GraphToExec/NetworkExtents.h"
 
 #include "llvm/ADT/SetVector.h"
 
@@ -16,7 +17,7 @@ namespace mlc {
 /// Ops of the function's body that run one after the other in one code object.
 class BufferRegion {
 public:
-  explicit BufferRegion(mlir::Block &body) : body(&body) {}
+  BufferRegion(mlir::Block &body, NetworkExtents &extents) : body(&body), extents(&extents) {}
 
   bool empty() const { return ops.empty(); }
   int64_t work() const { return total; }
@@ -28,11 +29,13 @@ public:
   llvm::SetVector<mlir::Value> buffersOf(mlir::Operation *op) const;
 
   /// The text of a module with the region's function (compiler/Codegen/RegionCode.h). split: the axis of its only op
-  /// of which a call calculates a part.
+  /// of which a call calculates a part. Its arguments are the buffers, the extents of the network's inputs and the
+  /// bounds of the part.
   std::string text(std::optional<int64_t> split) const;
 
 private:
   mlir::Block *body;
+  NetworkExtents *extents;
   mlir::SmallVector<mlir::Operation *> ops;
   llvm::SetVector<mlir::Value> bases;
   int64_t total = 0;
@@ -44,13 +47,16 @@ bool isDeferred(mlir::Operation *op);
 mlir::Value baseOf(mlir::Value buffer);
 /// A region's module as text.
 std::string regionText(mlir::ModuleOp module);
-/// About how many elements `op` calculates.
-int64_t workOf(mlir::Operation *op);
-/// What workers share: an axis, its extent, and a number of which every share should be a multiple.
+/// About how many elements `op` calculates at most.
+int64_t workOf(mlir::Operation *op, NetworkExtents &extents);
+/// What workers share: an axis, its extent (at most), as a dimension, and a number of which every share should be a
+/// multiple.
 struct Split {
-  int64_t axis, extent, multiple = 1;
+  int64_t axis, extent;
+  mlir::Attribute dim;
+  int64_t multiple = 1;
 };
 /// nullopt when the op is to be calculated by one worker.
-std::optional<Split> splitOf(mlir::Operation *op);
+std::optional<Split> splitOf(mlir::Operation *op, NetworkExtents &extents);
 
 } // namespace mlc

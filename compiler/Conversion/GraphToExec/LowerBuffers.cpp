@@ -28,11 +28,13 @@ class BufferLowering {
 public:
   BufferLowering(Lowering &lowering, func::FuncOp function)
       : lowering(lowering), builder(lowering.builder), function(function), body(function.getBody().front()),
-        region(body) {}
+        extents(function, builder), region(body, extents) {}
 
   LogicalResult run() {
     OpBuilder::InsertionGuard guard(builder);
     lowering.location = function.getLoc();
+    if (failed(extents.addArguments()))
+      return failure();
     SmallVector<Attribute> inputs, outputs;
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       if (auto name = function.getArgAttrOfType<StringAttr>(i, graph::kNameAttr))
@@ -44,7 +46,7 @@ public:
     builder.setInsertionPointToStart(&lowered.getBody().emplaceBlock());
     noteOutputs();
     for (BlockArgument argument : function.getArguments())
-      if (failed(lowerArgument(argument)))
+      if (isa<MemRefType>(argument.getType()) && failed(lowerArgument(argument)))
         return failure();
     int64_t position = 0;
     for (Operation &op : body)
@@ -88,9 +90,10 @@ private:
   }
 
   exec::SlotOp slot(MemRefType type) {
-    SmallVector<Attribute> dims;
-    for (int64_t size : type.getShape())
-      dims.push_back(builder.getI64IntegerAttr(size));
+    return slot(type, llvm::map_to_vector(type.getShape(),
+                                          [&](int64_t size) -> Attribute { return builder.getI64IntegerAttr(size); }));
+  }
+  exec::SlotOp slot(MemRefType type, ArrayRef<Attribute> dims) {
     return builder.create<exec::SlotOp>(lowering.location, type, builder.getArrayAttr(dims), IntegerAttr(),
                                         IntegerAttr(), StringAttr(), ArrayAttr());
   }
@@ -112,7 +115,10 @@ private:
       lowering.bind(argument, lowering.elements(values));
       return success();
     }
-    exec::SlotOp made = slot(slotType(type, bool(function.getArgAttr(index, graph::kUnsignedAttr))));
+    FailureOr<SmallVector<Attribute>> dims = extents.dimsOf(argument);
+    if (failed(dims))
+      return failure();
+    exec::SlotOp made = slot(slotType(type, bool(function.getArgAttr(index, graph::kUnsignedAttr))), *dims);
     made.setInputAttr(builder.getI64IntegerAttr(inputCount++));
     lowering.bind(argument, made);
     return success();
@@ -169,10 +175,9 @@ private:
         return success();
       auto output = outputOf.find(alloc);
       bool isUnsigned = output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
-      lowering.bind(alloc, slot(slotType(alloc.getType(), isUnsigned)));
-      return success();
+      return lowerAlloc(alloc, output != outputOf.end(), isUnsigned);
     }
-    if (isa<memref::DeallocOp>(op) || isDeferred(op) || (isa<linalg::LinalgOp, memref::CopyOp>(op) && !workOf(op)))
+    if (isa<memref::DeallocOp>(op) || isDeferred(op) || (isa<linalg::LinalgOp, memref::CopyOp>(op) && !workOf(op, extents)))
       return success();
     if (op->getNumResults() && failed(pin(op)))
       return failure();
@@ -185,8 +190,8 @@ private:
     Operation *start = std::exchange(zero, nullptr);
     bool pinned = order.lookup(op) <= pinnedUntil;
     // Ops with enough work share it among the workers, each in a region of its own.
-    if (!pinned && workOf(op) >= 2 * kShare)
-      if (std::optional<Split> split = splitOf(op)) {
+    if (!pinned && workOf(op, extents) >= 2 * kShare)
+      if (std::optional<Split> split = splitOf(op, extents)) {
         if (failed(flush()))
           return failure();
         if (start)
@@ -219,6 +224,23 @@ private:
       return failure();
     auto buffers = llvm::map_to_vector(call.getInputs(), [&](Value input) { return lowering.buffer(input); });
     lowering.kernel(call.getKernel(), buffers, lowering.buffer(call.getInto()), call.getFields().getValue());
+    return success();
+  }
+
+  LogicalResult lowerAlloc(memref::AllocOp op, bool isOutput, bool isUnsigned) {
+    FailureOr<SmallVector<Attribute>> dims = extents.dimsOf(op);
+    if (failed(dims))
+      return failure();
+    MemRefType type = slotType(op.getType(), isUnsigned);
+    if (isOutput || type.hasStaticShape()) {
+      lowering.bind(op, slot(type, *dims));
+      return success();
+    }
+    // Code alone knows the shape of what lies inside.
+    FailureOr<int64_t> most = extents.mostElements(op);
+    if (failed(most))
+      return failure();
+    lowering.bind(op, slot(MemRefType::get({*most}, type.getElementType())));
     return success();
   }
 
@@ -278,13 +300,13 @@ private:
     SmallVector<Value> buffers;
     for (Value base : region.buffers())
       buffers.push_back(lowering.buffer(base));
-    int64_t items = split ? split->extent : 1, grain = 1;
+    int64_t grain = 1;
     if (split)
-      grain =
-          llvm::alignTo(std::max<int64_t>(1, kShare * items / std::max<int64_t>(1, region.work())), split->multiple);
-    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr({}),
-                                     builder.getI64IntegerAttr(items), grain);
-    region = BufferRegion(body);
+      grain = llvm::alignTo(std::max<int64_t>(1, kShare * split->extent / std::max<int64_t>(1, region.work())),
+                            split->multiple);
+    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr(extents.names()),
+                                     split ? split->dim : builder.getI64IntegerAttr(1), grain);
+    region = BufferRegion(body, extents);
     return success();
   }
 
@@ -299,8 +321,12 @@ private:
       auto own = outputOf.find(value);
       if (own == outputOf.end() || own->second != operand.getOperandNumber()) {
         auto type = cast<MemRefType>(value.getType());
+        SmallVector<Value> sizes;
+        for (int64_t axis = 0; axis < type.getRank(); ++axis)
+          if (type.isDynamicDim(axis))
+            sizes.push_back(extents.sizeOf(copies, value, axis));
         auto place =
-            copies.create<memref::AllocOp>(op.getLoc(), MemRefType::get(type.getShape(), type.getElementType()));
+            copies.create<memref::AllocOp>(op.getLoc(), MemRefType::get(type.getShape(), type.getElementType()), sizes);
         auto copy = copies.create<memref::CopyOp>(op.getLoc(), value, place);
         outputOf[place] = operand.getOperandNumber();
         order[copy] = order.lookup(op);
@@ -320,6 +346,7 @@ private:
   OpBuilder &builder;
   func::FuncOp function;
   Block &body;
+  NetworkExtents extents;
   BufferRegion region;
   DenseMap<Value, unsigned> outputOf;
   DenseMap<Operation *, int64_t> order;

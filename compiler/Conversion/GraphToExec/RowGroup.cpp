@@ -122,7 +122,7 @@ bool RowGroup::begin(linalg::GenericOp product) {
   Value result = product.getDpsInits()[0];
   auto type = cast<MemRefType>(result.getType());
   // [leading axes..., rows, panels, lanes] of x and panels that the network calculates.
-  if (type.getRank() < 3 || !result.getDefiningOp<memref::AllocOp>() ||
+  if (type.getRank() < 3 || !type.hasStaticShape() || !result.getDefiningOp<memref::AllocOp>() ||
       !baseOf(product.getDpsInputs()[1]).getDefiningOp<memref::AllocOp>() || !readsConstantsAlone(product))
     return false;
   lead.assign(type.getShape().begin(), type.getShape().end() - 2);
@@ -138,8 +138,11 @@ bool RowGroup::begin(linalg::GenericOp product) {
 bool RowGroup::join(Operation *op) {
   SmallVector<Value> buffers;
   for (Value operand : op->getOperands())
-    if (isa<MemRefType>(operand.getType()))
+    if (auto type = dyn_cast<MemRefType>(operand.getType())) {
+      if (!type.hasStaticShape())
+        return false;
       buffers.push_back(baseOf(operand));
+    }
   auto structured = dyn_cast<linalg::LinalgOp>(op);
   auto copy = dyn_cast<memref::CopyOp>(op);
   if (!copy && (!structured || structured.getNumDpsInits() != 1))

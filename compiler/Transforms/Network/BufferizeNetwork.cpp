@@ -16,6 +16,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 
 using namespace mlir;
 
@@ -96,20 +97,30 @@ void unshareEmpty(func::FuncOp function) {
     }
 }
 
-/// The buffer that branches or iterations copy a result into, in front of `op`.
-Value bufferFor(OpBuilder &builder, Operation *op, Type type) {
+/// The buffer that branches or iterations copy a result into, in front of `op`; its extents are those of `like`, where
+/// they are not fixed.
+Value bufferFor(OpBuilder &builder, Operation *op, Type type, Value like) {
   auto memref = cast<MemRefType>(type);
   builder.setInsertionPoint(op);
-  return builder.create<memref::AllocOp>(op->getLoc(), MemRefType::get(memref.getShape(), memref.getElementType()));
+  SmallVector<Value> sizes;
+  for (int64_t axis = 0; axis < memref.getRank(); ++axis)
+    if (memref.isDynamicDim(axis))
+      sizes.push_back(builder.create<memref::DimOp>(op->getLoc(), like, axis));
+  return builder.create<memref::AllocOp>(op->getLoc(), MemRefType::get(memref.getShape(), memref.getElementType()),
+                                         sizes);
 }
 
-/// scf.if without buffer results.
-void flattenIf(scf::IfOp op) {
+/// scf.if without buffer results; failure where only the branches know a result's extents.
+LogicalResult flattenIf(scf::IfOp op) {
   OpBuilder builder(op);
   for (OpResult result : op.getResults()) {
-    if (!isa<MemRefType>(result.getType()))
+    auto type = dyn_cast<MemRefType>(result.getType());
+    if (!type)
       continue;
-    Value buffer = bufferFor(builder, op, result.getType()), replacement = buffer;
+    if (!type.hasStaticShape())
+      return op.emitOpError("has branches that give a tensor whose extent a run chooses: fix the dimension with --dim "
+                            "NAME=VALUE");
+    Value buffer = bufferFor(builder, op, type, {}), replacement = buffer;
     if (buffer.getType() != result.getType())
       replacement = builder.create<memref::CastOp>(op.getLoc(), result.getType(), buffer);
     for (Region *region : {&op.getThenRegion(), &op.getElseRegion()}) {
@@ -121,6 +132,7 @@ void flattenIf(scf::IfOp op) {
     // The branches yield the buffer itself.
     result.replaceAllUsesWith(replacement);
   }
+  return success();
 }
 
 /// scf.for without carried buffers: each has one place, from the copy of its start on.
@@ -133,7 +145,7 @@ void flattenFor(scf::ForOp op) {
       continue;
     OpResult result = op.getTiedLoopResult(argument);
     Value left = yield->getOperand(result.getResultNumber());
-    Value buffer = bufferFor(builder, op, argument.getType());
+    Value buffer = bufferFor(builder, op, argument.getType(), init.get());
     builder.setInsertionPoint(op);
     builder.create<memref::CopyOp>(op.getLoc(), init.get(), buffer);
     Value inside = buffer;
@@ -151,7 +163,7 @@ void flattenFor(scf::ForOp op) {
   for (auto [left, place] : copies) {
     Value saved = left;
     if (copies.size() > 1 && !left.getDefiningOp<memref::AllocOp>()) {
-      saved = bufferFor(builder, op, left.getType());
+      saved = bufferFor(builder, op, left.getType(), place);
       builder.setInsertionPoint(yield);
       builder.create<memref::CopyOp>(op.getLoc(), left, saved);
     }
@@ -178,16 +190,18 @@ struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
       return signalPassFailure();
     for (auto function : module.getOps<func::FuncOp>()) {
       // Inner ops first: what they copied is what outer ones yield.
-      function.walk([](scf::IfOp op) { flattenIf(op); });
+      if (function.walk([](scf::IfOp op) { return WalkResult(flattenIf(op)); }).wasInterrupted())
+        return signalPassFailure();
       function.walk([](scf::ForOp op) { flattenFor(op); });
-      hoistAllocations(function);
+      if (failed(hoistAllocations(function)))
+        return signalPassFailure();
       placeKernelOperands(function);
     }
   }
 
 private:
   /// An allocation inside control flow is made once, in front of it: nothing that it holds outlives an iteration.
-  static void hoistAllocations(func::FuncOp function) {
+  static LogicalResult hoistAllocations(func::FuncOp function) {
     Block &body = function.getBody().front();
     SmallVector<memref::AllocOp> inner;
     function.walk([&](memref::AllocOp op) {
@@ -195,7 +209,25 @@ private:
         inner.push_back(op);
     });
     for (memref::AllocOp op : inner)
-      op->moveBefore(body.findAncestorOpInBlock(*op));
+      if (!hoist(op, body.findAncestorOpInBlock(*op)))
+        return op.emitOpError("is of an extent that changes from one iteration to the next, which is not compiled");
+    return success();
+  }
+
+  /// Moves `op` and the pure ops that it follows from in front of `place`; false where one belongs to an iteration.
+  static bool hoist(Operation *op, Operation *place) {
+    for (Value operand : op->getOperands()) {
+      Operation *definer = operand.getDefiningOp();
+      Operation *owner = definer ? definer : operand.getParentBlock()->getParentOp();
+      if (!place->isAncestor(owner) || (definer && definer->getBlock() == place->getBlock()))
+        continue;
+      bool isDim = isa_and_nonnull<memref::DimOp>(definer);
+      if (!definer || definer->getNumRegions() || !(isPure(definer) || isDim || isa<memref::AllocOp>(definer)) ||
+          !hoist(definer, place))
+        return false;
+    }
+    op->moveBefore(place);
+    return true;
   }
 };
 } // namespace

@@ -20,18 +20,6 @@ namespace mlc::graph {
 namespace {
 struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
   void runOnOperation() override {
-    bool fixed = true;
-    getOperation().walk([&](Operation *op) {
-      for (Value result : op->getResults())
-        if (auto type = dyn_cast<RankedTensorType>(result.getType()); fixed && type && !type.hasStaticShape()) {
-          op->emitOpError("has a result of type ")
-              << type << ", whose extent is known at run time only; this version compiles fixed shapes: fix the "
-              << "dimension with --dim NAME=VALUE";
-          fixed = false;
-        }
-    });
-    if (!fixed)
-      return signalPassFailure();
     RewritePatternSet patterns(&getContext());
     populateWindowPatterns(patterns);
     populateProductPatterns(patterns);
@@ -41,15 +29,26 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))
       return signalPassFailure();
     limitIndices();
+    getOperation().walk(freeExpandedInits);
+    if (failed(resolveExtents(getOperation())))
+      return signalPassFailure();
     getOperation().walk([&](Operation *op) {
-      if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp>(op)) {
-        op->emitOpError("has no compiled form yet");
+      if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp, ExtentOp>(op)) {
+        bool fixed = llvm::all_of(op->getOperandTypes(), hasFixedShape) && llvm::all_of(op->getResultTypes(), hasFixedShape);
+        op->emitOpError(fixed ? "has no compiled form yet"
+                              : "has no compiled form where an extent is known at run time only: fix the dimension with "
+                                "--dim NAME=VALUE");
         signalPassFailure();
       }
     });
   }
 
 private:
+  static bool hasFixedShape(Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return !tensor || tensor.hasStaticShape();
+  }
+
   /// Whether `index` follows from the places of the loops alone, which the importer keeps inside.
   static bool followsFromPlaces(Value index, unsigned depth = 0) {
     constexpr unsigned kDeep = 32;
@@ -63,11 +62,13 @@ private:
     getOperation().walk([&](tensor::ExtractOp op) {
       OpBuilder builder(op);
       Structured s(op.getLoc(), builder);
-      for (auto [operand, extent] : llvm::zip(op.getIndicesMutable(), shapeOf(op.getTensor())))
-        if (!followsFromPlaces(operand.get()) && extent > 0) {
-          Value limited = s.b.create<arith::MaxSIOp>(operand.get(), s.index(0));
-          operand.set(s.b.create<arith::MinSIOp>(limited, s.index(extent - 1)));
-        }
+      for (auto [axis, operand] : llvm::enumerate(op.getIndicesMutable())) {
+        Size extent = s.size(op.getTensor(), axis);
+        if (followsFromPlaces(operand.get()) || extent.is(0))
+          continue;
+        Value limited = s.b.create<arith::MinSIOp>(operand.get(), s.value(s.minus(extent, 1)));
+        operand.set(s.b.create<arith::MaxSIOp>(limited, s.index(0)));
+      }
     });
   }
 };

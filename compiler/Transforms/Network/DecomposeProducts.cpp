@@ -20,8 +20,6 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(MatmulOp op, PatternRewriter &rewriter) const override {
     auto type = cast<RankedTensorType>(op.getResult().getType());
-    if (!type.hasStaticShape())
-      return failure();
     Structured s(op.getLoc(), rewriter);
     if (Value flat = flattened(op, s)) {
       rewriter.replaceOp(op, flat);
@@ -38,17 +36,21 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
       return axes;
     };
     SmallVector<AffineExpr> fromA = lead(left), fromB = lead(right), to;
-    SmallVector<int64_t> shape(type.getShape());
-    int64_t rows = shape[batch], columns = shape[batch + 1], depth = shapeOf(left).back();
-    if (llvm::is_contained(shape, 0) || !depth) {
+    // Of the leading axes one of the operands may have one element where the other has many.
+    Sizes a = s.sizes(left), w = s.sizes(right), shape;
+    for (unsigned i = 0; i < batch; ++i)
+      shape.push_back(a[i].is(1) ? w[i] : a[i]);
+    shape.append({a[batch], w[batch + 1]});
+    Size rows = shape[batch], columns = shape[batch + 1], depth = a[batch + 1].isFixed() ? a[batch + 1] : w[batch];
+    if (llvm::is_contained(type.getShape(), 0) || depth.is(0)) {
       rewriter.replaceOp(op, s.filled(shape, s.zero(type.getElementType())));
       return success();
     }
     // Turning another operand's panels around pays from a few rows on.
     Value y;
-    if (worthPanels(sum, columns, depth) && (rows >= 4 || followsFromWeights(right))) {
+    if (worthPanels(sum, columns, depth) && (!rows.isFixed() || rows.fixed() >= 4 || followsFromWeights(right))) {
       // Axes: the leading ones, m, panels of n, k, lane.
-      unsigned count = batch + 4;
+      unsigned loops = batch + 4;
       fromA.append({s.dim(batch), s.dim(batch + 2)});
       fromB.append({s.dim(batch + 1), s.dim(batch + 2), s.dim(batch + 3)});
       for (unsigned i = 0; i < batch + 2; ++i)
@@ -59,14 +61,15 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
       SmallVector<unsigned> axes = llvm::to_vector(llvm::seq<unsigned>(0, batch + 3));
       std::swap(axes[batch], axes[batch + 1]);
       panels = s.transpose(panels, axes);
-      SmallVector<int64_t> blocked(shape);
-      blocked[batch + 1] = panelCount(columns);
-      blocked.push_back(lanesOf(columns));
+      int64_t count = panelCount(columns.fixed()), lanes = lanesOf(columns.fixed());
+      Sizes blocked(shape);
+      blocked[batch + 1] = count;
+      blocked.push_back(lanes);
       y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
-                    {s.mapOf(count, fromA), s.mapOf(count, fromB), s.mapOf(count, to)}, batch + 2, product,
+                    {s.mapOf(loops, fromA), s.mapOf(loops, fromB), s.mapOf(loops, to)}, batch + 2, product,
                     /*lastParallel=*/true);
-      SmallVector<int64_t> flat(shape), origin(rank, 0), ones(rank, 1);
-      flat.back() = panelCount(columns) * lanesOf(columns);
+      Sizes flat(shape), origin(rank, 0), ones(rank, 1);
+      flat.back() = count * lanes;
       y = s.reshape(y, flat);
       if (flat != shape)
         y = s.slice(y, origin, shape, ones);
@@ -87,15 +90,18 @@ private:
   /// One matrix for all leading places: their rows are rows of one product. Null when it is no such product.
   static Value flattened(MatmulOp op, Structured &s) {
     auto type = cast<RankedTensorType>(op.getResult().getType());
-    ArrayRef<int64_t> a = shapeOf(op.getA()), b = shapeOf(op.getB());
-    if (type.getRank() <= 2 || !llvm::all_of(b.drop_back(2), [](int64_t n) { return n == 1; }))
+    Sizes a = s.sizes(op.getA()), b = s.sizes(op.getB());
+    if (type.getRank() <= 2 || !llvm::all_of(ArrayRef(b).drop_back(2), [](const Size &n) { return n.is(1); }))
       return {};
-    int64_t rows = 1;
-    for (int64_t extent : a.drop_back())
-      rows *= extent;
-    auto flat = RankedTensorType::get({rows, b.back()}, type.getElementType());
+    Size rows = 1;
+    for (const Size &extent : ArrayRef(a).drop_back())
+      rows = s.times(rows, extent);
+    Sizes shape(type.getRank() - a.size(), 1);
+    shape.append(a.begin(), a.end());
+    shape.back() = b.back();
+    auto flat = RankedTensorType::get({rows.inType(), b.back().inType()}, type.getElementType());
     Value left = s.reshape(op.getA(), {rows, a.back()}), right = s.reshape(op.getB(), {a.back(), b.back()});
-    return s.reshape(s.b.create<MatmulOp>(flat, left, right), type.getShape());
+    return s.reshape(s.b.create<MatmulOp>(flat, left, right), shape);
   }
 };
 
@@ -103,28 +109,26 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(SoftmaxOp op, PatternRewriter &rewriter) const override {
     auto type = cast<RankedTensorType>(op.getResult().getType());
-    if (!type.hasStaticShape())
-      return failure();
     Structured s(op.getLoc(), rewriter);
     unsigned rank = type.getRank(), axis = op.getAxis();
     Type sum = sumType(type.getElementType());
     // The reduced axis is the last one of a reduction.
     SmallVector<AffineExpr> from, to, row;
-    SmallVector<int64_t> rows;
+    Sizes all = s.sizes(op.getInput()), rows;
     for (unsigned i = 0; i < rank; ++i) {
       from.push_back(s.dim(i == axis ? rank - 1 : i - (i > axis)));
       if (i == axis)
         continue;
       to.push_back(s.dim(i - (i > axis)));
       row.push_back(s.dim(i));
-      rows.push_back(type.getDimSize(i));
+      rows.push_back(all[i]);
     }
     SmallVector<AffineMap> reduce{s.mapOf(rank, from), s.mapOf(rank, to)};
-    AffineMap all = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
+    AffineMap each = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
     Value largest = s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1,
                               [&](ValueRange v) { return s.max(v[1], s.convertScalar(v[0], sum)); });
     Value shifted =
-        s.generic({op.getInput(), largest}, s.empty(type.getShape(), sum), {all, perRow, all}, rank,
+        s.generic({op.getInput(), largest}, s.empty(all, sum), {each, perRow, each}, rank,
                   [&](ValueRange v) { return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]); });
     Value powers = s.map(shifted, sum, [&](ValueRange v) { return s.b.create<math::ExpOp>(v[0]); });
     // Of f16 and bf16 each power and their sum are rounded; a logarithm is rounded once.
@@ -133,7 +137,7 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
     Value total = s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
                             [&](ValueRange v) { return s.add(v[1], v[0]); });
     total = rounded(total);
-    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(type.getShape(), sum), {all, perRow, all},
+    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(all, sum), {each, perRow, each},
                         rank, [&](ValueRange v) -> Value {
                           if (op.getLog())
                             return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));

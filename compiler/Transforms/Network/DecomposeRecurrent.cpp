@@ -20,8 +20,7 @@ namespace {
 class Layer {
 public:
   Layer(RecurrentOp op, OpBuilder &builder) : op(op), s(op.getLoc(), builder), sum(sumType(elementOf(op.getY()))) {
-    ArrayRef<int64_t> x = shapeOf(op.getX());
-    steps = x[0], batch = x[1], columns = x[2], hidden = shapeOf(op.getH0())[1];
+    steps = s.size(op.getX(), 0), batch = s.size(op.getX(), 1), columns = shapeOf(op.getX())[2], hidden = shapeOf(op.getH0())[1];
     gates = shapeOf(op.getR())[0] / hidden;
   }
 
@@ -33,12 +32,12 @@ public:
       peepholes = s.convert(op.getPeepholes(), sum);
     if (op.getReverse() && op.getLengths())
       x = turned(x);
-    Value z = product(s.reshape(x, {steps * batch, columns}), w, bias(0, gates * hidden));
+    Value z = product(s.reshape(x, {s.times(steps, batch), columns}), w, bias(0, gates * hidden));
     z = s.reshape(z, {steps, batch, gates * hidden});
     Value h = s.convert(op.getH0(), sum);
     Value c = op.getC0() ? s.convert(op.getC0(), sum) : s.filled({batch, hidden}, s.zero(sum));
     Value y = s.filled({steps, batch, hidden}, s.zero(sum));
-    auto loop = s.b.create<scf::ForOp>(s.index(0), s.index(steps), s.index(1), ValueRange{y, h, c},
+    auto loop = s.b.create<scf::ForOp>(s.index(0), s.value(steps), s.index(1), ValueRange{y, h, c},
                                        [&](OpBuilder &inner, Location, Value step, ValueRange carried) {
                                          OpBuilder::InsertionGuard guard(s.b);
                                          s.b.setInsertionPointToEnd(inner.getInsertionBlock());
@@ -60,7 +59,7 @@ private:
   Value product(Value x, Value w, Value b) {
     AffineMap all = s.b.getMultiDimIdentityMap(2);
     Value y = s.rowsProduct(x, w);
-    return s.generic({y, b}, s.empty(shapeOf(y), sum), {all, s.mapOf(2, {s.dim(1)}), all}, 2,
+    return s.generic({y, b}, s.empty(s.sizes(y), sum), {all, s.mapOf(2, {s.dim(1)}), all}, 2,
                      [&](ValueRange v) { return plus(v[0], v[1]); });
   }
   Value recurrent(Value h, int64_t gate, int64_t count) {
@@ -73,7 +72,7 @@ private:
   /// Each sequence of [steps, batch, n] backwards; its padding stays behind.
   Value turned(Value x) {
     AffineMap all = s.b.getMultiDimIdentityMap(3);
-    return s.generic(op.getLengths(), s.empty(shapeOf(x), sum), {s.mapOf(3, {s.dim(1)}), all}, 3, [&](ValueRange v) {
+    return s.generic(op.getLengths(), s.empty(s.sizes(x), sum), {s.mapOf(3, {s.dim(1)}), all}, 3, [&](ValueRange v) {
       auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
       Value length = s.b.create<arith::IndexCastOp>(s.b.getIndexType(), v[0]), step = axis(0);
       Value inside = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, step, length);
@@ -86,14 +85,14 @@ private:
   /// y, h and c after a step.
   SmallVector<Value> step(Value z, Value index, ValueRange carried) {
     if (op.getReverse() && !op.getLengths())
-      index = s.b.create<arith::SubIOp>(s.index(steps - 1), index);
+      index = s.b.create<arith::SubIOp>(s.value(s.minus(steps, 1)), index);
     SmallVector<OpFoldResult> offsets{index, s.b.getIndexAttr(0), s.b.getIndexAttr(0)};
     auto sizes = [&](int64_t n) {
-      return SmallVector<OpFoldResult>{s.b.getIndexAttr(1), s.b.getIndexAttr(batch), s.b.getIndexAttr(n)};
+      return SmallVector<OpFoldResult>{s.b.getIndexAttr(1), batch.folded(s.b), s.b.getIndexAttr(n)};
     };
     SmallVector<OpFoldResult> ones(3, s.b.getIndexAttr(1));
     int64_t width = gates * hidden;
-    auto rowType = RankedTensorType::get({batch, width}, sum);
+    auto rowType = RankedTensorType::get({batch.inType(), width}, sum);
     Value zt = s.b.create<tensor::ExtractSliceOp>(rowType, z, offsets, sizes(width), ones);
     Value h = carried[1], c = carried[2];
     auto [next, cell] = this->cell(zt, h, c);
@@ -199,16 +198,19 @@ private:
   RecurrentOp op;
   Structured s;
   Type sum;
-  int64_t steps, batch, columns, hidden, gates;
+  Size steps, batch; // Which a run may choose.
+  int64_t columns, hidden, gates;
   Value r, biases, peepholes;
 };
 
 struct DecomposeRecurrent : OpRewritePattern<RecurrentOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(RecurrentOp op, PatternRewriter &rewriter) const override {
-    for (Value value : op->getOperands())
-      if (!cast<RankedTensorType>(value.getType()).hasStaticShape())
+    for (Value matrix : {op.getW(), op.getR()})
+      if (ShapedType::isDynamicShape(shapeOf(matrix)))
         return failure();
+    if (ShapedType::isDynamic(shapeOf(op.getX())[2]) || ShapedType::isDynamic(shapeOf(op.getH0())[1]))
+      return failure();
     rewriter.replaceOp(op, Layer(op, rewriter).build());
     return success();
   }

@@ -20,28 +20,30 @@ namespace {
 struct DecomposeScatter : OpRewritePattern<ScatterOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ScatterOp op, PatternRewriter &rewriter) const override {
-    if (!cast<RankedTensorType>(op.getResult().getType()).hasStaticShape() ||
-        !cast<RankedTensorType>(op.getIndices().getType()).hasStaticShape())
+    int64_t leading = shapeOf(op.getIndices())[1];
+    if (ShapedType::isDynamic(leading))
       return failure();
     Structured s(op.getLoc(), rewriter);
-    ArrayRef<int64_t> shape = shapeOf(op.getInto());
-    int64_t count = shapeOf(op.getIndices())[0], leading = shapeOf(op.getIndices())[1];
-    if (!count || llvm::is_contained(shape, 0)) {
+    Sizes shape = s.sizes(op.getInto());
+    Size count = s.size(op.getIndices(), 0);
+    if (count.is(0) || llvm::is_contained(shape, Size(0))) {
       rewriter.replaceOp(op, op.getInto());
       return success();
     }
     // As [places, what an update covers].
-    int64_t places = 1, covered = 1;
-    for (auto [axis, extent] : llvm::enumerate(shape))
-      (int64_t(axis) < leading ? places : covered) *= extent;
+    Size places = 1, covered = 1;
+    for (auto [axis, extent] : llvm::enumerate(shape)) {
+      Size &part = int64_t(axis) < leading ? places : covered;
+      part = s.times(part, extent);
+    }
     Value into = s.reshape(op.getInto(), {places, covered}), updates = s.reshape(op.getUpdates(), {count, covered});
     auto nest = s.b.create<scf::ForOp>(
-        s.index(0), s.index(count), s.index(1), into, [&](OpBuilder &outer, Location, Value i, ValueRange rows) {
+        s.index(0), s.value(count), s.index(1), into, [&](OpBuilder &outer, Location, Value i, ValueRange rows) {
           OpBuilder::InsertionGuard guard(s.b);
           s.b.setInsertionPointToEnd(outer.getInsertionBlock());
           auto [place, inside] = placeOf(s, op, i, leading, shape);
           auto columns = s.b.create<scf::ForOp>(
-              s.index(0), s.index(covered), s.index(1), rows[0],
+              s.index(0), s.value(covered), s.index(1), rows[0],
               [&](OpBuilder &inner, Location, Value column, ValueRange values) {
                 OpBuilder::InsertionGuard guard(s.b);
                 s.b.setInsertionPointToEnd(inner.getInsertionBlock());
@@ -60,14 +62,14 @@ struct DecomposeScatter : OpRewritePattern<ScatterOp> {
 private:
   /// Row-major number of the place of update `i` (0 where it is outside), and whether it is inside.
   static std::pair<Value, Value> placeOf(Structured &s, ScatterOp op, Value i, int64_t leading,
-                                         ArrayRef<int64_t> shape) {
+                                         ArrayRef<Size> shape) {
     Value place = s.index(0), inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
     for (int64_t axis = 0; axis < leading; ++axis) {
       Value index = s.b.create<tensor::ExtractOp>(op.getIndices(), ValueRange{i, s.index(axis)});
       index = s.b.create<arith::IndexCastOp>(s.b.getIndexType(), index);
-      Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, index, s.index(shape[axis]));
+      Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, index, s.value(shape[axis]));
       inside = s.b.create<arith::AndIOp>(inside, within);
-      place = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(place, s.index(shape[axis])), index);
+      place = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(place, s.value(shape[axis])), index);
     }
     return {s.b.create<arith::SelectOp>(inside, place, s.index(0)), inside};
   }
@@ -110,10 +112,10 @@ struct DecomposeSort : OpRewritePattern<SortOp> {
     constexpr int64_t kMostValues = 8192;
     auto type = cast<RankedTensorType>(op.getInput().getType());
     unsigned axis = op.getAxis(), rank = type.getRank();
-    if (!type.hasStaticShape() || type.getDimSize(axis) > kMostValues)
+    if (type.isDynamicDim(axis) || type.getDimSize(axis) > kMostValues)
       return failure();
     Structured s(op.getLoc(), rewriter);
-    SmallVector<int64_t> shape(type.getShape());
+    Sizes shape = s.sizes(op.getInput());
     Type element = type.getElementType(), i64 = s.b.getI64Type();
     // Axes: those of the input, then the other value of a pair.
     auto at = [&](bool other) {
@@ -185,10 +187,22 @@ struct SelectElements : OpRewritePattern<arith::SelectOp> {
   }
 };
 
+/// A splat of extents that a run chooses, which bufferization does not know.
+struct FillSplat : OpRewritePattern<tensor::SplatOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(tensor::SplatOp op, PatternRewriter &rewriter) const override {
+    if (op.getType().hasStaticShape())
+      return failure();
+    Value empty = rewriter.create<tensor::EmptyOp>(op.getLoc(), op.getType(), op.getDynamicSizes());
+    rewriter.replaceOpWithNewOp<linalg::FillOp>(op, op.getInput(), empty);
+    return success();
+  }
+};
+
 } // namespace
 
 void populateSelectionPatterns(RewritePatternSet &patterns) {
-  patterns.add<DecomposeScatter, DecomposeSort, SelectElements>(patterns.getContext());
+  patterns.add<DecomposeScatter, DecomposeSort, SelectElements, FillSplat>(patterns.getContext());
 }
 
 } // namespace mlc::graph

@@ -25,7 +25,7 @@ Value addBias(Structured &s, Value x, Value bias) {
   unsigned rank = shapeOf(x).size();
   Type sum = elementOf(x);
   AffineMap all = s.b.getMultiDimIdentityMap(rank);
-  return s.generic({x, s.convert(bias, sum)}, s.empty(shapeOf(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all},
+  return s.generic({x, s.convert(bias, sum)}, s.empty(s.sizes(x), sum), {all, s.mapOf(rank, {s.dim(rank - 1)}), all},
                    rank, [&](ValueRange v) -> Value {
                      if (isa<FloatType>(sum))
                        return s.b.create<arith::AddFOp>(v[0], v[1]);
@@ -34,18 +34,18 @@ Value addBias(Structured &s, Value x, Value bias) {
 }
 
 /// y[b, o..., m] = sum over k..., c of x[b, o * stride + k * dilation..., c of m's group] * filter[m, c, k...], of x
-/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M].
-Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, int64_t groups, ArrayRef<int64_t> strides,
+/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M]. Channels and filters are fixed.
+Value convolve(Structured &s, Value x, Value filter, ArrayRef<Size> shape, int64_t groups, ArrayRef<int64_t> strides,
                ArrayRef<int64_t> dilations) {
   unsigned spatial = strides.size();
   Type sum = elementOf(x);
-  if (llvm::is_contained(shapeOf(x), 0) || llvm::is_contained(shapeOf(filter), 0) || llvm::is_contained(shape, 0))
+  if (llvm::is_contained(shapeOf(x), 0) || llvm::is_contained(shapeOf(filter), 0) || llvm::is_contained(shape, Size(0)))
     return s.filled(shape, s.zero(sum));
-  int64_t outputs = shape.back() / groups, inputs = shapeOf(x).back() / groups, depth = inputs;
+  int64_t outputs = shape.back().fixed() / groups, inputs = shapeOf(x).back() / groups, depth = inputs;
   for (int64_t taps : shapeOf(filter).drop_front(2))
     depth *= taps;
   // A group's channels get an axis of their own: x [B, D..., G, C], filter [G, M, K..., C], y [B, O..., G, M].
-  SmallVector<int64_t> in(shapeOf(x)), out(shape), taps(shapeOf(filter));
+  Sizes in = s.sizes(x), out(shape), taps = s.sizes(filter);
   in.back() = groups, in.push_back(inputs);
   out.back() = groups, out.push_back(outputs);
   taps[0] = outputs, taps.insert(taps.begin(), groups);
@@ -76,11 +76,11 @@ Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, in
   Value y = s.generic(
       {x, filter}, s.filled(out, s.zero(sum)), {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)},
       tap, [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
-  if (lanes && out[group + 1] * out.back() != outputs) {
-    SmallVector<int64_t> padded(out), origin(group + 2, 0), ones(group + 2, 1);
+  if (int64_t columns = lanes ? panelCount(outputs) * lanesOf(outputs) : outputs; columns != outputs) {
+    Sizes padded(out), origin(group + 2, 0), ones(group + 2, 1);
     padded.pop_back();
-    padded.back() = out[group + 1] * out.back();
-    SmallVector<int64_t> kept(padded);
+    padded.back() = columns;
+    Sizes kept(padded);
     kept.back() = outputs;
     y = s.slice(s.reshape(y, padded), origin, kept, ones);
   }
@@ -88,21 +88,32 @@ Value convolve(Structured &s, Value x, Value filter, ArrayRef<int64_t> shape, in
 }
 
 /// [first, values..., last].
-SmallVector<int64_t> around(int64_t first, ArrayRef<int64_t> values, int64_t last) {
-  SmallVector<int64_t> all{first};
+Sizes around(Size first, ArrayRef<Size> values, Size last) {
+  Sizes all{first};
   llvm::append_range(all, values);
   all.push_back(last);
   return all;
 }
 
 /// The padding behind `extent`, so that windows of `taps` at `places` places stay inside and nothing is left over.
-int64_t roomBehind(int64_t extent, int64_t before, int64_t places, int64_t stride, int64_t taps, int64_t dilation) {
-  return (places - 1) * stride + (taps - 1) * dilation + 1 - before - extent;
+Size roomBehind(Structured &s, Size extent, int64_t before, Size places, int64_t stride, int64_t taps,
+                int64_t dilation) {
+  Size reach = s.plus(s.times(s.minus(places, 1), stride), (taps - 1) * dilation + 1 - before);
+  return s.minus(reach, extent);
 }
 
-template <typename Op> bool isStatic(Op op) {
-  auto fixed = [](Type type) { return cast<RankedTensorType>(type).hasStaticShape(); };
-  return llvm::all_of(op->getOperandTypes(), fixed) && llvm::all_of(op->getResultTypes(), fixed);
+/// Whether all that is not fixed of an input [B, C, D...] and of a filter is the batch and the positions.
+bool hasFixedChannels(Value input, Value filter) {
+  return !ShapedType::isDynamic(shapeOf(input)[1]) && (!filter || !ShapedType::isDynamicShape(shapeOf(filter)));
+}
+
+/// The places of a window along an axis, as the op's verifier and the importer count them.
+Size placesOf(Structured &s, Value result, unsigned axis, Size extent, int64_t pads, int64_t stride, int64_t taps,
+              int64_t dilation) {
+  int64_t known = shapeOf(result)[axis];
+  if (!ShapedType::isDynamic(known))
+    return known;
+  return s.plus(s.floorDiv(s.plus(extent, pads - (taps - 1) * dilation - 1), stride), 1);
 }
 
 /// `op` is y [B, O..., M] plus its bias.
@@ -114,22 +125,23 @@ template <typename Op> void replaceConv(Structured &s, PatternRewriter &rewriter
 struct DecomposeConv : OpRewritePattern<ConvOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ConvOp op, PatternRewriter &rewriter) const override {
-    if (!isStatic(op))
+    if (!hasFixedChannels(op.getInput(), op.getFilter()))
       return failure();
     Structured s(op.getLoc(), rewriter);
-    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
+    ArrayRef<int64_t> out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
+    Sizes in = s.sizes(op.getInput()), places, behind, before;
     Type sum = sumType(elementOf(op.getResult()));
     Value x = s.convert(s.channelsLast(op.getInput()), sum);
-    if (!llvm::is_contained(out, 0)) {
-      SmallVector<int64_t> before, behind;
-      for (size_t i = 0; i < op.getStrides().size(); ++i) {
-        before.push_back(op.getPads()[i]);
-        behind.push_back(
-            roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], taps[i + 2], op.getDilations()[i]));
-      }
-      x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
+    for (size_t i = 0; i < op.getStrides().size(); ++i) {
+      int64_t front = op.getPads()[i], stride = op.getStrides()[i], dilation = op.getDilations()[i];
+      int64_t pads = front + op.getPads()[i + op.getStrides().size()];
+      places.push_back(placesOf(s, op.getResult(), i + 2, in[i + 2], pads, stride, taps[i + 2], dilation));
+      before.push_back(front);
+      behind.push_back(roomBehind(s, in[i + 2], front, places.back(), stride, taps[i + 2], dilation));
     }
-    Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(out[0], out.drop_front(2), out[1]), op.getGroups(),
+    if (!llvm::is_contained(out, 0))
+      x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
+    Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(in[0], places, out[1]), op.getGroups(),
                        op.getStrides(), op.getDilations());
     replaceConv(s, rewriter, op, y);
     return success();
@@ -140,34 +152,41 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
 struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ConvTransposeOp op, PatternRewriter &rewriter) const override {
-    if (!isStatic(op))
+    if (!hasFixedChannels(op.getInput(), op.getFilter()))
       return failure();
     Structured s(op.getLoc(), rewriter);
-    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
-    size_t spatial = op.getStrides().size();
+    ArrayRef<int64_t> out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
+    size_t spatial = op.getStrides().size(), rank = spatial + 2;
     Type sum = sumType(elementOf(op.getResult()));
-    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
+    Sizes in = s.sizes(op.getInput()), shape{in[0]}, spread{in[0]}, kept{in[0]}, from(rank, 0), at(rank, 0),
+          step(rank, 1), ones(rank, 1);
+    SmallVector<int64_t> once(spatial, 1);
+    bool any = !llvm::is_contained(out, 0) && !llvm::is_contained(in, Size(0));
     // Position of x's first value and of the others among the taps' places.
-    SmallVector<int64_t> spread = around(in[0], in.drop_front(2), in[1]), kept(spread), from(in.size(), 0),
-                         at(in.size(), 0), step(in.size(), 1), ones(in.size(), 1), once(spatial, 1);
-    bool any = !llvm::is_contained(out, 0) && !llvm::is_contained(in, 0);
     for (size_t i = 0; i < spatial; ++i) {
-      int64_t reach = (taps[i + 2] - 1) * op.getDilations()[i], first = reach - op.getPads()[i],
-              stride = op.getStrides()[i];
-      spread[i + 1] = out[i + 2] + reach;
-      from[i + 1] = first < 0 ? (-first + stride - 1) / stride : 0;
-      at[i + 1] = first + from[i + 1] * stride;
-      int64_t room = at[i + 1] < spread[i + 1] ? (spread[i + 1] - at[i + 1] - 1) / stride + 1 : 0;
-      kept[i + 1] = std::min(in[i + 2] - from[i + 1], room);
-      any &= kept[i + 1] > 0;
-      step[i + 1] = stride;
+      int64_t reach = (taps[i + 2] - 1) * op.getDilations()[i], stride = op.getStrides()[i];
+      int64_t pads = op.getPads()[i] + op.getPads()[i + spatial], first = reach - op.getPads()[i];
+      Size places = out[i + 2];
+      if (ShapedType::isDynamic(out[i + 2]))
+        places = s.plus(s.times(s.minus(in[i + 2], 1), stride), reach + 1 - pads);
+      int64_t begin = first < 0 ? (-first + stride - 1) / stride : 0, place = first + begin * stride;
+      Size all = s.plus(places, reach), room = s.plus(s.floorDiv(s.minus(all, place + 1), stride), 1);
+      Size count = s.larger(s.smaller(s.minus(in[i + 2], begin), room), 0);
+      any &= !count.is(0);
+      shape.push_back(places);
+      spread.push_back(all);
+      kept.push_back(count);
+      from[i + 1] = begin, at[i + 1] = place, step[i + 1] = stride;
     }
+    shape.push_back(out[1]);
+    spread.push_back(in[1]);
+    kept.push_back(in[1]);
     Value x = s.filled(spread, s.zero(sum));
     if (any)
       x = s.insert(s.slice(s.convert(s.channelsLast(op.getInput()), sum), from, kept, ones), x, at, step);
     // [C, M / G, K...] to [M, C / G, K...], K reversed.
     int64_t groups = op.getGroups(), inputs = taps[0] / groups, outputs = taps[1];
-    SmallVector<int64_t> turned(taps);
+    Sizes turned = s.sizes(op.getFilter());
     turned[0] = outputs * groups, turned[1] = inputs;
     SmallVector<AffineMap> maps{s.b.getMultiDimIdentityMap(turned.size())};
     Value filter = s.generic({}, s.empty(turned, elementOf(op.getFilter())), maps, turned.size(), [&](ValueRange) {
@@ -188,22 +207,25 @@ struct DecomposeConvTranspose : OpRewritePattern<ConvTransposeOp> {
 struct DecomposePool : OpRewritePattern<PoolOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(PoolOp op, PatternRewriter &rewriter) const override {
-    if (!isStatic(op))
+    if (!hasFixedChannels(op.getInput(), {}))
       return failure();
     Structured s(op.getLoc(), rewriter);
-    ArrayRef<int64_t> in = shapeOf(op.getInput()), out = shapeOf(op.getResult());
+    Sizes in = s.sizes(op.getInput()), places;
     size_t spatial = op.getKernel().size();
     bool largest = op.getKind() == PoolKind::max;
     Type element = elementOf(op.getResult()), sum = largest ? element : sumType(element);
-    SmallVector<int64_t> before, behind;
+    Sizes before, behind;
     for (size_t i = 0; i < spatial; ++i) {
-      before.push_back(op.getPads()[i]);
-      behind.push_back(roomBehind(in[i + 2], before.back(), out[i + 2], op.getStrides()[i], op.getKernel()[i],
-                                  op.getDilations()[i]));
+      int64_t front = op.getPads()[i], stride = op.getStrides()[i], taps = op.getKernel()[i],
+              dilation = op.getDilations()[i];
+      places.push_back(
+          placesOf(s, op.getResult(), i + 2, in[i + 2], front + op.getPads()[i + spatial], stride, taps, dilation));
+      before.push_back(front);
+      behind.push_back(roomBehind(s, in[i + 2], front, places.back(), stride, taps, dilation));
     }
     Value fill = largest ? s.lowest(element) : s.zero(element);
     Value x = s.pad(s.channelsLast(op.getInput()), fill, around(0, before, 0), around(0, behind, 0));
-    SmallVector<int64_t> shape = around(out[0], out.drop_front(2), out[1]);
+    Sizes shape = around(in[0], places, in[1]);
     // Axes: b, o..., c, k...
     unsigned lead = 2 + spatial, dims = lead + spatial;
     SmallVector<AffineExpr> fromX{s.dim(0)}, taps, to{s.dim(0)};
@@ -215,9 +237,9 @@ struct DecomposePool : OpRewritePattern<PoolOp> {
     fromX.push_back(s.dim(1 + spatial));
     to.push_back(s.dim(1 + spatial));
     SmallVector<AffineMap> maps{s.mapOf(dims, fromX), s.mapOf(dims, taps), s.mapOf(dims, to)};
-    Value window = s.empty(op.getKernel(), element);
+    Value window = s.empty(Sizes(op.getKernel().begin(), op.getKernel().end()), element);
     if (op.getIndices()) {
-      pick(op, s, x, window, maps, lead, rewriter);
+      pick(op, s, x, window, maps, shape, rewriter);
       return success();
     }
     Value start = s.filled(shape, largest ? fill : s.zero(sum));
@@ -248,48 +270,53 @@ private:
     return s.b.create<math::PowFOp>(x, s.real(x.getType(), exponent));
   }
 
-  /// How many values of each window count, along one axis.
-  static int64_t counted(PoolOp op, size_t axis, int64_t place) {
-    int64_t extent = shapeOf(op.getInput())[axis + 2], d = op.getDilations()[axis];
-    int64_t at = place * op.getStrides()[axis] - op.getPads()[axis];
+  /// How many values of the window at `place` count, along one axis.
+  static Size counted(PoolOp op, Structured &s, size_t axis, Size place) {
+    int64_t d = op.getDilations()[axis], front = op.getPads()[axis], kernel = op.getKernel()[axis];
+    Size extent = s.size(op.getInput(), axis + 2), at = s.plus(s.times(place, op.getStrides()[axis]), -front);
     bool padded = op.getKind() == PoolKind::average_padded;
-    int64_t first = padded || at >= 0 ? 0 : (-at + d - 1) / d;
-    int64_t room = extent + (padded ? op.getPads()[axis + op.getKernel().size()] : 0) - at;
-    int64_t last = std::min(op.getKernel()[axis], room <= 0 ? 0 : (room + d - 1) / d);
-    return std::max<int64_t>(last - first, 0);
+    Size first = padded ? Size(0) : s.larger(s.ceilDiv(s.minus(0, at), d), 0);
+    Size room = s.minus(s.plus(extent, padded ? op.getPads()[axis + op.getKernel().size()] : 0), at);
+    Size last = s.smaller(s.larger(s.ceilDiv(room, d), 0), kernel);
+    return s.larger(s.minus(last, first), 0);
   }
 
   static Value divideByCount(PoolOp op, Structured &s, Value y) {
-    ArrayRef<int64_t> out = shapeOf(y);
     Type element = elementOf(y);
+    unsigned rank = shapeOf(y).size(), spatial = rank - 2;
+    AffineMap all = s.b.getMultiDimIdentityMap(rank);
     // The count is a product over the axes; dividing by the product once keeps the rounding of one division.
-    SmallVector<int64_t> spatial(out.drop_front().drop_back());
-    int64_t count = std::accumulate(spatial.begin(), spatial.end(), int64_t(1), std::multiplies<int64_t>());
+    if (ShapedType::isDynamicShape(shapeOf(y).slice(1, spatial)))
+      return s.generic(y, s.empty(s.sizes(y), element), {all, all}, rank, [&](ValueRange v) -> Value {
+        Size product = 1;
+        for (unsigned axis = 0; axis < spatial; ++axis)
+          product = s.times(product, counted(op, s, axis, Size(s.b.create<linalg::IndexOp>(axis + 1).getResult())));
+        Value count = s.b.create<arith::IndexCastOp>(s.b.getI32Type(), s.value(product));
+        return s.b.create<arith::DivFOp>(v[0], s.b.create<arith::SIToFPOp>(element, count));
+      });
+    SmallVector<int64_t> extents(shapeOf(y).slice(1, spatial));
+    int64_t count = std::accumulate(extents.begin(), extents.end(), int64_t(1), std::multiplies<int64_t>());
     SmallVector<Attribute> counts;
     for (int64_t i = 0; i < count; ++i) {
       int64_t product = 1, rest = i;
-      for (size_t axis = spatial.size(); axis-- > 0; rest /= spatial[axis])
-        product *= counted(op, axis, rest % spatial[axis]);
+      for (size_t axis = spatial; axis-- > 0; rest /= extents[axis])
+        product *= counted(op, s, axis, rest % extents[axis]).fixed();
       counts.push_back(s.b.getFloatAttr(element, double(product)));
     }
-    auto type = RankedTensorType::get(spatial, element);
+    auto type = RankedTensorType::get(extents, element);
     Value divisor = s.b.create<arith::ConstantOp>(DenseElementsAttr::get(type, counts));
     SmallVector<AffineExpr> places;
-    for (unsigned i = 1; i + 1 < out.size(); ++i)
+    for (unsigned i = 1; i + 1 < rank; ++i)
       places.push_back(s.dim(i));
-    AffineMap all = s.b.getMultiDimIdentityMap(out.size());
-    return s.generic({y, divisor}, s.empty(out, element), {all, s.mapOf(out.size(), places), all}, out.size(),
+    return s.generic({y, divisor}, s.empty(s.sizes(y), element), {all, s.mapOf(rank, places), all}, rank,
                      [&](ValueRange v) { return s.b.create<arith::DivFOp>(v[0], v[1]); });
   }
 
   /// The first largest value of each window and its place in the unpadded input.
-  static void pick(PoolOp op, Structured &s, Value x, Value window, ArrayRef<AffineMap> maps, unsigned lead,
+  static void pick(PoolOp op, Structured &s, Value x, Value window, ArrayRef<AffineMap> maps, ArrayRef<Size> out,
                    PatternRewriter &rewriter) {
-    ArrayRef<int64_t> in = shapeOf(op.getInput());
-    SmallVector<int64_t> out(shapeOf(op.getResult()));
-    out.push_back(out[1]);
-    out.erase(out.begin() + 1);
-    unsigned channel = out.size() - 1;
+    Sizes in = s.sizes(op.getInput());
+    unsigned lead = out.size(), channel = lead - 1;
     Type element = elementOf(op.getResult()), i64 = s.b.getI64Type();
     SmallVector<AffineMap> both(maps);
     both.push_back(maps.back());
@@ -303,16 +330,16 @@ private:
           OpBuilder::InsertionGuard guard(s.b);
           s.b.setInsertionPointToEnd(inner.getInsertionBlock());
           auto axis = [&](unsigned i) -> Value { return s.b.create<linalg::IndexOp>(i); };
-          Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.index(in[1])), axis(channel));
+          Value at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(0), s.value(in[1])), axis(channel));
           Value inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
           for (size_t i = 0; i < op.getKernel().size(); ++i) {
             Value position =
                 s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(axis(1 + i), s.index(op.getStrides()[i])),
                                           s.b.create<arith::MulIOp>(axis(lead + i), s.index(op.getDilations()[i])));
             position = s.b.create<arith::SubIOp>(position, s.index(op.getPads()[i]));
-            at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(at, s.index(in[i + 2])), position);
+            at = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(at, s.value(in[i + 2])), position);
             // Unsigned, so that what is negative is outside too.
-            Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, position, s.index(in[i + 2]));
+            Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, position, s.value(in[i + 2]));
             inside = s.b.create<arith::AndIOp>(inside, within);
           }
           Value none = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::slt, v[3], s.zero(i64));

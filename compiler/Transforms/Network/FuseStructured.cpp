@@ -45,6 +45,15 @@ bool touchesProduct(OpOperand *use) {
   return isProduct(use->getOwner()) || isProduct(use->get().getDefiningOp());
 }
 
+/// Whether every extent is fixed: only then does the expansion of a loop's axis know its parts.
+bool isFixed(Operation *op) {
+  auto fixed = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return !tensor || tensor.hasStaticShape();
+  };
+  return !op || (llvm::all_of(op->getOperandTypes(), fixed) && llvm::all_of(op->getResultTypes(), fixed));
+}
+
 /// Whether calculating it twice costs about as much as reading it.
 bool isCheap(linalg::GenericOp op) {
   constexpr unsigned kFewOps = 3;
@@ -76,7 +85,8 @@ struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
     linalg::populateElementwiseOpsFusionPatterns(patterns, worthFusing);
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *use) {
       // Reshapes move; values with other readers stay where they are.
-      return use->get().hasOneUse() && !touchesProduct(use);
+      return use->get().hasOneUse() && !touchesProduct(use) && isFixed(use->getOwner()) &&
+             isFixed(use->get().getDefiningOp());
     });
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, [](OpOperand *) { return false; });

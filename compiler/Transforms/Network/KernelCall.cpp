@@ -18,8 +18,8 @@ using namespace mlir;
 
 namespace mlc::graph {
 
-Value callKernel(Structured &s, KernelMatch &match, ValueRange inputs, Structured::Shape shape) {
-  Value into = s.empty(shape, s.b.getF32Type());
+Value callKernel(Structured &s, KernelMatch &match, ValueRange inputs, ArrayRef<int64_t> shape) {
+  Value into = s.empty(Sizes(shape.begin(), shape.end()), s.b.getF32Type());
   return s.b
       .create<CallKernelOp>(into.getType(), s.b.getStringAttr("xnnpack." + match.kernel), inputs, into,
                             s.b.getDictionaryAttr(match.fields))
@@ -207,7 +207,7 @@ KernelMatch matchConvTranspose(ConvTransposeOp op, bool folds) {
   addWindowFields(match, Builder(op), *axes, in[0], groups, inputs, outputs, bool(op.getBias()));
   match.build = [op, groups, inputs](Structured &s, KernelMatch &match) mutable {
     // [groups * in, out, K...] to [groups, out, K..., in].
-    SmallVector<int64_t> parts{groups, inputs};
+    Sizes parts{groups, inputs};
     llvm::append_range(parts, shapeOf(op.getFilter()).drop_front());
     SmallVector<unsigned> turned{0};
     for (unsigned i = 2; i < parts.size(); ++i)

@@ -29,7 +29,7 @@ struct KernelMatch {
 std::optional<KernelMatch> matchKernel(mlir::Operation *op, bool folds);
 
 /// The call of `match` on `inputs`, with a result of `shape`.
-mlir::Value callKernel(Structured &s, KernelMatch &match, mlir::ValueRange inputs, Structured::Shape shape);
+mlir::Value callKernel(Structured &s, KernelMatch &match, mlir::ValueRange inputs, llvm::ArrayRef<int64_t> shape);
 
 /// A line of the measured table (targets/xnnpack/Costs.def), microseconds.
 struct KernelCost {

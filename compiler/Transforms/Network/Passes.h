@@ -8,6 +8,7 @@
 #pragma once
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Pass/Pass.h"
 
 namespace mlc::graph {
@@ -23,6 +24,12 @@ inline constexpr llvm::StringLiteral kConstantArgument = "network.constant";
 
 /// graph.call_kernel on buffers.
 void registerNetworkBufferization(mlir::DialectRegistry &registry);
+/// That of tensor.expand_shape, to be called before MLIR's.
+void registerExpandShapeBufferization(mlir::DialectRegistry &registry);
+/// Replaces tensor.dim by the extents that the ops in front of it name.
+mlir::LogicalResult resolveExtents(mlir::Operation *root);
+/// Gives results that are written over tensors of their own in place of expanded shapes whose extents a run chooses.
+void freeExpandedInits(mlir::linalg::GenericOp op);
 /// Gives kernel calls of a bufferized function whole allocations or arguments, through copies where it has to.
 void placeKernelOperands(mlir::func::FuncOp function);
 

@@ -8,11 +8,85 @@
 #include "compiler/Codegen/RegionCode.h"
 
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 
 namespace mlc::graph {
+
+Size::Size(Value value) : value(value) {
+  if (std::optional<int64_t> known = getConstantIntValue(value))
+    number = *known, this->value = {};
+}
+
+/// x OP y, as a number where both are known.
+template <typename Op> static Size combine(ImplicitLocOpBuilder &b, Size x, Size y) {
+  return b.createOrFold<Op>(x.asValue(b), y.asValue(b));
+}
+
+Size Structured::plus(Size x, Size y) {
+  if (x.isFixed() && y.isFixed())
+    return x.fixed() + y.fixed();
+  return y.is(0) ? x : x.is(0) ? y : combine<arith::AddIOp>(b, x, y);
+}
+Size Structured::minus(Size x, Size y) {
+  if (y.isFixed())
+    return plus(x, -y.fixed());
+  return combine<arith::SubIOp>(b, x, y);
+}
+Size Structured::times(Size x, Size y) {
+  if (x.isFixed() && y.isFixed())
+    return x.fixed() * y.fixed();
+  return y.is(1) ? x : x.is(1) ? y : combine<arith::MulIOp>(b, x, y);
+}
+Size Structured::floorDiv(Size x, int64_t y) {
+  if (x.isFixed())
+    return llvm::divideFloorSigned(x.fixed(), y);
+  return y == 1 ? x : combine<arith::FloorDivSIOp>(b, x, y);
+}
+Size Structured::ceilDiv(Size x, int64_t y) {
+  if (x.isFixed())
+    return llvm::divideCeilSigned(x.fixed(), y);
+  return y == 1 ? x : combine<arith::CeilDivSIOp>(b, x, y);
+}
+Size Structured::smaller(Size x, Size y) {
+  if (x.isFixed() && y.isFixed())
+    return std::min(x.fixed(), y.fixed());
+  return combine<arith::MinSIOp>(b, x, y);
+}
+Size Structured::larger(Size x, Size y) {
+  if (x.isFixed() && y.isFixed())
+    return std::max(x.fixed(), y.fixed());
+  return combine<arith::MaxSIOp>(b, x, y);
+}
+
+Size Structured::size(Value x, unsigned axis) {
+  auto type = cast<RankedTensorType>(x.getType());
+  if (!type.isDynamicDim(axis))
+    return type.getDimSize(axis);
+  // Where it was made to a size, that.
+  while (auto writer = x.getDefiningOp<DestinationStyleOpInterface>())
+    x = writer.getTiedOpOperand(cast<OpResult>(x))->get();
+  if (auto empty = x.getDefiningOp<tensor::EmptyOp>())
+    return empty.getDynamicSize(axis);
+  // MLIR infers the extents of an expanded shape, which fails where several of a group are dynamic.
+  if (auto expand = x.getDefiningOp<tensor::ExpandShapeOp>())
+    return expand.getOutputShape()[type.getDynamicDimIndex(axis)];
+  return b.createOrFold<tensor::DimOp>(x, axis);
+}
+
+Sizes Structured::sizes(Value x) {
+  Sizes result;
+  for (unsigned axis = 0; axis < shapeOf(x).size(); ++axis)
+    result.push_back(size(x, axis));
+  return result;
+}
+
+SmallVector<OpFoldResult> Structured::folded(Shape sizes) {
+  return llvm::map_to_vector(sizes, [&](const Size &size) { return size.folded(b); });
+}
 
 Value Structured::lowest(Type element) {
   if (auto floats = dyn_cast<FloatType>(element))
@@ -38,7 +112,7 @@ Value Structured::generic(ValueRange inputs, Value init, ArrayRef<AffineMap> map
 }
 
 Value Structured::map(ValueRange inputs, Type element, Body body) {
-  ArrayRef<int64_t> shape = shapeOf(inputs[0]);
+  Sizes shape = sizes(inputs[0]);
   SmallVector<AffineMap> maps(inputs.size() + 1, b.getMultiDimIdentityMap(shape.size()));
   return generic(inputs, empty(shape, element), maps, shape.size(), body);
 }
@@ -68,15 +142,20 @@ Value Structured::convert(Value x, Type element) {
 
 Value Structured::reshape(Value x, Shape shape) {
   auto type = cast<RankedTensorType>(x.getType());
-  if (type.getShape() == shape)
+  Sizes from = sizes(x);
+  if (Shape(from) == shape)
     return x;
-  auto target = RankedTensorType::get(shape, type.getElementType());
+  auto target =
+      RankedTensorType::get(llvm::map_to_vector(shape, [](const Size &size) { return size.inType(); }), type.getElementType());
   // One step where axes are only joined or only divided.
-  if (type.getRank() != target.getRank())
+  if (type.hasStaticShape() && target.hasStaticShape() && type.getRank() != target.getRank())
     if (auto groups = getReassociationIndicesForReshape(type, target))
       return type.getRank() > target.getRank() ? b.create<tensor::CollapseShapeOp>(target, x, *groups).getResult()
                                                : b.create<tensor::ExpandShapeOp>(target, x, *groups).getResult();
-  auto flat = RankedTensorType::get({type.getNumElements()}, type.getElementType());
+  Size count = 1;
+  for (const Size &extent : from)
+    count = times(count, extent);
+  auto flat = RankedTensorType::get({count.inType()}, type.getElementType());
   auto all = [](int64_t rank) {
     SmallVector<ReassociationIndices> groups;
     if (rank)
@@ -89,15 +168,15 @@ Value Structured::reshape(Value x, Shape shape) {
   if (shape.size() == 1)
     return x;
   return shape.empty() ? b.create<tensor::CollapseShapeOp>(target, x, all(0)).getResult()
-                       : b.create<tensor::ExpandShapeOp>(target, x, all(shape.size())).getResult();
+                       : b.create<tensor::ExpandShapeOp>(target, x, all(shape.size()), folded(shape)).getResult();
 }
 
 Value Structured::transpose(Value x, ArrayRef<unsigned> axes) {
   unsigned rank = axes.size();
-  SmallVector<int64_t> shape(rank);
+  Sizes given = sizes(x), shape(rank);
   SmallVector<AffineExpr> from(rank);
   for (unsigned i = 0; i < rank; ++i) {
-    shape[i] = shapeOf(x)[axes[i]];
+    shape[i] = given[axes[i]];
     from[axes[i]] = dim(i);
   }
   return generic(x, empty(shape, elementOf(x)), {mapOf(rank, from), b.getMultiDimIdentityMap(rank)}, rank,
@@ -120,37 +199,33 @@ Value Structured::channelsFirst(Value x) {
   return transpose(x, axes);
 }
 
-static SmallVector<OpFoldResult> folded(Builder &b, ArrayRef<int64_t> values) {
-  return llvm::map_to_vector(values, [&](int64_t value) -> OpFoldResult { return b.getIndexAttr(value); });
-}
-
 Value Structured::slice(Value x, Shape offsets, Shape sizes, Shape strides) {
-  return b.create<tensor::ExtractSliceOp>(x, folded(b, offsets), folded(b, sizes), folded(b, strides));
+  return b.create<tensor::ExtractSliceOp>(x, folded(offsets), folded(sizes), folded(strides));
 }
 
 Value Structured::insert(Value x, Value into, Shape offsets, Shape strides) {
-  return b.create<tensor::InsertSliceOp>(x, into, folded(b, offsets), folded(b, shapeOf(x)), folded(b, strides));
+  return b.create<tensor::InsertSliceOp>(x, into, folded(offsets), folded(sizes(x)), folded(strides));
 }
 
 Value Structured::pad(Value x, Value scalar, Shape before, Shape behind) {
-  if (llvm::all_of(before, [](int64_t n) { return !n; }) && llvm::all_of(behind, [](int64_t n) { return !n; }))
+  auto none = [](const Size &size) { return size.is(0); };
+  if (llvm::all_of(before, none) && llvm::all_of(behind, none))
     return x;
-  SmallVector<int64_t> shape(shapeOf(x)), kept(shapeOf(x)), from(shape.size(), 0), to(shape.size(), 0),
-      ones(shape.size(), 1);
+  Sizes given = sizes(x), shape(given), kept(given), from(shape.size(), 0), to(shape.size(), 0), ones(shape.size(), 1);
   for (size_t axis = 0; axis < shape.size(); ++axis) {
-    shape[axis] += before[axis] + behind[axis];
-    kept[axis] += std::min<int64_t>(before[axis], 0) + std::min<int64_t>(behind[axis], 0);
-    from[axis] = std::max<int64_t>(-before[axis], 0);
-    to[axis] = std::max<int64_t>(before[axis], 0);
+    shape[axis] = plus(shape[axis], plus(before[axis], behind[axis]));
+    kept[axis] = plus(kept[axis], plus(smaller(before[axis], 0), smaller(behind[axis], 0)));
+    from[axis] = larger(minus(0, before[axis]), 0);
+    to[axis] = larger(before[axis], 0);
   }
-  Value inner = kept == SmallVector<int64_t>(shapeOf(x)) ? x : slice(x, from, kept, ones);
+  Value inner = kept == given ? x : slice(x, from, kept, ones);
   return kept == shape ? inner : insert(inner, filled(shape, scalar), to, ones);
 }
 
 Value Structured::panels(Value x, unsigned axis) {
-  SmallVector<int64_t> shape(shapeOf(x)), none(shape.size(), 0), behind(shape.size(), 0);
-  int64_t count = panelCount(shape[axis]), lanes = lanesOf(shape[axis]);
-  behind[axis] = count * lanes - shape[axis];
+  Sizes shape = sizes(x), none(shape.size(), 0), behind(shape.size(), 0);
+  int64_t columns = shape[axis].fixed(), count = panelCount(columns), lanes = lanesOf(columns);
+  behind[axis] = count * lanes - columns;
   x = pad(x, zero(elementOf(x)), none, behind);
   shape[axis] = lanes;
   shape.insert(shape.begin() + axis, count);
@@ -165,7 +240,8 @@ Value Structured::panels(Value x, unsigned axis) {
 }
 
 Value Structured::rowsProduct(Value x, Value w) {
-  int64_t rows = shapeOf(x)[0], depth = shapeOf(x)[1], columns = shapeOf(w)[0];
+  Size rows = size(x, 0);
+  int64_t depth = shapeOf(x)[1], columns = shapeOf(w)[0];
   Type sum = elementOf(x);
   auto product = [&](ValueRange v) { return add(v[2], mul(v[0], v[1])); };
   if (!worthPanels(sum, columns, depth))
@@ -197,8 +273,9 @@ bool followsFromWeights(Value x) {
 }
 
 int64_t panelCount(int64_t columns) { return (columns + lanesOf(columns) - 1) / lanesOf(columns); }
-bool worthPanels(Type sum, int64_t columns, int64_t depth) {
-  return isa<FloatType>(sum) && columns >= kMostLanes / 2 && depth >= 4;
+bool worthPanels(Type sum, Size columns, Size depth) {
+  return isa<FloatType>(sum) && columns.isFixed() && columns.fixed() >= kMostLanes / 2 &&
+         (!depth.isFixed() || depth.fixed() >= 4);
 }
 
 static constexpr auto kAnyOrder = arith::FastMathFlags::reassoc | arith::FastMathFlags::contract;

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The vocabulary of the decompositions: structured ops on static shapes in few letters.
+// The vocabulary of the decompositions: structured ops in few letters, on shapes that a run may choose in part.
 //
 #pragma once
 
@@ -15,10 +15,37 @@
 
 namespace mlc::graph {
 
-/// Builds at `b`; every shape is static.
+/// The extent of an axis: a number, or an index that a run finds.
+class Size {
+public:
+  Size(int64_t number = 0) : number(number) {}
+  /// A constant becomes its number.
+  Size(mlir::Value value);
+
+  bool isFixed() const { return !value; }
+  bool is(int64_t other) const { return !value && number == other; }
+  /// Of a fixed one.
+  int64_t fixed() const { return number; }
+  /// As types say it.
+  int64_t inType() const { return value ? mlir::ShapedType::kDynamic : number; }
+  mlir::OpFoldResult folded(mlir::Builder &b) const {
+    return value ? mlir::OpFoldResult(value) : mlir::OpFoldResult(b.getIndexAttr(number));
+  }
+  mlir::Value asValue(mlir::ImplicitLocOpBuilder &b) const {
+    return value ? value : b.create<mlir::arith::ConstantIndexOp>(number).getResult();
+  }
+  bool operator==(const Size &other) const { return number == other.number && value == other.value; }
+
+private:
+  int64_t number = 0;
+  mlir::Value value; // Null: fixed.
+};
+using Sizes = llvm::SmallVector<Size>;
+
+/// Builds at `b`.
 class Structured {
 public:
-  using Shape = llvm::ArrayRef<int64_t>;
+  using Shape = llvm::ArrayRef<Size>;
   using Body = llvm::function_ref<mlir::Value(mlir::ValueRange)>;
 
   Structured(mlir::Location location, mlir::OpBuilder &builder) : b(location, builder) {}
@@ -31,7 +58,23 @@ public:
   /// The smallest value of `element`, which any other replaces in a maximum.
   mlir::Value lowest(mlir::Type element);
 
-  mlir::Value empty(Shape shape, mlir::Type element) { return b.create<mlir::tensor::EmptyOp>(shape, element); }
+  // Arithmetic of sizes.
+  Size plus(Size x, Size y);
+  Size minus(Size x, Size y);
+  Size times(Size x, Size y);
+  /// x / y rounded down and up; y > 0.
+  Size floorDiv(Size x, int64_t y);
+  Size ceilDiv(Size x, int64_t y);
+  Size smaller(Size x, Size y);
+  Size larger(Size x, Size y);
+  /// The extents of `x`, or of one of its axes.
+  Sizes sizes(mlir::Value x);
+  Size size(mlir::Value x, unsigned axis);
+  mlir::Value value(Size size) { return size.asValue(b); }
+
+  mlir::Value empty(Shape shape, mlir::Type element) {
+    return b.create<mlir::tensor::EmptyOp>(folded(shape), element);
+  }
   mlir::Value filled(Shape shape, mlir::Value scalar) {
     return b.create<mlir::linalg::FillOp>(scalar, empty(shape, scalar.getType())).getResult(0);
   }
@@ -58,11 +101,11 @@ public:
   /// `x` inside `scalar`s, `before` in front of each axis and `behind` after it (negative: cut off).
   mlir::Value pad(mlir::Value x, mlir::Value scalar, Shape before, Shape behind);
 
-  /// `x` with its axis `axis` (padded with zeros to whole panels) last: [..., panels, ..., lane], the panels in its
+  /// `x` with its axis `axis`, which is fixed (padded with zeros to whole panels), last: [..., panels, ..., lane], the panels in its
   /// place.
   mlir::Value panels(mlir::Value x, unsigned axis);
 
-  /// x w^T of x [rows, depth] and w [columns, depth].
+  /// x w^T of x [rows, depth] and w [columns, depth], of which only the rows may not be fixed.
   mlir::Value rowsProduct(mlir::Value x, mlir::Value w);
 
   /// x + y, x * y, of floats that may be summed in any order, or of integers.
@@ -76,14 +119,18 @@ public:
   }
 
   mlir::ImplicitLocOpBuilder b;
+
+private:
+  llvm::SmallVector<mlir::OpFoldResult> folded(Shape sizes);
 };
 
 inline llvm::ArrayRef<int64_t> shapeOf(mlir::Value x) {
   return mlir::cast<mlir::RankedTensorType>(x.getType()).getShape();
 }
 inline mlir::Type elementOf(mlir::Value x) { return mlir::cast<mlir::RankedTensorType>(x.getType()).getElementType(); }
-/// Whether products with so many columns go by panels (compiler/Codegen/RegionCode.h).
-bool worthPanels(mlir::Type sum, int64_t columns, int64_t depth);
+/// Whether products with so many columns go by panels (compiler/Codegen/RegionCode.h); those of columns that a run
+/// chooses do not.
+bool worthPanels(mlir::Type sum, Size columns, Size depth);
 /// Whether `x` follows from weights and constants alone, so that its panels are made while compiling.
 bool followsFromWeights(mlir::Value x);
 /// Panels that hold `columns` columns.

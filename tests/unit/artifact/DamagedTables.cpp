@@ -34,6 +34,25 @@ std::vector<Case> tableCases() {
   model(Check::Sampling, [](auto &m) { m.metadata.model->sampling->top_p = NAN; });
   model(Check::Sampling, [](auto &m) { m.metadata.model->sampling->temperature = -1; });
   model(Check::ExtentBound, [](auto &m) { m.metadata.extents.push_back(extentOf("e", 0)); });
+  auto ruled = [&](fb::ExtentRule rule, fb::Dim left, int64_t least) {
+    model(Check::ExtentRule, [=](auto &m) {
+      m.metadata.extents.push_back(extentOf("e", 4));
+      fb::ExtentT &extent = *m.metadata.extents.back();
+      extent.rule = rule;
+      extent.left = std::make_unique<fb::Dim>(left);
+      extent.right = std::make_unique<fb::Dim>(1, -1);
+      extent.least = least;
+    });
+  };
+  ruled(fb::ExtentRule(7), fb::Dim(1, 0), 0);
+  ruled(fb::ExtentRule::add, fb::Dim(1, 2), 0); // Itself.
+  ruled(fb::ExtentRule::add, fb::Dim(1, -2), 0);
+  ruled(fb::ExtentRule::add, fb::Dim(1, 0), 5);
+  ruled(fb::ExtentRule::add, fb::Dim(1, 0), INT64_MIN);
+  model(Check::ExtentRule, [](auto &m) {
+    m.metadata.extents.push_back(extentOf("e", 4));
+    m.metadata.extents.back()->rule = fb::ExtentRule::add;
+  });
   model(Check::ModelExtent, [](auto &m) { m.metadata.extents[0]->bound += 1; });
   model(Check::ModelExtent, [](auto &m) { m.metadata.extents[1]->name = "lines"; });
   model(Check::SlotType, [](auto &m) { someActivation(m).dtype = DType(13); });

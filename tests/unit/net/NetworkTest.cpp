@@ -119,6 +119,48 @@ TEST(Network, FactorsOfAnExtent) {
   EXPECT_EQ(running.take(0), (std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8}));
 }
 
+TEST(Network, ExtentsThatFollowFromOthers) {
+  NetworkBuilder builder;
+  int32_t t = builder.extent("t", 9);
+  auto ruled = [&](const char *name, fb::ExtentRule rule, fb::Dim left, fb::Dim right, uint64_t bound, int64_t least) {
+    int32_t index = builder.extent(name, bound);
+    fb::ExtentT &extent = *builder.model.metadata.extents[size_t(index)];
+    extent.rule = rule;
+    extent.left = std::make_unique<fb::Dim>(left);
+    extent.right = std::make_unique<fb::Dim>(right);
+    extent.least = least;
+    return index;
+  };
+  auto number = [](int64_t value) { return fb::Dim(value, -1); };
+  // ((t - 6) / 2 rounded down) * 2 + 6, and the same rounded up: of an even t both are t.
+  int32_t less = ruled("t - 6", fb::ExtentRule::add, {1, t}, number(-6), 9, -9);
+  int32_t down = ruled("down", fb::ExtentRule::floor_divide, {1, less}, number(2), 9, -9);
+  int32_t up = ruled("up", fb::ExtentRule::ceil_divide, {1, less}, number(2), 9, -9);
+  int32_t twice = ruled("twice", fb::ExtentRule::multiply, {1, down}, number(2), 9, -18);
+  int32_t even = ruled("even", fb::ExtentRule::add, {1, twice}, number(6), 9, 0);
+  int32_t gap = ruled("gap", fb::ExtentRule::multiply, {1, up}, number(-1), 9, -9);
+  int32_t same = ruled("same", fb::ExtentRule::add, {1, gap}, {1, down}, 1, 0); // Below 0 unless t is even.
+  ruled("at most 7", fb::ExtentRule::minimum, {1, even}, number(7), 7, 0);
+  ruled("one", fb::ExtentRule::maximum, {1, same}, number(1), 1, 1);
+  uint32_t x = builder.input("x", DType::f32, {fb::Dim(1, t)});
+  builder.copy(x, builder.output("y", DType::f32, {fb::Dim(1, even)}));
+  Running running(builder);
+  Network &net = *running.network;
+  EXPECT_THAT(failure(net.run(), ErrorCode::OutOfRange), testing::HasSubstr("'same' inside the network"));
+  for (int64_t extent : {8, 2, 4}) {
+    must(net.setShape(0, std::vector<int64_t>{extent}));
+    EXPECT_EQ(net.output(0).dims[0], extent);
+    std::vector<float> values(size_t(extent), float(extent));
+    running.give(0, values);
+    must(net.run());
+    EXPECT_EQ(running.take(0), values);
+  }
+  must(net.setShape(0, std::vector<int64_t>{5}));
+  EXPECT_THAT(failure(net.run(), ErrorCode::OutOfRange), testing::HasSubstr("give larger inputs"));
+  must(net.setShape(0, std::vector<int64_t>{2}));
+  must(net.run());
+}
+
 TEST(Network, RunsHandTheirStatesOn) {
   Running running(tinyNetwork()), other(tinyNetwork());
   Network &net = *running.network;

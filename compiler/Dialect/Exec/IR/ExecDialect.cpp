@@ -79,6 +79,14 @@ LogicalResult ConstantOp::verify() {
   return success();
 }
 
+LogicalResult ExtentOp::verify() {
+  if (bool(getRule()) != bool(getLeft()) || bool(getRule()) != bool(getRight()))
+    return emitOpError("needs two terms when it has a rule, and only then");
+  if (int64_t(getLeast()) > int64_t(getBound()))
+    return emitOpError("is at least ") << int64_t(getLeast()) << " and at most " << getBound();
+  return success();
+}
+
 LogicalResult StateOp::verify() {
   bool kv = getKind() == StateKind::kv;
   if (bool(getKvHeads()) != kv || bool(getHeadDim()) != kv || bool(getWindow()) != kv)

@@ -62,6 +62,13 @@ def Exec_StateKind : I32EnumAttr<"StateKind", "What a state holds", [
   let cppNamespace = "::mlc::exec";
   let genSpecializedAttr = 0;
 }
+def Exec_ExtentRule : I32EnumAttr<"ExtentRule", "How an extent follows from its two terms", [
+  I32EnumAttrCase<"add", 1>, I32EnumAttrCase<"multiply", 2>, I32EnumAttrCase<"floor_divide", 3>,
+  I32EnumAttrCase<"ceil_divide", 4>, I32EnumAttrCase<"minimum", 5>, I32EnumAttrCase<"maximum", 6>]> {
+  let cppNamespace = "::mlc::exec";
+  let genSpecializedAttr = 0;
+}
+def Exec_ExtentRuleAttr : EnumAttr<Exec_Dialect, Exec_ExtentRule, "extent_rule">;
 def Exec_StateKindAttr : EnumAttr<Exec_Dialect, Exec_StateKind, "state_kind">;
 
 def Exec_WeightAttr : AttrDef<Exec_Dialect, "Weight"> {
@@ -99,8 +106,19 @@ def Exec_ModelOp : Exec_Op<"model"> {
 
 def Exec_ExtentOp : Exec_Op<"extent", [Symbol]> {
   let summary = "A run-time size and its bound; a kernel or the caller of the step sets it.";
-  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$bound);
-  let assemblyFormat = "$sym_name `at_most` $bound attr-dict";
+  let description = [{
+    With a `rule` it follows from two terms, a number or an extent in front of it each: `add`, `multiply`,
+    `floor_divide`, `ceil_divide`, `minimum`, `maximum`. A run in which it is not `least` to `bound` is refused.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, I64Attr:$bound, OptionalAttr<Exec_ExtentRuleAttr>:$rule,
+    OptionalAttr<AnyAttrOf<[I64Attr, StrAttr]>>:$left, OptionalAttr<AnyAttrOf<[I64Attr, StrAttr]>>:$right,
+    DefaultValuedAttr<I64Attr, "0">:$least);
+  let assemblyFormat = "$sym_name `at_most` $bound (`is` $rule^ $left $right)? attr-dict";
+  let builders = [OpBuilder<(ins "::llvm::StringRef":$name, "int64_t":$bound), [{
+    $_state.addAttribute(getSymNameAttrName($_state.name), $_builder.getStringAttr(name));
+    $_state.addAttribute(getBoundAttrName($_state.name), $_builder.getI64IntegerAttr(bound));
+  }]>];
+  let hasVerifier = 1;
 }
 
 def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {

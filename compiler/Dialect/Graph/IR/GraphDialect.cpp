@@ -83,8 +83,9 @@ LogicalResult GraphDialect::verifyRegionArgAttribute(Operation *op, unsigned reg
     return op->emitOpError("unknown argument attribute ") << attribute.getName() << " of the graph dialect";
   auto names = dyn_cast<ArrayAttr>(attribute.getValue());
   auto function = dyn_cast<FunctionOpInterface>(op);
-  auto type = function ? dyn_cast<RankedTensorType>(function.getArgumentTypes()[argument]) : RankedTensorType();
-  if (!names || !type || int64_t(names.size()) != type.getRank())
+  // A buffer once the network has been bufferized.
+  auto type = function ? dyn_cast<ShapedType>(function.getArgumentTypes()[argument]) : ShapedType();
+  if (!names || !type || !type.hasRank() || int64_t(names.size()) != type.getRank())
     return op->emitOpError("graph.dims must be an array with one string for each axis of a tensor argument");
   for (auto [axis, name] : llvm::enumerate(names)) {
     auto text = dyn_cast<StringAttr>(name);

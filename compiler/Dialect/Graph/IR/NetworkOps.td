@@ -43,7 +43,8 @@ def Graph_ConvTransposeOp : Graph_WindowOp<"conv_transpose"> {
   let summary = "y[b, m, i * stride + k * dilation - pad] += x[b, c, i...] * filter[c, m of c's group, k...], from bias[m]";
   let description = [{
     x: [B, C, D...]; filter: [C, M / groups, K...]; bias: [M]; y: [B, M, O...] (torch.nn.ConvTransposeNd). The result's
-    type says O: what falls outside of it (cut by `pads`, the begins alone) is dropped, what nothing reaches is bias.
+    type says O, or where it does not O = (D - 1) * stride + (K - 1) * dilation + 1 - pads; what falls outside of it (cut by
+    `pads`, the begins alone) is dropped, what nothing reaches is bias.
   }];
   let arguments = (ins NetworkTensor:$input, NetworkTensor:$filter, Optional<NetworkTensor>:$bias,
     DenseI64ArrayAttr:$strides, DenseI64ArrayAttr:$dilations, DenseI64ArrayAttr:$pads,

@@ -182,6 +182,7 @@ static void bindConvTranspose(Node &n) {
       shape.push_back(out);
     } else {
       shape.push_back(full - (windows.pads[i] + windows.pads[i + spatial]));
+      windows.pads[i + spatial] -= extra[i];
     }
     if (e.constant(shape.back()).value_or(1) < 1)
       return n.fail("has an empty result");
