@@ -50,4 +50,6 @@ struct ExpandShapes : OpRewritePattern<memref::ExpandShapeOp> {
 
 } // namespace
 
-void mlc::populateExpandShapePatterns(RewritePatternSet &patterns) { patterns.add<ExpandShapes>(patterns.getContext()); }
+void mlc::populateExpandShapePatterns(RewritePatternSet &patterns) {
+  patterns.add<ExpandShapes>(patterns.getContext());
+}

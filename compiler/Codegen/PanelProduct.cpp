@@ -261,7 +261,7 @@ private:
   bool fromZero;
   SmallVector<AffineMap> maps;
   SmallVector<int64_t> ranges;
-  SmallVector<Value> extents;   // Of every axis.
+  SmallVector<Value> extents;    // Of every axis.
   SmallVector<unsigned> unknown; // Axes whose extent a run chooses.
   unsigned lane;
   SmallVector<Value> place; // Of every axis, as far as its loop is open.

@@ -41,8 +41,7 @@ class RowReduction {
 public:
   RowReduction(linalg::GenericOp op, unsigned along, OpBuilder &builder)
       : op(op), b(op.getLoc(), builder), along(along), ranges(op.getStaticLoopRanges()), place(op.getNumLoops()),
-        type(VectorType::get({kReductionLanes}, b.getF32Type())), join(combiner(op)),
-        extents(loopExtents(b, op)) {}
+        type(VectorType::get({kReductionLanes}, b.getF32Type())), join(combiner(op)), extents(loopExtents(b, op)) {}
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     SmallVector<unsigned> outer;

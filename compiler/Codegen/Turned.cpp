@@ -29,8 +29,7 @@ class Turned {
 public:
   Turned(linalg::GenericOp op, unsigned along, unsigned across, OpBuilder &builder)
       : op(op), b(op.getLoc(), builder), along(along), across(across), ranges(op.getStaticLoopRanges()),
-        place(op.getNumLoops()), type(VectorType::get({kSide}, b.getF32Type())),
-        extents(loopExtents(b, op)) {}
+        place(op.getNumLoops()), type(VectorType::get({kSide}, b.getF32Type())), extents(loopExtents(b, op)) {}
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     for (unsigned axis = 0; axis < ranges.size(); ++axis)

@@ -62,10 +62,11 @@ Status ProgramVerifier::checkRule(uint32_t index) const {
   if (extent.rule() <= fb::ExtentRule::MAX && inFront(extent.left()) && inFront(extent.right()) &&
       extent.least() >= -kMaxDim && extent.least() <= int64_t(extent.bound()))
     return {};
-  return MLC_REFUSE(ExtentRule, ErrorCode::Corrupt,
-                    "%s: extent '%.60s' has no rule of this version, a term that is not in front of it, or a least value "
-                    "beyond its bound",
-                    name(), extent.name()->c_str());
+  return MLC_REFUSE(
+      ExtentRule, ErrorCode::Corrupt,
+      "%s: extent '%.60s' has no rule of this version, a term that is not in front of it, or a least value "
+      "beyond its bound",
+      name(), extent.name()->c_str());
 }
 
 } // namespace mlc

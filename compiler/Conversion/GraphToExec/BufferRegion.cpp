@@ -304,8 +304,9 @@ std::string BufferRegion::text(std::optional<int64_t> split) const {
     if (argument.getType().isIndex())
       cloner.mapping.map(argument, entry->getArgument(next++));
   for (auto [base, argument] : llvm::zip(bases, entry->getArguments()))
-    cloner.mapping.map(base, shaped(builder, argument, cast<MemRefType>(base.getType()), llvm::map_to_vector(
-        extents->sizesOf(base), [&](Value size) { return cloner.get(size); })));
+    cloner.mapping.map(
+        base, shaped(builder, argument, cast<MemRefType>(base.getType()),
+                     llvm::map_to_vector(extents->sizesOf(base), [&](Value size) { return cloner.get(size); })));
   for (Operation *op : ops) {
     Operation *copy = cloner.clone(op);
     if (split && op == ops.back())

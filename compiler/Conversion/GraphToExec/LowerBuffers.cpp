@@ -177,7 +177,8 @@ private:
       bool isUnsigned = output != outputOf.end() && bool(function.getResultAttr(output->second, graph::kUnsignedAttr));
       return lowerAlloc(alloc, output != outputOf.end(), isUnsigned);
     }
-    if (isa<memref::DeallocOp>(op) || isDeferred(op) || (isa<linalg::LinalgOp, memref::CopyOp>(op) && !workOf(op, extents)))
+    if (isa<memref::DeallocOp>(op) || isDeferred(op) ||
+        (isa<linalg::LinalgOp, memref::CopyOp>(op) && !workOf(op, extents)))
       return success();
     if (op->getNumResults() && failed(pin(op)))
       return failure();
@@ -304,7 +305,8 @@ private:
     if (split)
       grain = llvm::alignTo(std::max<int64_t>(1, kShare * split->extent / std::max<int64_t>(1, region.work())),
                             split->multiple);
-    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers, builder.getArrayAttr(extents.names()),
+    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers,
+                                     builder.getArrayAttr(extents.names()),
                                      split ? split->dim : builder.getI64IntegerAttr(1), grain);
     region = BufferRegion(body, extents);
     return success();

@@ -283,7 +283,7 @@ FailureOr<Attribute> NetworkExtents::combine(ExtentRule rule, FailureOr<Attribut
       return std::to_string(value.getInt());
     StringRef name = cast<StringAttr>(term).getValue();
     return declared.contains(term) && !name.starts_with("min(") && !name.starts_with("max(") ? ("(" + name + ")").str()
-                                                                                          : name.str();
+                                                                                             : name.str();
   };
   static constexpr llvm::StringLiteral kSigns[] = {"", " + ", " * ", " / ", " /^ ", "min(", "max("};
   StringRef sign = kSigns[unsigned(rule)];
@@ -295,7 +295,8 @@ FailureOr<Attribute> NetworkExtents::combine(ExtentRule rule, FailureOr<Attribut
   Attribute key = builder.getStringAttr(name);
   if (Attribute made = symbols.lookup(key))
     return made;
-  StringAttr symbol = builder.getStringAttr(name.size() > kLongestName ? "extent " + Twine(declared.size()) : Twine(name));
+  StringAttr symbol =
+      builder.getStringAttr(name.size() > kLongestName ? "extent " + Twine(declared.size()) : Twine(name));
   if (SymbolTable::lookupNearestSymbolFrom(function, symbol))
     symbol = builder.getStringAttr("extent " + Twine(declared.size()));
   auto made = builder.create<exec::ExtentOp>(function.getLoc(), symbol.getValue(), std::max<int64_t>(range.most, 1));

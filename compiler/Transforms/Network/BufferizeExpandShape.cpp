@@ -40,10 +40,12 @@ struct ExpandShapeModel
       return failure();
     ArrayRef<int64_t> shape = expand.getResultType().getShape();
     SmallVector<ReassociationIndices> groups = expand.getReassociationIndices();
-    FailureOr<MemRefType> type = memref::ExpandShapeOp::computeExpandedType(cast<MemRefType>(buffer->getType()), shape, groups);
+    FailureOr<MemRefType> type =
+        memref::ExpandShapeOp::computeExpandedType(cast<MemRefType>(buffer->getType()), shape, groups);
     if (failed(type))
       return failure();
-    Value view = rewriter.create<memref::ExpandShapeOp>(op->getLoc(), *type, *buffer, groups, 
+    Value view = rewriter.create<memref::ExpandShapeOp>(
+        op->getLoc(), *type, *buffer, groups,
         getMixedValues(expand.getStaticOutputShape(), expand.getOutputShape(), rewriter));
     bufferization::replaceOpWithBufferizedValues(rewriter, op, view);
     return success();

@@ -33,11 +33,14 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
     if (failed(resolveExtents(getOperation())))
       return signalPassFailure();
     getOperation().walk([&](Operation *op) {
-      if (isa_and_nonnull<GraphDialect>(op->getDialect()) && !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp, ExtentOp>(op)) {
-        bool fixed = llvm::all_of(op->getOperandTypes(), hasFixedShape) && llvm::all_of(op->getResultTypes(), hasFixedShape);
-        op->emitOpError(fixed ? "has no compiled form yet"
-                              : "has no compiled form where an extent is known at run time only: fix the dimension with "
-                                "--dim NAME=VALUE");
+      if (isa_and_nonnull<GraphDialect>(op->getDialect()) &&
+          !isa<CallKernelOp, ReadOp, WeightOp, NetworkOp, ExtentOp>(op)) {
+        bool fixed =
+            llvm::all_of(op->getOperandTypes(), hasFixedShape) && llvm::all_of(op->getResultTypes(), hasFixedShape);
+        op->emitOpError(fixed
+                            ? "has no compiled form yet"
+                            : "has no compiled form where an extent is known at run time only: fix the dimension with "
+                              "--dim NAME=VALUE");
         signalPassFailure();
       }
     });

@@ -137,8 +137,8 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
     Value total = s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
                             [&](ValueRange v) { return s.add(v[1], v[0]); });
     total = rounded(total);
-    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(all, sum), {each, perRow, each},
-                        rank, [&](ValueRange v) -> Value {
+    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(all, sum), {each, perRow, each}, rank,
+                        [&](ValueRange v) -> Value {
                           if (op.getLog())
                             return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));
                           return s.b.create<arith::DivFOp>(v[0], v[1]);

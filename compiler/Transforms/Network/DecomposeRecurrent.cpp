@@ -20,7 +20,8 @@ namespace {
 class Layer {
 public:
   Layer(RecurrentOp op, OpBuilder &builder) : op(op), s(op.getLoc(), builder), sum(sumType(elementOf(op.getY()))) {
-    steps = s.size(op.getX(), 0), batch = s.size(op.getX(), 1), columns = shapeOf(op.getX())[2], hidden = shapeOf(op.getH0())[1];
+    steps = s.size(op.getX(), 0), batch = s.size(op.getX(), 1), columns = shapeOf(op.getX())[2],
+    hidden = shapeOf(op.getH0())[1];
     gates = shapeOf(op.getR())[0] / hidden;
   }
 

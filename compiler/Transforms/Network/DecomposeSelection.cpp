@@ -61,8 +61,7 @@ struct DecomposeScatter : OpRewritePattern<ScatterOp> {
 
 private:
   /// Row-major number of the place of update `i` (0 where it is outside), and whether it is inside.
-  static std::pair<Value, Value> placeOf(Structured &s, ScatterOp op, Value i, int64_t leading,
-                                         ArrayRef<Size> shape) {
+  static std::pair<Value, Value> placeOf(Structured &s, ScatterOp op, Value i, int64_t leading, ArrayRef<Size> shape) {
     Value place = s.index(0), inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
     for (int64_t axis = 0; axis < leading; ++axis) {
       Value index = s.b.create<tensor::ExtractOp>(op.getIndices(), ValueRange{i, s.index(axis)});

@@ -145,8 +145,8 @@ Value Structured::reshape(Value x, Shape shape) {
   Sizes from = sizes(x);
   if (Shape(from) == shape)
     return x;
-  auto target =
-      RankedTensorType::get(llvm::map_to_vector(shape, [](const Size &size) { return size.inType(); }), type.getElementType());
+  auto target = RankedTensorType::get(llvm::map_to_vector(shape, [](const Size &size) { return size.inType(); }),
+                                      type.getElementType());
   // One step where axes are only joined or only divided.
   if (type.hasStaticShape() && target.hasStaticShape() && type.getRank() != target.getRank())
     if (auto groups = getReassociationIndicesForReshape(type, target))

@@ -72,9 +72,7 @@ public:
   Size size(mlir::Value x, unsigned axis);
   mlir::Value value(Size size) { return size.asValue(b); }
 
-  mlir::Value empty(Shape shape, mlir::Type element) {
-    return b.create<mlir::tensor::EmptyOp>(folded(shape), element);
-  }
+  mlir::Value empty(Shape shape, mlir::Type element) { return b.create<mlir::tensor::EmptyOp>(folded(shape), element); }
   mlir::Value filled(Shape shape, mlir::Value scalar) {
     return b.create<mlir::linalg::FillOp>(scalar, empty(shape, scalar.getType())).getResult(0);
   }
@@ -101,8 +99,8 @@ public:
   /// `x` inside `scalar`s, `before` in front of each axis and `behind` after it (negative: cut off).
   mlir::Value pad(mlir::Value x, mlir::Value scalar, Shape before, Shape behind);
 
-  /// `x` with its axis `axis`, which is fixed (padded with zeros to whole panels), last: [..., panels, ..., lane], the panels in its
-  /// place.
+  /// `x` with its axis `axis`, which is fixed (padded with zeros to whole panels), last: [..., panels, ..., lane], the
+  /// panels in its place.
   mlir::Value panels(mlir::Value x, unsigned axis);
 
   /// x w^T of x [rows, depth] and w [columns, depth], of which only the rows may not be fixed.
