@@ -22,8 +22,9 @@ static inline void relax() {
 #endif
 }
 
-// About 50 us of polling covers the gap between two ops of a step; then a worker parks.
-static constexpr unsigned kSpins = 2000;
+// About 50 us of polling covers the gap between two steps; then a worker parks. Within a turn one op that the caller
+// calculates alone may last longer, and waking a worker costs as much: it polls for about 1 ms.
+static constexpr unsigned kSpins = 2000, kSpinsInTurn = 20 * kSpins;
 
 // A thread, told from every other one alive.
 static uintptr_t self() { return (uintptr_t)pthread_self(); }
@@ -143,7 +144,8 @@ struct WorkerPool::State {
                       generationOf(slots[1].word.load(std::memory_order_relaxed));
       spins = jobs == published ? spins + 1 : 0;
       published = jobs;
-      if (spins < kSpins) {
+      bool turn = slots[0].head.load(std::memory_order_relaxed) || slots[1].head.load(std::memory_order_relaxed);
+      if (spins < (turn ? kSpinsInTurn : kSpins)) {
         relax();
         continue;
       }
