@@ -242,11 +242,15 @@ class Networks(unittest.TestCase):
         artifact = self.agree_within(body, "n<=3,t<=60", [{"x": self.floats(n, INPUTS, t)} for n, t in ((1, 3), (2, 17), (3, 60))])
         run = [MLC, "run", artifact]
         self.assertIn("axis 2 has 61 elements; 't' is 1 to 60", self.call(run, {"x": self.floats(1, INPUTS, 61)}))
-        self.assertIn("give larger inputs", self.call(run, {"x": self.floats(1, INPUTS, 1)}))
+        self.assertEqual(self.call(run, {"x": self.floats(1, INPUTS, 1)})["most"].shape, (1, 16, 0))
+        body = model(graph([node("Conv", ["x", "w"], ["y"])], [value("x", "float32", (1, 2, "t"))],
+                           [value("y", "float32", (1, 4, "u"))], [tensor("w", self.floats(4, 2, 5))]))
+        artifact = self.agree_within(body, "t<=12", [{"x": self.floats(1, 2, t)} for t in (12, 5)])
+        self.assertIn("give larger inputs", self.call([MLC, "run", artifact], {"x": self.floats(1, 2, 3)}))
 
     def test_bounded_attention(self):
         """Products whose depth and columns a run chooses, reshapes, broadcasts, what is computed from a shape."""
-        constants = {"wq": self.floats(32, 32), "wk": self.floats(32, 32), "heads": np.array([0, 0, 4, 8]), "last": np.array([0, 0, 32]),
+        constants = {"wq": self.floats(32, 32) / 6, "wk": self.floats(32, 32) / 6, "heads": np.array([0, 0, 4, 8]), "last": np.array([0, 0, 32]),
                      "table": self.floats(40, 32), "zero": np.array([0]), "g": self.floats(32)}
         nodes = [node("Shape", ["x"], ["t"], start=1, end=2), node("Slice", ["table", "zero", "t", "zero"], ["places"]),
                  node("Add", ["x", "places"], ["a"]), node("LayerNormalization", ["a", "g"], ["l"]),

@@ -150,7 +150,7 @@ TEST(Network, ExtentsThatFollowFromOthers) {
   for (int64_t extent : {8, 2, 4}) {
     must(net.setShape(0, std::vector<int64_t>{extent}));
     EXPECT_EQ(net.output(0).dims[0], extent);
-    std::vector<float> values(size_t(extent), float(extent));
+    std::vector<float> values(static_cast<size_t>(extent), static_cast<float>(extent));
     running.give(0, values);
     must(net.run());
     EXPECT_EQ(running.take(0), values);

@@ -54,8 +54,8 @@ module {
   // CHECK-LABEL: func.func @gather
   func.func @gather(%x: tensor<7xf32>, %i: tensor<4xi64>) -> tensor<4xf32> {
     %e = tensor.empty() : tensor<4xf32>
-    // CHECK: arith.maxsi
     // CHECK: arith.minsi
+    // CHECK: arith.maxsi
     // CHECK: tensor.extract
     %y = linalg.generic {indexing_maps = [affine_map<(d0) -> (d0)>, affine_map<(d0) -> (d0)>], iterator_types = ["parallel"]} ins(%i : tensor<4xi64>) outs(%e : tensor<4xf32>) {
     ^bb0(%at: i64, %out: f32):
