@@ -93,14 +93,18 @@ class Networks(unittest.TestCase):
                                            "c": self.floats(1, 1, HIDDEN)})
 
     def test_attention_by_blocks_of_rows(self):
-        # Rows that no block divides, heads, a mask, keys that fill no panel; then a head alone.
+        # Rows that no block divides, heads, a mask, keys that fill no panel, what another layer computes from the result;
+        # then a head alone.
         for heads, rows, keys, width in ((3, 131, 173, 20), (1, 211, 209, 32)):
             bias = np.where(self.rng.random((rows, keys)) < 0.2, np.float32(-1e9), np.float32(0))
-            nodes = [node("Transpose", ["q"], ["qt"], perm=[0, 2, 1, 3]), node("Transpose", ["k"], ["kt"], perm=[0, 2, 3, 1]),
-                     node("Transpose", ["v"], ["vt"], perm=[0, 2, 1, 3]), node("MatMul", ["qt", "kt"], ["scores"]),
-                     node("Mul", ["scores", "scale"], ["scaled"]), node("Add", ["scaled", "bias"], ["masked"]),
-                     node("Softmax", ["masked"], ["weights"], axis=-1), node("MatMul", ["weights", "vt"], ["mixed"]),
-                     node("Transpose", ["mixed"], ["back"], perm=[0, 2, 1, 3]), node("Relu", ["back"], ["y"])]
+            nodes = []
+            for layer, (q, y) in enumerate((("q", "y0"), ("y0", "y"))):
+                at = lambda name: f"{name}{layer}"
+                nodes += [node("Transpose", [q], [at("qt")], perm=[0, 2, 1, 3]), node("Transpose", ["k"], [at("kt")], perm=[0, 2, 3, 1]),
+                          node("Transpose", ["v"], [at("vt")], perm=[0, 2, 1, 3]), node("MatMul", [at("qt"), at("kt")], [at("scores")]),
+                          node("Mul", [at("scores"), "scale"], [at("scaled")]), node("Add", [at("scaled"), "bias"], [at("masked")]),
+                          node("Softmax", [at("masked")], [at("weights")], axis=-1), node("MatMul", [at("weights"), at("vt")], [at("mixed")]),
+                          node("Transpose", [at("mixed")], [at("back")], perm=[0, 2, 1, 3]), node("Relu", [at("back")], [y])]
             shapes = {"q": (1, rows, heads, width), "k": (1, keys, heads, width), "v": (1, keys, heads, width)}
             body = model(graph(nodes, [value(n, "float32", s) for n, s in shapes.items()],
                                [value("y", "float32", (1, rows, heads, width))],

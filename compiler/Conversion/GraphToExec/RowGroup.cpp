@@ -127,6 +127,7 @@ bool RowGroup::begin(linalg::GenericOp product) {
     return false;
   lead.assign(type.getShape().begin(), type.getShape().end() - 2);
   written.insert(result);
+  results.insert(result);
   std::optional<SmallVector<int64_t>> axes = axesOf(product);
   if (!axes || axes->back() < 0 || maps[1].isFunctionOfDim(axes->back()))
     return false;
@@ -148,6 +149,9 @@ bool RowGroup::join(Operation *op) {
   if (!copy && (!structured || structured.getNumDpsInits() != 1))
     return false;
   Value target = baseOf(copy ? copy.getTarget() : structured.getDpsInits()[0]);
+  // What is not by rows is there when the whole group has run.
+  if (llvm::any_of(buffers, [&](Value buffer) { return results.contains(buffer) && !isWritten(buffer); }))
+    return false;
   bool touches = llvm::any_of(buffers, [&](Value buffer) { return isWritten(buffer); });
   if (!touches) {
     // Stays in front of the group, or sets a buffer of rows up.
@@ -155,6 +159,7 @@ bool RowGroup::join(Operation *op) {
     if (isa<linalg::FillOp>(op) && target == structured.getDpsInits()[0] && readsConstantsAlone(structured) &&
         target.getDefiningOp<memref::AllocOp>() && type.getShape().take_front(lead.size()) == ArrayRef(lead)) {
       written.insert(target);
+      results.insert(target);
       members.push_back(op);
       return true;
     }
@@ -173,6 +178,7 @@ bool RowGroup::join(Operation *op) {
     if (!axesOf(structured))
       written.remove(target);
   }
+  results.insert(target);
   members.push_back(op);
   return true;
 }

@@ -46,7 +46,8 @@ private:
   friend class RowGroupText;
   mlir::Block *body;
   mlir::SmallVector<mlir::Operation *> members;
-  llvm::SetVector<mlir::Value> written, internals, externals;
+  llvm::SetVector<mlir::Value> written, internals, externals; // Written: row by row.
+  llvm::SmallPtrSet<mlir::Value, 8> results;                  // All that the members write.
   mlir::SmallVector<int64_t> lead; // Extents of the axes that all ops share; the last one is that of the rows.
   int64_t rows = 0;                // Of a block.
 };
