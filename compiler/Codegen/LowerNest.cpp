@@ -5,6 +5,7 @@
 //
 // Regions on buffers: a function of memrefs, then the bounds of its marked op, to LLVM with an entry around it.
 //
+#include "compiler/Codegen/IndexStatus.h"
 #include "compiler/Codegen/LowerRegion.h"
 #include "compiler/Codegen/RegionCode.h"
 
@@ -197,8 +198,9 @@ void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
   }
   operands.push_back(block->getArgument(2));
   operands.push_back(block->getArgument(3));
-  builder.create<LLVM::CallOp>(location, row, operands);
-  Value status = builder.create<LLVM::ConstantOp>(location, builder.getI32Type(), 0);
+  auto call = builder.create<LLVM::CallOp>(location, row, operands);
+  Value status = call.getNumResults() ? call.getResult()
+                                      : builder.create<LLVM::ConstantOp>(location, builder.getI32Type(), 0).getResult();
   builder.create<LLVM::ReturnOp>(location, status);
   row.setLinkage(LLVM::Linkage::Internal);
 }
@@ -207,7 +209,7 @@ void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
 
 LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
   auto function = module.lookupSymbol<func::FuncOp>(kRegionRow);
-  if (failed(lowerLoops(function, traits)))
+  if (failed(lowerLoops(function, traits)) || failed(lowerIndexChecks(function)))
     return failure();
   PassManager loops(module.getContext());
   loops.addPass(createCanonicalizerPass());

@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/exec/Executor.h"
+#include "runtime/artifact/CodeStatus.h"
 
 #include <algorithm>
 #include <time.h>
@@ -384,7 +385,14 @@ Status Executor::runCode(const Plan::CodeCall &call, const char *location) {
     if (int32_t status = call.entry(buffers, dims, begin, end))
       failure.store(status, std::memory_order_relaxed);
   });
-  if (int32_t status = failure.load(std::memory_order_relaxed))
+  int32_t status = failure.load(std::memory_order_relaxed);
+  if (isIndexStatus(status)) {
+    int64_t index = indexOfStatus(status);
+    const char *beyond = index == kMostStatusIndex ? " or more" : index == -kMostStatusIndex ? " or less" : "";
+    return Error(ErrorCode::OutOfRange, "%s: index %lld%s lies outside of its axis", location,
+                 static_cast<long long>(index), beyond);
+  }
+  if (status)
     return Error(ErrorCode::Internal, "%s: code %s ended with status %d", location, call.name, status);
   return {};
 }

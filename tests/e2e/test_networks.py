@@ -302,6 +302,34 @@ class Networks(unittest.TestCase):
         self.assertEqual([state["name"] for state in inspected["states"]], ["h", "c"])
         self.assertEqual({port["port"] for port in inspected["functions"][0]["inputs"]}, {"x", "h", "c"})
 
+    def test_an_index_outside(self):
+        """One line that names the op and the index; a constant one is refused when it is compiled."""
+        x, new = self.floats(5, 3), self.floats(2, 3)
+        cases = (("Gather", np.array([1, 4]), (7, -7), {}), ("GatherElements", np.array([[0, 4, 2]]), (5, -6), {"axis": 0}),
+                 ("GatherND", np.array([[0, 1], [4, 2]]), (9, -9), {}), ("ScatterND", np.array([[0], [4]]), (5, 6), {}))
+        for op, indices, outside, attributes in cases:
+            shape = {"Gather": (2, 3), "GatherElements": (1, 3), "GatherND": (2,), "ScatterND": (5, 3)}[op]
+            given = ["x", "i"] + (["new"] if op == "ScatterND" else [])
+            def body(constant):
+                ports = [value("x", "float32", (5, 3)), value("new", "float32", (2, 3))]
+                return model(graph([node(op, given, ["picked"], name="the_" + op, **attributes), node("Neg", ["picked"], ["y"])],
+                                   ports[:len(given) - 1] + ([] if constant is not None else [value("i", "int64", indices.shape)]),
+                                   [value("y", "float32", shape)], [tensor("i", constant)] if constant is not None else []))
+            inputs = {"x": x, "i": indices} | ({"new": new} if op == "ScatterND" else {})
+            with self.subTest(op):
+                self.agree(body(None), inputs)
+                for index in outside:
+                    bad = indices.copy()
+                    bad.flat[0] = index
+                    for runner in RUNNERS:
+                        error = self.call([*runner, self.path("net.mlca")], inputs | {"i": bad})
+                        self.assertIn(f"the_{op}: index {index} lies outside of its axis", error)
+                with open(self.path("bad.onnx"), "wb") as f:
+                    f.write(body(bad))
+                done = subprocess.run([MLC, "compile", self.path("bad.onnx"), "-o", self.path("bad.mlca")], capture_output=True, text=True)
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(f"index {outside[1]}, which lies outside of an axis of", done.stderr)
+
 
 if __name__ == "__main__":
     unittest.main()

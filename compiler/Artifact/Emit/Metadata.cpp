@@ -7,6 +7,7 @@
 //
 #include "compiler/Artifact/Emit/Emit.h"
 #include "compiler/Codegen/RegionCode.h"
+#include "compiler/Dialect/Exec/IR/Checked.h"
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -408,6 +409,9 @@ private:
 } // namespace
 
 std::string mlc::opName(Operation *op) {
+  if (auto code = dyn_cast<exec::CallCodeOp>(op))
+    if (auto checked = code->getAttrOfType<StringAttr>(exec::kCheckedAttr))
+      return checked.str();
   auto kernel = dyn_cast<exec::KernelOp>(op);
   if (!kernel)
     return "";

@@ -9,6 +9,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -18,6 +19,7 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
 #include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -215,6 +217,26 @@ void BufferRegion::add(Operation *op) {
   for (Value buffer : buffersOf(op))
     bases.insert(buffer);
   total += workOf(op, *extents);
+}
+
+bool checksIndices(Operation *op) {
+  return op->walk([](cf::AssertOp) { return WalkResult::interrupt(); }).wasInterrupted();
+}
+
+/// What the importer called it.
+static void namesOf(Location location, llvm::SetVector<StringRef> &names) {
+  location->walk([&](Location inner) {
+    if (auto named = dyn_cast<NameLoc>(inner))
+      names.insert(named.getName().getValue());
+    return WalkResult::advance();
+  });
+}
+
+std::string BufferRegion::checkedNames() const {
+  llvm::SetVector<StringRef> names;
+  for (Operation *op : ops)
+    op->walk([&](cf::AssertOp check) { namesOf(check.getLoc(), names); });
+  return llvm::join(names, ", ");
 }
 
 namespace {

@@ -20,6 +20,8 @@ public:
   BufferRegion(mlir::Block &body, NetworkExtents &extents) : body(&body), extents(&extents) {}
 
   bool empty() const { return ops.empty(); }
+  /// The names of its ops that check indices, by which a failing run is reported; empty without any.
+  std::string checkedNames() const;
   int64_t work() const { return total; }
   /// The buffers that the ops read and write, arguments and allocations of the function, in order of first use.
   mlir::ArrayRef<mlir::Value> buffers() const { return bases.getArrayRef(); }
@@ -47,6 +49,8 @@ bool isDeferred(mlir::Operation *op);
 mlir::Value baseOf(mlir::Value buffer);
 /// A region's module as text.
 std::string regionText(mlir::ModuleOp module);
+/// Whether `op` checks indices while it runs.
+bool checksIndices(mlir::Operation *op);
 /// About how many elements `op` calculates at most.
 int64_t workOf(mlir::Operation *op, NetworkExtents &extents);
 /// What workers share: an axis, its extent (at most), as a dimension, and a number of which every share should be a

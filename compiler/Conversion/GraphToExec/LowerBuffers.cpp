@@ -8,6 +8,7 @@
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Conversion/GraphToExec/BufferRegion.h"
 #include "compiler/Conversion/GraphToExec/RowGroup.h"
+#include "compiler/Dialect/Exec/IR/Checked.h"
 #include "compiler/Dialect/Graph/IR/KernelOps.h"
 #include "compiler/Transforms/Network/Passes.h"
 
@@ -190,6 +191,10 @@ private:
     }
     Operation *start = std::exchange(zero, nullptr);
     bool pinned = order.lookup(op) <= pinnedUntil;
+    // A run that fails names the op whose index it was.
+    bool checks = checksIndices(op);
+    if (checks && !pinned && failed(flush()))
+      return failure();
     // Ops with enough work share it among the workers, each in a region of its own.
     if (!pinned && workOf(op, extents) >= 2 * kShare)
       if (std::optional<Split> split = splitOf(op, extents)) {
@@ -208,7 +213,7 @@ private:
     if (start)
       region.add(start);
     region.add(op);
-    return success();
+    return checks && !pinned ? flush() : success();
   }
 
   /// Operands are whole buffers (network-bufferize). No region is pinned: network-choose-kernels sees to that.
@@ -305,9 +310,11 @@ private:
     if (split)
       grain = llvm::alignTo(std::max<int64_t>(1, kShare * split->extent / std::max<int64_t>(1, region.work())),
                             split->multiple);
-    builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers,
-                                     builder.getArrayAttr(extents.names()),
-                                     split ? split->dim : builder.getI64IntegerAttr(1), grain);
+    auto call = builder.create<exec::CallCodeOp>(lowering.location, code.getSymName(), buffers,
+                                                 builder.getArrayAttr(extents.names()),
+                                                 split ? split->dim : builder.getI64IntegerAttr(1), grain);
+    if (std::string names = region.checkedNames(); !names.empty())
+      call->setAttr(exec::kCheckedAttr, builder.getStringAttr(names));
     region = BufferRegion(body, extents);
     return success();
   }

@@ -7,6 +7,7 @@
 #include "compiler/Transforms/Network/Passes.h"
 #include "compiler/Transforms/Network/Structured.h"
 
+#include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -60,7 +61,8 @@ private:
            llvm::all_of(definer->getOperands(), [&](Value from) { return followsFromPlaces(from, depth + 1); });
   }
 
-  /// An index that follows from values is kept inside of its tensor: what lies outside reads the nearest element.
+  /// An index that follows from values is checked, and kept inside of its tensor: the run goes on to the end of its
+  /// region.
   void limitIndices() {
     getOperation().walk([&](tensor::ExtractOp op) {
       OpBuilder builder(op);
@@ -69,6 +71,7 @@ private:
         Size extent = s.size(op.getTensor(), axis);
         if (followsFromPlaces(operand.get()) || extent.is(0))
           continue;
+        s.checkIndex(operand.get(), extent);
         Value limited = s.b.create<arith::MinSIOp>(operand.get(), s.value(s.minus(extent, 1)));
         operand.set(s.b.create<arith::MaxSIOp>(limited, s.index(0)));
       }

@@ -16,7 +16,7 @@ using namespace mlir;
 namespace mlc::graph {
 namespace {
 
-/// One update after the other; one whose place lies outside of the result changes nothing.
+/// One update after the other; one whose place lies outside of the result fails the run and changes nothing.
 struct DecomposeScatter : OpRewritePattern<ScatterOp> {
   using OpRewritePattern::OpRewritePattern;
   LogicalResult matchAndRewrite(ScatterOp op, PatternRewriter &rewriter) const override {
@@ -65,8 +65,8 @@ private:
     Value place = s.index(0), inside = s.b.create<arith::ConstantOp>(s.b.getBoolAttr(true));
     for (int64_t axis = 0; axis < leading; ++axis) {
       Value index = s.b.create<tensor::ExtractOp>(op.getIndices(), ValueRange{i, s.index(axis)});
+      Value within = s.checkIndex(index, shape[axis]);
       index = s.b.create<arith::IndexCastOp>(s.b.getIndexType(), index);
-      Value within = s.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, index, s.value(shape[axis]));
       inside = s.b.create<arith::AndIOp>(inside, within);
       place = s.b.create<arith::AddIOp>(s.b.create<arith::MulIOp>(place, s.value(shape[axis])), index);
     }

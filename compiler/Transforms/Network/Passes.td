@@ -32,8 +32,8 @@ def DecomposeNetwork : Pass<"network-decompose", "::mlir::ModuleOp"> {
     over its steps. Short floats are summed in f32. Sums of floats may be taken in any order (fastmath reassoc, contract).
     What is left of the graph dialect afterwards has no compiled form and is refused by name.
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::math::MathDialect", "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
 }
 
 def FuseStructured : Pass<"network-fuse", "::mlir::ModuleOp"> {

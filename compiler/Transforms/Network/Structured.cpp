@@ -7,6 +7,7 @@
 
 #include "compiler/Codegen/RegionCode.h"
 
+#include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Utils/ReshapeOpsUtils.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -295,6 +296,15 @@ Value Structured::max(Value x, Value y) {
   if (isa<FloatType>(x.getType()))
     return b.create<arith::MaximumFOp>(x, y);
   return b.create<arith::MaxSIOp>(x, y);
+}
+
+Value Structured::checkIndex(Value given, Size extent) {
+  Value most = value(extent);
+  if (given.getType() != most.getType())
+    most = b.create<arith::IndexCastOp>(given.getType(), most);
+  Value inside = b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, given, most);
+  b.create<cf::AssertOp>(inside, "index");
+  return inside;
 }
 
 } // namespace mlc::graph

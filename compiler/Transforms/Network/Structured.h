@@ -111,6 +111,9 @@ public:
   mlir::Value mul(mlir::Value x, mlir::Value y);
   mlir::Value max(mlir::Value x, mlir::Value y);
 
+  /// Whether `given`, an index or i64, lies in [0, extent); a run in which one does not fails (docs/code-objects.md).
+  mlir::Value checkIndex(mlir::Value given, Size extent);
+
   mlir::AffineExpr dim(unsigned i) { return b.getAffineDimExpr(i); }
   mlir::AffineMap mapOf(unsigned dims, llvm::ArrayRef<mlir::AffineExpr> results) {
     return mlir::AffineMap::get(dims, 0, results, b.getContext());

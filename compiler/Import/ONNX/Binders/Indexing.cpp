@@ -5,7 +5,7 @@
 //
 // Operators that read at indices.
 //
-#include "compiler/Import/ONNX/GraphImporter.h"
+#include "compiler/Import/ONNX/Binders/Indices.h"
 
 using namespace mlir;
 
@@ -17,13 +17,25 @@ static bool isIndex(Node &n, const Tensor &indices) {
   return !n.e.failed();
 }
 
+bool areInside(Node &n, const Tensor &indices, ArrayRef<Dim> extents) {
+  std::optional<Ints> values = Emitter::ints(indices);
+  for (size_t i = 0; values && i < values->size(); ++i) {
+    std::optional<int64_t> extent = Emitter::constant(extents[i % extents.size()]);
+    if (int64_t index = (*values)[i]; extent && (index >= *extent || index < -*extent)) {
+      n.fail("has the index " + Twine(index) + ", which lies outside of an axis of " + Twine(*extent));
+      return false;
+    }
+  }
+  return true;
+}
+
 static void bindGather(Node &n) {
   Emitter &e = n.e;
   Tensor x = n.in(0), indices = n.in(1);
   if (!x || !indices || !isIndex(n, indices))
     return;
   int64_t axis = n.axis(n.intAttr("axis", 0), x.rank());
-  if (e.failed())
+  if (e.failed() || !areInside(n, indices, x.shape[axis]))
     return;
   // Of extents that are known as expressions, those are picked.
   std::optional<Dims> known = e.extents(x);
@@ -61,6 +73,8 @@ static void bindGatherElements(Node &n) {
   int64_t axis = n.axis(n.intAttr("axis", 0), x.rank());
   if (e.failed() || x.rank() != indices.rank())
     return n.fail("takes indices of its input's rank");
+  if (!areInside(n, indices, x.shape[axis]))
+    return;
   n.give(e.generate(indices.shape, x.dtype(), [&](OpBuilder &body, ArrayRef<Value> at) {
     SmallVector<Value> from(at);
     from[axis] = e.wrappedIndex(body, e.at(body, indices, at), indices.isUnsigned, x.shape[axis]);
@@ -80,6 +94,8 @@ static void bindGatherND(Node &n) {
   for (int64_t axis = 0; axis < batch; ++axis)
     if (x.shape[axis] != indices.shape[axis])
       return n.fail("has indices of another batch than its input");
+  if (!areInside(n, indices, ArrayRef<Dim>(x.shape).slice(batch, *depth)))
+    return;
   Dims result(ArrayRef<Dim>(indices.shape).drop_back());
   result.append(x.shape.begin() + batch + *depth, x.shape.end());
   int64_t outer = indices.rank() - 1;

@@ -6,7 +6,7 @@
 // Operators that place values at indices, and running sums and products.
 //
 #include "compiler/Dialect/Graph/IR/Graph.h"
-#include "compiler/Import/ONNX/GraphImporter.h"
+#include "compiler/Import/ONNX/Binders/Indices.h"
 
 using namespace mlir;
 
@@ -53,6 +53,8 @@ static void bindScatterElements(Node &n) {
     return;
   if (!indices.dtype().isInteger() || indices.rank() != x.rank() || indices.shape != updates.shape)
     return n.fail("takes indices of integers and updates, both of one shape and its input's rank");
+  if (!areInside(n, indices, x.shape[axis]))
+    return;
   Tensor places = coordinates(e, indices.shape, x.rank(), [&](OpBuilder &body, int64_t k, ArrayRef<Value> at) {
     return k == axis ? e.wrappedIndex(body, e.at(body, indices, at), indices.isUnsigned, x.shape[k]) : at[k];
   });
@@ -74,6 +76,8 @@ static void bindScatterND(Node &n) {
   rows.append(inner.begin(), inner.end());
   if (updates.shape != expected)
     return n.fail("has updates of shape " + Emitter::text(updates.shape) + ", not " + Emitter::text(expected));
+  if (!areInside(n, indices, ArrayRef<Dim>(x.shape).take_front(*depth)))
+    return;
   Tensor places = coordinates(e, outer, *depth, [&](OpBuilder &body, int64_t k, ArrayRef<Value> at) {
     SmallVector<Value> from(at);
     from.push_back(e.constantIndex(body, k));
