@@ -97,6 +97,9 @@ def summary(results, seconds):
     latency = [r["end"] - r["start"] for r in results]
     first = [r["times"][0] - r["start"] for r in results if r["times"]]
     tokens = sum(r["tokens"] for r in results)
+    if not gaps:  # A model whose tokens spell nothing, behind a server that sends text alone: whole answers are timed.
+        return {"requests": len(results), "seconds": round(seconds, 3),
+                "latency_s": {"median": round(statistics.median(latency), 4), "p95": round(percentile(latency, 0.95), 4)}}
     return {"requests": len(results), "seconds": round(seconds, 3), "tokens": tokens,
             "tokens_per_s": round(tokens / seconds, 2),
             "latency_s": {"median": round(statistics.median(latency), 4), "p95": round(percentile(latency, 0.95), 4)},
