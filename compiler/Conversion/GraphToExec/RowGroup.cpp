@@ -137,12 +137,15 @@ bool RowGroup::begin(linalg::GenericOp product) {
 
 /// Whether the group goes on behind `op`.
 bool RowGroup::join(Operation *op) {
+  // Bodies read buffers, too (gathers).
+  llvm::SetVector<Value> used(op->operand_begin(), op->operand_end());
+  getUsedValuesDefinedAbove(op->getRegions(), used);
   SmallVector<Value> buffers;
-  for (Value operand : op->getOperands())
-    if (auto type = dyn_cast<MemRefType>(operand.getType())) {
+  for (Value value : used)
+    if (auto type = dyn_cast<MemRefType>(value.getType())) {
       if (!type.hasStaticShape())
         return false;
-      buffers.push_back(baseOf(operand));
+      buffers.push_back(baseOf(value));
     }
   auto structured = dyn_cast<linalg::LinalgOp>(op);
   auto copy = dyn_cast<memref::CopyOp>(op);
