@@ -29,7 +29,7 @@ class Turned {
 public:
   Turned(linalg::GenericOp op, unsigned along, unsigned across, OpBuilder &builder)
       : op(op), b(op.getLoc(), builder), along(along), across(across), ranges(op.getStaticLoopRanges()),
-        place(op.getNumLoops()), type(VectorType::get({kSide}, b.getF32Type())), extents(loopExtents(b, op)) {}
+        place(op.getNumLoops()), type(VectorType::get({kSide}, b.getF32Type())) {}
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     for (unsigned axis = 0; axis < ranges.size(); ++axis)
@@ -55,7 +55,7 @@ private:
   void emitOuter(unsigned depth, std::optional<int64_t> split, Value begin, Value end) {
     if (depth < outer.size()) {
       bool shared = depth == 0 && split;
-      return loop(shared ? begin : index(0), shared ? end : extents[outer[depth]], 1, [&](Value at) {
+      return loop(shared ? begin : index(0), shared ? end : index(ranges[outer[depth]]), 1, [&](Value at) {
         place[outer[depth]] = at;
         emitOuter(depth + 1, split, begin, end);
       });
@@ -147,7 +147,6 @@ private:
   SmallVector<int64_t> ranges;
   SmallVector<Value> place;
   VectorType type;
-  SmallVector<Value> extents;
   SmallVector<unsigned> outer;
 };
 
