@@ -196,11 +196,13 @@ struct KernelContext {
 /// ISA forms, by rising preference inside a family; each includes the ones before it.
 enum class Isa : uint8_t {
   portable = 0,
-  // x86-64: AVX2 with FMA and F16C; byte products of 256 bits; AVX-512 F, BW, VL, DQ with VNNI; bf16 products.
+  // x86-64: AVX2 with FMA and F16C; byte products of 256 bits; AVX-512 F, BW, VL, DQ with VNNI; bf16 products; AMX
+  // tiles of bytes.
   avx2 = 1,
   avxvnni = 2,
   avx512vnni = 3,
   avx512bf16 = 4,
+  amx = 5,
   // aarch64: sdot; usdot of unsigned and signed bytes; bfdot.
   dotprod = 16,
   i8mm = 17,

@@ -233,6 +233,26 @@ MLC_ZMM_LOOP(f32Avx512, kF32Pattern, MLC_STEP)
 MLC_ZMM_LOOP(bf16Avx512, kBf16Pattern, MLC_STEP)
 #undef MLC_STEP
 
+/// Six tiles of sums, 16 by 16 of 64 products each.
+__attribute__((target("amx-tile,amx-int8"))) void int8Amx(int64_t rounds) {
+  struct {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } config;
+  uint32_t operands[256];
+  std::fill_n(operands, 256, kInt8Pattern);
+#define MLC_TILE_ZERO(N) "tilezero %%tmm" #N "\n"
+#define MLC_STEP(N) "tdpbssd %%tmm7, %%tmm6, %%tmm" #N "\n"
+#define MLC_TIMES_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
+  asm volatile("ldtilecfg %1\n tileloadd (%2,%3,1), %%tmm6\n tileloadd (%2,%3,1), %%tmm7\n" MLC_TIMES_6(
+                   MLC_TILE_ZERO) "1:\n" MLC_TIMES_6(MLC_STEP) "dec %0\n jnz 1b\n tilerelease\n"
+               : "+r"(rounds)
+               : "m"(config), "r"(operands), "r"(int64_t(64))
+               : "cc", "memory");
+#undef MLC_STEP
+}
+
 #elif defined(__aarch64__)
 #define MLC_NEON_LOOP(NAME, EXTENSION, PATTERN, INSTRUCTION)                                                           \
   void NAME(int64_t rounds) {                                                                                          \
@@ -262,6 +282,8 @@ MLC_NEON_LOOP(bf16Matrix, ".arch_extension bf16\n", kBf16Pattern, MLC_STEP)
 
 double measureInt8Peak(WorkerPool &pool) {
 #if defined(__x86_64__)
+  if (machineRuns(Isa::amx))
+    return measurePeak(pool, {int8Amx, 6 * 16 * 16 * 64 * 2});
   if (machineRuns(Isa::avx512vnni))
     return measurePeak(pool, {int8Avx512, 24 * 64 * 2});
   if (machineRuns(Isa::avxvnni))

@@ -26,7 +26,8 @@
 #define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)
 #define MLC_ALL_FORMS(X, ...)                                                                                          \
   X(portable, __VA_ARGS__)                                                                                             \
-  X(avx2, __VA_ARGS__) X(avxvnni, __VA_ARGS__) X(avx512vnni, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)
+  X(avx2, __VA_ARGS__)                                                                                                 \
+  X(avxvnni, __VA_ARGS__) X(avx512vnni, __VA_ARGS__) X(avx512bf16, __VA_ARGS__) X(amx, __VA_ARGS__)
 #elif defined(__aarch64__)
 #define MLC_BASIC_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_DOT_FORMS(X, ...) X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__)

@@ -11,6 +11,10 @@
 #include <sys/auxv.h>
 #elif defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace mlc {
@@ -24,6 +28,7 @@ static constexpr struct {
     {Isa::avxvnni, "avxvnni"},
     {Isa::avx512vnni, "avx512vnni"},
     {Isa::avx512bf16, "avx512bf16"},
+    {Isa::amx, "amx"},
     {Isa::dotprod, "dotprod"},
     {Isa::i8mm, "i8mm"},
     {Isa::bf16, "bf16"},
@@ -41,14 +46,27 @@ Result<Isa> parseIsa(const char *name) {
     if (!strcmp(name, form.name))
       return form.isa;
   return Error(ErrorCode::InvalidArgument,
-               "ISA form '%s': choose portable, avx2, avxvnni, avx512vnni, avx512bf16, dotprod, i8mm or bf16", name);
+               "ISA form '%s': choose portable, avx2, avxvnni, avx512vnni, avx512bf16, amx, dotprod, i8mm or bf16",
+               name);
 }
+
+#if defined(__x86_64__)
+/// Whether the system lets this process use AMX: it must be asked once, and threads that are made later inherit it.
+static bool tilesAllowed() {
+#if defined(__linux__)
+  constexpr long kRequestPermission = 0x1023, kTileData = 18; // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 bool machineRuns(Isa isa) {
   if (isa == Isa::portable)
     return true;
 #if defined(__x86_64__)
-  if (isa > Isa::avx512bf16)
+  if (isa > Isa::amx)
     return false;
   unsigned a, b, c, d;
   if (!__get_cpuid(1, &a, &b, &c, &d))
@@ -63,6 +81,8 @@ bool machineRuns(Isa isa) {
     return false;
   constexpr unsigned kAvx512 = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31, kVnni = 1u << 11;
   bool avx512 = (low & 0xe6) == 0xe6 && (b & kAvx512) == kAvx512 && (c & kVnni);
+  constexpr unsigned kTiles = 1u << 24 | 1u << 25, kTileState = 3u << 17;
+  bool amx = (d & kTiles) == kTiles && (low & kTileState) == kTileState;
   constexpr unsigned kAvxVnni = 1u << 4, kBf16 = 1u << 5;
   if (!__get_cpuid_count(7, 1, &a, &b, &c, &d))
     a = 0;
@@ -73,6 +93,8 @@ bool machineRuns(Isa isa) {
     return avx512;
   case Isa::avx512bf16:
     return avx512 && (a & kBf16);
+  case Isa::amx:
+    return avx512 && (a & kBf16) && amx && tilesAllowed();
   default:
     return true;
   }

@@ -19,7 +19,7 @@ from devices import KL_BOUND, mean_kl
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODEL = os.path.join(ROOT, "models", "shakespeare")
 MLC = os.path.join(os.environ.get("MLC_BUILD_DIR", os.path.join(ROOT, "build")), "bin", "mlc")
-FORMS = {"x86_64": ("portable", "avx2", "avxvnni", "avx512vnni", "avx512bf16"),
+FORMS = {"x86_64": ("portable", "avx2", "avxvnni", "avx512vnni", "avx512bf16", "amx"),
          "aarch64": ("portable", "dotprod", "i8mm", "bf16")}.get(os.uname().machine, ("portable",))
 
 

@@ -279,6 +279,7 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   linear.rowTile = rowTile;
   linear.output = output;
   linear.sums = context.sharedScratch;
+  linear.tiles = functions.tiles;
   linear.gateBytes = output.gatePanels * linear.panelBytes;
   int shift = sumShiftOf(weight);
   context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {

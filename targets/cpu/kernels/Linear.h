@@ -68,6 +68,31 @@ enum class IntFormat : uint8_t {
 enum class IntScale : uint8_t { bf16, f16, super, superSigned }; // super: f16 of 256 columns times 8 bits of the group.
 enum class IntOffset : uint8_t { none, zeroPoint, f16, super };
 
+/// Groups of some rows against two panels, all of those that share a scale of x.
+struct DotBlock {
+  const uint8_t *x;      // First row's bytes at the first group.
+  const uint8_t *next;   // The same of the rows that come next, or of these.
+  const uint8_t *scales; // First row's, of the first group's x.
+  const uint8_t *sums;   // First row's LinearInt::sums of the first group.
+  int64_t xStride, sumStride;
+  const uint8_t *w;      // Quads of bytes of the first panel.
+  int64_t wPanel;        // Bytes between two panels' quads.
+  const float *factors;  // For each group and panel: 16 scales, then 16 offsets where the format has some.
+  int64_t units, groups; // Of 16 columns in a group; groups.
+  int64_t together;      // Groups that share a scale of x; divides `groups` where it is not 1.
+  float *acc;            // [rows][kStride]
+  bool begins;           // Nothing is in `acc` yet.
+  /// Rows of kStride floats that are wanted next, where they are known: of the output, of the residual.
+  struct {
+    const float *data;
+    int64_t stride;
+  } fetched[2];
+};
+/// How a format's weights meet x: as they are, less a zero that the integer sums begin with, or signed.
+enum class DotWeights : uint8_t { plain, withZero, ofSigned };
+/// Adds the products of any number of rows to DotBlock::acc; `shared`: several groups share a scale of x.
+using DotTilesFn = void(const DotBlock &, int64_t rows, DotWeights, bool shared);
+
 /// Quantized rows against integer panels.
 struct LinearInt {
   const uint8_t *x;
@@ -87,6 +112,7 @@ struct LinearInt {
   int64_t rowTile;
   int64_t gateBytes; // From a gate's panel to its pair.
   LinearOutput output;
+  DotTilesFn *tiles; // Null: registers multiply.
 };
 
 /// Rows of bf16 pairs against bf16 panels.
@@ -118,6 +144,7 @@ constexpr int64_t kPanelColumns = 16;
 constexpr int64_t kFloatColumns = 256, kIntColumns = 512;
 /// Panels a call walks together.
 constexpr int64_t kPanelsTogether = 2;
+constexpr int64_t kStride = kPanelsTogether * kPanelColumns; // Between rows of their sums.
 
 /// Of a worker's scratch: unpacked weights (f32, and a row of them), and scales and offsets of groups of 16 columns.
 constexpr int64_t kLinearTileBytes = (kPanelsTogether * kPanelColumns + 1) * kFloatColumns * 4;

@@ -9,22 +9,13 @@
 // their product with the negated sum of x in the same way. The same bits in every form and blocking.
 //
 #include "targets/cpu/kernels/IntPanel.h"
+#include "targets/cpu/kernels/LinearDot.h"
 #include "targets/cpu/kernels/LinearGate.h"
 
 namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-// Rows that the form's registers hold beside two panels.
-#if defined(__AVX512F__)
-constexpr int kDotRows = 6;
-#elif defined(__AVXVNNI__) || defined(__aarch64__)
-constexpr int kDotRows = 3;
-#elif defined(__AVX2__)
-constexpr int kDotRows = 2;
-#else
-constexpr int kDotRows = 1;
-#endif
 // Where one row is worth code of its own for every format: elsewhere it goes through unpacked weights as several do.
 #if defined(__AVX2__) || defined(__aarch64__)
 constexpr bool kRowKernels = true;
@@ -33,113 +24,9 @@ constexpr bool kRowKernels = false;
 #endif
 // Bytes by which a stream of weights is fetched ahead.
 constexpr int64_t kAhead = 4096;
-constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
 
-/// Groups of some rows against two panels, all of those that share a scale of x.
-struct DotBlock {
-  const uint8_t *x;      // First row's bytes at the first group.
-  const uint8_t *next;   // The same of the rows that come next, or of these.
-  const uint8_t *scales; // First row's, of the first group's x.
-  const uint8_t *sums;   // First row's LinearInt::sums of the first group.
-  int64_t xStride, sumStride;
-  const uint8_t *w;      // Quads of bytes of the first panel.
-  int64_t wPanel;        // Bytes between two panels' quads.
-  const float *factors;  // For each group and panel: 16 scales, then 16 offsets where the format has some.
-  int64_t units, groups; // Of 16 columns in a group; groups.
-  int64_t together;      // Groups that share a scale of x; divides `groups` where it is not 1.
-  float *acc;            // [rows][kStride]
-};
-
-template <int Bits, int R, int C, bool Offset, bool Shared> void dotBlock(const DotBlock &b) {
-  constexpr int64_t kFactors = kLanes * (Offset ? 2 : 1);
-  const uint8_t *w = b.w, *x = b.x, *scales = b.scales;
-  const float *factors = b.factors;
-  for (int64_t g = 0; g < b.groups; scales += 4) {
-    VF parts[R][C];
-    for (int r = 0; r < R; ++r)
-      for (int c = 0; c < C; ++c)
-        parts[r][c] = zero();
-    for (int64_t last = Shared ? g + b.together : g + 1; g < last; ++g, factors += C * kFactors) {
-      DotSum<Bits> sums[R][C];
-      VI init[R];
-      for (int r = 0; r < R; ++r) {
-        init[r] = Offset ? VI{} : set1(loadInt(b.sums + r * b.sumStride + 4 * g));
-        for (int c = 0; c < C; ++c)
-          sums[r][c] = sums[r][c].start(init[r]);
-      }
-      for (int64_t u = 0; u < b.units; ++u, w += 256, x += 16) {
-        if (u % 4 == 0)
-          for (int r = 0; r < R; ++r)
-            __builtin_prefetch(b.next + (x - b.x) + r * b.xStride);
-        for (int q = 0; q < 4; ++q) {
-          VB values[C];
-          for (int c = 0; c < C; ++c)
-            values[c] = loadBytes(w + q * 64 + c * b.wPanel);
-          for (int r = 0; r < R; ++r) {
-            int32_t quad = loadInt(x + q * 4 + r * b.xStride);
-            for (int c = 0; c < C; ++c) {
-              dotQuad(sums[r][c], values[c], quad);
-              dotFlush(sums[r][c], int(u % 2) * 4 + q + 1);
-            }
-          }
-        }
-      }
-      if constexpr (Bits < 5)
-        for (int r = 0; r < R; ++r)
-          for (int c = 0; c < C; ++c)
-            if (b.units % 2)
-              dotFlush(sums[r][c], 8);
-      for (int r = 0; r < R; ++r)
-        for (int c = 0; c < C; ++c) {
-          VF sum = toFloat(dotTotal(sums[r][c], init[r])), scale = load(factors + c * kFactors);
-          if constexpr (Shared)
-            parts[r][c] = fma(sum, scale, parts[r][c]);
-          else
-            parts[r][c] = sum;
-          if constexpr (Shared && Offset)
-            parts[r][c] = fma(load(factors + c * kFactors + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * g)),
-                              parts[r][c]);
-        }
-    }
-    for (int r = 0; r < R; ++r) {
-      float xScale = loadFloat(scales + r * b.xStride);
-      for (int c = 0; c < C; ++c) {
-        // The float sums stay in the first cache: the registers are for the integer ones.
-        float *acc = b.acc + r * kStride + c * kLanes;
-        const float *factor = factors + (c - C) * kFactors;
-        VF sum;
-        if constexpr (Shared)
-          sum = fma(parts[r][c], set1(xScale), load(acc));
-        else
-          sum = fma(parts[r][c], load(factor) * set1(xScale), load(acc));
-        if constexpr (Offset && !Shared)
-          sum = fma(load(factor + kLanes), set1(loadFloat(b.sums + r * b.sumStride + 4 * (g - 1)) * xScale), sum);
-        store(acc, sum);
-      }
-    }
-  }
-}
-
-using DotFn = void (*)(const DotBlock &);
-template <int Bits, bool Offset, bool Shared> DotFn dotOf(int64_t rows) {
-#if defined(__AVX512F__)
-  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>,
-                                 dotBlock<Bits, 3, 2, Offset, Shared>, dotBlock<Bits, 4, 2, Offset, Shared>,
-                                 dotBlock<Bits, 5, 2, Offset, Shared>, dotBlock<Bits, 6, 2, Offset, Shared>};
-#elif defined(__AVXVNNI__) || defined(__aarch64__)
-  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>,
-                                 dotBlock<Bits, 3, 2, Offset, Shared>};
-#elif defined(__AVX2__)
-  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>, dotBlock<Bits, 2, 2, Offset, Shared>};
-#else
-  static constexpr DotFn fn[] = {dotBlock<Bits, 1, 2, Offset, Shared>};
-#endif
-  static_assert(sizeof fn / sizeof *fn == kDotRows);
-  return fn[rows - 1];
-}
-template <int Bits, bool Offset> DotFn dotFor(int64_t rows, bool shared) {
-  return shared ? dotOf<Bits, Offset, true>(rows) : dotOf<Bits, Offset, false>(rows);
-}
+// Whether tiles take a format's weights signed, without their zero.
+template <int Bits, IntOffset M> constexpr bool kSigned = Bits < 8 && M == IntOffset::none;
 
 /// Groups [begin, end) of a panel: their quads as bytes to `quads`, and their factors, of two panels interleaved.
 template <int Bits, IntScale S, IntOffset M>
@@ -152,6 +39,7 @@ void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, 
     if constexpr (M != IntOffset::none)
       store(factors + kLanes, groupOffsets<M>(a, panel, g, scales));
   }
+  [[maybe_unused]] const VB zero = VB{} + uint8_t(a.tiles ? 1u << a.zeroShift : 0);
   if constexpr (Bits < 8)
     for (int64_t column = begin * a.group; column < end * a.group; column += kUnit, quads += 512) {
       VB unit[8];
@@ -159,6 +47,12 @@ void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, 
       for (int i = 0; i < lowBits(Bits); ++i)
         __builtin_prefetch(next + (planes.low - panel) + i * 64);
       loadUnit<Bits>(planes, unit);
+#if defined(__AVX512F__)
+      // Without a branch: nothing is taken off where registers multiply.
+      if constexpr (kSigned<Bits, M>)
+        for (VB &quad : unit)
+          quad = quad - zero;
+#endif
       __builtin_memcpy(quads, unit, sizeof unit);
     }
 }
@@ -248,12 +142,20 @@ struct FormatCode {
   void (*unpack)(const LinearInt &, const uint8_t *panel, const uint8_t *next, int64_t begin, int64_t end,
                  uint8_t *quads, float *factors);
   void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
-  DotFn (*dot)(int64_t rows, bool shared);
+  /// Any number of rows; `shared`: several groups share a scale of x.
+  void (*dot)(const DotBlock &, int64_t rows, bool shared);
+  DotWeights weights;       // As LinearInt::tiles takes them.
   int64_t lowBits, factors; // Of a value in the first plane; f32 vectors of factors, in lanes.
 };
 template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   constexpr bool kOffset = M != IntOffset::none;
-  FormatCode code{unpackPanel<Bits, S, M>, nullptr, dotFor<dotBits(Bits), kOffset>, lowBits(Bits),
+  FormatCode code{unpackPanel<Bits, S, M>,
+                  nullptr,
+                  dotRows<dotBits(Bits), kOffset>,
+                  kOffset            ? DotWeights::plain
+                  : kSigned<Bits, M> ? DotWeights::ofSigned
+                                     : DotWeights::withZero,
+                  lowBits(Bits),
                   kLanes * (kOffset ? 2 : 1)};
   if constexpr (kRowKernels)
     code.row = dotRow<Bits, S, M>;
@@ -263,7 +165,6 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
 /// Rows [rowBegin, rowEnd) against the panels at `first` and `second`, which are unpacked a tile at a time.
 void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64_t rowEnd, const uint8_t *first,
              const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
-  __builtin_memset(s.acc, 0, size_t(rowEnd - rowBegin) * kStride * sizeof(float));
   bool bytes = code.lowBits == 8;
   int64_t block = a.group < kIntColumns ? kIntColumns / a.group : 1, columnBytes = 2 * code.lowBits;
   for (int64_t begin = 0; begin < a.groups; begin += block) {
@@ -286,16 +187,22 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     b.units = a.group / 16;
     b.groups = end - begin;
     b.together = int64_t(1) << a.scaleShift;
-    for (int64_t r = rowBegin; r < rowEnd; r += kDotRows) {
-      const uint8_t *x = a.x + r * a.xStride;
-      b.x = x + begin * a.group;
-      b.scales = x + a.xScales + 4 * (begin >> a.scaleShift);
-      b.sums = a.sums + r * b.sumStride + 4 * begin;
-      b.acc = s.acc + (r - rowBegin) * kStride;
-      int64_t rows = rowEnd - r < kDotRows ? rowEnd - r : kDotRows;
-      b.next = r + 2 * kDotRows <= rowEnd ? b.x + kDotRows * a.xStride : b.x;
-      code.dot(rows, a.scaleShift)(b);
+    b.x = a.x + rowBegin * a.xStride + begin * a.group;
+    b.scales = a.x + rowBegin * a.xStride + a.xScales + 4 * (begin >> a.scaleShift);
+    b.sums = a.sums + rowBegin * b.sumStride + 4 * begin;
+    b.acc = s.acc;
+    b.begins = begin == 0;
+    if (end == a.groups && a.output.out && !a.output.expert && !a.output.gatePanels) {
+      const LinearOutput &o = a.output;
+      int64_t at = (first - a.weight) / a.panelBytes * kPanelColumns;
+      b.fetched[0] = {o.out + rowBegin * o.stride + at, o.stride};
+      if (o.residual)
+        b.fetched[1] = {o.residual + rowBegin * o.residualStride + at, o.residualStride};
     }
+    if (a.tiles)
+      a.tiles(b, rowEnd - rowBegin, code.weights, a.scaleShift);
+    else
+      code.dot(b, rowEnd - rowBegin, a.scaleShift);
   }
 }
 

@@ -103,6 +103,7 @@ struct Products {
     if (kind == integer) {
       ints = linearIntOf(weight);
       ints.x = x, ints.xStride = stride, ints.sums = sums, ints.rowTile = rowTile;
+      ints.tiles = functions.tiles;
     } else if (kind == bf16) {
       halves = linearBf16Of(weight);
       halves.x = x, halves.rowTile = rowTile;

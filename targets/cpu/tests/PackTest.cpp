@@ -261,8 +261,8 @@ TEST(Isa, DispatchTakesTheNearestBelow) {
   EXPECT_EQ(findKernel(cpuTarget(), "copy", 1, Isa::avx512vnni)->isa, Isa::portable);
   EXPECT_EQ(findKernel(cpuTarget(), "linear", 2, Isa::portable), nullptr);
   EXPECT_EQ(findKernel(cpuTarget(), "linea", 1, Isa::portable), nullptr);
-  for (Isa isa :
-       {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16, Isa::dotprod, Isa::i8mm, Isa::bf16})
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16, Isa::amx, Isa::dotprod,
+                  Isa::i8mm, Isa::bf16})
     EXPECT_EQ(*parseIsa(isaName(isa)), isa);
   EXPECT_FALSE(bool(parseIsa("avx")));
   EXPECT_EQ(limitedIsa(Isa::portable), Isa::portable);

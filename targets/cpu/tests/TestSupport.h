@@ -113,8 +113,8 @@ inline WorkerPool *poolOf(unsigned threads) {
 /// The forms that this machine runs.
 inline std::vector<Isa> forms() {
   std::vector<Isa> list;
-  for (Isa isa :
-       {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16, Isa::dotprod, Isa::i8mm, Isa::bf16})
+  for (Isa isa : {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16, Isa::amx, Isa::dotprod,
+                  Isa::i8mm, Isa::bf16})
     if (machineRuns(isa))
       list.push_back(isa);
   return list;
