@@ -1,0 +1,58 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// What the products with AMX tiles share.
+//
+#pragma once
+
+#include "targets/cpu/simd/Simd.h"
+
+#include "targets/cpu/kernels/Linear.h"
+
+namespace mlc::cpu {
+namespace MLC_ISA_NS {
+namespace {
+
+constexpr int64_t kTileRows = 16, kAmxRows = 2 * kTileRows;
+
+/// Columns of k that one instruction takes: the largest that divides a group of `units` times 16.
+constexpr int64_t tileColumns(int64_t units) { return units % 4 == 0 ? 64 : units % 2 == 0 ? 32 : 16; }
+
+/// Shapes of the tiles: 0, 1 and 2, 3 sums of `first` and of `second` rows, 4 and 5 those rows of x, 6 and 7 panels.
+[[gnu::noinline]] void configureTiles(int64_t first, int64_t second, int64_t columns) {
+  struct {
+    uint8_t palette = 1, start = 0, reserved[14] = {};
+    uint16_t rowBytes[16] = {};
+    uint8_t rows[16] = {};
+  } config;
+  auto shape = [&](int tile, int64_t tileRows, int64_t bytes) {
+    // A tile without rows has no bytes either.
+    config.rowBytes[tile] = uint16_t(tileRows ? bytes : 0);
+    config.rows[tile] = uint8_t(tileRows);
+  };
+  shape(0, first, 64), shape(1, first, 64), shape(2, second, 64), shape(3, second, 64);
+  shape(4, first, columns), shape(5, second, columns);
+  shape(6, columns / 4, 64), shape(7, columns / 4, 64);
+  _tile_loadconfig(&config);
+}
+
+template <DotWeights Kind, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
+  if constexpr (Kind == DotWeights::ofSigned)
+    _tile_dpbssd(Sums, X, W);
+  else
+    _tile_dpbsud(Sums, X, W);
+}
+
+/// Fetches a part of what a block of `count` rows from row `r` on writes to: step `at` of `steps`.
+MLC_SIMD void fetchRows(const DotBlock &b, int64_t r, int64_t count, int64_t at, int64_t steps) {
+  for (const auto &fetched : b.fetched)
+    for (int64_t i = fetched.data ? count * at / steps : count; i < count * (at + 1) / steps; ++i)
+      for (int c = 0; c < kPanelsTogether; ++c)
+        __builtin_prefetch(fetched.data + (r + i) * fetched.stride + c * kLanes, 1);
+}
+
+} // namespace
+} // namespace MLC_ISA_NS
+} // namespace mlc::cpu
