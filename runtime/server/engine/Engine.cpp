@@ -173,7 +173,13 @@ EngineStats Engine::Impl::stats() const {
 /// Whether to go on.
 bool Engine::Impl::waitForWork() {
   std::unique_lock guard(lock);
-  work.wait(guard, [&] { return stopping || !jobs.empty(); });
+  auto ready = [&] { return stopping || !jobs.empty(); };
+  if (options.idle && !work.wait_for(guard, std::chrono::milliseconds(100), ready)) {
+    guard.unlock();
+    options.idle();
+    guard.lock();
+  }
+  work.wait(guard, ready);
   return !stopping;
 }
 

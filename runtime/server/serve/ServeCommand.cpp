@@ -33,6 +33,13 @@ static void settleAllocator() {
 #endif
 }
 
+/// What was freed between blocks that are in use goes back, too, when nothing is in progress.
+static void returnFreedMemory() {
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
+}
+
 /// What is served; goes from the end.
 struct Loaded {
   Owned<Model> draft; // Of all models.
@@ -51,6 +58,7 @@ static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Lo
     // Several models take turns on one pool.
     engine.session.pool = pool;
     engine.draft.model = loaded.draft.get();
+    engine.idle = returnFreedMemory;
     auto start = Clock::now();
     MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.model));
     if (loaded.draft)
