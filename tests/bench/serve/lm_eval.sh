@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
 # lm-eval's `local-completions`, unchanged, on a small multiple-choice task against mlc-serve:
-#   tests/bench/serve/lm_eval.sh MODEL.mlca
+#   tests/bench/serve/lm_eval.sh MODEL.mlca TOKENIZER_DIR
+# lm-eval counts contexts with the checkpoint's tokenizer (TOKENIZER_DIR/tokenizer.json) and sends token ids.
 # lm-eval comes from PyPI into a virtual environment of the build. The accuracies are printed beside those of `mlc eval`
 # on the same questions, which scores them without a server: both must be equal.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../../.."
-artifact=$(realpath "${1:?give MODEL.mlca}")
+artifact=$(realpath "${1:?give MODEL.mlca}") tokenizer=$(realpath "${2:?give the folder of its tokenizer.json}")
 build=${MLC_BUILD_DIR:-build}
 environment=$build/venv-lm-eval
 if [ ! -e "$environment/done" ]; then
   python3 -m venv "$environment"
-  "$environment/bin/pip" install --quiet --disable-pip-version-check 'lm-eval[api]==0.4.9.2'
+  "$environment/bin/pip" install --quiet --disable-pip-version-check 'lm-eval[api]==0.4.10' 'transformers<5'
   touch "$environment/done"
 fi
 work=$(mktemp -d)
@@ -26,6 +27,6 @@ port=$(sed -n 's/.*"event":"listening".*"port":\([0-9]*\).*/\1/p' "$work/log")
 cp tests/bench/serve/choices.jsonl "$work/"
 sed "s|@DATA@|$work/choices.jsonl|" tests/bench/serve/choices.yaml >"$work/choices.yaml"
 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 "$environment/bin/lm_eval" run --model local-completions --tasks mlc_choices --include_path "$work" \
-  --model_args "model=$(basename "$artifact" .mlca),base_url=http://127.0.0.1:$port/v1/completions,tokenizer_backend=None,tokenized_requests=False,num_concurrent=4,max_retries=1" \
+  --model_args "model=$(basename "$artifact" .mlca),base_url=http://127.0.0.1:$port/v1/completions,tokenizer_backend=huggingface,tokenizer=$tokenizer,num_concurrent=4,max_retries=1" \
   --batch_size 4 2>"$work/lm-eval.log" || { tail -n 20 "$work/lm-eval.log" >&2; exit 1; }
 "$build/bin/mlc" eval "$artifact" --choices "$work/choices.jsonl"
