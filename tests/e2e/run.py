@@ -61,8 +61,9 @@ def run_file(path, names):
 
 
 def run_files(jobs, names):
-    """All files, `jobs` at a time, those of most tests first; the counts of all."""
-    counts = {"passed": 0, "failed": 0, "skipped": 0}
+    """All files, `jobs` at a time, those of most tests first; the counts of all. What failed is printed again at the end,
+    where a log's last lines show it."""
+    counts, failures = {"passed": 0, "failed": 0, "skipped": 0}, []
 
     def tests_of(path):
         return unittest.defaultTestLoader.discover(HERE, pattern=os.path.basename(path), top_level_dir=HERE).countTestCases()
@@ -73,6 +74,11 @@ def run_files(jobs, names):
             print(output, end="", flush=True)
             for state, number in own.items():
                 counts[state] += number
+            if own["failed"]:
+                # From unittest's first report on; all of what a file says that died before one.
+                failures.append(output[max(output.find("=" * 70), 0):])
+    for failure in failures:
+        print("\n".join(failure.splitlines()[-50:]))
     return counts
 
 
