@@ -15,7 +15,7 @@ runtime=(cmake ninja-build clang-19 lld-19 g++ flatbuffers-compiler libflatbuffe
 compiler=(libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools liblld-19-dev zlib1g-dev libzstd-dev
   libcli11-dev libutf8proc-dev ccache protobuf-compiler libprotobuf-dev libonnx-dev)
 tests=(libclang-rt-19-dev clang-format-19 libgtest-dev libgmock-dev libbenchmark-dev libpcre2-dev
-  python3 python3-numpy python3-venv git qemu-user nginx-light)
+  python3 python3-numpy python3-venv git qemu-user nginx-light chromium)
 # Headers and libraries of the devices' C and C++ libraries; clang 19 and lld build for all of them.
 device=(libstdc++-12-dev-arm64-cross libstdc++-12-dev-armhf-cross)
 
