@@ -68,16 +68,16 @@ MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *
   if (Tile >= groups)
     return;
   x += Tile * group, w += Tile * group * kPanelColumns;
-  _tile_loadd(kW, w, 64);
-  _tile_loadd(kX, x, b.xStride);
+  loadTile<kW>(w, 64);
+  loadTile<kX>(x, b.xStride);
   if (stores)
-    _tile_stored(Tile, sums + Tile * kTileSums, 64);
-  _tile_zero(Tile);
+    storeTile<Tile>(sums + Tile * kTileSums, 64);
+  zeroTile<Tile>();
   multiplyTile<kKind, Tile, kX, kW>();
   for (int64_t c = columns; c < group; c += columns) {
     x += columns, w += columns * kPanelColumns;
-    _tile_loadd(kW, w, 64);
-    _tile_loadd(kX, x, b.xStride);
+    loadTile<kW>(w, 64);
+    loadTile<kX>(x, b.xStride);
     multiplyTile<kKind, Tile, kX, kW>();
   }
 }
@@ -94,13 +94,12 @@ void amxShares(const DotBlock &b, int64_t rows, int64_t groups, int64_t factors,
   auto finish = [&](AmxShare &share) {
     if (!share.rows)
       return;
-    _tile_stored(0, sums, 64);
-    _tile_stored(1, sums + kTileSums, 64);
+    storeTile<0>(sums, 64);
+    storeTile<1>(sums + kTileSums, 64);
     if (groups > 2) {
-      _tile_stored(2, sums + 2 * kTileSums, 64);
-      _tile_stored(3, sums + 3 * kTileSums, 64);
+      storeTile<2>(sums + 2 * kTileSums, 64);
+      storeTile<3>(sums + 3 * kTileSums, 64);
     }
-    asm volatile("" ::: "memory");
     scale(b, share, sums);
     share.rows = 0;
   };
@@ -120,13 +119,10 @@ void amxShares(const DotBlock &b, int64_t rows, int64_t groups, int64_t factors,
         AmxShare &before = shares[!turn], &share = shares[turn];
         const uint8_t *w = b.w + c * b.wPanel + g * group * kPanelColumns;
         const bool stores = before.rows > 0;
-        // The compiler does not see what the instructions read and write.
-        asm volatile("" ::: "memory");
         multiplyShare<Signed, 0>(b, x + g * group, w, groups, columns, stores, sums);
         multiplyShare<Signed, 1>(b, x + g * group, w, groups, columns, stores, sums);
         multiplyShare<Signed, 2>(b, x + g * group, w, groups, columns, stores, sums);
         multiplyShare<Signed, 3>(b, x + g * group, w, groups, columns, stores, sums);
-        asm volatile("" ::: "memory");
         if (stores)
           scale(b, before, sums);
         share.rows = count;

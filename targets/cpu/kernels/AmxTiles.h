@@ -35,14 +35,24 @@ constexpr int64_t tileColumns(int64_t units) { return units % 4 == 0 ? 64 : unit
   shape(0, first, 64), shape(1, first, 64), shape(2, second, 64), shape(3, second, 64);
   shape(4, first, columns), shape(5, second, columns);
   shape(6, columns / 4, 64), shape(7, columns / 4, 64);
-  _tile_loadconfig(&config);
+  asm volatile("ldtilecfg %0" : : "m"(config));
 }
+
+// Assembly, for the headers of g++ take no tile that a template names, and say nothing of the memory that is read.
+template <int Tile> MLC_SIMD void zeroTile() { asm volatile("tilezero %%tmm%c0" : : "i"(Tile)); }
+template <int Tile> MLC_SIMD void loadTile(const uint8_t *rows, int64_t stride) {
+  asm volatile("tileloadd (%0,%1), %%tmm%c2" : : "r"(rows), "r"(stride), "i"(Tile) : "memory");
+}
+template <int Tile> MLC_SIMD void storeTile(int32_t *rows, int64_t stride) {
+  asm volatile("tilestored %%tmm%c2, (%0,%1)" : : "r"(rows), "r"(stride), "i"(Tile) : "memory");
+}
+MLC_SIMD void releaseTiles() { asm volatile("tilerelease"); }
 
 template <DotWeights Kind, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
   if constexpr (Kind == DotWeights::ofSigned)
-    _tile_dpbssd(Sums, X, W);
+    asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
   else
-    _tile_dpbsud(Sums, X, W);
+    asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
 }
 
 /// Fetches a part of what a block of `count` rows from row `r` on writes to: step `at` of `steps`.

@@ -55,8 +55,8 @@ template <DotWeights Kind>
     scaleRows<Kind>(b, step, sums, begin, step.rows);
 }
 
-template <int Tile> MLC_SIMD void storeTile(int32_t *sums) {
-  _tile_stored(Tile, sums + Tile / 2 * kTileRows * kStride + Tile % 2 * kPanelColumns, kStride * 4);
+template <int Tile> MLC_SIMD void storeSums(int32_t *sums) {
+  storeTile<Tile>(sums + Tile / 2 * kTileRows * kStride + Tile % 2 * kPanelColumns, kStride * 4);
 }
 
 /// Multiplies a group of `rows` rows; meanwhile stores and scales the step before. Each tile is stored just before it
@@ -66,47 +66,44 @@ void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows
              const AmxStep &before, int32_t *sums) {
   const int64_t group = b.units * 16, xStride = b.xStride, wPanel = b.wPanel;
   const bool two = rows > kTileRows, stores = before.rows > 0, storesTwo = before.rows > kTileRows;
-  // The compiler does not see what the instructions read and write.
-  asm volatile("" ::: "memory");
-  _tile_loadd(6, w, 64);
-  _tile_loadd(4, x, xStride);
+  loadTile<6>(w, 64);
+  loadTile<4>(x, xStride);
   if (stores)
-    storeTile<0>(sums);
-  _tile_zero(0);
+    storeSums<0>(sums);
+  zeroTile<0>();
   multiplyTile<Kind, 0, 4, 6>();
   if (two)
-    _tile_loadd(5, x + kTileRows * xStride, xStride);
+    loadTile<5>(x + kTileRows * xStride, xStride);
   if (storesTwo)
-    storeTile<2>(sums);
+    storeSums<2>(sums);
   if (two) {
-    _tile_zero(2);
+    zeroTile<2>();
     multiplyTile<Kind, 2, 5, 6>();
   }
-  _tile_loadd(7, w + wPanel, 64);
+  loadTile<7>(w + wPanel, 64);
   if (stores)
-    storeTile<1>(sums);
-  _tile_zero(1);
+    storeSums<1>(sums);
+  zeroTile<1>();
   multiplyTile<Kind, 1, 4, 7>();
   if (storesTwo)
-    storeTile<3>(sums);
+    storeSums<3>(sums);
   if (two) {
-    _tile_zero(3);
+    zeroTile<3>();
     multiplyTile<Kind, 3, 5, 7>();
   }
-  asm volatile("" ::: "memory");
   int64_t scaled = 0;
   const int64_t part = group > columns ? before.rows / (group / columns - 1) : 0;
   // Products of the same weights follow each other: in another order they wait for the loads.
   for (int64_t c = columns; c < group; c += columns) {
     x += columns, w += columns * kPanelColumns;
-    _tile_loadd(6, w, 64);
-    _tile_loadd(4, x, xStride);
+    loadTile<6>(w, 64);
+    loadTile<4>(x, xStride);
     multiplyTile<Kind, 0, 4, 6>();
     if (two) {
-      _tile_loadd(5, x + kTileRows * xStride, xStride);
+      loadTile<5>(x + kTileRows * xStride, xStride);
       multiplyTile<Kind, 2, 5, 6>();
     }
-    _tile_loadd(7, w + wPanel, 64);
+    loadTile<7>(w + wPanel, 64);
     multiplyTile<Kind, 1, 4, 7>();
     if (two)
       multiplyTile<Kind, 3, 5, 7>();
@@ -127,13 +124,12 @@ template <DotWeights Kind> void amxRows(const DotBlock &b, int64_t rows) {
   auto finish = [&](AmxStep &step) {
     if (!step.rows)
       return;
-    storeTile<0>(sums);
-    storeTile<1>(sums);
+    storeSums<0>(sums);
+    storeSums<1>(sums);
     if (step.rows > kTileRows) {
-      storeTile<2>(sums);
-      storeTile<3>(sums);
+      storeSums<2>(sums);
+      storeSums<3>(sums);
     }
-    asm volatile("" ::: "memory");
     scaleRest<Kind>(b, step, sums, 0);
     step.rows = 0;
   };
@@ -171,7 +167,7 @@ void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared) 
       amxRows<DotWeights::plain>,      amxShares<DotWeights::plain>,  amxRows<DotWeights::withZero>,
       amxShares<DotWeights::withZero>, amxRows<DotWeights::ofSigned>, amxShares<DotWeights::ofSigned>};
   fn[2 * unsigned(weights) + shared](b, rows);
-  _tile_release();
+  releaseTiles();
 }
 
 } // namespace MLC_ISA_NS
