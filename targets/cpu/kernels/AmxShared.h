@@ -59,11 +59,10 @@ template <DotWeights Kind, int Groups>
 }
 
 /// Group `Tile` of a step, where there is one; the tile of the step before is stored when it is about to be zeroed.
-template <bool Signed, int Tile>
+template <int Tile>
 MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t groups, int64_t columns,
-                            bool stores, int32_t *sums) {
+                            bool ofSigned, bool stores, int32_t *sums) {
   constexpr int kX = 4 + Tile % 2, kW = 6 + Tile % 2;
-  constexpr DotWeights kKind = Signed ? DotWeights::ofSigned : DotWeights::plain;
   const int64_t group = b.units * 16;
   if (Tile >= groups)
     return;
@@ -73,18 +72,23 @@ MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *
   if (stores)
     storeTile<Tile>(sums + Tile * kTileSums, 64);
   zeroTile<Tile>();
-  multiplyTile<kKind, Tile, kX, kW>();
+  ofSigned ? multiplyTile<true, Tile, kX, kW>() : multiplyTile<false, Tile, kX, kW>();
   for (int64_t c = columns; c < group; c += columns) {
     x += columns, w += columns * kPanelColumns;
     loadTile<kW>(w, 64);
     loadTile<kX>(x, b.xStride);
-    multiplyTile<kKind, Tile, kX, kW>();
+    ofSigned ? multiplyTile<true, Tile, kX, kW>() : multiplyTile<false, Tile, kX, kW>();
   }
 }
 
-/// dotBlock for any number of rows; `scale` takes `groups` groups.
-template <bool Signed>
-void amxShares(const DotBlock &b, int64_t rows, int64_t groups, int64_t factors, ScaleShareFn *scale) {
+/// dotBlock for any number of rows; `factors`: floats of a group and panel.
+inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights, int64_t factors) {
+  static constexpr ScaleShareFn *kScale[] = {scaleShare<DotWeights::plain, 2>,    scaleShare<DotWeights::plain, 4>,
+                                             scaleShare<DotWeights::withZero, 2>, scaleShare<DotWeights::withZero, 4>,
+                                             scaleShare<DotWeights::ofSigned, 2>, scaleShare<DotWeights::ofSigned, 4>};
+  const bool four = b.together % 4 == 0, ofSigned = weights == DotWeights::ofSigned;
+  const int64_t groups = four ? 4 : 2;
+  ScaleShareFn *scale = kScale[2 * unsigned(weights) + four];
   const int64_t group = b.units * 16, columns = tileColumns(b.units);
   alignas(64) int32_t sums[4 * kTileSums];
   alignas(64) float parts[kTileRows * kStride];
@@ -119,10 +123,10 @@ void amxShares(const DotBlock &b, int64_t rows, int64_t groups, int64_t factors,
         AmxShare &before = shares[!turn], &share = shares[turn];
         const uint8_t *w = b.w + c * b.wPanel + g * group * kPanelColumns;
         const bool stores = before.rows > 0;
-        multiplyShare<Signed, 0>(b, x + g * group, w, groups, columns, stores, sums);
-        multiplyShare<Signed, 1>(b, x + g * group, w, groups, columns, stores, sums);
-        multiplyShare<Signed, 2>(b, x + g * group, w, groups, columns, stores, sums);
-        multiplyShare<Signed, 3>(b, x + g * group, w, groups, columns, stores, sums);
+        multiplyShare<0>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
+        multiplyShare<1>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
+        multiplyShare<2>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
+        multiplyShare<3>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
         if (stores)
           scale(b, before, sums);
         share.rows = count;
@@ -138,14 +142,6 @@ void amxShares(const DotBlock &b, int64_t rows, int64_t groups, int64_t factors,
     }
   }
   finish(shares[!turn]);
-}
-
-/// The same for weights of a kind.
-template <DotWeights Kind> void amxShares(const DotBlock &b, int64_t rows) {
-  constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1);
-  const bool four = b.together % 4 == 0;
-  amxShares<Kind == DotWeights::ofSigned>(b, rows, four ? 4 : 2, kFactors,
-                                          four ? scaleShare<Kind, 4> : scaleShare<Kind, 2>);
 }
 
 } // namespace

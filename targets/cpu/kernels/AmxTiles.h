@@ -48,8 +48,8 @@ template <int Tile> MLC_SIMD void storeTile(int32_t *rows, int64_t stride) {
 }
 MLC_SIMD void releaseTiles() { asm volatile("tilerelease"); }
 
-template <DotWeights Kind, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
-  if constexpr (Kind == DotWeights::ofSigned)
+template <bool Signed, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
+  if constexpr (Signed)
     asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
   else
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));

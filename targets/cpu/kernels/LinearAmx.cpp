@@ -48,11 +48,12 @@ MLC_SIMD void scaleRows(const DotBlock &b, const AmxStep &step, const int32_t *s
   }
 }
 
-/// scaleRows from row `begin` on.
+using ScaleFn = void(const DotBlock &, const AmxStep &, const int32_t *sums, int64_t begin, int64_t end);
 template <DotWeights Kind>
-[[gnu::noinline]] void scaleRest(const DotBlock &b, const AmxStep &step, const int32_t *sums, int64_t begin) {
-  if (begin < step.rows)
-    scaleRows<Kind>(b, step, sums, begin, step.rows);
+[[gnu::noinline]] void scaleSome(const DotBlock &b, const AmxStep &step, const int32_t *sums, int64_t begin,
+                                 int64_t end) {
+  if (begin < end)
+    scaleRows<Kind>(b, step, sums, begin, end);
 }
 
 template <int Tile> MLC_SIMD void storeSums(int32_t *sums) {
@@ -61,9 +62,9 @@ template <int Tile> MLC_SIMD void storeSums(int32_t *sums) {
 
 /// Multiplies a group of `rows` rows; meanwhile stores and scales the step before. Each tile is stored just before it
 /// is zeroed, and the rows are scaled between later products: neither side waits for the other.
-template <DotWeights Kind>
+template <bool Signed>
 void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows, int64_t columns,
-             const AmxStep &before, int32_t *sums) {
+             const AmxStep &before, int32_t *sums, ScaleFn *scale) {
   const int64_t group = b.units * 16, xStride = b.xStride, wPanel = b.wPanel;
   const bool two = rows > kTileRows, stores = before.rows > 0, storesTwo = before.rows > kTileRows;
   loadTile<6>(w, 64);
@@ -71,25 +72,25 @@ void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows
   if (stores)
     storeSums<0>(sums);
   zeroTile<0>();
-  multiplyTile<Kind, 0, 4, 6>();
+  multiplyTile<Signed, 0, 4, 6>();
   if (two)
     loadTile<5>(x + kTileRows * xStride, xStride);
   if (storesTwo)
     storeSums<2>(sums);
   if (two) {
     zeroTile<2>();
-    multiplyTile<Kind, 2, 5, 6>();
+    multiplyTile<Signed, 2, 5, 6>();
   }
   loadTile<7>(w + wPanel, 64);
   if (stores)
     storeSums<1>(sums);
   zeroTile<1>();
-  multiplyTile<Kind, 1, 4, 7>();
+  multiplyTile<Signed, 1, 4, 7>();
   if (storesTwo)
     storeSums<3>(sums);
   if (two) {
     zeroTile<3>();
-    multiplyTile<Kind, 3, 5, 7>();
+    multiplyTile<Signed, 3, 5, 7>();
   }
   int64_t scaled = 0;
   const int64_t part = group > columns ? before.rows / (group / columns - 1) : 0;
@@ -98,24 +99,27 @@ void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows
     x += columns, w += columns * kPanelColumns;
     loadTile<6>(w, 64);
     loadTile<4>(x, xStride);
-    multiplyTile<Kind, 0, 4, 6>();
+    multiplyTile<Signed, 0, 4, 6>();
     if (two) {
       loadTile<5>(x + kTileRows * xStride, xStride);
-      multiplyTile<Kind, 2, 5, 6>();
+      multiplyTile<Signed, 2, 5, 6>();
     }
     loadTile<7>(w + wPanel, 64);
-    multiplyTile<Kind, 1, 4, 7>();
+    multiplyTile<Signed, 1, 4, 7>();
     if (two)
-      multiplyTile<Kind, 3, 5, 7>();
-    scaleRows<Kind>(b, before, sums, scaled, scaled + part);
+      multiplyTile<Signed, 3, 5, 7>();
+    // The commonest weights are scaled here, without a call.
+    if constexpr (Signed)
+      scaleRows<DotWeights::ofSigned>(b, before, sums, scaled, scaled + part);
+    else
+      scale(b, before, sums, scaled, scaled + part);
     scaled += part;
   }
-  scaleRest<Kind>(b, before, sums, scaled);
+  scale(b, before, sums, scaled, before.rows);
 }
 
 /// dotBlock for any number of rows, where every group has a scale of x.
-template <DotWeights Kind> void amxRows(const DotBlock &b, int64_t rows) {
-  constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1) * kPanelsTogether;
+template <bool Signed> void amxRows(const DotBlock &b, int64_t rows, int64_t factors, ScaleFn *scale) {
   const int64_t group = b.units * 16, columns = tileColumns(b.units);
   alignas(64) int32_t sums[kAmxRows * kStride];
   // Two that take turns: a copy of what was just written would wait until all stores before it are done.
@@ -130,7 +134,7 @@ template <DotWeights Kind> void amxRows(const DotBlock &b, int64_t rows) {
       storeSums<2>(sums);
       storeSums<3>(sums);
     }
-    scaleRest<Kind>(b, step, sums, 0);
+    scale(b, step, sums, 0, step.rows);
     step.rows = 0;
   };
   int64_t configured = 0;
@@ -146,10 +150,10 @@ template <DotWeights Kind> void amxRows(const DotBlock &b, int64_t rows) {
     for (int64_t g = 0; g < b.groups; ++g, turn = !turn) {
       fetchRows(b, r, count, g, b.groups);
       const uint8_t *x = b.x + r * b.xStride + g * group;
-      amxStep<Kind>(b, x, b.w + g * group * kPanelColumns, count, columns, steps[!turn], sums);
+      amxStep<Signed>(b, x, b.w + g * group * kPanelColumns, count, columns, steps[!turn], sums, scale);
       AmxStep &step = steps[turn];
       step.rows = count;
-      step.factors = b.factors + g * kFactors;
+      step.factors = b.factors + g * factors * kPanelsTogether;
       step.acc = b.acc + r * kStride;
       step.xSums = b.sums + r * b.sumStride + 4 * g;
       step.xScales = b.scales + r * b.xStride + 4 * g;
@@ -163,10 +167,14 @@ template <DotWeights Kind> void amxRows(const DotBlock &b, int64_t rows) {
 
 DotTilesFn dotTiles;
 void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared) {
-  static constexpr void (*fn[])(const DotBlock &, int64_t) = {
-      amxRows<DotWeights::plain>,      amxShares<DotWeights::plain>,  amxRows<DotWeights::withZero>,
-      amxShares<DotWeights::withZero>, amxRows<DotWeights::ofSigned>, amxShares<DotWeights::ofSigned>};
-  fn[2 * unsigned(weights) + shared](b, rows);
+  const int64_t factors = kLanes * (weights == DotWeights::plain ? 2 : 1);
+  if (shared)
+    amxShares(b, rows, weights, factors);
+  else if (weights == DotWeights::ofSigned)
+    amxRows<true>(b, rows, factors, scaleSome<DotWeights::ofSigned>);
+  else
+    amxRows<false>(b, rows, factors,
+                   weights == DotWeights::plain ? scaleSome<DotWeights::plain> : scaleSome<DotWeights::withZero>);
   releaseTiles();
 }
 
