@@ -45,6 +45,10 @@ void Service::stop() {
     std::lock_guard guard(lock);
     gone.swap(models);
   }
+  // Requests hold their model: an engine whose last one ends must not go on its own thread.
+  if (gone)
+    for (const std::shared_ptr<ServedModel> &model : *gone)
+      model->engine().stop();
   // Engines tell the preparing thread what became of their requests.
   gone = nullptr;
   preparer.stop();

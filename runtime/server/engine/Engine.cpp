@@ -54,6 +54,7 @@ Submission Engine::submit(Request request, std::shared_ptr<Sink> sink) {
 }
 void Engine::cancel(RequestId id) { impl->cancel(id); }
 void Engine::drain() { impl->drain(); }
+void Engine::stop() { impl->stop(); }
 bool Engine::waitIdle(double ms) { return impl->waitIdle(ms); }
 EngineStats Engine::stats() const { return impl->stats(); }
 const Model &Engine::model() const { return impl->theSession().model(); }
@@ -68,7 +69,9 @@ Engine::Impl::Impl(const Model &model, const EngineOptions &options, Owned<Sessi
   thread = std::thread([this] { run(); });
 }
 
-Engine::Impl::~Impl() {
+Engine::Impl::~Impl() { stop(); }
+
+void Engine::Impl::stop() {
   {
     std::lock_guard guard(lock);
     stopping = draining = true;
@@ -76,7 +79,8 @@ Engine::Impl::~Impl() {
       session->requestCancel();
   }
   work.notify_one();
-  thread.join();
+  if (thread.joinable())
+    thread.join();
 }
 
 Submission Engine::Impl::submit(Request request, std::shared_ptr<Sink> sink) {
@@ -203,6 +207,7 @@ void Engine::Impl::run() {
   }
   for (const std::shared_ptr<Job> &job : left)
     failJob(*job, FinishReason::cancelled);
+  ended.clear();
 }
 
 void Engine::Impl::takeCancelled() {

@@ -61,7 +61,7 @@ class Engine {
 public:
   /// Starts the engine's thread. The model outlives the engine.
   static Result<std::unique_ptr<Engine>> create(const Model &model, const EngineOptions &options = {});
-  /// Ends every request with FinishReason::cancelled, then the thread.
+  /// stop(); not on the engine's own thread, so whoever's sinks hold the engine calls that before.
   ~Engine();
   Engine(const Engine &) = delete;
   Engine &operator=(const Engine &) = delete;
@@ -73,6 +73,8 @@ public:
 
   /// Refuses new requests from now on; those accepted go on. Cannot be undone.
   void drain();
+  /// Ends every request with FinishReason::cancelled, then the thread; requests are refused from now on.
+  void stop();
   /// Waits until no request is left, at most `ms`; whether none is.
   bool waitIdle(double ms);
 

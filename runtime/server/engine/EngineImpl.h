@@ -43,6 +43,7 @@ public:
   Submission submit(Request request, std::shared_ptr<Sink> sink);
   void cancel(RequestId id);
   void drain();
+  void stop();
   bool waitIdle(double ms);
   EngineStats stats() const;
   const Session &theSession() const { return *session; }
