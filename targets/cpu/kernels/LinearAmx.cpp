@@ -109,10 +109,10 @@ void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows
     if (two)
       multiplyTile<Signed, 3, 5, 7>();
     // The commonest weights are scaled here, without a call.
-    if constexpr (Signed)
-      scaleRows<DotWeights::ofSigned>(b, before, sums, scaled, scaled + part);
-    else
+    if constexpr (!Signed)
       scale(b, before, sums, scaled, scaled + part);
+    else if (part)
+      scaleRows<DotWeights::ofSigned>(b, before, sums, scaled, scaled + part);
     scaled += part;
   }
   scale(b, before, sums, scaled, before.rows);

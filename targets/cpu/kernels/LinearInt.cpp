@@ -39,7 +39,8 @@ void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, 
     if constexpr (M != IntOffset::none)
       store(factors + kLanes, groupOffsets<M>(a, panel, g, scales));
   }
-  [[maybe_unused]] const VB zero = VB{} + uint8_t(a.tiles ? 1u << a.zeroShift : 0);
+  [[maybe_unused]] VB zero;
+  __builtin_memset(&zero, a.tiles ? 1 << a.zeroShift : 0, sizeof zero);
   if constexpr (Bits < 8)
     for (int64_t column = begin * a.group; column < end * a.group; column += kUnit, quads += 512) {
       VB unit[8];
