@@ -167,9 +167,24 @@ Tensor Emitter::sliceAt(const Tensor &tensor, int64_t axis, Value index) {
   shape.erase(shape.begin() + axis);
   SmallVector<OpFoldResult> offsets, sizes, strides;
   placeOf(*this, tensor, axis, index, offsets, sizes, strides);
-  return {builder.create<tensor::ExtractSliceOp>(loc, typeOf(shape, tensor.dtype().type), tensor.value, offsets, sizes,
-                                                 strides),
-          shape, tensor.isUnsigned};
+  RankedTensorType type = typeOf(shape, tensor.dtype().type);
+  if (!type)
+    return {};
+  // MLIR folds a slice that drops one of several unit axes to one that drops another, with other strides.
+  if (llvm::any_of(type.getShape(), [](int64_t extent) { return extent == 1 || ShapedType::isDynamic(extent); })) {
+    Value whole = builder.create<tensor::ExtractSliceOp>(loc, tensor.value, offsets, sizes, strides);
+    SmallVector<ReassociationIndices> groups;
+    for (int64_t i = 0, rank = int64_t(tensor.rank()); i < rank; ++i) {
+      bool joins = i == axis + 1 || (i == axis && i + 1 == rank);
+      if (joins && !groups.empty())
+        groups.back().push_back(i);
+      else
+        groups.push_back({i});
+    }
+    return {builder.create<tensor::CollapseShapeOp>(loc, type, whole, groups), shape, tensor.isUnsigned};
+  }
+  return {builder.create<tensor::ExtractSliceOp>(loc, type, tensor.value, offsets, sizes, strides), shape,
+          tensor.isUnsigned};
 }
 
 Tensor Emitter::insertAt(const Tensor &tensor, const Tensor &into, int64_t axis, Value index) {
