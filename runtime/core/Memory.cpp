@@ -31,8 +31,22 @@ static void *systemAllocate(void *, size_t size, size_t alignment) {
 
 static void systemRelease(void *, void *memory, size_t) { free(static_cast<void **>(memory)[-1]); }
 
+/// Writes a zero to every page of zeroed memory.
+static void *residentAllocate(void *context, size_t size, size_t alignment) {
+  constexpr size_t smallPage = 4096;
+  auto *memory = static_cast<volatile char *>(systemAllocate(context, size, alignment));
+  for (size_t offset = 0; memory && offset < size; offset += smallPage)
+    memory[offset] = 0;
+  return const_cast<char *>(memory);
+}
+
 const Allocator &systemAllocator() {
   static constexpr Allocator allocator{systemAllocate, systemRelease, nullptr};
+  return allocator;
+}
+
+const Allocator &residentAllocator() {
+  static constexpr Allocator allocator{residentAllocate, systemRelease, nullptr};
   return allocator;
 }
 

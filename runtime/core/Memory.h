@@ -27,6 +27,9 @@ struct Allocator {
 /// malloc behind an Allocator. Large blocks come zeroed from the system and are not touched.
 const Allocator &systemAllocator();
 
+/// The same, but every page is in memory at once: what a program has started with, it keeps.
+const Allocator &residentAllocator();
+
 /// An array of trivially copyable T, owned, zero-initialised, 64-byte aligned. Never grows.
 template <typename T> class OwnedArray {
 public:

@@ -86,9 +86,9 @@ class Server(Requests):
                 return float(line.rsplit(" ", 1)[1])
         raise KeyError(name)
 
-    def rss(self, kind="VmRSS"):
-        """Resident bytes; RssAnon: those that no file backs."""
-        with open(f"/proc/{self.process.pid}/status") as file:
+    def rss(self, kind="Rss"):
+        """Resident bytes, counted page by page (status lags behind by some); Anonymous: those that no file backs."""
+        with open(f"/proc/{self.process.pid}/smaps_rollup") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith(kind + ":"))
 
     def terminate(self):

@@ -178,11 +178,6 @@ EngineStats Engine::Impl::stats() const {
 bool Engine::Impl::waitForWork() {
   std::unique_lock guard(lock);
   auto ready = [&] { return stopping || !jobs.empty(); };
-  if (options.idle && !work.wait_for(guard, std::chrono::milliseconds(100), ready)) {
-    guard.unlock();
-    options.idle();
-    guard.lock();
-  }
   work.wait(guard, ready);
   return !stopping;
 }

@@ -36,8 +36,6 @@ struct EngineOptions {
   /// Prefixes kept after their request has ended, the least recently used goes first; 0: none.
   uint32_t cacheEntries = 64;
   DraftOptions draft;
-  /// Called once whenever nothing has been in progress for 100 ms; may be empty.
-  std::function<void()> idle;
 };
 
 struct Submission {

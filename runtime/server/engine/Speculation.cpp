@@ -27,6 +27,7 @@ Result<std::unique_ptr<Speculation>> Speculation::create(const EngineOptions &op
     MLC_TRY(checkVocabulary(target.model(), *wanted.model));
     SessionOptions bounds = draftBounds(target, options.session.context, target.sequences(), options.session.maxMemory);
     bounds.sessionClass = options.session.sessionClass;
+    bounds.allocator = options.session.allocator;
     bounds.snapshots = 0;
     auto session = Session::create(*wanted.model, bounds);
     if (!session)

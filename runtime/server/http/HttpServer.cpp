@@ -21,7 +21,10 @@ class Server final : public HttpServer {
 public:
   Server(const HttpOptions &options, Application &application, const Log &log)
       : options(options), log(log), shared{application, log, this->options.limits, 0, 0, false, nullptr} {
-    shared.requestEnded = [this] { endIfDrained(); };
+    shared.requestEnded = [this] {
+      endIfDrained();
+      waitForQuiet();
+    };
   }
   ~Server() override {
     // Connections wait in the executor's queues, which go first.
@@ -79,6 +82,7 @@ public:
     terminate = std::move(handler);
     waitForSignal();
   }
+  void onIdle(std::function<void()> handler) override { idle = std::move(handler); }
   Counts counts() const override { return {open.size(), shared.requests, accepted, evicted}; }
 
 private:
@@ -93,6 +97,17 @@ private:
         return;
       terminate(++terminations);
       waitForSignal();
+    });
+  }
+
+  /// Each call puts it off.
+  void waitForQuiet() {
+    if (!idle || shared.requests)
+      return;
+    quiet.expires_after(kQuiet);
+    quiet.async_wait([this](boost::system::error_code error) {
+      if (!error && shared.requests == 0)
+        idle();
     });
   }
 
@@ -122,6 +137,7 @@ private:
       asio::co_spawn(io, room ? connection->run() : connection->turnAway(),
                      [this, connection](std::exception_ptr failure) {
                        open.erase(connection);
+                       waitForQuiet();
                        if (failure)
                          report(failure);
                      });
@@ -152,6 +168,7 @@ private:
   }
 
   static constexpr size_t kTurnedAway = 64;
+  static constexpr std::chrono::milliseconds kQuiet{200};
 
   HttpOptions options;
   const Log &log;
@@ -159,10 +176,12 @@ private:
   std::unordered_set<std::shared_ptr<Connection>> open;
   uint64_t accepted = 0, evicted = 0;
   std::function<void(int)> terminate;
+  std::function<void()> idle;
   int terminations = 0;
   asio::io_context io{1};
   tcp::acceptor acceptor{io};
   asio::signal_set signals{io, SIGTERM, SIGINT};
+  asio::steady_timer quiet{io};
 };
 
 } // namespace

@@ -38,6 +38,8 @@ public:
   virtual void post(std::function<void()> task) = 0;
   /// SIGTERM and SIGINT, from run() on: calls `handler` on the HTTP thread with 1 for the first one, then 2, ...
   virtual void onTerminate(std::function<void(int count)> handler) = 0;
+  /// Calls `handler` on the HTTP thread when a request or a connection has ended and nothing has been answered since.
+  virtual void onIdle(std::function<void()> handler) = 0;
 
   struct Counts {
     size_t connections = 0, requests = 0; // Open; being answered.

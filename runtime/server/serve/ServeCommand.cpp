@@ -58,7 +58,8 @@ static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Lo
     // Several models take turns on one pool.
     engine.session.pool = pool;
     engine.draft.model = loaded.draft.get();
-    engine.idle = returnFreedMemory;
+    // What the plan promises is there from the start, and requests add nothing to it.
+    engine.session.allocator = &residentAllocator();
     auto start = Clock::now();
     MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.model));
     if (loaded.draft)
@@ -94,6 +95,7 @@ static int serve(const ServeOptions &options) {
     service.drain();
     count == 1 ? server->drain() : server->stop();
   });
+  server->onIdle(returnFreedMemory);
   bool bracketed = options.http.host.find(':') != std::string::npos;
   std::string url = "http://" + (bracketed ? "[" + options.http.host + "]" : options.http.host) + ":" +
                     std::to_string(server->port());

@@ -103,7 +103,7 @@ def main():
                 time.sleep(0.01)
             # Memory goes back when nothing has run for a while.
             time.sleep(1)
-            return server.rss(), server.rss("RssAnon")
+            return server.rss(), server.rss("Anonymous")
         early, last = run(min(500, options.requests)), run(options.requests)
         growth = last[0] / early[0] - 1
         print(json.dumps({"requests": done, "rss_after_500": early[0], "rss_at_end": last[0], "growth": growth,
