@@ -79,6 +79,13 @@ endif()
 # from -g).
 set(MLC_RUNTIME_OPTIONS -fno-exceptions -fno-rtti -fno-threadsafe-statics -fno-unwind-tables -fno-asynchronous-unwind-tables)
 
+# For size: what works once a load or a turn.
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set(MLC_SMALL_OPTION -Oz)
+else()
+  set(MLC_SMALL_OPTION -Os)
+endif()
+
 # mlc_runtime_library(NAME SOURCES... [SMALL] [OBJECT] [DEPS...]): a static library of the runtime, or with OBJECT its
 # objects; SMALL ones, which work once a load or a turn, are compiled for size: a device has room for models.
 function(mlc_runtime_library name)
@@ -88,7 +95,7 @@ function(mlc_runtime_library name)
   else()
     add_library(${name} STATIC ${ARG_UNPARSED_ARGUMENTS})
   endif()
-  target_compile_options(${name} PRIVATE ${MLC_RUNTIME_OPTIONS} $<$<BOOL:${ARG_SMALL}>:-Os>)
+  target_compile_options(${name} PRIVATE ${MLC_RUNTIME_OPTIONS} $<$<BOOL:${ARG_SMALL}>:${MLC_SMALL_OPTION}>)
   if(CMAKE_SIZEOF_VOID_P EQUAL 4 AND CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
     # A size that is cut short shows here, where size_t has 32 bits.
     target_compile_options(${name} PRIVATE -Wshorten-64-to-32)
