@@ -233,25 +233,31 @@ MLC_ZMM_LOOP(f32Avx512, kF32Pattern, MLC_STEP)
 MLC_ZMM_LOOP(bf16Avx512, kBf16Pattern, MLC_STEP)
 #undef MLC_STEP
 
-/// Six tiles of sums, 16 by 16 of 64 products each.
-__attribute__((target("amx-tile,amx-int8"))) void int8Amx(int64_t rounds) {
-  struct {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  uint32_t operands[256];
-  std::fill_n(operands, 256, kInt8Pattern);
+/// Six tiles of sums, 16 by 16, of 64 products of bytes or 32 of bf16 each.
+struct TileShapes {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
 #define MLC_TILE_ZERO(N) "tilezero %%tmm" #N "\n"
-#define MLC_STEP(N) "tdpbssd %%tmm7, %%tmm6, %%tmm" #N "\n"
 #define MLC_TIMES_6(M) M(0) M(1) M(2) M(3) M(4) M(5)
-  asm volatile("ldtilecfg %1\n tileloadd (%2,%3,1), %%tmm6\n tileloadd (%2,%3,1), %%tmm7\n" MLC_TIMES_6(
-                   MLC_TILE_ZERO) "1:\n" MLC_TIMES_6(MLC_STEP) "dec %0\n jnz 1b\n tilerelease\n"
-               : "+r"(rounds)
-               : "m"(config), "r"(operands), "r"(int64_t(64))
-               : "cc", "memory");
+#define MLC_TILE_LOOP(NAME, PATTERN, STEP)                                                                             \
+  void NAME(int64_t rounds) {                                                                                          \
+    const TileShapes shapes;                                                                                           \
+    uint32_t operands[256];                                                                                            \
+    std::fill_n(operands, 256, PATTERN);                                                                               \
+    asm volatile("ldtilecfg %1\n tileloadd (%2,%3,1), %%tmm6\n tileloadd (%2,%3,1), %%tmm7\n" MLC_TIMES_6(             \
+                     MLC_TILE_ZERO) "1:\n" MLC_TIMES_6(STEP) "dec %0\n jnz 1b\n tilerelease\n"                         \
+                 : "+r"(rounds)                                                                                        \
+                 : "m"(shapes), "r"(operands), "r"(int64_t(64))                                                        \
+                 : "cc", "memory");                                                                                    \
+  }
+#define MLC_STEP(N) "tdpbssd %%tmm7, %%tmm6, %%tmm" #N "\n"
+MLC_TILE_LOOP(int8Amx, kInt8Pattern, MLC_STEP)
 #undef MLC_STEP
-}
+#define MLC_STEP(N) "tdpbf16ps %%tmm7, %%tmm6, %%tmm" #N "\n"
+MLC_TILE_LOOP(bf16Amx, kBf16Pattern, MLC_STEP)
+#undef MLC_STEP
 
 #elif defined(__aarch64__)
 #define MLC_NEON_LOOP(NAME, EXTENSION, PATTERN, INSTRUCTION)                                                           \
@@ -313,6 +319,8 @@ double measureF32Peak(WorkerPool &pool) {
 
 double measureBf16Peak(WorkerPool &pool) {
 #if defined(__x86_64__)
+  if (machineRuns(Isa::amx))
+    return measurePeak(pool, {bf16Amx, 6 * 16 * 16 * 32 * 2});
   if (machineRuns(Isa::avx512bf16))
     return measurePeak(pool, {bf16Avx512, 24 * 32 * 2});
 #elif defined(__aarch64__)

@@ -11,6 +11,7 @@
 
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/KvPage.h"
+#include "targets/cpu/kernels/TileForms.h"
 
 namespace mlc::cpu {
 
@@ -76,7 +77,7 @@ static SegmentPlan planOf(const BatchSegment &segment, int64_t group, int64_t wi
   return plan;
 }
 
-static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head, int64_t chunks) {
+static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head, int64_t chunks, PairTilesFn *tiles) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   const KvStateView &state = context.kvStates[0];
   KvHeadLayout layout = kvHeadLayout(state.spec);
@@ -107,6 +108,7 @@ static AttentionArgs argsOf(const KernelContext &context, size_t s, int64_t head
   a.partials = reinterpret_cast<float *>(context.sharedScratch) +
                (segment.firstRow * attrs.heads() + head * segment.length * group) * chunks * record;
   a.chunks = chunks;
+  a.tiles = tiles;
   return a;
 }
 
@@ -115,6 +117,7 @@ struct Functions {
   AttentionBlockFn *block;
   AttentionChunkFn *chunk;
   AttentionBlockFn *combine;
+  PairTilesFn *tiles; // AttentionArgs::tiles.
 };
 
 static void runWith(const KernelContext &context, const Functions &functions) {
@@ -154,7 +157,7 @@ static void runWith(const KernelContext &context, const Functions &functions) {
     context.pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
       for (int64_t item = begin; item < end; ++item)
         withItem(item, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
-          functions.block(argsOf(context, s, head, 1), block * blockRows, rowEnd(plan, block),
+          functions.block(argsOf(context, s, head, 1, functions.tiles), block * blockRows, rowEnd(plan, block),
                           context.scratchOf(worker));
         });
     });
@@ -165,21 +168,21 @@ static void runWith(const KernelContext &context, const Functions &functions) {
       withItem(i / mostUsed, [&](size_t s, const SegmentPlan &plan, int64_t head, int64_t block) {
         int64_t chunk = plan.firstChunk + i % mostUsed;
         if (chunk < plan.chunks)
-          functions.chunk(argsOf(context, s, head, chunks), block * blockRows, rowEnd(plan, block), chunk,
-                          context.scratchOf(worker));
+          functions.chunk(argsOf(context, s, head, chunks, functions.tiles), block * blockRows, rowEnd(plan, block),
+                          chunk, context.scratchOf(worker));
       });
   });
   for (size_t s = 0; s < segments.size(); ++s)
     for (int64_t head = 0; head < kvHeads; ++head)
-      functions.combine(argsOf(context, s, head, chunks), 0, planFor(s).rows, nullptr);
+      functions.combine(argsOf(context, s, head, chunks, nullptr), 0, planFor(s).rows, nullptr);
 }
 
 template <Isa isa> static void run(const KernelContext &context) {
   if (context.attrsAs<fb::AttentionAttrs>().products() == fb::Products::f32)
     return runWith(context, {formFor(attentionBlockF32Forms, isa), formFor(attentionChunkF32Forms, isa),
-                             formFor(attentionCombineF32Forms, isa)});
+                             formFor(attentionCombineF32Forms, isa), nullptr});
   runWith(context, {formFor(attentionBlockBf16Forms, isa), formFor(attentionChunkBf16Forms, isa),
-                    formFor(attentionCombineBf16Forms, isa)});
+                    formFor(attentionCombineBf16Forms, isa), kPairTiles<isa>});
 }
 
 MLC_KERNEL_FORMS(MLC_ALL_FORMS, attentionKernels, "attention", check, scratch, run)

@@ -8,6 +8,8 @@
 //
 #pragma once
 
+#include "targets/cpu/kernels/PairTiles.h"
+
 #include <stdint.h>
 
 namespace mlc::cpu {
@@ -30,6 +32,7 @@ struct AttentionArgs {
   // Partial results of chunk c of row r: record r * chunks + c, of 16 + paddedDim floats: max, sum, ..., values.
   float *partials;
   int64_t chunks;
+  PairTilesFn *tiles; // Multiply pairs of bf16; null: registers do.
 };
 /// Rows [rowBegin, rowEnd), at most a block of them: to `out`, or from `partials` to `out`.
 using AttentionBlockFn = void(const AttentionArgs &args, int64_t rowBegin, int64_t rowEnd, uint8_t *scratch);
@@ -39,10 +42,10 @@ using AttentionChunkFn = void(const AttentionArgs &args, int64_t rowBegin, int64
 
 /// Most rows of a block: its page tiles are shared by its rows, which lie in L2.
 constexpr int64_t attentionBlockRows(int64_t paddedDim) { return paddedDim <= 64 ? 192 : paddedDim <= 128 ? 96 : 48; }
-constexpr int64_t kGroupRows = 12; // Rows of a group, at most; the scores of two groups exist at once.
+constexpr int64_t kGroupRows = 16; // Rows of a group, at most; the scores of two groups exist at once.
 /// Floats of a worker's scratch, aligned to 64 bytes.
 constexpr int64_t attentionScratch(int64_t paddedDim) {
-  return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 3) + 2 * kAttentionPage * paddedDim +
+  return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 3) + 2 * kAttentionPage * (paddedDim + 16) +
          4 * kGroupRows * kAttentionPage + 16;
 }
 

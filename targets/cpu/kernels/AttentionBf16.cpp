@@ -15,7 +15,8 @@ namespace {
 struct Bf16Products {
   using Value = Bf16;
   static constexpr int64_t kRows = kBf16Rows, kTogether = 2;
-  static constexpr bool kDirect = false, kCodes = true;
+  static constexpr bool kDirect = false, kCodes = true, kTiles = sizeof(Bf16) == 2;
+  using Operands = Bf16Gemm;
 
   MLC_SIMD void storeRow(Bf16 *p, VF low, VF high) { storeBf16(p, low, high); }
   /// bf16 values are exact as they are stored, int8 too.

@@ -15,7 +15,7 @@ namespace {
 struct F32Products {
   using Value = float;
   static constexpr int64_t kRows = kGemmRows < 8 ? 2 * kGemmRows : kGemmRows, kTogether = 1;
-  static constexpr bool kDirect = true, kCodes = false;
+  static constexpr bool kDirect = true, kCodes = false, kTiles = false;
 
   MLC_SIMD void storeRow(float *p, VF low, VF high) {
     store(p, low);

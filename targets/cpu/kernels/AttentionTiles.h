@@ -37,6 +37,7 @@ template <int Type> MLC_SIMD VF loadStored(const uint8_t *base, int64_t at) {
 ///   Value                   the type of one
 ///   kRows                   rows of its register block, at most kGroupRows
 ///   kTogether               factors along a sum that go together: sums begin and end at multiples of it
+///   kTiles                  AttentionArgs::tiles may multiply, kTilesTogether factors at a time
 ///   kDirect                 a page of f32 is its own tiles
 ///   kCodes                  int8 pages give codes, and their scales meet scores and probabilities
 ///   storeRow(p, low, high)  32 factors of a row
@@ -53,7 +54,7 @@ template <typename Products> struct TiledRows {
     int64_t rows = attentionBlockRows(a.paddedDim);
     // Tiles first: each part begins at a multiple of 64 bytes.
     keySpace = reinterpret_cast<Value *>(scratch);
-    valueSpace = keySpace + kPage * a.paddedDim;
+    valueSpace = keySpace + kPage * queryStride();
     p = valueSpace + kPage * a.paddedDim;
     q = p + 2 * kGroupRows * kPage;
     scores = reinterpret_cast<float *>(q + rows * queryStride());
@@ -84,6 +85,8 @@ template <typename Products> struct TiledRows {
     }
     forEachPage(a, rowBegin, rowEnd, chunk,
                 [&](int64_t start, const uint8_t *base, int64_t begin, int64_t end) { page(start, base, begin, end); });
+    if (tiled())
+      a.tiles({}, 0, 0, tileShape);
     // Until here the first 16 floats were the sum's lanes.
     for (int64_t r = 0; r < count; ++r) {
       float *sum = parts + r * record;
@@ -93,9 +96,11 @@ template <typename Products> struct TiledRows {
   }
 
 private:
+  static constexpr int64_t kTilesTogether = 32;
   int64_t queryStride() const { return (a.paddedDim + 2 * kLanes - 1) & ~int64_t(2 * kLanes - 1); }
+  bool tiled() const { return Products::kTiles && a.tiles; }
 
-  /// K of a page, [headDim][64], into its tile of headDim rounded up to even.
+  /// K of a page, [headDim][64], into its tile of as many rows as go together.
   template <int Type> void loadKeys(const uint8_t *base) {
     auto part = [&](int64_t d, int64_t c) __attribute__((always_inline)) {
       VF v = loadStored<Type>(base, d * kPage + c);
@@ -103,9 +108,9 @@ private:
         v = v * load(base + a.keyScales + c * 4);
       return v;
     };
-    for (int64_t d = 0; d < a.headDim; d += 2)
+    for (int64_t d = 0; d < together(a.headDim); d += 2)
       for (int64_t c = 0; c < kPage; c += kLanes)
-        Products::template storeTile<Type>(keySpace, kPage, d, c, part(d, c),
+        Products::template storeTile<Type>(keySpace, kPage, d, c, d < a.headDim ? part(d, c) : zero(),
                                            d + 1 < a.headDim ? part(d + 1, c) : zero());
     keys = keySpace;
   }
@@ -126,7 +131,9 @@ private:
         special |= (VI)magnitude(v) > set1(0x7f7f7fff);
       return v;
     };
-    for (int64_t i = seen.begin & ~int64_t(1); i < seen.end; i += 2)
+    // Tiles are made of pairs of rows.
+    const int64_t step = unit() > 2 ? unit() : 2;
+    for (int64_t i = seen.begin / step * step; i < (seen.end + step - 1) / step * step; i += 2)
       for (int64_t c = 0; c < columns; c += kLanes) {
         VF even = part(i, c), odd = part(i + 1, c);
         Products::template storeTile<Type>(valueSpace, columns, i, c, even, odd);
@@ -192,8 +199,10 @@ private:
     bool finite = tiles(base, {first.begin, last.end}, true, mixed);
     Page page{start, base, reinterpret_cast<const float *>(base + a.keyScales),
               reinterpret_cast<const float *>(base + a.valueScales)};
-    int64_t rows = end - begin, groups = (rows + Products::kRows - 1) / Products::kRows,
-            most = (rows + groups - 1) / groups;
+    int64_t rows = end - begin, most = tiled() ? kGroupRows : Products::kRows, groups = (rows + most - 1) / most;
+    // Tiles are shaped anew for other counts: only the last group is smaller.
+    if (!tiled())
+      most = (rows + groups - 1) / groups;
     // Three stages, a group apart: what one stage waits for, the others fill.
     Group group[3];
     for (int64_t g = 0; g < groups + 2; ++g) {
@@ -221,22 +230,32 @@ private:
     const float *sums = parts + (g.row - rowBegin) * record;
     for (int64_t i = 0; i < g.count * record; i += kLanes)
       __builtin_prefetch(sums + i, 1);
-    Products::product({q + (g.row - rowBegin) * queryStride(), queryStride(), keys, kPage, together(a.headDim),
-                       g.scores, kPage, true},
-                      g.count, (g.seen.end + kLanes - 1) / kLanes);
+    multiply({q + (g.row - rowBegin) * queryStride(), queryStride(), keys, kPage, together(a.headDim), g.scores, kPage,
+              true},
+             g.count, (g.seen.end + kLanes - 1) / kLanes);
   }
 
-  static int64_t together(int64_t i) {
-    return (i + Products::kTogether - 1) / Products::kTogether * Products::kTogether;
+  /// Factors that sums begin and end at multiples of.
+  int64_t unit() const { return tiled() ? kTilesTogether : Products::kTogether; }
+  int64_t together(int64_t i) const { return (i + unit() - 1) / unit() * unit(); }
+
+  void multiply(const typename Products::Operands &o, int64_t rows, int64_t vectors) {
+    if constexpr (Products::kTiles)
+      if (a.tiles)
+        return a.tiles({reinterpret_cast<const uint8_t *>(o.x), o.xStride * 2,
+                        reinterpret_cast<const uint8_t *>(o.tile), o.columns * 4, 64, o.k / 2, o.acc, o.accStride,
+                        o.fresh, 0},
+                       rows, vectors, tileShape);
+    Products::product(o, rows, vectors);
   }
 
   /// values += probabilities x V; `alike`: each row may take what the group sees.
   void weigh(const Group &g, const Page &page, bool alike) {
     auto product = [&](int64_t r, int64_t count, Span span) {
-      int64_t begin = span.begin / Products::kTogether * Products::kTogether, k = together(span.end) - begin;
-      Products::product({g.p + r * kPage + begin, kPage, values + begin * a.paddedDim, a.paddedDim, k,
-                         parts + (g.row + r - rowBegin) * record + 16, record, false},
-                        count, a.paddedDim / kLanes);
+      int64_t begin = span.begin / unit() * unit(), k = together(span.end) - begin;
+      multiply({g.p + r * kPage + begin, kPage, values + begin * a.paddedDim, a.paddedDim, k,
+                parts + (g.row + r - rowBegin) * record + 16, record, false},
+               count, a.paddedDim / kLanes);
     };
     if (alike)
       return product(0, g.count, g.seen);
@@ -346,6 +365,7 @@ private:
   const Value *keys = nullptr, *values = nullptr; // The tiles of the page at hand.
   float *scores, *tops;                           // tops: the rows' maxima so far.
   int64_t *positions;                             // Of the rows.
+  int64_t tileShape = 0;                          // Of PairTilesFn.
 
 public:
   float *parts, *totals;

@@ -250,6 +250,7 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
         functions.roundRow(x.row<float>(r), k, context.sharedScratch + r * linear.xStride);
     });
     linear.x = context.sharedScratch;
+    linear.tiles = functions.pairTiles;
     linear.weight = context.inputs[1].as<uint8_t>();
     linear.rowTile = rowTile;
     linear.output = output;

@@ -7,6 +7,8 @@
 //
 #pragma once
 
+#include "targets/cpu/kernels/PairTiles.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -123,6 +125,7 @@ struct LinearBf16 {
   int64_t pairs, panelBytes;
   int64_t rowTile;
   LinearOutput output;
+  PairTilesFn *tiles; // Null: registers multiply.
 };
 /// Bytes of a row of k values as bf16 pairs, with what roundRow writes beyond.
 constexpr int64_t pairRowBytes(int64_t k) { return (k + 63) / 64 * 128; }

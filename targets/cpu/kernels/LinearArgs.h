@@ -7,8 +7,7 @@
 //
 #pragma once
 
-#include "targets/cpu/Kernels.h"
-#include "targets/cpu/kernels/Linear.h"
+#include "targets/cpu/kernels/TileForms.h"
 
 namespace mlc::cpu {
 
@@ -18,28 +17,24 @@ MLC_DECLARE_FORMS(MLC_BF16_FORMS, linearBf16, LinearBf16Fn)
 MLC_DECLARE_FORMS(MLC_DOT_FORMS, prepareSums, PrepareSumsFn)
 MLC_DECLARE_FORMS(MLC_DOT_FORMS, linearInt, LinearIntFn)
 
-#if defined(__x86_64__)
-namespace amx {
-DotTilesFn dotTiles;
-}
-template <Isa isa> constexpr DotTilesFn *kDotTiles = isa >= Isa::amx ? amx::dotTiles : nullptr;
-#else
-template <Isa isa> constexpr DotTilesFn *kDotTiles = nullptr;
-#endif
-
 /// Those of one form: what surrounds them is there once for all forms.
 struct LinearFunctions {
   LinearFloatFn *real;
   RoundRowFn *roundRow;
   LinearBf16Fn *bf16;
+  PairTilesFn *pairTiles; // LinearBf16::tiles.
   PrepareSumsFn *prepareSums;
   LinearIntFn *integer;
   DotTilesFn *tiles; // LinearInt::tiles.
 };
 template <Isa isa>
-inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa), formFor(roundRowForms, isa),
-                                                  formFor(linearBf16Forms, isa),  formFor(prepareSumsForms, isa),
-                                                  formFor(linearIntForms, isa),   kDotTiles<isa>};
+inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa),
+                                                  formFor(roundRowForms, isa),
+                                                  formFor(linearBf16Forms, isa),
+                                                  kPairTiles<isa>,
+                                                  formFor(prepareSumsForms, isa),
+                                                  formFor(linearIntForms, isa),
+                                                  kDotTiles<isa>};
 
 // Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
 constexpr int64_t kMostRows = 512;

@@ -19,7 +19,6 @@ constexpr int kPairRows = 8;
 #else
 constexpr int kPairRows = 2;
 #endif
-constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
 /// Pairs of k that a block walks: two panels of them stay in the first cache while the rows pass.
 constexpr int64_t kPairs = 256;
 constexpr int64_t kAhead = 4096;
@@ -84,10 +83,11 @@ LinearBf16Fn linearBf16;
 void linearBf16(const LinearBf16 &a, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                 uint8_t *scratch) {
   LinearScratch s(scratch, a.rowTile);
+  int64_t shape = 0;
   for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {
     int64_t panels = panelEnd - panel < kPanelsTogether ? panelEnd - panel : kPanelsTogether;
     // One row reads memory alone: the whole of k is one stream.
-    int64_t step = rowEnd - rowBegin == 1 ? a.pairs : kPairs;
+    int64_t step = rowEnd - rowBegin <= (a.tiles ? 16 : 1) ? a.pairs : kPairs;
     for (int64_t begin = 0; begin < a.pairs; begin += step) {
       PairBlock b{};
       b.xStride = a.xStride;
@@ -95,6 +95,12 @@ void linearBf16(const LinearBf16 &a, int64_t rowBegin, int64_t rowEnd, int64_t p
       b.wPanel = a.panelBytes;
       b.pairs = a.pairs - begin < step ? a.pairs - begin : step;
       b.fresh = !begin;
+      if (a.tiles) {
+        a.tiles({a.x + rowBegin * a.xStride + begin * 4, a.xStride, b.w, 64, b.wPanel, b.pairs, s.acc, kStride, b.fresh,
+                 step == kPairs ? 0 : kAhead},
+                rowEnd - rowBegin, panels, shape);
+        continue;
+      }
       for (int64_t r = rowBegin; r < rowEnd; r += kPairRows) {
         b.x = a.x + r * a.xStride + begin * 4;
         b.acc = s.acc + (r - rowBegin) * kStride;
@@ -104,6 +110,8 @@ void linearBf16(const LinearBf16 &a, int64_t rowBegin, int64_t rowEnd, int64_t p
     }
     writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
   }
+  if (a.tiles)
+    a.tiles({}, 0, 0, shape);
 }
 
 } // namespace MLC_ISA_NS

@@ -92,7 +92,7 @@ template <bool Half> HalfFn halfFor(int64_t rows, int64_t panels) {
 LinearFloatFn linearFloat;
 void linearFloat(const LinearFloat &a, int64_t rowBegin, int64_t rowEnd, int64_t panelBegin, int64_t panelEnd,
                  uint8_t *scratch) {
-  constexpr int64_t kStride = kPanelsTogether * kPanelColumns, kTile = kPanelColumns * kFloatColumns;
+  constexpr int64_t kTile = kPanelColumns * kFloatColumns;
   LinearScratch s(scratch, a.rowTile);
   float *acc = s.acc, *tile = reinterpret_cast<float *>(s.tile), *row = tile + kPanelsTogether * kTile;
   for (int64_t panel = panelBegin; panel < panelEnd; panel += kPanelsTogether) {

@@ -18,7 +18,6 @@ namespace {
 /// Rows [rowBegin, rowEnd) of the columns of panel `panel`, from its sums and those of its pair.
 [[gnu::noinline]] void writeGated(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel,
                                   const LinearScratch &s) {
-  constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
   int64_t column = panel * kPanelColumns, left = o.columns - column;
   int64_t at = o.quantized ? column % o.group : 0;
   for (int64_t row = rowBegin; row < rowEnd; ++row) {

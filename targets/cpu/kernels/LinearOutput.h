@@ -32,7 +32,6 @@ struct LinearScratch {
 /// As writeOutput, for the experts of a mixture.
 [[gnu::noinline]] void writeExpert(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel,
                                    int64_t panels, const LinearScratch &s) {
-  constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
   bool scatter = o.expert == LinearOutput::scatter, multiply = o.expert == LinearOutput::multiply;
   for (int64_t row = rowBegin; row < rowEnd; ++row)
     for (int64_t p = 0; p < panels; ++p) {
@@ -52,7 +51,6 @@ struct LinearScratch {
 /// Rows [rowBegin, rowEnd) of the columns of `panels` panels from `panel` on, from their sums; without a gate.
 static void writeOutput(const LinearOutput &o, int64_t rowBegin, int64_t rowEnd, int64_t panel, int64_t panels,
                         const LinearScratch &s) {
-  constexpr int64_t kStride = kPanelsTogether * kPanelColumns;
   if (o.expert)
     return writeExpert(o, rowBegin, rowEnd, panel, panels, s);
   for (int64_t row = rowBegin; row < rowEnd; ++row)

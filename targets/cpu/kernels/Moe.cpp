@@ -107,6 +107,7 @@ struct Products {
     } else if (kind == bf16) {
       halves = linearBf16Of(weight);
       halves.x = x, halves.rowTile = rowTile;
+      halves.tiles = functions.pairTiles;
     } else {
       floats = linearFloatOf(weight);
       floats.x = reinterpret_cast<const float *>(x), floats.xStride = stride / 4, floats.rowTile = rowTile;

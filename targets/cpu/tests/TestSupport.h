@@ -120,6 +120,9 @@ inline std::vector<Isa> forms() {
   return list;
 }
 
+/// Forms whose products of bf16 are added in the order of tiles.
+inline bool usesTiles(Isa isa) { return isa == Isa::amx; }
+
 /// A KV state of `sequences` sequences with pages in shuffled order, and its schema entry.
 struct KvState {
   fb::KvSpec spec;
