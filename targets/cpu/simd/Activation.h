@@ -19,7 +19,7 @@ namespace {
 
 template <Act act> MLC_SIMD VF activate(VF x) {
   if constexpr (act == Act::silu)
-    return x / (set1(1.0f) + exp(-x));
+    return x * sigmoid(x);
   if constexpr (act == Act::geluTanh) {
     VF inner = fma(x * x * x, set1(0.044715f), x) * set1(0.797884561f);
     return set1(0.5f) * x * (set1(1.0f) + tanh(inner));

@@ -207,6 +207,28 @@ TEST(Activations, MatchDouble) {
   }
 }
 
+// A form's quotient by products is that of the division, whatever the divisor.
+TEST(Activations, SigmoidsAreEqualInEveryForm) {
+  constexpr int64_t kCount = 1 << 18;
+  std::vector<float> x(kCount);
+  for (int64_t i = 0; i < kCount; ++i)
+    x[size_t(i)] = float(i - kCount / 2) * (i % 2 ? 0x1p-10f : 0x1p-17f);
+  Tensor input = Tensor::matrix(x, 1, kCount), out(DType::f32, {1, kCount});
+  fb::UnaryAttrs attrs(fb::Activation::sigmoid, 1.0f, 1.0f);
+  std::vector<float> first;
+  for (Isa isa : forms()) {
+    Call call("unary", attrs);
+    call.inputs = {&input};
+    call.outputs = {&out};
+    call.run(isa, 1);
+    std::vector<float> got = out.values();
+    first = first.empty() ? got : first;
+    EXPECT_TRUE(sameBits(got, first)) << isaName(isa);
+  }
+  for (int64_t i = 0; i < kCount; ++i)
+    ASSERT_NEAR(first[size_t(i)], 1 / (1 + std::exp(-double(x[size_t(i)]))), 3e-7);
+}
+
 TEST(Binary, EveryOperation) {
   Random random(43);
   for (fb::Binary op : fb::EnumValuesBinary()) {
