@@ -4,7 +4,8 @@
 //===----------------------------------------------------------------------===//
 //
 // Products with AMX tiles for groups of weights that share a scale of x. A step is one panel's tiles of up to four
-// groups: their sums meet in registers, before the scale of x. While a step is multiplied the one before it is stored.
+// groups: their sums meet in registers, before the scale of x. While a step is multiplied the one before it is stored,
+// and the one before that is scaled: neither waits for the other.
 //
 #pragma once
 
@@ -15,6 +16,7 @@ namespace MLC_ISA_NS {
 namespace {
 
 constexpr int64_t kTileSums = kTileRows * kPanelColumns;
+alignas(64) constexpr float kNothing[kLanes] = {};
 
 /// Groups of up to kTileRows rows and one panel whose products are in tiles 0 to 3, or stored, and not yet scaled.
 struct AmxShare {
@@ -26,9 +28,9 @@ struct AmxShare {
   bool begins;          // Nothing is in `acc` yet.
 };
 
-using ScaleShareFn = void(const DotBlock &, const AmxShare &, const int32_t *sums);
+/// Scales rows [begin, end) of a share, whose sums are [Groups][kTileRows][kPanelColumns].
 template <DotWeights Kind, int Groups>
-[[gnu::noinline]] void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t *sums) {
+MLC_SIMD void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t *sums, int64_t begin, int64_t end) {
   constexpr bool kOffset = Kind == DotWeights::plain;
   constexpr int64_t kFactors = kLanes * (kOffset ? 2 : 1);
   VF scale[Groups], offset[Groups];
@@ -37,10 +39,15 @@ template <DotWeights Kind, int Groups>
     scale[g] = load(factors);
     offset[g] = kOffset ? load(factors + kLanes) : zero();
   }
-  const uint8_t *xScales = share.xScales, *xSums = share.xSums;
-  float *acc = share.acc, *parts = share.parts;
-  for (int64_t r = 0; r < share.rows; ++r) {
-    VF total = share.opens ? zero() : load(parts);
+  const int64_t xStride = b.xStride, sumStride = b.sumStride;
+  const uint8_t *xScales = share.xScales + begin * xStride, *xSums = share.xSums + begin * sumStride;
+  float *acc = share.acc + begin * kStride, *parts = share.parts + begin * kStride;
+  const bool opens = share.opens, closes = share.closes;
+  const float *before = share.begins ? kNothing : acc;
+  const int64_t beforeStride = share.begins ? 0 : kStride;
+  sums += begin * kPanelColumns;
+  for (int64_t r = begin; r < end; ++r) {
+    VF total = opens ? zero() : load(parts);
     for (int g = 0; g < Groups; ++g) {
       VI isum;
       __builtin_memcpy(&isum, sums + g * kTileSums, sizeof isum);
@@ -50,98 +57,113 @@ template <DotWeights Kind, int Groups>
       if constexpr (kOffset)
         total = fma(offset[g], set1(loadFloat(xSums + 4 * g)), total);
     }
-    if (share.closes)
-      store(acc, fma(total, set1(loadFloat(xScales)), share.begins ? zero() : load(acc)));
+    if (closes)
+      store(acc, fma(total, set1(loadFloat(xScales)), load(before)));
     else
       store(parts, total);
-    xScales += b.xStride, xSums += b.sumStride, sums += kPanelColumns, acc += kStride, parts += kStride;
+    xScales += xStride, xSums += sumStride, sums += kPanelColumns;
+    acc += kStride, parts += kStride, before += beforeStride;
   }
 }
 
-/// Group `Tile` of a step, where there is one; the tile of the step before is stored when it is about to be zeroed.
-template <int Tile>
-MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t groups, int64_t columns,
-                            bool ofSigned, bool stores, int32_t *sums) {
+/// Group `Tile` of a step; the tile of the step before is stored when it is about to be zeroed.
+template <bool Signed, int Tile>
+MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t columns, bool stores,
+                            int32_t *sums) {
   constexpr int kX = 4 + Tile % 2, kW = 6 + Tile % 2;
   const int64_t group = b.units * 16;
-  if (Tile >= groups)
-    return;
   x += Tile * group, w += Tile * group * kPanelColumns;
   loadTile<kW>(w, 64);
   loadTile<kX>(x, b.xStride);
   if (stores)
     storeTile<Tile>(sums + Tile * kTileSums, 64);
   zeroTile<Tile>();
-  ofSigned ? multiplyTile<true, Tile, kX, kW>() : multiplyTile<false, Tile, kX, kW>();
+  multiplyTile<Signed, Tile, kX, kW>();
   for (int64_t c = columns; c < group; c += columns) {
     x += columns, w += columns * kPanelColumns;
     loadTile<kW>(w, 64);
     loadTile<kX>(x, b.xStride);
-    ofSigned ? multiplyTile<true, Tile, kX, kW>() : multiplyTile<false, Tile, kX, kW>();
+    multiplyTile<Signed, Tile, kX, kW>();
   }
 }
 
-/// dotBlock for any number of rows; `factors`: floats of a group and panel.
-inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights, int64_t factors) {
-  static constexpr ScaleShareFn *kScale[] = {scaleShare<DotWeights::plain, 2>,    scaleShare<DotWeights::plain, 4>,
-                                             scaleShare<DotWeights::withZero, 2>, scaleShare<DotWeights::withZero, 4>,
-                                             scaleShare<DotWeights::ofSigned, 2>, scaleShare<DotWeights::ofSigned, 4>};
-  const bool four = b.together % 4 == 0, ofSigned = weights == DotWeights::ofSigned;
-  const int64_t groups = four ? 4 : 2;
-  ScaleShareFn *scale = kScale[2 * unsigned(weights) + four];
-  const int64_t group = b.units * 16, columns = tileColumns(b.units);
-  alignas(64) int32_t sums[4 * kTileSums];
+/// dotBlock for any number of rows, `Groups` groups a step.
+template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t rows) {
+  constexpr bool kSigned = Kind == DotWeights::ofSigned;
+  constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1);
+  const int64_t group = b.units * 16, columns = tileColumns(b.units), steps = b.groups / Groups;
+  alignas(64) int32_t buffers[2][Groups * kTileSums];
   alignas(64) float parts[kTileRows * kStride];
-  // Two that take turns: a copy of what was just written would wait until all stores before it are done.
-  AmxShare shares[2];
-  bool turn = false;
-  auto finish = [&](AmxShare &share) {
-    if (!share.rows)
-      return;
-    storeTile<0>(sums, 64);
-    storeTile<1>(sums + kTileSums, 64);
-    if (groups > 2) {
-      storeTile<2>(sums + 2 * kTileSums, 64);
-      storeTile<3>(sums + 3 * kTileSums, 64);
+  // They take turns: a copy of what was just written would wait until all stores before it are done.
+  AmxShare shares[3], *next = shares, *inTiles = shares + 1, *stored = shares + 2;
+  int32_t *sums = buffers[0], *earlier = buffers[1];
+  auto finish = [&] {
+    scaleShare<Kind, Groups>(b, *stored, earlier, 0, stored->rows);
+    if (inTiles->rows) {
+      storeTile<0>(sums, 64);
+      storeTile<1>(sums + kTileSums, 64);
+      if constexpr (Groups > 2) {
+        storeTile<2>(sums + 2 * kTileSums, 64);
+        storeTile<3>(sums + 3 * kTileSums, 64);
+      }
+      scaleShare<Kind, Groups>(b, *inTiles, sums, 0, inTiles->rows);
     }
-    scale(b, share, sums);
-    share.rows = 0;
+    inTiles->rows = stored->rows = 0;
   };
   int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kTileRows) {
     const int64_t count = rows - r < kTileRows ? rows - r : kTileRows;
     if (count != configured) {
       // A configuration empties the tiles.
-      finish(shares[!turn]);
+      finish();
       configureTiles(count, count, columns);
       configured = count;
     }
-    const uint8_t *x = b.x + r * b.xStride;
-    for (int64_t g = 0; g < b.groups; g += groups) {
-      fetchRows(b, r, count, g / groups, b.groups / groups);
-      for (int64_t c = 0; c < kPanelsTogether; ++c, turn = !turn) {
-        AmxShare &before = shares[!turn], &share = shares[turn];
-        const uint8_t *w = b.w + c * b.wPanel + g * group * kPanelColumns;
-        const bool stores = before.rows > 0;
-        multiplyShare<0>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
-        multiplyShare<1>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
-        multiplyShare<2>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
-        multiplyShare<3>(b, x + g * group, w, groups, columns, ofSigned, stores, sums);
-        if (stores)
-          scale(b, before, sums);
-        share.rows = count;
-        share.xScales = b.scales + r * b.xStride + 4 * (g / b.together);
-        share.xSums = b.sums + r * b.sumStride + 4 * g;
-        share.factors = b.factors + (g * kPanelsTogether + c) * factors;
-        share.acc = b.acc + r * kStride + c * kLanes;
-        share.parts = parts + c * kLanes;
-        share.opens = g % b.together == 0;
-        share.closes = (g + groups) % b.together == 0;
-        share.begins = b.begins && g < b.together;
+    const uint8_t *x = b.x + r * b.xStride, *w = b.w, *xScales = b.scales + r * b.xStride;
+    int64_t part = 0; // Groups of those that share a scale of x.
+    bool begins = b.begins;
+    for (int64_t step = 0; step < steps; ++step, x += Groups * group, w += Groups * group * kPanelColumns) {
+      fetchRows(b, r, count, step, steps);
+      for (int64_t c = 0; c < kPanelsTogether; ++c) {
+        const bool stores = inTiles->rows > 0;
+        const int64_t half = stored->rows / 2;
+        const uint8_t *panel = w + c * b.wPanel;
+        multiplyShare<kSigned, 0>(b, x, panel, columns, stores, sums);
+        multiplyShare<kSigned, 1>(b, x, panel, columns, stores, sums);
+        scaleShare<Kind, Groups>(b, *stored, earlier, 0, half);
+        if constexpr (Groups > 2) {
+          multiplyShare<kSigned, 2>(b, x, panel, columns, stores, sums);
+          multiplyShare<kSigned, 3>(b, x, panel, columns, stores, sums);
+        }
+        scaleShare<Kind, Groups>(b, *stored, earlier, half, stored->rows);
+        AmxShare *scaled = stored;
+        stored = inTiles, inTiles = next, next = scaled;
+        int32_t *read = earlier;
+        earlier = sums, sums = read;
+        inTiles->rows = count;
+        inTiles->xScales = xScales;
+        inTiles->xSums = b.sums + r * b.sumStride + 4 * step * Groups;
+        inTiles->factors = b.factors + (step * Groups * kPanelsTogether + c) * kFactors;
+        inTiles->acc = b.acc + r * kStride + c * kLanes;
+        inTiles->parts = parts + c * kLanes;
+        inTiles->opens = part == 0;
+        inTiles->closes = part + Groups == b.together;
+        inTiles->begins = begins;
       }
+      part += Groups;
+      if (part == b.together)
+        part = 0, xScales += 4, begins = false;
     }
   }
-  finish(shares[!turn]);
+  finish();
+}
+
+inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights) {
+  using SharesFn = void(const DotBlock &, int64_t rows);
+  static constexpr SharesFn *kShares[] = {sharesOf<DotWeights::plain, 2>,    sharesOf<DotWeights::plain, 4>,
+                                          sharesOf<DotWeights::withZero, 2>, sharesOf<DotWeights::withZero, 4>,
+                                          sharesOf<DotWeights::ofSigned, 2>, sharesOf<DotWeights::ofSigned, 4>};
+  kShares[2 * unsigned(weights) + (b.together % 4 == 0)](b, rows);
 }
 
 } // namespace

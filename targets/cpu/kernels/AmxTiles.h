@@ -57,10 +57,13 @@ template <bool Signed, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
 
 /// Fetches a part of what a block of `count` rows from row `r` on writes to: step `at` of `steps`.
 MLC_SIMD void fetchRows(const DotBlock &b, int64_t r, int64_t count, int64_t at, int64_t steps) {
-  for (const auto &fetched : b.fetched)
-    for (int64_t i = fetched.data ? count * at / steps : count; i < count * (at + 1) / steps; ++i)
+  for (const auto &fetched : b.fetched) {
+    if (!fetched.data)
+      return;
+    for (int64_t i = count * at / steps; i < count * (at + 1) / steps; ++i)
       for (int c = 0; c < kPanelsTogether; ++c)
         __builtin_prefetch(fetched.data + (r + i) * fetched.stride + c * kLanes, 1);
+  }
 }
 
 } // namespace

@@ -17,10 +17,14 @@
 
 namespace mlc::cpu {
 
-static int64_t rowTileOf(int64_t rows) {
-  int64_t tiles = ceilDiv(rows, kMostRows);
+/// Rows of an item; `most` at most.
+static int64_t rowTileOf(int64_t rows, int64_t most) {
+  int64_t tiles = ceilDiv(rows, most);
   return tiles <= 1 ? rows : roundUp(ceilDiv(rows, tiles), 24);
 }
+
+// Bytes of x that stay in the second cache beside weights and sums.
+constexpr int64_t kTiledBytes = int64_t(3) << 19;
 
 static int64_t rowBytesOf(const fb::LinearAttrs &attrs) {
   const fb::WeightDesc &weight = attrs.weight();
@@ -241,7 +245,10 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   int64_t rows = commonRows({{&x, xColumns}, {&out, outColumns}, {residual ? residual : &out, outColumns}});
   if (rows < 1)
     return;
-  int64_t rowTile = rowTileOf(rows), panels = ceilDiv<int64_t>(columns, kPanelColumns);
+  // Tiles outrun the caches beyond the second one, which x has to stay in.
+  int64_t most =
+      functions.tiles && attrs.quantized_input() && rowBytes * kMostRows > kTiledBytes ? kMostRows / 2 : kMostRows;
+  int64_t rowTile = rowTileOf(rows, most), panels = ceilDiv<int64_t>(columns, kPanelColumns);
   if (attrs.bf16()) {
     int64_t k = int64_t(weight.k());
     LinearBf16 linear = linearBf16Of(weight);

@@ -169,7 +169,7 @@ DotTilesFn dotTiles;
 void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared) {
   const int64_t factors = kLanes * (weights == DotWeights::plain ? 2 : 1);
   if (shared)
-    amxShares(b, rows, weights, factors);
+    amxShares(b, rows, weights);
   else if (weights == DotWeights::ofSigned)
     amxRows<true>(b, rows, factors, scaleSome<DotWeights::ofSigned>);
   else

@@ -36,12 +36,15 @@ class Row:
 
 
 INT4 = ["--quant", "int4"]
+# A KV of 16 bits, as llama.cpp's: tiles multiply bf16.
+with open("/proc/cpuinfo", encoding="utf-8") as cpus:
+    KV16 = ["--kv", "bf16"] if "amx_tile" in cpus.read() else []
 FLOAT_PEAK = "bf16_peak_gflop_s"  # f32 where the CPU has no bf16 products.
 ROWS = [
-    Row("openvino-int4", "0.5B int4 group 128, head int8; OpenVINO u4 group 128, head and KV u8", "q05", INT4,
-        "openvino", "q05-openvino-int4-g128", OPENVINO, bars=(1.15, 1.4)),
-    Row("llama-int4", "0.5B int4 group 128, head int8; llama.cpp q4_0", "q05", INT4,
-        "llama", "q05-q4_0.gguf", [], bars=(2.8, 1.4)),
+    Row("openvino-int4", "0.5B int4 group 128, head and KV int8; OpenVINO u4 group 128, head and KV u8", "q05",
+        [*INT4, "--kv", "int8"], "openvino", "q05-openvino-int4-g128", OPENVINO, bars=(1.15, 1.4)),
+    Row("llama-int4", "0.5B int4 group 128, head int8; llama.cpp q4_0", "q05",
+        [*INT4, *KV16], "llama", "q05-q4_0.gguf", [], bars=(2.8, 1.4)),
     Row("onnxruntime-int4", "0.5B int4 group 128, head int4; onnxruntime int4 block 128, head int4", "q05",
         [*INT4, "--head", "int4"], "onnxruntime", "q05-onnxruntime-int4-b128", [], bars=(None, 1.25)),
     Row("openvino-8192", "0.5B int4 group 128, KV int8; OpenVINO u4 group 128, KV u8", "q05",
@@ -50,9 +53,9 @@ ROWS = [
         ["--quant", "none", "--math", "fast"], "llama", "q05-f16.gguf", [], bars=(1.3, 1.1), peak=FLOAT_PEAK),
     Row("openvino-f16", "0.5B f16, --quant none --math fast; OpenVINO f16", "q05-f16.gguf",
         ["--quant", "none", "--math", "fast"], "openvino", "q05-openvino-f16", [], peak=FLOAT_PEAK),
-    Row("keep-q4_0", "0.5B q4_0, the same file; llama.cpp", "q05-q4_0.gguf", ["--math", "fast"],
+    Row("keep-q4_0", "0.5B q4_0, the same file; llama.cpp", "q05-q4_0.gguf", ["--math", "fast", *KV16],
         "llama", "q05-q4_0.gguf", [], bars=(2, 1.3)),
-    Row("keep-q4_k_m", "1.5B q4_k_m, the same file; llama.cpp", "q15-q4_k_m.gguf", ["--math", "fast"],
+    Row("keep-q4_k_m", "1.5B q4_k_m, the same file; llama.cpp", "q15-q4_k_m.gguf", ["--math", "fast", *KV16],
         "llama", "q15-q4_k_m.gguf", [], bars=(2, 1.3)),
 ]
 
