@@ -20,20 +20,24 @@ namespace {
                                   const LinearScratch &s) {
   int64_t column = panel * kPanelColumns, left = o.columns - column;
   int64_t at = o.quantized ? column % o.group : 0;
-  for (int64_t row = rowBegin; row < rowEnd; ++row) {
-    const float *sums = s.acc + (row - rowBegin) * kStride;
+  // Locals: a store of a vector could otherwise change them.
+  const VF gateBias = o.bias ? loadPart(o.bias + column, left) : zero(),
+           upBias = o.bias ? loadPart(o.bias + o.columns + column, left) : zero();
+  const float *sums = s.acc;
+  float *out = o.quantized ? s.gated + at : o.out + rowBegin * o.stride + column;
+  const int64_t outStride = o.quantized ? o.group : o.stride, some = o.quantized ? kLanes : left;
+  const bool biased = o.bias, alone = o.expert == LinearOutput::alone;
+  const Act act = Act(o.activation);
+  for (int64_t row = rowBegin; row < rowEnd; ++row, sums += kStride, out += outStride) {
     VF gate = load(sums), up = load(sums + kLanes);
-    if (o.bias) {
-      gate = gate + loadPart(o.bias + column, left);
-      up = up + loadPart(o.bias + o.columns + column, left);
+    if (biased) {
+      gate = gate + gateBias;
+      up = up + upBias;
     }
-    VF v = activateUsually<Act::silu>(Act(o.activation), gate);
-    if (o.expert != LinearOutput::alone)
+    VF v = activateUsually<Act::silu>(act, gate);
+    if (!alone)
       v = v * up;
-    if (o.quantized)
-      store(s.gated + (row - rowBegin) * o.group + at, v);
-    else
-      storePart(o.out + row * o.stride + column, v, left);
+    storePart(out, v, some);
   }
   if (!o.quantized || (at + kPanelColumns < o.group && panel + 1 < o.gatePanels))
     return;

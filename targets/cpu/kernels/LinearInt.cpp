@@ -29,9 +29,14 @@ constexpr int64_t kAhead = 4096;
 template <int Bits, IntOffset M> constexpr bool kSigned = Bits < 8 && M == IntOffset::none;
 
 /// Groups [begin, end) of a panel: their quads as bytes to `quads`, and their factors, of two panels interleaved.
+/// Fetches the values at `next`, and as many factors of `nextPanel`.
 template <int Bits, IntScale S, IntOffset M>
-void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, int64_t begin, int64_t end,
-                 uint8_t *quads, float *factors) {
+void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, const uint8_t *nextPanel, int64_t begin,
+                 int64_t end, uint8_t *quads, float *factors) {
+  const uint8_t *nextFactors = nextPanel + a.scalesOffset;
+  const int64_t factorBytes = a.panelBytes - a.scalesOffset;
+  for (int64_t i = factorBytes * begin / a.groups; i < factorBytes * end / a.groups; i += 64)
+    __builtin_prefetch(nextFactors + i);
   constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
   for (int64_t g = begin; g < end; ++g, factors += kPanelsTogether * kFactors) {
     VF scales = groupScales<S>(a, panel, g);
@@ -140,8 +145,8 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
 
 /// A format's code.
 struct FormatCode {
-  void (*unpack)(const LinearInt &, const uint8_t *panel, const uint8_t *next, int64_t begin, int64_t end,
-                 uint8_t *quads, float *factors);
+  void (*unpack)(const LinearInt &, const uint8_t *panel, const uint8_t *next, const uint8_t *nextPanel, int64_t begin,
+                 int64_t end, uint8_t *quads, float *factors);
   void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
   /// Any number of rows; `shared`: several groups share a scale of x.
   void (*dot)(const DotBlock &, int64_t rows, bool shared);
@@ -173,9 +178,10 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     const uint8_t *panels[] = {first, second};
     for (int64_t p = 0; p < (first == second ? 1 : kPanelsTogether); ++p) {
       // What is unpacked next: the following groups, or the next panels' first.
-      const uint8_t *next = panels[p] + (end < a.groups ? columnBytes * (end - begin) * a.group
-                                                        : a.panelBytes * nextPanels - columnBytes * begin * a.group);
-      code.unpack(a, panels[p], next, begin, end, s.tile + p * kIntColumns * kPanelColumns,
+      const uint8_t *nextPanel = panels[p] + a.panelBytes * nextPanels,
+                    *next = end < a.groups ? panels[p] + columnBytes * (end - begin) * a.group
+                                           : nextPanel - columnBytes * begin * a.group;
+      code.unpack(a, panels[p], next, nextPanel, begin, end, s.tile + p * kIntColumns * kPanelColumns,
                   s.factors + p * code.factors);
     }
     DotBlock b{};
