@@ -145,7 +145,9 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   // An item ends within milliseconds, for steps that wait and for cancellation: at most 2^27 products, or the least.
   int64_t most = (int64_t(1) << 27) / (rowTile * kPanelColumns * k);
   most = most < 2 ? 2 : most > 32 ? 32 : most;
-  run = roundUp(rowTile > 8 && run > most ? most : run, together);
+  run = rowTile > 8 && run > most ? most : run;
+  // Down to whole groups: more items share out more evenly than fewer.
+  run = run < together ? together : rowTile > 8 ? run / together * together : roundUp(run, together);
   int64_t runs = ceilDiv(panels, run);
   pool->parallelFor(tiles * runs, 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item) {
