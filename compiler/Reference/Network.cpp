@@ -299,11 +299,11 @@ template <typename T> static llvm::Error evaluatePool(graph::PoolOp op, Frame<T>
           for (int64_t position : inside)
             if (best < 0 || from[position] > from[best])
               best = position;
-          if (best < 0)
-            return failAt(op, "a window holds no value");
-          value = from[best];
+          // Of no value, as DecomposeWindows has it.
+          using Limits = std::numeric_limits<E>;
+          value = best >= 0 ? from[best] : Limits::has_infinity ? E(-Limits::infinity()) : Limits::lowest();
           if (op.getIndices())
-            indices.data[plane * planeOut + o] = plane * planeIn + best;
+            indices.data[plane * planeOut + o] = best >= 0 ? plane * planeIn + best : -1;
         } else {
           T sum = 0, p = T(op.getP());
           for (int64_t position : inside)

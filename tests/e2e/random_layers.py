@@ -159,6 +159,12 @@ def pooling(g):
         more.pop("dilations", None)
     if average and g.chance(0.4):
         more["count_include_pad"] = 1
+    # The largest of no value is not defined.
+    ones, zeros = [1] * spatial, [0] * spatial
+    for n, count, size, step, apart, pad in zip(x.shape[2:], out, kernel, more.get("strides", ones),
+                                                more.get("dilations", ones), more.get("pads", zeros)):
+        if not all(any(0 <= o * step - pad + k * apart < n for k in range(size)) for o in range(count)):
+            raise Unfit()
     low = min(x.lo, 0) if average else x.lo
     g.add("AveragePool" if average else "MaxPool", [x], "float32", x.shape[:2] + out, low, max(x.hi, 0) if average else x.hi,
           not average, kernel_shape=kernel, **more)

@@ -97,6 +97,37 @@ void unshareEmpty(func::FuncOp function) {
     }
 }
 
+/// Whether `value` is a part of another tensor, in another shape or not.
+bool isPart(Value value) {
+  while (Operation *op = value.getDefiningOp()) {
+    if (isa<tensor::ExtractSliceOp>(op))
+      return true;
+    if (!isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp, tensor::CastOp>(op))
+      return false;
+    value = op->getOperand(0);
+  }
+  return false;
+}
+
+/// Copies parts that loops start from and branches give: the strides of a part would become those of the result, which
+/// lies in a buffer of its own.
+void copyParts(func::FuncOp function) {
+  auto copy = [](OpOperand &use) {
+    if (!isa<RankedTensorType>(use.get().getType()) || !isPart(use.get()))
+      return;
+    OpBuilder builder(use.getOwner());
+    Value part = use.get();
+    use.set(builder.create<bufferization::AllocTensorOp>(part.getLoc(), cast<RankedTensorType>(part.getType()),
+                                                         ValueRange(), part));
+  };
+  function.walk([&](Operation *op) {
+    if (auto loop = dyn_cast<scf::ForOp>(op))
+      llvm::for_each(loop.getInitArgsMutable(), copy);
+    else if (isa<scf::YieldOp>(op) && isa<scf::IfOp>(op->getParentOp()))
+      llvm::for_each(op->getOpOperands(), copy);
+  });
+}
+
 /// The buffer that branches or iterations copy a result into, in front of `op`; its extents are those of `like`, where
 /// they are not fixed.
 Value bufferFor(OpBuilder &builder, Operation *op, Type type, Value like) {
@@ -181,6 +212,7 @@ struct BufferizeNetwork : impl::BufferizeNetworkBase<BufferizeNetwork> {
       hoistConstants(function);
       unshareFills(function);
       unshareEmpty(function);
+      copyParts(function);
     }
     bufferization::OneShotBufferizationOptions options;
     options.bufferizeFunctionBoundaries = true;

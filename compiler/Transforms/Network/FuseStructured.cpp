@@ -7,6 +7,8 @@
 #include "compiler/Transforms/Network/Passes.h"
 #include "compiler/Transforms/Network/Structured.h"
 
+#include "runtime/exec/Kernel.h"
+
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/Transforms/Transforms.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
@@ -78,6 +80,20 @@ bool worthFusing(OpOperand *use) {
   return readsOnce(use) && (use->get().hasOneUse() || isCheap(producer));
 }
 
+/// Whether an op that takes over a reshape's axes has no more loops than a tensor may have axes.
+bool staysWithinRank(OpOperand *use) {
+  int64_t loops = 0, more = 0;
+  for (Operation *op : {use->get().getDefiningOp(), use->getOwner()}) {
+    if (auto expand = dyn_cast<tensor::ExpandShapeOp>(op))
+      more = expand.getResultType().getRank() - expand.getSrcType().getRank();
+    else if (auto collapse = dyn_cast<tensor::CollapseShapeOp>(op))
+      more = collapse.getSrcType().getRank() - collapse.getResultType().getRank();
+    else if (auto structured = dyn_cast<linalg::LinalgOp>(op))
+      loops = structured.getNumLoops();
+  }
+  return loops + more <= int64_t(kMaxRank);
+}
+
 struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
   void runOnOperation() override {
     MLIRContext *context = &getContext();
@@ -86,7 +102,7 @@ struct FuseStructured : impl::FuseStructuredBase<FuseStructured> {
     linalg::populateFoldReshapeOpsByExpansionPatterns(patterns, [](OpOperand *use) {
       // Reshapes move; values with other readers stay where they are.
       return use->get().hasOneUse() && !touchesProduct(use) && isFixed(use->getOwner()) &&
-             isFixed(use->get().getDefiningOp());
+             isFixed(use->get().getDefiningOp()) && staysWithinRank(use);
     });
     linalg::populateEraseUnusedOperandsAndResultsPatterns(patterns);
     linalg::populateConstantFoldLinalgOperations(patterns, [](OpOperand *) { return false; });

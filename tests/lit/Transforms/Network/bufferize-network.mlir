@@ -31,4 +31,22 @@ module {
     }
     return %r, %c : tensor<4xf32>, tensor<2xi64>
   }
+
+  // A loop that starts from a part of a tensor has a buffer without the part's strides.
+  // CHECK-LABEL: func.func @part
+  // CHECK: %[[PART:[a-z0-9_]+]] = memref.subview {{.*}} to memref<2x1xf32, strided<[5, 1], offset: 3>>
+  // CHECK: scf.for
+  // CHECK-NOT: memref.cast
+  func.func @part(%x: tensor<2x5xf32>) -> tensor<2x1xf32> {
+    %lower = arith.constant 0 : index
+    %upper = arith.constant 2 : index
+    %step = arith.constant 1 : index
+    %one = arith.constant 1.0 : f32
+    %p = tensor.extract_slice %x[0, 3] [2, 1] [1, 1] : tensor<2x5xf32> to tensor<2x1xf32>
+    %r = scf.for %i = %lower to %upper step %step iter_args(%s = %p) -> (tensor<2x1xf32>) {
+      %n = tensor.insert %one into %s[%i, %lower] : tensor<2x1xf32>
+      scf.yield %n : tensor<2x1xf32>
+    }
+    return %r : tensor<2x1xf32>
+  }
 }

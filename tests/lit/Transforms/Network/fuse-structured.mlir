@@ -49,3 +49,21 @@ func.func @product(%x: tensor<6x4xf32>, %w: tensor<2x6x16xf32>, %start: tensor<4
   } -> tensor<4x2x16xf32>
   return %p : tensor<4x2x16xf32>
 }
+
+#six = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0, d1, d2, d3, d4, d5)>
+#first = affine_map<(d0, d1, d2, d3, d4, d5) -> (d0)>
+
+// A reshape is not taken over where the op would have more loops than a tensor may have axes (8).
+// CHECK-LABEL: func.func @rank
+// CHECK: linalg.generic {{.*}}ins(%{{.*}} : tensor<2xf32>) outs(%{{.*}} : tensor<2x3x2x3x2x3xf32>)
+// CHECK: tensor.expand_shape {{.*}} into tensor<2x3x2x3x2x3x1x1x1xf32>
+func.func @rank(%x: tensor<2xf32>) -> tensor<2x3x2x3x2x3x1x1x1xf32> {
+  %e = tensor.empty() : tensor<2x3x2x3x2x3xf32>
+  %a = linalg.generic {indexing_maps = [#first, #six], iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "parallel"]} ins(%x : tensor<2xf32>) outs(%e : tensor<2x3x2x3x2x3xf32>) {
+  ^bb0(%v: f32, %o: f32):
+    %s = arith.addf %v, %v : f32
+    linalg.yield %s : f32
+  } -> tensor<2x3x2x3x2x3xf32>
+  %y = tensor.expand_shape %a [[0], [1], [2], [3], [4], [5, 6, 7, 8]] output_shape [2, 3, 2, 3, 2, 3, 1, 1, 1] : tensor<2x3x2x3x2x3xf32> into tensor<2x3x2x3x2x3x1x1x1xf32>
+  return %y : tensor<2x3x2x3x2x3x1x1x1xf32>
+}
