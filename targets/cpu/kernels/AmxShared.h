@@ -21,11 +21,11 @@ alignas(64) constexpr float kNothing[kLanes] = {};
 /// Groups of up to kTileRows rows and one panel whose products are in tiles 0 to 3, or stored, and not yet scaled.
 struct AmxShare {
   int64_t rows = 0;
-  const uint8_t *xScales, *xSums;
-  const float *factors; // Of the first group.
-  float *acc, *parts;   // [rows][kStride]; parts: the sums of groups before these, where there are any.
-  bool opens, closes;   // With the first and the last of the groups that share a scale of x.
-  bool begins;          // Nothing is in `acc` yet.
+  const uint8_t *xScales = nullptr, *xSums = nullptr;
+  const float *factors = nullptr;         // Of the first group.
+  float *acc = nullptr, *parts = nullptr; // [rows][kStride]; parts: the sums of groups before these, if there are any.
+  bool opens = false, closes = false;     // With the first and the last of the groups that share a scale of x.
+  bool begins = false;                    // Nothing is in `acc` yet.
 };
 
 /// Scales rows [begin, end) of a share, whose sums are [Groups][kTileRows][kPanelColumns].
@@ -33,6 +33,8 @@ template <DotWeights Kind, int Groups>
 MLC_SIMD void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t *sums, int64_t begin, int64_t end) {
   constexpr bool kOffset = Kind == DotWeights::plain;
   constexpr int64_t kFactors = kLanes * (kOffset ? 2 : 1);
+  if (begin == end)
+    return;
   VF scale[Groups], offset[Groups];
   for (int g = 0; g < Groups; ++g) {
     const float *factors = share.factors + g * kPanelsTogether * kFactors;
