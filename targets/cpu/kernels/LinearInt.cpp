@@ -28,6 +28,17 @@ constexpr int64_t kAhead = 4096;
 // Whether tiles take a format's weights signed, without their zero.
 template <int Bits, IntOffset M> constexpr bool kSigned = Bits < 8 && M == IntOffset::none;
 
+/// Fetches a line of weights: into the second cache where tiles multiply, for there the first cache's few buffers of
+/// lines under way bound what one core reads.
+MLC_SIMD void fetchWeights(const LinearInt &a, const uint8_t *line) {
+#if defined(__AVX512F__)
+  if (a.tiles)
+    return __builtin_prefetch(line, 0, 2);
+#endif
+  (void)a;
+  __builtin_prefetch(line);
+}
+
 /// Groups [begin, end) of a panel: their quads as bytes to `quads`, and their factors, of two panels interleaved.
 /// Fetches the values at `next`, and as many factors of `nextPanel`.
 template <int Bits, IntScale S, IntOffset M>
@@ -36,7 +47,7 @@ void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, 
   const uint8_t *nextFactors = nextPanel + a.scalesOffset;
   const int64_t factorBytes = a.panelBytes - a.scalesOffset;
   for (int64_t i = factorBytes * begin / a.groups; i < factorBytes * end / a.groups; i += 64)
-    __builtin_prefetch(nextFactors + i);
+    fetchWeights(a, nextFactors + i);
   constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
   for (int64_t g = begin; g < end; ++g, factors += kPanelsTogether * kFactors) {
     VF scales = groupScales<S>(a, panel, g);
@@ -51,7 +62,7 @@ void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, 
       VB unit[8];
       Planes planes = planesAt<Bits>(a, panel, column);
       for (int i = 0; i < lowBits(Bits); ++i)
-        __builtin_prefetch(next + (planes.low - panel) + i * 64);
+        fetchWeights(a, next + (planes.low - panel) + i * 64);
       loadUnit<Bits>(planes, unit);
 #if defined(__AVX512F__)
       // Without a branch: nothing is taken off where registers multiply.
@@ -92,11 +103,11 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       const uint8_t *low = planes.low + kAhead, *high = planes.high + kAhead / 2;
       low += low >= lowEnd ? lowGap : 0;
       for (int i = 0; i < lowBits(Bits); ++i)
-        __builtin_prefetch(low + i * 64);
+        fetchWeights(a, low + i * 64);
       if constexpr (Bits != lowBits(Bits)) {
         high += high >= highEnd ? highGap : 0;
         for (int i = 0; i < Bits - lowBits(Bits); ++i)
-          __builtin_prefetch(high + i * 64);
+          fetchWeights(a, high + i * 64);
       }
       VB unit[8];
       loadUnit<Bits>(planes, unit);
@@ -111,7 +122,7 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       }
     }
     auto group = [&](VI isum) __attribute__((always_inline)) {
-      __builtin_prefetch(factors);
+      fetchWeights(a, factors);
       factors += factorStep;
       VF scales = groupScales<S>(a, panel, g);
       float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
