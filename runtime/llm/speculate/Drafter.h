@@ -10,12 +10,17 @@
 #include "runtime/llm/Generate.h"
 #include "runtime/llm/speculate/Acceptance.h"
 
+#include <array>
+
 namespace mlc {
 
 /// Most tokens of a draft: a sequence can go back that far, whatever its states.
 constexpr unsigned kMaxDraftTokens = unsigned(kRollbackTokens);
 /// Classes of Draft::confidence.
 constexpr unsigned kConfidenceClasses = 8;
+/// By class, how likely a token stays that was drafted with such confidence, before anything is known of the text.
+using Claims = std::array<float, kConfidenceClasses>;
+constexpr Claims kEvenClaims = {0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f};
 
 /// What a draft that was left behind reads at least: enough to know what the text is about.
 constexpr size_t kShortRead = 32;
@@ -38,6 +43,7 @@ public:
   virtual void leaveOut(size_t most) {}
   /// The confidence of the whole draft where begin() knows it; kConfidenceClasses: not known.
   virtual unsigned expectedConfidence() const { return kConfidenceClasses; }
+  virtual const Claims &claims() const { return kEvenClaims; }
   /// A guess of what a token costs, as a share of a step of the target.
   virtual double costShare() const { return 0; }
 

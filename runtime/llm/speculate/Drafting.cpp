@@ -23,7 +23,7 @@ Result<unsigned> longestDraft(const Session &target, unsigned wanted) {
 
 Drafting::Drafting(std::span<Drafter *const> drafters) {
   for (Drafter *drafter : drafters)
-    sources[count++] = {drafter, DraftEstimate(drafter->costShare())};
+    sources[count++] = {drafter, DraftEstimate(drafter->costShare(), drafter->claims())};
 }
 
 Status Drafting::start(const GenerateOptions &options, std::span<const int32_t> text) {
@@ -75,6 +75,7 @@ Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, 
     return 0u;
   bool compares = limits.automatic || (count > 1 && costs.plain() > 0);
   double rate = 0;
+  unsigned most = limits.most;
   for (Source &candidate : all()) {
     if (!candidate.ready)
       continue;
@@ -82,13 +83,14 @@ Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, 
     size_t behind = drafter.behind();
     if (limits.automatic && behind > kShortRead && !policy.affords(candidate.estimate.readMs(behind, costs.plain())))
       drafter.leaveOut(kShortRead);
-    LengthPolicy::Plan plan{limits.most, 1};
+    LengthPolicy::Plan plan{limits.most, limits.most, 1};
     // Whoever fixed the length of the only drafter has decided.
     if (compares)
       plan = policy.plan(costs, candidate.estimate, limits.most, drafter.behind(), drafter.expectedConfidence());
     if ((plan.length || !limits.automatic) && plan.rate > rate) {
       rate = plan.rate;
       source = &candidate;
+      most = limits.automatic ? plan.most : limits.most;
     }
   }
   if (!source)
@@ -96,8 +98,7 @@ Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, 
   policy.begin(rate);
   DraftEstimate &estimate = source->estimate;
   unsigned confidence = source->drafter->expectedConfidence(), drafted = 0;
-  while (drafted < limits.most &&
-         (!limits.automatic || policy.goesOn(costs, estimate, drafted, limits.most, confidence))) {
+  while (drafted < most && (!limits.automatic || policy.goesOn(costs, estimate, drafted, most, confidence))) {
     double begin = monotonicMs();
     size_t behind = drafted ? 0 : source->drafter->behind();
     Draft &next = drafts[drafted];
@@ -106,7 +107,7 @@ Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, 
       break;
     estimate.learnCost(behind, monotonicMs() - begin);
     // A distribution decides, never the token drawn from it: what comes out would no longer be the target's.
-    if (limits.automatic && !policy.keeps(costs, estimate, drafted, limits.most, next.confidence))
+    if (limits.automatic && !policy.keeps(costs, estimate, drafted, most, next.confidence))
       break;
     ++drafted;
   }

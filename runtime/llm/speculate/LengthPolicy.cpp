@@ -6,6 +6,7 @@
 #include "runtime/llm/speculate/LengthPolicy.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mlc {
 
@@ -13,27 +14,33 @@ namespace {
 
 // A step of one more token is cheap as long as nobody knows better: weights are read once for all of them.
 constexpr double kStepGrowth = 0.04;
-// What an unknown draft is taken for: good enough to be tried.
-constexpr double kPriorAcceptance = 0.75;
+// What an unknown draft is taken for: good enough to be tried. Its confidence stops it where it is not.
+constexpr double kPriorAcceptance = 0.9;
 constexpr float kRecentMemory = 0.96f, kMemory = 0.98f, kIdleMemory = 0.98f;
 // The budget, in plain steps: at the start, for each token, at most, and the deepest debt that is remembered.
-constexpr double kBudgetStart = 1, kBudgetPerToken = 0.01, kBudgetMost = 8, kBudgetLeast = -4;
-constexpr unsigned kFirstPlainSteps = 2;
+constexpr double kBudgetStart = 1, kBudgetPerToken = 0.008, kBudgetMost = 8, kBudgetLeast = -4;
+// What a round may cost more than a plain step, in plain steps above the budget.
+constexpr double kMostAtRisk = 4;
+constexpr unsigned kFirstPlainSteps = 1;
 
 } // namespace
 
 double VerifyCosts::at(unsigned tokens) const {
   if (seen[tokens])
     return ms[tokens];
-  unsigned below = tokens, above = tokens;
+  unsigned below = tokens;
   while (below > 0 && !seen[below])
     --below;
+  size_t above = tokens;
   while (above < kMaxDraftTokens + 2 && !seen[above])
     ++above;
+  double aboveMs = above < kMaxDraftTokens + 2 ? ms[above] : promptMs;
+  if (above == kMaxDraftTokens + 2)
+    above = promptTokens;
   if (!below)
-    return above < kMaxDraftTokens + 2 ? ms[above] : 0;
-  if (above < kMaxDraftTokens + 2)
-    return ms[below] + (ms[above] - ms[below]) * double(tokens - below) / double(above - below);
+    return aboveMs;
+  if (above > below)
+    return ms[below] + std::max(0.0, aboveMs - ms[below]) * double(tokens - below) / double(above - below);
   // Beyond all that was measured, the slope of the largest two, and never none.
   unsigned before = below - 1;
   while (before > 0 && !seen[before])
@@ -46,8 +53,16 @@ RoundCosts VerifyCosts::round() const {
   RoundCosts costs;
   for (unsigned drafted = 0; drafted <= kMaxDraftTokens; ++drafted)
     costs.ms[drafted] = at(drafted + 1);
-  costs.reach = std::min(2 * largest, kMaxDraftTokens);
+  costs.reach = unsigned(std::min(2 * std::max(size_t(largest), promptTokens), size_t(kMaxDraftTokens)));
   return costs;
+}
+
+void VerifyCosts::learnPrompt(size_t tokens, double measured) {
+  // Short ones cost what plain steps cost.
+  if (tokens < 2)
+    return;
+  promptTokens = tokens;
+  promptMs = measured;
 }
 
 void VerifyCosts::learn(unsigned tokens, double measured) {
@@ -74,7 +89,12 @@ void DraftEstimate::Tally::add(bool success, float memory) {
 
 double DraftEstimate::acceptance(unsigned position, unsigned confidence) const {
   double rate = positions[position].rate(recent.rate(kPriorAcceptance, 2), 4);
-  return confidence < kConfidenceClasses ? classes[confidence].rate(rate, 2) : rate;
+  if (confidence >= kConfidenceClasses)
+    return rate;
+  // How drafts fare in this text moves all claims; the root, because other classes may have made the difference.
+  double odds = std::sqrt(rate / (1 - rate) * (1 - kPriorAcceptance) / kPriorAcceptance);
+  double claim = claims[confidence] * odds / (claims[confidence] * odds + 1 - claims[confidence]);
+  return classes[confidence].rate(claim, 2);
 }
 
 void DraftEstimate::learn(unsigned position, unsigned confidence, bool stayed) {
@@ -120,17 +140,20 @@ void DraftEstimate::learnRead(size_t tokens, double ms) {
 LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most,
                                       size_t behind, unsigned confidence) const {
   double plain = costs.plain(), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
-  Plan best{0, costs.plainRate()};
+  Plan best{0, 0, costs.plainRate()};
   double expected = 1 + costs.others, stays = 1, first = estimate.acceptance(0, confidence);
   most = std::min(most, costs.reach);
   for (unsigned m = 1; m <= most; ++m) {
     expected += stays *= estimate.acceptance(m - 1, confidence);
     double cost = m * token + costs.ms[m];
     // All of it is lost when the first token does not stay. Reading is paid once for many rounds.
-    if (read + (cost - plain) * (1 - first) > budget)
+    if (read + (cost - plain) * (1 - first) > budget || cost - plain > kMostAtRisk * plain + budget)
       break;
-    if (double rate = expected / (costs.before + cost); rate > best.rate)
-      best = {m, rate};
+    best.most = m;
+    if (double rate = expected / (costs.before + cost); rate > best.rate) {
+      best.length = m;
+      best.rate = rate;
+    }
   }
   return best;
 }

@@ -42,19 +42,23 @@ public:
   /// What was never measured lies on a line through the nearest ones that were.
   double at(unsigned tokens) const;
   void learn(unsigned tokens, double measured);
+  /// A step over `tokens` of a prompt, which computes logits of its last token alone.
+  void learnPrompt(size_t tokens, double measured);
 
 private:
   double ms[kMaxDraftTokens + 2] = {};
   bool seen[kMaxDraftTokens + 2] = {};
   unsigned largest = 0; // Of those seen.
   unsigned plainSteps = 0;
+  size_t promptTokens = 0; // 0: none were seen.
+  double promptMs = 0;
 };
 
 /// What is known of one drafter.
 class DraftEstimate {
 public:
-  /// `costShare`: Drafter::costShare, until something is measured.
-  explicit DraftEstimate(double costShare = 0) : share(costShare) {}
+  /// `costShare`, `claims`: of the Drafter, until something is measured.
+  explicit DraftEstimate(double costShare = 0, const Claims &claims = kEvenClaims) : share(costShare), claims(claims) {}
 
   /// The chance that the token at `position` (from 0) stays when all before it did. `confidence`: kConfidenceClasses
   /// where it is not known yet.
@@ -78,12 +82,14 @@ private:
   };
   Tally recent, positions[kMaxDraftTokens], classes[kConfidenceClasses];
   double share, token = -1, read = -1;
+  Claims claims;
 };
 
 class LengthPolicy {
 public:
   struct Plan {
     unsigned length = 0; // 0: do not draft.
+    unsigned most = 0;   // What the budget bears, should confidence ask for more than `length`.
     double rate = 0;     // Expected tokens per millisecond.
   };
 

@@ -192,6 +192,11 @@ static unsigned marginClass(std::span<const float> logits, float temperature) {
   return confidence;
 }
 
+const Claims &ModelDrafter::claims() const {
+  static constexpr Claims byMargin = {0.40f, 0.50f, 0.62f, 0.75f, 0.85f, 0.92f, 0.96f, 0.98f};
+  return byMargin;
+}
+
 Result<bool> ModelDrafter::next(double uniform, Draft &draft) {
   if (unknown || count == kMaxDraftTokens || text.size() - skipped + count > session.context())
     return false;

@@ -30,6 +30,7 @@ public:
   /// How much of `other` it has read already, from the beginning.
   size_t agreement(std::span<const int32_t> other) const;
   void leaveOut(size_t most) override { skipped += behind() > most ? behind() - most : 0; }
+  const Claims &claims() const override;
   double costShare() const override { return share; }
 
 private:

@@ -30,6 +30,11 @@ bool NgramDrafter::begin(std::span<const int32_t> settled) {
   return at != 0;
 }
 
+const Claims &NgramDrafter::claims() const {
+  static constexpr Claims byLength = {0.5f, 0.6f, 0.7f, 0.75f, 0.8f, 0.85f, 0.9f, 0.95f};
+  return byLength;
+}
+
 Result<bool> NgramDrafter::next(double, Draft &draft) {
   if (!at || count == kMaxDraftTokens)
     return false;

@@ -21,6 +21,7 @@ public:
   bool begin(std::span<const int32_t> text) override;
   Result<bool> next(double uniform, Draft &draft) override;
   unsigned expectedConfidence() const override { return confidence; }
+  const Claims &claims() const override;
 
 private:
   std::span<const int32_t> text;

@@ -107,6 +107,8 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
     return cancelledOr(fed.error(), result);
   LogitsView logits{last.data(), 1, last.size()};
   double draftStart = monotonicMs();
+  auto promptSteps = (prompt.size() + target->batch() - 1) / target->batch();
+  costs.learnPrompt(prompt.size() / promptSteps, (draftStart - start) / double(promptSteps));
   if (Status started = drafting.start(given, {text.data(), round.textSize}); !started)
     return cancelledOr(started.error(), result);
   if (Status read = drafting.read(SIZE_MAX); !read)

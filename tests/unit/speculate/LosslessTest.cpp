@@ -69,6 +69,42 @@ Tested measure(Session &target, std::span<Drafter *const> drafters, const Settin
   return {gTest(truth.first, first, kSamples), gTest(truth.second, second, kSamples), speculator.stats()};
 }
 
+/// A planted bug: what is drawn where a token did not stay comes from p, not from the residual.
+int32_t fromTarget(std::span<const Sampler::Candidate> target, const Draft &, double uniform) {
+  return Sampler::drawFrom(target, uniform);
+}
+
+/// Costs nothing, so that drafts are worth their while: what follows a token lies in a table, of peaks of all heights.
+struct TableDrafter final : Drafter {
+  explicit TableDrafter(size_t vocab) : vocab(vocab), table(vocab * vocab) {
+    for (size_t last = 0; last < vocab; ++last) {
+      double sum = 0;
+      for (size_t token = 0; token < vocab; ++token)
+        sum += row(last)[token] = float(std::exp(double(last % 4) * uniformDraw(7, last * vocab + token)));
+      for (float &q : row(last))
+        q /= float(sum);
+    }
+  }
+  std::span<float> row(size_t last) { return std::span(table).subspan(last * vocab, vocab); }
+  Status start(const GenerateOptions &, std::span<const int32_t>) override { return {}; }
+  bool begin(std::span<const int32_t> text) override {
+    last = text.back();
+    return true;
+  }
+  Result<bool> next(double uniform, Draft &draft) override {
+    draft.distribution = row(size_t(last));
+    draft.confidence = unsigned(last % 4) * 2;
+    size_t token = 0;
+    for (double reached = 0; token + 1 < vocab && (reached += draft.distribution[token]) <= uniform;)
+      ++token;
+    draft.token = last = int32_t(token);
+    return true;
+  }
+  size_t vocab;
+  std::vector<float> table;
+  int32_t last = 0;
+};
+
 const Setting kSettings[] = {{0.7f, 0.9f, 0, 0, 1}, {1.0f, 1, 7, 0.02f, 1.3f}, {1.5f, 0.95f, 8, 0, 1}};
 
 } // namespace
@@ -76,24 +112,47 @@ const Setting kSettings[] = {{0.7f, 0.9f, 0, 0, 1}, {1.0f, 1, 7, 0.02f, 1.3f}, {
 TEST(Lossless, SampledPairsHaveTheTargetsDistribution) {
   TestModel targetModel(smallOptions());
   NoisyModel draftModel(smallOptions(), 0.9f);
+  for (const Setting &setting : kSettings) {
+    SCOPED_TRACE(testing::Message() << "temperature " << setting.temperature);
+    Owned<Session> target = makeSession(*targetModel.model), draft = makeSession(*draftModel.model);
+    Owned<ModelDrafter> drafter(must(ModelDrafter::create(*draft, *target)));
+    Drafter *drafters[] = {drafter.get()};
+    Tested tested = measure(*target, drafters, setting, fixedDraft(3));
+    printf("  temperature %g: p = %.3f, %.3f\n", double(setting.temperature), tested.first, tested.second);
+    EXPECT_GT(tested.first, 0.01);
+    EXPECT_GT(tested.second, 0.01);
+    // Drafts stay and fail often enough for this to mean something.
+    EXPECT_GT(tested.stats.accepted, tested.stats.drafted / 4);
+    EXPECT_GT(tested.stats.rollbacks, tested.stats.rounds / 10);
+  }
+}
+
+TEST(Lossless, LengthsThatAreChosenToo) {
+  TestModel targetModel(smallOptions());
   for (const Setting &setting : kSettings)
-    for (unsigned tokens : {3u, 0u}) {
-      SCOPED_TRACE(testing::Message() << "temperature " << setting.temperature << ", draft tokens " << tokens);
-      Owned<Session> target = makeSession(*targetModel.model), draft = makeSession(*draftModel.model);
-      Owned<ModelDrafter> drafter(must(ModelDrafter::create(*draft, *target)));
-      Drafter *drafters[] = {drafter.get()};
-      Tested tested = measure(*target, drafters, setting, fixedDraft(tokens));
-      printf("  temperature %g, draft tokens %u: p = %.3f, %.3f\n", double(setting.temperature), tokens, tested.first,
-             tested.second);
-      // Lengths that follow the clock give another sample each time: a bound that chance does not miss.
-      double bound = tokens ? 0.01 : 1e-5;
-      EXPECT_GT(tested.first, bound);
-      EXPECT_GT(tested.second, bound);
-      // Drafts stay and fail often enough for this to mean something.
-      if (tokens) {
-        EXPECT_GT(tested.stats.accepted, tested.stats.drafted / 4);
-        EXPECT_GT(tested.stats.rollbacks, tested.stats.rounds / 10);
-      }
+    for (bool bug : {false, true}) {
+      SCOPED_TRACE(testing::Message() << "temperature " << setting.temperature << (bug ? ", the bug planted" : ""));
+      Owned<Session> target = makeSession(*targetModel.model);
+      TableDrafter table(target->model().bounds().vocab);
+      Drafter *drafters[] = {&table};
+      SpeculationOptions options;
+      if (bug)
+        options.redraw = fromTarget;
+      Tested tested = measure(*target, drafters, setting, options);
+      printf("  temperature %g, chosen lengths%s: p = %.3g, %.3g\n", double(setting.temperature),
+             bug ? ", the bug planted" : "", tested.first, tested.second);
+      double least = std::min(tested.first, tested.second);
+      // They follow the clock, so each run is another sample: a bound that chance does not miss.
+      if (bug)
+        EXPECT_LT(least, 1e-4);
+      else
+        EXPECT_GT(least, 1e-5);
+      // Of several lengths, that stay and fail.
+      EXPECT_GT(tested.stats.rounds, kSamples / 4);
+      EXPECT_GT(tested.stats.accepted, tested.stats.drafted / 5);
+      EXPECT_GT(tested.stats.rollbacks, tested.stats.rounds / 10);
+      EXPECT_GT(std::ranges::count_if(tested.stats.lengths, [](uint64_t rounds) { return rounds > kSamples / 100; }),
+                2);
     }
 }
 
@@ -124,10 +183,7 @@ TEST(Lossless, APlantedBugIsFound) {
   TestModel targetModel(smallOptions());
   NoisyModel draftModel(smallOptions(), 0.9f);
   SpeculationOptions wrong = fixedDraft(3);
-  // From p, not from the residual.
-  wrong.redraw = [](std::span<const Sampler::Candidate> target, const Draft &, double uniform) {
-    return Sampler::drawFrom(target, uniform);
-  };
+  wrong.redraw = fromTarget;
   for (const Setting &setting : kSettings) {
     Owned<Session> target = makeSession(*targetModel.model), draft = makeSession(*draftModel.model);
     Owned<ModelDrafter> drafter(must(ModelDrafter::create(*draft, *target)));
