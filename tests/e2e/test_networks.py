@@ -153,6 +153,15 @@ class Networks(unittest.TestCase):
                     expected = function(given["s"].astype(np.float64)).astype(name)
                     np.testing.assert_allclose(got[op], expected, rtol=relative, err_msg=op)
 
+    def test_one_of_several_unit_axes(self):
+        """A step along an axis of 1 takes away that axis, not another one of extent 1."""
+        x = self.floats(1, 3, 7, 1)
+        nodes = [node("CumSum", ["x", f"axis{i}"], [f"y{i}"]) for i in range(4)]
+        body = model(graph(nodes, [value("x", "float32", x.shape)], [value(f"y{i}", "float32", x.shape) for i in range(4)],
+                           [tensor(f"axis{i}", np.int64(i)) for i in range(4)]))
+        for name, got in self.agree(body, {"x": x}).items():
+            np.testing.assert_allclose(got, np.cumsum(x, int(name[1:])), rtol=1e-5, atol=1e-6, err_msg=name)
+
     def test_a_loop_without_end_over_constants(self):
         """Is compiled at once: nothing of it is computed while compiling."""
         step = graph([node("Identity", ["c"], ["co"]), node("Add", ["v", "v"], ["vo"])],

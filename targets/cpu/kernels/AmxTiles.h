@@ -43,7 +43,7 @@ template <int Tile> MLC_SIMD void zeroTile() { asm volatile("tilezero %%tmm%c0" 
 template <int Tile> MLC_SIMD void loadTile(const uint8_t *rows, int64_t stride) {
   asm volatile("tileloadd (%0,%1), %%tmm%c2" : : "r"(rows), "r"(stride), "i"(Tile) : "memory");
 }
-template <int Tile> MLC_SIMD void storeTile(int32_t *rows, int64_t stride) {
+template <int Tile> MLC_SIMD void storeTile(void *rows, int64_t stride) {
   asm volatile("tilestored %%tmm%c2, (%0,%1)" : : "r"(rows), "r"(stride), "i"(Tile) : "memory");
 }
 MLC_SIMD void releaseTiles() { asm volatile("tilerelease"); }

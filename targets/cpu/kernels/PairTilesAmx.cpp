@@ -39,7 +39,7 @@ template <bool Wide> struct SumTiles {
   }
   template <int Tile> [[gnu::always_inline]] void end(float *acc) const {
     if (has<Tile>())
-      asm volatile("tilestored %%tmm%c2, (%0,%1)" : : "r"(at<Tile>(acc)), "r"(b.accStride * 4), "i"(Tile) : "memory");
+      storeTile<Tile>(at<Tile>(acc), b.accStride * 4);
   }
   template <int Tile> [[gnu::always_inline]] void loadWeights(const uint8_t *w) const {
     loadTile<Tile>(w, b.wStride);
