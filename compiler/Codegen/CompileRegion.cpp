@@ -118,6 +118,9 @@ private:
       function.addFnAttr("no-builtins");
       function.addFnAttr("target-cpu", level.cpu);
       function.addFnAttr("target-features", level.features);
+      // Left to itself LLVM takes half a vector.
+      if (level.traits.floats == 16)
+        function.addFnAttr("prefer-vector-width", "512");
       if (function.getName() == kRegionRow)
         function.addFnAttr(llvm::Attribute::AlwaysInline);
       function.setDSOLocal(true);

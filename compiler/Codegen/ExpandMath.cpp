@@ -6,6 +6,7 @@
 // exp and tanh are calculated as the kernels do (targets/cpu/simd/Math.h); the rest by MLIR's expansions.
 //
 #include "compiler/Codegen/LowerRegion.h"
+#include "compiler/Codegen/RegionCode.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -74,13 +75,19 @@ struct ExpandExp : ExpandOp<math::ExpOp> {
       return failure();
     F32 f(op.getLoc(), rewriter, hasFma);
     using enum arith::CmpFPredicate;
-    Value x = op.getOperand(), high = f.real(88.8f), low = f.real(-87.5f), n;
-    Value limited = f.select(OGT, x, high, high, x);
+    Value x = op.getOperand(), high = f.real(88.8f), low = f.real(-87.5f), limited = x, n;
+    bool notPositive = op->hasAttr(kNotPositiveAttr);
+    if (!notPositive)
+      limited = f.select(OGT, limited, high, high, limited);
     limited = f.select(OLT, limited, low, low, limited);
-    Value e = f.reducedExpm1(limited, n);
-    // n may be 128: two factors, each of a representable exponent.
-    Value half = f.b.create<math::RoundEvenOp>(f.mul(n, f.real(0.5f)));
-    Value y = f.mul(f.mul(f.add(e, f.real(1)), f.exp2Integer(half)), f.exp2Integer(f.sub(n, half)));
+    Value e = f.reducedExpm1(limited, n), y = f.add(e, f.real(1));
+    if (notPositive) {
+      y = f.mul(y, f.exp2Integer(n));
+    } else {
+      // n may be 128: two factors, each of a representable exponent.
+      Value half = f.b.create<math::RoundEvenOp>(f.mul(n, f.real(0.5f)));
+      y = f.mul(f.mul(y, f.exp2Integer(half)), f.exp2Integer(f.sub(n, half)));
+    }
     rewriter.replaceOp(op, f.select(OLT, x, f.real(-87.3f), f.real(0), y));
     return success();
   }

@@ -208,6 +208,11 @@ void buildEntry(ModuleOp module, LLVM::LLVMFuncOp row) {
 } // namespace
 
 LogicalResult mlc::lowerNest(ModuleOp module, LevelTraits traits) {
+  // One view of each part of a buffer: a fill and what it sets up meet.
+  PassManager views(module.getContext());
+  views.addPass(createCSEPass());
+  if (failed(views.run(module)))
+    return failure();
   auto function = module.lookupSymbol<func::FuncOp>(kRegionRow);
   if (failed(lowerLoops(function, traits)) || failed(lowerIndexChecks(function)))
     return failure();

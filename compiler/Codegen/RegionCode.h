@@ -29,6 +29,8 @@ namespace mlc {
 /// loops) calculates [begin, end) of that axis; without one, the call calculates everything.
 inline constexpr llvm::StringLiteral kRegionRow = "mlc_region_row";
 inline constexpr llvm::StringLiteral kSplitAttr = "mlc.split";
+/// Of a math.exp: its operand is never above zero.
+inline constexpr llvm::StringLiteral kNotPositiveAttr = "mlc.not_positive";
 
 /// Lanes of a panel: columns of weights that lie one after the other and are calculated side by side. Half as many
 /// where they fit `columns` better.

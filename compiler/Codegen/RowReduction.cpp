@@ -32,8 +32,9 @@ Operation *combiner(linalg::GenericOp op) {
   Block &body = *op.getBody();
   Value sum = body.getArguments().back();
   Operation *last = body.getTerminator()->getOperand(0).getDefiningOp();
-  bool known = isa_and_nonnull<arith::AddFOp, arith::MaximumFOp, arith::MinimumFOp>(last) && sum.hasOneUse() &&
-               last->getResult(0).hasOneUse() && (last->getOperand(0) == sum) != (last->getOperand(1) == sum);
+  bool known = isa_and_nonnull<arith::AddFOp, arith::MaximumFOp, arith::MinimumFOp, arith::MaxNumFOp>(last) &&
+               sum.hasOneUse() && last->getResult(0).hasOneUse() &&
+               (last->getOperand(0) == sum) != (last->getOperand(1) == sum);
   return known ? last : nullptr;
 }
 
@@ -95,6 +96,9 @@ private:
   Value joined(Value x, Value y) {
     if (isa<arith::AddFOp>(join))
       return b.create<arith::AddFOp>(x, y);
+    // The result so far is a number, so one comparison does it.
+    if (isa<arith::MaxNumFOp>(join))
+      return b.create<arith::SelectOp>(b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, y, x), y, x);
     if (isa<arith::MaximumFOp>(join))
       return b.create<arith::MaximumFOp>(x, y);
     return b.create<arith::MinimumFOp>(x, y);
@@ -104,7 +108,7 @@ private:
   TypedAttr neutral() {
     if (isa<arith::AddFOp>(join))
       return b.getZeroAttr(type);
-    bool negative = isa<arith::MaximumFOp>(join);
+    bool negative = isa<arith::MaximumFOp, arith::MaxNumFOp>(join);
     return DenseElementsAttr::get(type, APFloat::getInf(b.getF32Type().getFloatSemantics(), negative));
   }
 

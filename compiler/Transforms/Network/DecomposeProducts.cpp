@@ -125,12 +125,19 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
     }
     SmallVector<AffineMap> reduce{s.mapOf(rank, from), s.mapOf(rank, to)};
     AffineMap each = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
-    Value largest = s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1,
-                              [&](ValueRange v) { return s.max(v[1], s.convertScalar(v[0], sum)); });
+    Value largest =
+        s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1, [&](ValueRange v) -> Value {
+          // A NaN among the values makes their sum one.
+          return s.b.create<arith::MaxNumFOp>(v[1], s.convertScalar(v[0], sum));
+        });
     Value shifted =
         s.generic({op.getInput(), largest}, s.empty(all, sum), {each, perRow, each}, rank,
                   [&](ValueRange v) { return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]); });
-    Value powers = s.map(shifted, sum, [&](ValueRange v) { return s.b.create<math::ExpOp>(v[0]); });
+    Value powers = s.map(shifted, sum, [&](ValueRange v) {
+      auto power = s.b.create<math::ExpOp>(v[0]);
+      power->setAttr(kNotPositiveAttr, s.b.getUnitAttr());
+      return power;
+    });
     // Of f16 and bf16 each power and their sum are rounded; a logarithm is rounded once.
     auto rounded = [&](Value x) { return op.getLog() ? x : s.convert(s.convert(x, type.getElementType()), sum); };
     powers = rounded(powers);
@@ -141,7 +148,11 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
                         [&](ValueRange v) -> Value {
                           if (op.getLog())
                             return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));
-                          return s.b.create<arith::DivFOp>(v[0], v[1]);
+                          if (type.getElementType() != sum)
+                            return s.b.create<arith::DivFOp>(v[0], v[1]);
+                          // One division a row: the reciprocal leaves the loop over it.
+                          Value one = s.b.create<arith::ConstantOp>(s.b.getFloatAttr(sum, 1));
+                          return s.b.create<arith::MulFOp>(v[0], s.b.create<arith::DivFOp>(one, v[1]));
                         });
     rewriter.replaceOp(op, s.convert(y, type.getElementType()));
     return success();

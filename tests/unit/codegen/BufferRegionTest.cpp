@@ -167,7 +167,7 @@ TEST(BufferRegion, ReducesRowsOverEveryRemainder) {
   constexpr int64_t kRows = 5;
   for (const char *isa : runnableLevels())
     for (int64_t columns : {15, 16, 23, 31, 32, 33, 40, 71, 200})
-      for (std::string join : {"arith.addf", "arith.maximumf", "arith.minimumf"}) {
+      for (std::string join : {"arith.addf", "arith.maximumf", "arith.minimumf", "arith.maxnumf"}) {
         std::vector<float> x = randomFloats(size_t(kRows * columns), random),
                            bias = randomFloats(size_t(kRows), random), start = randomFloats(size_t(kRows), random);
         Mapped code(compiled(reductionText(kRows, columns, join), isa));
@@ -185,15 +185,16 @@ TEST(BufferRegion, ReducesRowsOverEveryRemainder) {
             double difference = double(x[size_t(r * columns + k)]) - double(bias[size_t(r)]),
                    square = difference * difference;
             expected = join == "arith.addf"       ? expected + square
-                       : join == "arith.maximumf" ? std::max(expected, square)
-                                                  : std::min(expected, square);
+                       : join == "arith.minimumf" ? std::min(expected, square)
+                                                  : std::max(expected, square);
           }
           ASSERT_NEAR(out[size_t(r)], expected, 1e-6 * double(columns)) << isa << " " << columns << " " << join;
         }
-        // Whatever is no number stays none, wherever it stands.
+        // Whatever is no number stays none, wherever it stands; of maxnumf the others are compared.
         for (int64_t k = 0; k < columns; ++k) {
           float kept = std::exchange(x[size_t(columns + k)], std::nanf(""));
-          ASSERT_TRUE(std::isnan(run()[1])) << isa << " " << columns << " " << join << " at " << k;
+          ASSERT_EQ(std::isnan(run()[1]), join != "arith.maxnumf")
+              << isa << " " << columns << " " << join << " at " << k;
           x[size_t(columns + k)] = kept;
         }
       }

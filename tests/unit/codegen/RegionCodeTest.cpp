@@ -153,6 +153,25 @@ TEST(RegionCode, WholeActivationOnSpecialValues) {
   }
 }
 
+TEST(RegionCode, PowersOfWhatIsNotPositiveHaveTheSameBits) {
+  constexpr int64_t kCount = 5003;
+  std::vector<float> x(kCount), y(kCount), z(kCount);
+  for (int64_t i = 0; i < kCount; ++i)
+    x[size_t(i)] = -100 * float(i) / float(kCount - 1);
+  x[1] = -std::numeric_limits<float>::infinity(), x[2] = std::nanf(""), x[3] = -1e-30f, x[4] = -86.99f, x[5] = -87.3f;
+  const int64_t dims[] = {kCount, kCount, kCount};
+  for (const char *isa : runnableLevels()) {
+    Mapped any(compiled(source("    %r = math.exp %a : f32"), isa)),
+        some(compiled(source("    %r = math.exp %a {mlc.not_positive} : f32"), isa));
+    void *const anys[] = {x.data(), y.data()}, *const somes[] = {x.data(), z.data()};
+    ASSERT_EQ(any(anys, dims, 0, 1) + some(somes, dims, 0, 1), 0);
+    EXPECT_EQ(memcmp(y.data(), z.data(), sizeof(float) * kCount), 0) << isa;
+    EXPECT_EQ(z[0], 1) << isa;
+    EXPECT_EQ(z[1], 0) << isa;
+    EXPECT_TRUE(std::isnan(z[2])) << isa;
+  }
+}
+
 TEST(RegionCode, SameBytesForEveryLevelOfEveryTriple) {
   std::string text = source("    %0 = math.exp %a : f32\n    %r = math.tanh %0 : f32");
   for (const char *isa : {"x86-64-v2", "x86-64-v3", "x86-64-v4"})

@@ -32,6 +32,25 @@ module {
 
 // -----
 
+// One division a row, and powers of what is not above zero.
+module {
+  graph.network "softmax"
+  // CHECK-LABEL: func.func @softmax
+  func.func @softmax(%x: tensor<4x6xf32>) -> tensor<4x6xf32> {
+    // CHECK: arith.maxnumf
+    // CHECK: arith.subf
+    // CHECK: math.exp {{.*}} {mlc.not_positive} : f32
+    // CHECK: arith.addf
+    // CHECK: ^bb0(%[[POWER:.*]]: f32, %[[SUM:.*]]: f32, %{{.*}}: f32):
+    // CHECK: %[[INVERSE:.*]] = arith.divf %{{.*}}, %[[SUM]] : f32
+    // CHECK: arith.mulf %[[POWER]], %[[INVERSE]] : f32
+    %y = graph.softmax %x {axis = 1 : i64} : tensor<4x6xf32>
+    return %y : tensor<4x6xf32>
+  }
+}
+
+// -----
+
 // A sum over five steps is a loop over them; the input's products come first.
 module {
   graph.network "gru"
