@@ -134,6 +134,7 @@ private:
     llvm::ModuleAnalysisManager modules;
     llvm::PipelineTuningOptions tuning;
     tuning.LoopVectorization = true;
+    tuning.LoopUnrolling = false;
     llvm::PassBuilder builder(machine.get(), tuning);
     functions.registerPass([&] { return llvm::TargetLibraryAnalysis(*library); });
     builder.registerModuleAnalyses(modules);

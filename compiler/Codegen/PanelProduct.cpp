@@ -50,6 +50,8 @@ namespace {
 
 /// What an extent that a run chooses is taken for.
 constexpr int64_t kManyPositions = 1 << 12;
+/// Bytes of positions that stay in the second cache while all panels pass by.
+constexpr int64_t kBlockBytes = 192 << 10;
 
 /// Emits one product.
 class PanelProduct {
@@ -76,17 +78,21 @@ public:
     for (unsigned axis = 0; axis < lane; ++axis)
       if (kinds[axis] == utils::IteratorType::parallel && panel != axis && position != axis)
         (maps[1].isFunctionOfDim(axis) ? outer : rows).push_back(axis);
+    paired = element.isF32() && 2 * ranges[lane] == traits.floats && panel && ranges[*panel] > 1;
     chooseTile();
+    chooseBlock();
   }
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     this->split = split;
     this->begin = begin, this->end = end;
-    // A panel stays near while all positions pass it.
+    // A panel stays near while a block of positions passes it.
     emitLoops(outer, 0, [&] {
-      tiled(panel, panels, [&](int64_t panelCount) {
-        emitLoops(rows, 0, [&] {
-          tiled(position, positions, [&](int64_t positionCount) { emitTile(positionCount, panelCount); });
+      blockwise([&] {
+        tiled(panel, panels, [&](int64_t panelCount) {
+          emitLoops(rows, 0, [&] {
+            tiled(position, positions, [&](int64_t positionCount) { emitTile(positionCount, panelCount); });
+          });
         });
       });
     });
@@ -97,11 +103,14 @@ private:
 
   /// Registers of one panel's lanes, and positions that fit beside them.
   int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
+  /// Vectors of so many panels, two of half a register in one.
+  int64_t vectors(int64_t panelCount) const { return paired ? llvm::divideCeil(panelCount, 2) : panelCount; }
+  int64_t vectorRegisters(int64_t panelCount) const { return vectors(panelCount) * registers(); }
   int64_t mostPositions() const { return std::max<int64_t>(1, (traits.registers - 4) / registers()); }
   /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is
   /// free.
   bool fits(int64_t t, int64_t p) const {
-    int64_t wide = p * registers();
+    int64_t wide = vectorRegisters(p);
     return t * wide + std::min(t, wide) + 1 < traits.registers;
   }
 
@@ -112,7 +121,8 @@ private:
 
   /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
   int64_t stepCost(int64_t positionCount, int64_t panelCount) const {
-    int64_t products = positionCount * panelCount * registers(), loads = positionCount + panelCount * registers();
+    int64_t wide = vectorRegisters(panelCount), products = positionCount * wide + (paired ? panelCount / 2 : 0),
+            loads = positionCount + (paired ? panelCount : wide);
     // Eight sums under way would fill the units if no operand were ever late.
     return std::max({products, loads, int64_t(11)});
   }
@@ -129,6 +139,31 @@ private:
       for (int64_t p = 1; p <= count && (fits(t, p) || t * p == 1); ++p)
         if (int64_t cost = total(t, p); !best || cost <= best)
           best = cost, positions = t, panels = p;
+  }
+
+  void chooseBlock() {
+    if (!position || !panel || ranges[*panel] <= panels)
+      return;
+    std::optional<int64_t> step = strideOn(op, *op.getDpsInputOperand(0), *position);
+    if (!step || *step <= 0)
+      return;
+    int64_t most = kBlockBytes / (*step * element.getIntOrFloatBitWidth() / 8) / positions * positions;
+    if (most && ranges[*position] > most + most / 2)
+      block = most;
+  }
+
+  /// `body` for each block of positions.
+  void blockwise(llvm::function_ref<void()> body) {
+    from = to = Value();
+    if (!block)
+      return body();
+    bool shared = split == int64_t(*position);
+    Value last = shared ? end : extents[*position];
+    loop(shared ? begin : index(0), last, block, [&](Value at) {
+      from = at;
+      to = b.create<arith::MinUIOp>(b.create<arith::AddIOp>(at, index(block)), last);
+      body();
+    });
   }
 
   void emitLoops(ArrayRef<unsigned> axes, unsigned depth, llvm::function_ref<void()> body) {
@@ -159,18 +194,35 @@ private:
         body(count);
       };
     };
-    bool shared = split == int64_t(*axis);
+    bool shared = split == int64_t(*axis), inBlock = axis == position && from;
+    int64_t extent = ranges[*axis], whole = extent / step * step;
     if (shared || llvm::is_contained(unknown, *axis)) {
-      // Whole steps, then one by one.
-      Value from = shared ? begin : index(0), to = shared ? end : extents[*axis];
-      Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(to, from), index(step));
-      Value whole = b.create<arith::SubIOp>(to, rest);
-      loop(from, whole, step, at(step));
-      if (step > 1)
-        loop(whole, to, 1, at(1));
+      // Whole steps, then smaller ones.
+      Value first = inBlock  ? this->from
+                    : shared ? begin
+                             : index(0),
+            last = inBlock  ? this->to
+                   : shared ? end
+                            : extents[*axis];
+      for (; step; step /= 2) {
+        Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(last, first), index(step));
+        Value whole = b.create<arith::SubIOp>(last, rest);
+        loop(first, whole, step, at(step));
+        first = whole;
+      }
       return;
     }
-    int64_t extent = ranges[*axis], whole = extent / step * step;
+    if (inBlock) {
+      // The last block has what is left over.
+      loop(from, b.create<arith::MinUIOp>(to, index(whole)), step, at(step));
+      if (whole == extent)
+        return;
+      auto last = b.create<scf::IfOp>(b.create<arith::CmpIOp>(arith::CmpIPredicate::eq, to, index(extent)));
+      OpBuilder::InsertionGuard guard(b);
+      b.setInsertionPoint(last.thenBlock()->getTerminator());
+      at(extent - whole)(index(whole));
+      return;
+    }
     if (whole)
       loop(index(0), index(whole), step, at(step));
     if (whole < extent)
@@ -200,21 +252,47 @@ private:
     return result;
   }
 
+  /// Vector `v` of a tile of `panelCount` panels, `q` positions beyond the tile's place.
+  Value load(Value buffer, AffineMap map, int64_t q, int64_t v, int64_t panelCount) {
+    auto part = [&](int64_t p) -> Value { return b.create<vector::LoadOp>(type, buffer, indices(map, q, p)); };
+    if (!paired)
+      return part(v);
+    Value low = part(2 * v);
+    if (2 * v + 1 == panelCount)
+      return low;
+    auto both = llvm::to_vector(llvm::seq<int64_t>(0, 2 * ranges[lane]));
+    return b.create<vector::ShuffleOp>(low, part(2 * v + 1), both);
+  }
+
+  void store(Value vector, Value buffer, AffineMap map, int64_t q, int64_t v) {
+    if (vector.getType() == type) {
+      b.create<vector::StoreOp>(vector, buffer, indices(map, q, paired ? 2 * v : v));
+      return;
+    }
+    for (int64_t half : {0, 1})
+      b.create<vector::StoreOp>(
+          b.create<vector::ExtractStridedSliceOp>(vector, half * ranges[lane], ranges[lane], 1), buffer,
+          indices(map, q, 2 * v + half));
+  }
+
   void emitTile(int64_t positionCount, int64_t panelCount) {
     Value out = op.getDpsInits()[0];
     SmallVector<Value> sums;
-    Value zero;
+    int64_t count = vectors(panelCount);
     for (int64_t q = 0; q < positionCount; ++q)
-      for (int64_t p = 0; p < panelCount; ++p) {
-        if (!fromZero)
-          sums.push_back(b.create<vector::LoadOp>(type, out, indices(maps[2], q, p)));
-        else
-          sums.push_back(zero ? zero : zero = b.create<arith::ConstantOp>(b.getZeroAttr(type)));
+      for (int64_t v = 0; v < count; ++v) {
+        if (!fromZero) {
+          sums.push_back(load(out, maps[2], q, v, panelCount));
+          continue;
+        }
+        bool pair = paired && 2 * v + 1 < panelCount;
+        auto wide = pair ? VectorType::get({2 * ranges[lane]}, element) : type;
+        sums.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(wide)));
       }
     sums = emitReduction(0, sums, positionCount, panelCount);
     for (int64_t q = 0; q < positionCount; ++q)
-      for (int64_t p = 0; p < panelCount; ++p)
-        b.create<vector::StoreOp>(sums[q * panelCount + p], out, indices(maps[2], q, p));
+      for (int64_t v = 0; v < count; ++v)
+        store(sums[q * count + v], out, maps[2], q, v);
   }
 
   SmallVector<Value> emitReduction(unsigned depth, SmallVector<Value> sums, int64_t positionCount, int64_t panelCount) {
@@ -233,24 +311,24 @@ private:
   SmallVector<Value> accumulate(ArrayRef<Value> sums, int64_t positionCount, int64_t panelCount) {
     Value x = op.getDpsInputs()[0], panelBuffer = op.getDpsInputs()[1];
     SmallVector<Value> next(sums);
-    auto factor = [&](int64_t q) -> Value {
-      return b.create<vector::BroadcastOp>(type, b.create<memref::LoadOp>(x, indices(maps[0], q, 0)));
-    };
-    auto row = [&](int64_t p) -> Value { return b.create<vector::LoadOp>(type, panelBuffer, indices(maps[1], 0, p)); };
+    auto factor = [&](int64_t q) -> Value { return b.create<memref::LoadOp>(x, indices(maps[0], q, 0)); };
+    auto row = [&](int64_t v) { return load(panelBuffer, maps[1], 0, v, panelCount); };
     auto multiply = [&](Value x, Value w, Value &sum) {
+      x = b.create<vector::BroadcastOp>(w.getType(), x);
       sum = traits.fma ? b.create<vector::FMAOp>(x, w, sum).getResult()
                        : b.create<arith::AddFOp>(sum, b.create<arith::MulFOp>(x, w)).getResult();
     };
     // The shorter side stays in registers while the other streams by.
-    bool fewPanels = panelCount * registers() < positionCount;
+    bool fewPanels = vectorRegisters(panelCount) < positionCount;
     SmallVector<Value> kept;
-    for (int64_t i = 0; i < (fewPanels ? panelCount : positionCount); ++i)
+    int64_t count = vectors(panelCount);
+    for (int64_t i = 0; i < (fewPanels ? count : positionCount); ++i)
       kept.push_back(fewPanels ? row(i) : factor(i));
-    for (int64_t i = 0; i < (fewPanels ? positionCount : panelCount); ++i) {
+    for (int64_t i = 0; i < (fewPanels ? positionCount : count); ++i) {
       Value streamed = fewPanels ? factor(i) : row(i);
       for (auto [j, held] : llvm::enumerate(kept))
         multiply(fewPanels ? streamed : held, fewPanels ? held : streamed,
-                 next[fewPanels ? i * panelCount + j : j * panelCount + i]);
+                 next[fewPanels ? i * count + j : j * count + i]);
     }
     return next;
   }
@@ -267,9 +345,12 @@ private:
   SmallVector<Value> place; // Of every axis, as far as its loop is open.
   Type element;
   VectorType type;
+  bool paired; // Two panels share a register.
   std::optional<unsigned> panel, position;
   SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
-  int64_t positions = 1, panels = 1;
+  int64_t positions = 1, panels = 1;             // Of a tile.
+  int64_t block = 0;                             // Positions of a block; 0: all.
+  Value from, to;                                // The block's.
   std::optional<int64_t> split;
   Value begin, end;
 };

@@ -33,17 +33,20 @@ std::string shape(std::initializer_list<int64_t> extents, const char *element = 
   return text + element + ">";
 }
 
-/// out[r, p, l] = (fromZero ? 0 : out[r, p, l]) + sum over k of x[r * stride + k] * w[p, k, l].
+/// out[r, p, l] = (fromZero ? 0 : out[r, p, l]) + sum over k of x[r * stride + k] * w[p, k, l]. Rows that do not
+/// overlap are a matrix.
 std::string productText(int64_t rows, int64_t panels, int64_t depth, int64_t lanes, int64_t stride, bool fromZero,
                         int split) {
-  std::string x = shape({(rows - 1) * stride + depth}), w = shape({panels, depth, lanes}),
-              out = shape({rows, panels, lanes});
+  bool matrix = stride == depth;
+  std::string x = matrix ? shape({rows, depth}) : shape({(rows - 1) * stride + depth}),
+              w = shape({panels, depth, lanes}), out = shape({rows, panels, lanes});
   std::string text = "func.func @mlc_region_row(%x: " + x + ", %w: " + w + ", %out: " + out +
                      " {llvm.noalias}, %begin: index, %end: index) {\n";
   if (fromZero)
     text += "  %zero = arith.constant 0.0 : f32\n  linalg.fill ins(%zero : f32) outs(%out : " + out + ")\n";
-  text += "  linalg.generic {indexing_maps = [affine_map<(r, p, k, l) -> (r * " + std::to_string(stride) +
-          " + k)>, affine_map<(r, p, k, l) -> (p, k, l)>, affine_map<(r, p, k, l) -> (r, p, l)>], iterator_types = "
+  text += "  linalg.generic {indexing_maps = [affine_map<(r, p, k, l) -> (" +
+          (matrix ? "r, k" : "r * " + std::to_string(stride) + " + k") +
+          ")>, affine_map<(r, p, k, l) -> (p, k, l)>, affine_map<(r, p, k, l) -> (r, p, l)>], iterator_types = "
           "[\"parallel\", \"parallel\", \"reduction\", \"parallel\"]} ins(%x, %w : " +
           x + ", " + w + ") outs(%out : " + out + ") ";
   if (split >= 0)
@@ -116,6 +119,11 @@ TEST(BufferRegion, SharesOfProducts) {
   for (int split : {0, 1})
     for (int64_t items : {2, 5, 13, 26})
       checkProduct(split ? 3 : items, split ? items : 3, 11, 16, 1, split, split);
+}
+
+TEST(BufferRegion, BlocksOfPositions) {
+  for (int split : {-1, 0, 1})
+    checkProduct(1003, 5, 128, 16, 128, split != 0, split);
 }
 
 /// out[a, b] = max(x[b, a] + bias[b], 0).
