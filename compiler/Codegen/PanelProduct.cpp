@@ -52,6 +52,9 @@ namespace {
 constexpr int64_t kManyPositions = 1 << 12;
 /// Bytes of positions that stay in the second cache while all panels pass by.
 constexpr int64_t kBlockBytes = 192 << 10;
+/// Panels of fewer bytes are in the second cache from the run before; the next ones are fetched while so many tiles of
+/// positions pass.
+constexpr int64_t kFarBytes = 256 << 10, kFewTiles = 4, kManyTiles = 48;
 
 /// Emits one product.
 class PanelProduct {
@@ -81,11 +84,18 @@ public:
     paired = element.isF32() && 2 * ranges[lane] == traits.floats && panel && ranges[*panel] > 1;
     chooseTile();
     chooseBlock();
+    chooseFetch();
   }
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     this->split = split;
     this->begin = begin, this->end = end;
+    if (fetched) {
+      Value panelBuffer = op.getDpsInputs()[1];
+      ReassociationIndices all =
+          llvm::to_vector(llvm::seq<int64_t>(0, cast<MemRefType>(panelBuffer.getType()).getRank()));
+      flat = b.create<memref::CollapseShapeOp>(panelBuffer, ArrayRef{all});
+    }
     // A panel stays near while a block of positions passes it.
     emitLoops(outer, 0, [&] {
       blockwise([&] {
@@ -150,6 +160,33 @@ private:
     int64_t most = kBlockBytes / (*step * element.getIntOrFloatBitWidth() / 8) / positions * positions;
     if (most && ranges[*position] > most + most / 2)
       block = most;
+  }
+
+  void chooseFetch() {
+    auto type = cast<MemRefType>(op.getDpsInputs()[1].getType());
+    if (!position || !panel || reductions.size() != 1 || !outer.empty() || !unknown.empty() ||
+        !type.getLayout().isIdentity() || type.getNumElements() * element.getIntOrFloatBitWidth() / 8 < kFarBytes ||
+        type.getNumElements() != ranges[*panel] * ranges[reductions[0]] * ranges[lane])
+      return;
+    int64_t tiles = (block ? block : ranges[*position]) / positions;
+    if (tiles >= kFewTiles && tiles <= kManyTiles)
+      fetched = llvm::divideCeil(panels * ranges[lane], tiles);
+  }
+
+  /// Where the tile's share of the next panels begins: each step of the reduction fetches `fetched` elements on.
+  void beginFetch() {
+    Value start = from ? from : split == int64_t(*position) ? begin : index(0);
+    Value tile = b.create<arith::DivUIOp>(b.create<arith::SubIOp>(place[*position], start), index(positions));
+    Value next = b.create<arith::AddIOp>(place[*panel], index(panels));
+    int64_t depth = ranges[reductions[0]];
+    fetchFrom = b.create<arith::AddIOp>(b.create<arith::MulIOp>(next, index(depth * ranges[lane])),
+                                        b.create<arith::MulIOp>(tile, index(depth * fetched)));
+  }
+
+  void fetch() {
+    Value offset = b.create<arith::MulIOp>(place[reductions[0]], index(fetched));
+    b.create<memref::PrefetchOp>(flat, b.create<arith::AddIOp>(fetchFrom, offset).getResult(), /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
   }
 
   /// `body` for each block of positions.
@@ -270,9 +307,8 @@ private:
       return;
     }
     for (int64_t half : {0, 1})
-      b.create<vector::StoreOp>(
-          b.create<vector::ExtractStridedSliceOp>(vector, half * ranges[lane], ranges[lane], 1), buffer,
-          indices(map, q, 2 * v + half));
+      b.create<vector::StoreOp>(b.create<vector::ExtractStridedSliceOp>(vector, half * ranges[lane], ranges[lane], 1),
+                                buffer, indices(map, q, 2 * v + half));
   }
 
   void emitTile(int64_t positionCount, int64_t panelCount) {
@@ -289,6 +325,8 @@ private:
         auto wide = pair ? VectorType::get({2 * ranges[lane]}, element) : type;
         sums.push_back(b.create<arith::ConstantOp>(b.getZeroAttr(wide)));
       }
+    if (fetched)
+      beginFetch();
     sums = emitReduction(0, sums, positionCount, panelCount);
     for (int64_t q = 0; q < positionCount; ++q)
       for (int64_t v = 0; v < count; ++v)
@@ -311,6 +349,8 @@ private:
   SmallVector<Value> accumulate(ArrayRef<Value> sums, int64_t positionCount, int64_t panelCount) {
     Value x = op.getDpsInputs()[0], panelBuffer = op.getDpsInputs()[1];
     SmallVector<Value> next(sums);
+    if (fetched)
+      fetch();
     auto factor = [&](int64_t q) -> Value { return b.create<memref::LoadOp>(x, indices(maps[0], q, 0)); };
     auto row = [&](int64_t v) { return load(panelBuffer, maps[1], 0, v, panelCount); };
     auto multiply = [&](Value x, Value w, Value &sum) {
@@ -350,7 +390,9 @@ private:
   SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
   int64_t positions = 1, panels = 1;             // Of a tile.
   int64_t block = 0;                             // Positions of a block; 0: all.
-  Value from, to;                                // The block's.
+  int64_t fetched = 0;                           // Elements of the next panels, a step of the reduction; 0: none.
+  Value flat, fetchFrom;
+  Value from, to; // The block's.
   std::optional<int64_t> split;
   Value begin, end;
 };

@@ -126,6 +126,12 @@ TEST(BufferRegion, BlocksOfPositions) {
     checkProduct(1003, 5, 128, 16, 128, split != 0, split);
 }
 
+TEST(BufferRegion, PanelsThatAreFetchedAhead) {
+  for (int split : {-1, 0, 1})
+    for (int64_t lanes : {8, 16})
+      checkProduct(67, 560 / lanes, 128, lanes, 128, split != 0, split);
+}
+
 /// out[a, b] = max(x[b, a] + bias[b], 0).
 std::string turnedText(int64_t along, int64_t across) {
   std::string x = shape({along, across}), bias = shape({across}), out = shape({across, along});
