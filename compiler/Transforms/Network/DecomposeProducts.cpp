@@ -105,16 +105,15 @@ private:
   }
 };
 
-struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
-  using OpRewritePattern::OpRewritePattern;
-  LogicalResult matchAndRewrite(SoftmaxOp op, PatternRewriter &rewriter) const override {
+/// What a softmax of f32, or a sum in f32 of shorter floats, is made of.
+struct Powers {
+  Powers(SoftmaxOp op, Structured &s) : all(s.sizes(op.getInput())) {
     auto type = cast<RankedTensorType>(op.getResult().getType());
-    Structured s(op.getLoc(), rewriter);
     unsigned rank = type.getRank(), axis = op.getAxis();
     Type sum = sumType(type.getElementType());
     // The reduced axis is the last one of a reduction.
     SmallVector<AffineExpr> from, to, row;
-    Sizes all = s.sizes(op.getInput()), rows;
+    Sizes rows;
     for (unsigned i = 0; i < rank; ++i) {
       from.push_back(s.dim(i == axis ? rank - 1 : i - (i > axis)));
       if (i == axis)
@@ -124,16 +123,15 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
       rows.push_back(all[i]);
     }
     SmallVector<AffineMap> reduce{s.mapOf(rank, from), s.mapOf(rank, to)};
-    AffineMap each = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
+    each = s.b.getMultiDimIdentityMap(rank), perRow = s.mapOf(rank, row);
     Value largest =
         s.generic(op.getInput(), s.filled(rows, s.lowest(sum)), reduce, rank - 1, [&](ValueRange v) -> Value {
           // A NaN among the values makes their sum one.
           return s.b.create<arith::MaxNumFOp>(v[1], s.convertScalar(v[0], sum));
         });
-    Value shifted =
-        s.generic({op.getInput(), largest}, s.empty(all, sum), {each, perRow, each}, rank,
-                  [&](ValueRange v) { return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]); });
-    Value powers = s.map(shifted, sum, [&](ValueRange v) {
+    shifted = s.generic({op.getInput(), largest}, s.empty(all, sum), {each, perRow, each}, rank,
+                        [&](ValueRange v) { return s.b.create<arith::SubFOp>(s.convertScalar(v[0], sum), v[1]); });
+    powers = s.map(shifted, sum, [&](ValueRange v) {
       auto power = s.b.create<math::ExpOp>(v[0]);
       power->setAttr(kNotPositiveAttr, s.b.getUnitAttr());
       return power;
@@ -141,20 +139,60 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
     // Of f16 and bf16 each power and their sum are rounded; a logarithm is rounded once.
     auto rounded = [&](Value x) { return op.getLog() ? x : s.convert(s.convert(x, type.getElementType()), sum); };
     powers = rounded(powers);
-    Value total = s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
-                            [&](ValueRange v) { return s.add(v[1], v[0]); });
-    total = rounded(total);
-    Value y = s.generic({op.getLog() ? shifted : powers, total}, s.empty(all, sum), {each, perRow, each}, rank,
-                        [&](ValueRange v) -> Value {
+    total = rounded(s.generic(powers, s.filled(rows, s.zero(sum)), reduce, rank - 1,
+                              [&](ValueRange v) { return s.add(v[1], v[0]); }));
+  }
+
+  Sizes all;
+  AffineMap each, perRow;
+  Value shifted, powers, total;
+};
+
+/// x times 1 / y: the reciprocal leaves a loop over x.
+Value timesReciprocal(Structured &s, Value x, Value y) {
+  Value one = s.b.create<arith::ConstantOp>(s.b.getFloatAttr(y.getType(), 1));
+  return s.b.create<arith::MulFOp>(x, s.b.create<arith::DivFOp>(one, y));
+}
+
+struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
+  using OpRewritePattern::OpRewritePattern;
+  LogicalResult matchAndRewrite(SoftmaxOp op, PatternRewriter &rewriter) const override {
+    Type element = getElementTypeOrSelf(op.getResult().getType()), sum = sumType(element);
+    Structured s(op.getLoc(), rewriter);
+    Powers p(op, s);
+    Value y = s.generic({op.getLog() ? p.shifted : p.powers, p.total}, s.empty(p.all, sum), {p.each, p.perRow, p.each},
+                        p.all.size(), [&](ValueRange v) -> Value {
                           if (op.getLog())
                             return s.b.create<arith::SubFOp>(v[0], s.b.create<math::LogOp>(v[1]));
-                          if (type.getElementType() != sum)
-                            return s.b.create<arith::DivFOp>(v[0], v[1]);
-                          // One division a row: the reciprocal leaves the loop over it.
-                          Value one = s.b.create<arith::ConstantOp>(s.b.getFloatAttr(sum, 1));
-                          return s.b.create<arith::MulFOp>(v[0], s.b.create<arith::DivFOp>(one, v[1]));
+                          return element == sum ? timesReciprocal(s, v[0], v[1])
+                                                : s.b.create<arith::DivFOp>(v[0], v[1]).getResult();
                         });
-    rewriter.replaceOp(op, s.convert(y, type.getElementType()));
+    rewriter.replaceOp(op, s.convert(y, element));
+    return success();
+  }
+};
+
+/// softmax(scores) values: the sums divide the product, which has fewer columns.
+struct DivideProduct : OpRewritePattern<MatmulOp> {
+  explicit DivideProduct(MLIRContext *context) : OpRewritePattern(context, /*benefit=*/2) {}
+  LogicalResult matchAndRewrite(MatmulOp op, PatternRewriter &rewriter) const override {
+    auto softmax = op.getA().getDefiningOp<SoftmaxOp>();
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    if (!softmax || !softmax->hasOneUse() || softmax.getLog())
+      return failure();
+    auto rows = cast<RankedTensorType>(softmax.getResult().getType());
+    unsigned rank = rows.getRank();
+    if (softmax.getAxis() != rank - 1 || rank < 2 || rank != type.getRank() ||
+        sumType(rows.getElementType()) != rows.getElementType() || rows.getElementType() != type.getElementType() ||
+        rows.getShape().drop_back() != type.getShape().drop_back())
+      return failure();
+    Structured s(op.getLoc(), rewriter);
+    Powers p(softmax, s);
+    Value product = s.b.create<MatmulOp>(type, p.powers, op.getB());
+    Value y = s.generic({product, p.total}, s.empty(s.sizes(product), type.getElementType()),
+                        {p.each, p.perRow, p.each}, rank, [&](ValueRange v) { return timesReciprocal(s, v[0], v[1]); });
+    rewriter.replaceOp(op, y);
+    rewriter.eraseOp(softmax);
     return success();
   }
 };
@@ -162,7 +200,7 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
 } // namespace
 
 void populateProductPatterns(RewritePatternSet &patterns) {
-  patterns.add<DecomposeMatmul, DecomposeSoftmax>(patterns.getContext());
+  patterns.add<DecomposeMatmul, DecomposeSoftmax, DivideProduct>(patterns.getContext());
 }
 
 } // namespace mlc::graph

@@ -51,6 +51,25 @@ module {
 
 // -----
 
+// Of an attention the sums divide what the product gives, not the scores.
+module {
+  graph.network "attention"
+  // CHECK-LABEL: func.func @attention
+  func.func @attention(%x: tensor<4x6xf32>, %v: tensor<6x3xf32>) -> tensor<4x3xf32> {
+    // CHECK: %[[POWERS:.*]] = linalg.generic {{.*}}ins(%{{.*}} : tensor<4x6xf32>) outs(%{{.*}} : tensor<4x6xf32>)
+    // CHECK: math.exp
+    // CHECK: %[[SUMS:.*]] = linalg.generic {{.*}}ins(%[[POWERS]] : tensor<4x6xf32>) outs(%{{.*}} : tensor<4xf32>)
+    // CHECK: %[[PRODUCT:.*]] = linalg.generic {{.*}}ins(%[[POWERS]], %{{.*}} : tensor<4x6xf32>, tensor<6x3xf32>)
+    // CHECK: linalg.generic {{.*}}ins(%[[PRODUCT]], %[[SUMS]] : tensor<4x3xf32>, tensor<4xf32>)
+    // CHECK: arith.divf
+    %p = graph.softmax %x {axis = 1 : i64} : tensor<4x6xf32>
+    %y = graph.matmul %p, %v : (tensor<4x6xf32>, tensor<6x3xf32>) -> tensor<4x3xf32>
+    return %y : tensor<4x3xf32>
+  }
+}
+
+// -----
+
 // A sum over five steps is a loop over them; the input's products come first.
 module {
   graph.network "gru"
