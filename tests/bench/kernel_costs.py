@@ -92,9 +92,10 @@ def compile_all(folder, build):
     inspected = subprocess.run([os.path.join(build, "bin", "mlc"), "inspect", made["own"], "--json"], check=True,
                                capture_output=True, text=True)
     cpus = re.findall(r"x86-64-v\d|armv8-a|armv7-a|vfpv4", inspected.stdout)
+    best = max(cpus)  # The names rise with what they need.
     with open(os.path.join(folder, "forms.json"), "w", encoding="utf-8") as f:
-        json.dump({"isa": cpus[-1], "forms": forms}, f, indent=1)
-    print(f"{len(forms)} forms for {cpus[-1]}")
+        json.dump({"isa": best, "forms": forms}, f, indent=1)
+    print(f"{len(forms)} forms for {best}")
 
 
 def measure(folder, build):
