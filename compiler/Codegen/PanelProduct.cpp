@@ -151,6 +151,7 @@ private:
           best = cost, positions = t, panels = p;
   }
 
+  /// Positions that do not stay in the second cache by themselves pass in blocks.
   void chooseBlock() {
     if (!position || !panel || ranges[*panel] <= panels)
       return;
@@ -162,6 +163,7 @@ private:
       block = most;
   }
 
+  /// How fast the next panels are fetched, so that they are there when the last tile has passed.
   void chooseFetch() {
     auto type = cast<MemRefType>(op.getDpsInputs()[1].getType());
     if (!position || !panel || reductions.size() != 1 || !outer.empty() || !unknown.empty() ||
@@ -189,7 +191,7 @@ private:
                                  /*localityHint=*/2, /*isDataCache=*/true);
   }
 
-  /// `body` for each block of positions.
+  /// `body` for each block of positions, from `from` to `to`.
   void blockwise(llvm::function_ref<void()> body) {
     from = to = Value();
     if (!block)
@@ -235,12 +237,9 @@ private:
     int64_t extent = ranges[*axis], whole = extent / step * step;
     if (shared || llvm::is_contained(unknown, *axis)) {
       // Whole steps, then smaller ones.
-      Value first = inBlock  ? this->from
-                    : shared ? begin
-                             : index(0),
-            last = inBlock  ? this->to
-                   : shared ? end
-                            : extents[*axis];
+      Value first = shared ? begin : index(0), last = shared ? end : extents[*axis];
+      if (inBlock)
+        first = from, last = to;
       for (; step; step /= 2) {
         Value rest = b.create<arith::RemUIOp>(b.create<arith::SubIOp>(last, first), index(step));
         Value whole = b.create<arith::SubIOp>(last, rest);

@@ -24,9 +24,10 @@ for _ in $(seq 600); do
   sleep 0.1
 done
 port=$(sed -n 's/.*"event":"listening".*"port":\([0-9]*\).*/\1/p' "$work/log")
-cp tests/bench/serve/choices.jsonl "$work/"
-sed "s|@DATA@|$work/choices.jsonl|" tests/bench/serve/choices.yaml >"$work/choices.yaml"
+# lm-eval's form of the same questions: the space before a choice is the delimiter, so that it is not part of its length.
+sed 's/\(\["\|", "\) /\1/g' tests/bench/serve/choices.jsonl >"$work/endings.jsonl"
+sed "s|@DATA@|$work/endings.jsonl|" tests/bench/serve/choices.yaml >"$work/choices.yaml"
 HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 "$environment/bin/lm_eval" run --model local-completions --tasks mlc_choices --include_path "$work" \
   --model_args "model=$(basename "$artifact" .mlca),base_url=http://127.0.0.1:$port/v1/completions,tokenizer_backend=huggingface,tokenizer=$tokenizer,num_concurrent=4,max_retries=1" \
   --batch_size 4 2>"$work/lm-eval.log" || { tail -n 20 "$work/lm-eval.log" >&2; exit 1; }
-"$build/bin/mlc" eval "$artifact" --choices "$work/choices.jsonl"
+"$build/bin/mlc" eval "$artifact" --choices tests/bench/serve/choices.jsonl
