@@ -8,11 +8,12 @@
     tests/bench/speculation.py TARGET.mlca DRAFT.mlca [--prompts models/draft-pair/prompts.json] [--out F.json]
 
 Every prompt goes on for --tokens tokens, without a draft, with `--draft-tokens
-auto` and with each fixed length, in turns; then the next repetition. The medians
-of each prompt are compared. What was measured is kept in --out: the same command
-goes on where a former one ended (after --seconds, or interrupted), so that it
-can be run in pieces on a machine that is quiet only now and then. Standard
-library only; nothing passes or fails, but a bar that is missed is marked.
+auto` and with each fixed length, in turns; then the next repetition. What is
+compared are runs of one repetition, which follow each other; the median of their
+ratios counts. What was measured is kept in --out: the same command goes on where a
+former one ended (after --seconds, or interrupted), so that it can be run in pieces
+on a machine that is quiet only now and then. Standard library only; nothing passes
+or fails, but a bar that is missed is marked.
 
 What a speed-up could be (`oracle`): with a(i) the share of i-th drafted tokens
 that stayed among those judged, and d, v(n) the measured times of a draft's token
@@ -94,9 +95,13 @@ class Table:
         runs = self.runs(*where)
         return statistics.median(r["tokens_per_s"] for r in runs) if runs else None
 
-    def ratio(self, family, prompt, temperature, mode="auto"):
-        plain, fast = self.speed(family, prompt, temperature, "none"), self.speed(family, prompt, temperature, mode)
-        return fast / plain if plain and fast else None
+    def ratio(self, family, prompt, temperature, mode="auto", against="none"):
+        ratios = []
+        for r in range(max(self.a.runs, self.a.fixed_runs)):
+            one, other = (self.kept.get(key((r, family, prompt, temperature, m))) for m in (mode, against))
+            if one and other:
+                ratios.append(one["tokens_per_s"] / other["tokens_per_s"])
+        return statistics.median(ratios) if ratios else None
 
     def each(self, function, family, *rest):
         values = [function(family, i, *rest) for i in range(min(self.a.count, len(self.prompts[family])))]
@@ -163,7 +168,7 @@ class Table:
                         overall[m] += v
                     if by_length:
                         top = max(by_length, key=lambda m: statistics.mean(by_length[m]))
-                        share = mean / statistics.mean(by_length[top])
+                        share = statistics.mean(self.each(self.ratio, family, temperature, "auto", top))
                         cells += [f"{top}: {statistics.mean(by_length[top]):.2f}x", f"{share:.3f}" + mark(share < 0.97)]
                 print("| " + " | ".join(cells + [""] * (9 - len(cells))) + " |")
         if means:
