@@ -134,6 +134,7 @@ private:
     llvm::ModuleAnalysisManager modules;
     llvm::PipelineTuningOptions tuning;
     tuning.LoopVectorization = true;
+    // A short inner loop would be gone before it is vectorized, and the axis around it taken, with gathers.
     tuning.LoopUnrolling = false;
     llvm::PassBuilder builder(machine.get(), tuning);
     functions.registerPass([&] { return llvm::TargetLibraryAnalysis(*library); });

@@ -43,6 +43,7 @@ public:
   virtual void leaveOut(size_t most) {}
   /// The confidence of the whole draft where begin() knows it; kConfidenceClasses: not known.
   virtual unsigned expectedConfidence() const { return kConfidenceClasses; }
+  /// What its drafts claim of themselves, until something is measured.
   virtual const Claims &claims() const { return kEvenClaims; }
   /// A guess of what a token costs, as a share of a step of the target.
   virtual double costShare() const { return 0; }
