@@ -41,11 +41,16 @@ template <typename T> static llvm::Error evaluateNegF(arith::NegFOp op, Frame<T>
   return mapElements<T>(op, frame, [&](size_t i) { return -input.data[i]; });
 }
 
+/// `value` as `type` holds it: f32, too, where it is computed in more (the network has f64 elsewhere).
+template <typename T> static T convertTo(Type type, T value) {
+  return type.isF32() ? T(float(value)) : roundTo(type, value);
+}
+
 /// extf and truncf: the value as the result type holds it.
 template <typename T> static llvm::Error convertFloat(Operation *op, Frame<T> &frame) {
   const Floats<T> &input = frame.floats(op->getOperand(0));
   Type type = resultElement(op);
-  return mapElements<T>(op, frame, [&](size_t i) { return roundTo(type, input.data[i]); });
+  return mapElements<T>(op, frame, [&](size_t i) { return convertTo(type, input.data[i]); });
 }
 
 static bool compareFloats(arith::CmpFPredicate predicate, double a, double b) {
@@ -243,13 +248,13 @@ template <typename T> static llvm::Error convertUnsigned(Operation *op, Frame<T>
 template <typename T> static llvm::Error evaluateSIToFP(arith::SIToFPOp op, Frame<T> &frame) {
   const Integers &input = frame.integers(op.getIn());
   Type type = resultElement(op), from = getElementTypeOrSelf(op.getIn().getType());
-  return mapElements<T>(op, frame,
-                        [&](size_t i) { return roundTo(type, T(bitsOf(from) == 1 ? -input.data[i] : input.data[i])); });
+  return mapElements<T>(
+      op, frame, [&](size_t i) { return convertTo(type, T(bitsOf(from) == 1 ? -input.data[i] : input.data[i])); });
 }
 template <typename T> static llvm::Error evaluateUIToFP(arith::UIToFPOp op, Frame<T> &frame) {
   const Integers &input = frame.integers(op.getIn());
   Type type = resultElement(op), from = getElementTypeOrSelf(op.getIn().getType());
-  return mapElements<T>(op, frame, [&](size_t i) { return roundTo(type, T(asUnsigned(from, input.data[i]))); });
+  return mapElements<T>(op, frame, [&](size_t i) { return convertTo(type, T(asUnsigned(from, input.data[i]))); });
 }
 template <typename T> static llvm::Error evaluateFPToSI(arith::FPToSIOp op, Frame<T> &frame) {
   const Floats<T> &input = frame.floats(op.getIn());

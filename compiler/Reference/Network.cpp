@@ -322,6 +322,33 @@ template <typename T> static llvm::Error evaluatePool(graph::PoolOp op, Frame<T>
   });
 }
 
+template <typename T> static llvm::Error evaluateResize(graph::ResizeOp op, Frame<T> &frame) {
+  const Floats<T> &x = frame.floats(op.getInput());
+  ArrayRef<int64_t> to = op.getResult().getType().getShape();
+  Shape shape{x.shape[0], x.shape[1], to[2], to[3]};
+  if (llvm::Error error = frame.admit(op, shape))
+    return error;
+  auto result = Floats<T>::filled(shape);
+  int64_t height = x.shape[2], width = x.shape[3], planes = shape[0] * shape[1];
+  Type element = op.getResult().getType().getElementType();
+  for (int64_t o = 0; o < to[2]; ++o) {
+    auto row = op.between(2, o);
+    for (int64_t p = 0; p < to[3]; ++p) {
+      auto column = op.between(3, p);
+      for (int64_t plane = 0; plane < planes; ++plane) {
+        auto along = [&](int64_t i) {
+          const T *from = x.data.data() + (plane * height + i) * width;
+          return from[column.before] * T(1 - column.share) + from[column.behind] * T(column.share);
+        };
+        T value = along(row.before) * T(1 - row.share) + along(row.behind) * T(row.share);
+        result.data[(plane * to[2] + o) * to[3] + p] = roundTo(element, value);
+      }
+    }
+  }
+  frame.set(op.getResult(), std::move(result));
+  return llvm::Error::success();
+}
+
 //===--- Products and softmax ---===//
 
 template <typename T> static llvm::Error evaluateMatmul(graph::MatmulOp op, Frame<T> &frame) {
@@ -408,6 +435,7 @@ template <typename T> void registerNetwork(Evaluators<T> evaluators) {
   evaluators.template add<graph::ConvOp, evaluateConv<T>>();
   evaluators.template add<graph::ConvTransposeOp, evaluateConvTranspose<T>>();
   evaluators.template add<graph::PoolOp, evaluatePool<T>>();
+  evaluators.template add<graph::ResizeOp, evaluateResize<T>>();
   evaluators.template add<graph::MatmulOp, evaluateMatmul<T>>();
   evaluators.template add<graph::SoftmaxOp, evaluateSoftmax<T>>();
 }

@@ -9,6 +9,7 @@
 #include "targets/xnnpack/Library.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace mlc::xnnpack {
 
@@ -23,10 +24,11 @@ constexpr uint64_t kMostPooledChannels = 1 << 14;
 
 static bool within(uint64_t value, uint64_t least, uint64_t most) { return least <= value && value <= most; }
 
-/// f32 without gaps, `count` elements (0: any number).
-static Status checkFlat(const TensorView &view, const char *what, uint64_t count) {
-  if (view.dtype != DType::f32)
-    return Error(ErrorCode::Corrupt, "%s has dtype %s, the kernel takes f32", what, fb::EnumNameDType(view.dtype));
+/// Without gaps, `count` elements (0: any number).
+static Status checkFlat(const TensorView &view, const char *what, uint64_t count, DType dtype = DType::f32) {
+  if (view.dtype != dtype)
+    return Error(ErrorCode::Corrupt, "%s has dtype %s, the kernel takes %s", what, fb::EnumNameDType(view.dtype),
+                 fb::EnumNameDType(dtype));
   int64_t next = 1;
   for (unsigned i = view.rank; i-- > 0;) {
     if (view.dims[i] != 1 && view.strides[i] != next)
@@ -40,10 +42,11 @@ static Status checkFlat(const TensorView &view, const char *what, uint64_t count
 }
 
 /// Input `index`, from a segment.
-static Status checkConstant(const KernelCallInfo &call, size_t index, const char *what, uint64_t count) {
+static Status checkConstant(const KernelCallInfo &call, size_t index, const char *what, uint64_t count,
+                            DType dtype = DType::f32) {
   if (!call.inputConstant[index])
     return Error(ErrorCode::Corrupt, "%s must be a constant", what);
-  return checkFlat(call.inputs[index], what, count);
+  return checkFlat(call.inputs[index], what, count, dtype);
 }
 
 /// The product of `values`, or false when it is above 2^46.
@@ -88,10 +91,13 @@ static Status checkAxis(const Axis &axis, Window window) {
   return {};
 }
 
-template <Window window> static Status checkWindow(const KernelCallInfo &call) {
-  MLC_ASSIGN(const fb::XnnWindowAttrs *a, attrsOrError<fb::XnnWindowAttrs>(call, "a window"));
-  constexpr bool pools = window == Window::maximum || window == Window::average;
-  MLC_TRY(checkCounts(call, pools ? 1 : a->has_bias() ? 3 : 2, 1));
+/// Elements of x, the output and the filter, and channels of the output.
+struct WindowSizes {
+  uint64_t x, y, filter, outputs;
+};
+
+static Result<WindowSizes> windowSizes(const fb::XnnWindowAttrs *a, Window window) {
+  bool pools = window == Window::maximum || window == Window::average;
   MLC_TRY(checkAxis({"height", a->height(), a->out_height(), a->kernel_height(), a->stride_height(),
                      a->dilation_height(), a->pad_top(), a->pad_bottom()},
                     window));
@@ -101,25 +107,69 @@ template <Window window> static Status checkWindow(const KernelCallInfo &call) {
   if (!within(a->batch(), 1, kMostExtent) || !within(a->in(), 1, kMostExtent) || !within(a->out(), 1, kMostExtent) ||
       !within(a->groups(), 1, kMostExtent))
     return Error(ErrorCode::Corrupt, "batch, groups and channels must be 1 to %llu", ull(kMostExtent));
-  uint64_t taps, places, x, y, filter, outputs = a->groups() * a->out();
+  uint64_t taps, places, outputs = a->groups() * a->out();
+  WindowSizes sizes{0, 0, 0, outputs};
   if (!product({a->kernel_height(), a->kernel_width()}, taps) ||
       !product({taps, std::max(a->out_height() * a->out_width(), a->height() * a->width())}, places) ||
       places > kMostWindowPlaces)
     return Error(ErrorCode::Unsupported, "more than %llu places of windows", ull(kMostWindowPlaces));
-  if (!product({a->batch(), a->height(), a->width(), a->groups(), a->in()}, x) ||
-      !product({a->batch(), a->out_height(), a->out_width(), outputs}, y) || !product({outputs, taps, a->in()}, filter))
+  if (!product({a->batch(), a->height(), a->width(), a->groups(), a->in()}, sizes.x) ||
+      !product({a->batch(), a->out_height(), a->out_width(), outputs}, sizes.y) ||
+      !product({outputs, taps, a->in()}, sizes.filter))
     return Error(ErrorCode::Corrupt, "the shapes overflow");
   if (pools && (a->groups() != 1 || a->in() != a->out() || a->has_bias() || taps < 2))
     return Error(ErrorCode::Corrupt, "a pool has one group, as many outputs as inputs, no bias and two taps or more");
   if (window == Window::average && a->in() > kMostPooledChannels)
     return Error(ErrorCode::Unsupported, "more than %llu channels of an average", ull(kMostPooledChannels));
-  MLC_TRY(checkFlat(call.inputs[0], "x", x));
-  MLC_TRY(checkFlat(call.outputs[0], "the output", y));
+  return sizes;
+}
+
+template <Window window> static Status checkWindow(const KernelCallInfo &call) {
+  MLC_ASSIGN(const fb::XnnWindowAttrs *a, attrsOrError<fb::XnnWindowAttrs>(call, "a window"));
+  constexpr bool pools = window == Window::maximum || window == Window::average;
+  MLC_TRY(checkCounts(call, pools ? 1 : a->has_bias() ? 3 : 2, 1));
+  MLC_ASSIGN(WindowSizes sizes, windowSizes(a, window));
+  MLC_TRY(checkFlat(call.inputs[0], "x", sizes.x));
+  MLC_TRY(checkFlat(call.outputs[0], "the output", sizes.y));
   if (!pools)
-    MLC_TRY(checkConstant(call, 1, "the filter", filter));
+    MLC_TRY(checkConstant(call, 1, "the filter", sizes.filter));
   if (!pools && a->has_bias())
-    MLC_TRY(checkConstant(call, 2, "the bias", outputs));
+    MLC_TRY(checkConstant(call, 2, "the bias", sizes.outputs));
   return {};
+}
+
+static Status checkQuantizedConv(const KernelCallInfo &call) {
+  MLC_ASSIGN(const fb::XnnQuantizedConvAttrs *a, attrsOrError<fb::XnnQuantizedConvAttrs>(call, "xnnpack.conv_qs8"));
+  bool bias = a->window().has_bias();
+  MLC_TRY(checkCounts(call, 2 + bias + a->has_scales(), 1));
+  MLC_ASSIGN(WindowSizes sizes, windowSizes(&a->window(), Window::conv));
+  // XNNPACK refuses scales of 256 and more, which are read when the call is prepared.
+  if (!a->has_scales() && !(std::isnormal(a->scale()) && a->scale() > 0 && a->scale() < 256))
+    return Error(ErrorCode::Corrupt, "scale must be positive and below 256");
+  MLC_TRY(checkFlat(call.inputs[0], "x", sizes.x, DType::i8));
+  MLC_TRY(checkFlat(call.outputs[0], "the output", sizes.y, DType::i8));
+  MLC_TRY(checkConstant(call, 1, "the filter", sizes.filter, DType::i8));
+  if (bias)
+    MLC_TRY(checkConstant(call, 2, "the bias", sizes.outputs, DType::i32));
+  return a->has_scales() ? checkConstant(call, 2 + bias, "the scales", sizes.outputs) : Status();
+}
+
+static Status checkResize(const KernelCallInfo &call) {
+  MLC_ASSIGN(const fb::XnnResizeAttrs *a, attrsOrError<fb::XnnResizeAttrs>(call, "xnnpack.resize"));
+  MLC_TRY(checkCounts(call, 1, 1));
+  if (a->coordinates() > fb::XnnCoordinates::MAX)
+    return Error(ErrorCode::Unsupported, "coordinates %u are unknown", unsigned(a->coordinates()));
+  for (uint64_t extent : {a->batch(), a->height(), a->width(), a->channels(), a->out_height(), a->out_width()})
+    if (!within(extent, 1, kMostExtent))
+      return Error(ErrorCode::Corrupt, "an extent is outside 1 to %llu", ull(kMostExtent));
+  uint64_t x, y;
+  if (!product({a->batch(), a->height(), a->width(), a->channels()}, x) ||
+      !product({a->batch(), a->out_height(), a->out_width(), a->channels()}, y))
+    return Error(ErrorCode::Corrupt, "the shapes overflow");
+  if (std::max(a->height() * a->width(), a->out_height() * a->out_width()) > kMostWindowPlaces)
+    return Error(ErrorCode::Unsupported, "more than %llu places of an image", ull(kMostWindowPlaces));
+  MLC_TRY(checkFlat(call.inputs[0], "x", x));
+  return checkFlat(call.outputs[0], "the output", y);
 }
 
 /// [rows, columns] with a step between rows that XNNPACK takes.
@@ -192,7 +242,7 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
       reach += uint64_t(view.dims[axis] - 1) * uint64_t(view.strides[axis]);
     // Filters are packed when the call is prepared.
     if (i == 0 || call.attrsType == fb::KernelAttrs::BinaryAttrs)
-      need.shared += alignUp<uint64_t>(reach * sizeof(float) + kReadBehind, 64);
+      need.shared += alignUp<uint64_t>(reach * dtypeSize(view.dtype) + kReadBehind, 64);
   }
   return need;
 }
@@ -225,9 +275,11 @@ constexpr KernelDef kernels[] = {
     define<Kernel::averagePool>("xnnpack.average_pool", checkWindow<Window::average>),
     define<Kernel::binary>("xnnpack.binary", checkBinary),
     define<Kernel::conv>("xnnpack.conv", checkWindow<Window::conv>),
+    define<Kernel::convQs8>("xnnpack.conv_qs8", checkQuantizedConv),
     define<Kernel::convTranspose>("xnnpack.conv_transpose", checkWindow<Window::transpose>),
     define<Kernel::linear>("xnnpack.linear", checkLinear),
     define<Kernel::maxPool>("xnnpack.max_pool", checkWindow<Window::maximum>),
+    define<Kernel::resize>("xnnpack.resize", checkResize),
     define<Kernel::softmax>("xnnpack.softmax", checkSoftmax),
     define<Kernel::unary>("xnnpack.unary", checkUnary),
 };

@@ -24,7 +24,18 @@ struct Host {
   void (*run)(WorkerPool *pool, int64_t count, int64_t grain, WorkerPool::Body body, void *context);
 };
 
-enum class Kernel : uint8_t { averagePool, binary, conv, convTranspose, linear, maxPool, softmax, unary };
+enum class Kernel : uint8_t {
+  averagePool,
+  binary,
+  conv,
+  convQs8,
+  convTranspose,
+  linear,
+  maxPool,
+  resize,
+  softmax,
+  unary
+};
 
 /// Sizes of what is passed by address.
 struct Layout {

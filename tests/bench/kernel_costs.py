@@ -38,11 +38,19 @@ def networks():
     def weights(*shape):
         return (0.1 * rng.standard_normal(shape)).astype(np.float32)
 
-    def network(op, x, y, constants, both=False, **attributes):
-        inputs = [value("x", "float32", x)] + ([value("z", "float32", x)] if both else [])
+    def network(op, x, y, constants, both=False, kind="float32", **attributes):
+        inputs = [value("x", kind, x)] + ([value("z", kind, x)] if both else [])
         names = ["x"] + (["z"] if both else []) + list(constants)
-        return model(graph([node(op, names, ["y"], **attributes)], inputs, [value("y", "float32", y)],
+        return model(graph([node(op, names, ["y"], **attributes)], inputs, [value("y", kind, y)],
                            [tensor(name, array) for name, array in constants.items()]))
+
+    def quantized(op, x, y, k, **attributes):
+        filters = rng.integers(-127, 128, k).astype(np.int8)
+        given = {"sx": np.float32(0.1), "zx": np.int8(3), "k": filters, "sk": np.float32(0.01), "zk": np.int8(0),
+                 "sy": np.float32(0.5), "zy": np.int8(-4)}
+        if op == "QLinearConv":
+            given["b"] = np.arange(k[0], dtype=np.int32)
+        return network(op, x, y, given, kind="int8", **attributes)
     for c in (4, 16, 64, 128):
         for side in (4, 16, 64):
             x = (1, c, side, side)
@@ -50,6 +58,13 @@ def networks():
                 yield network("Conv", x, x, {"k": weights(c, c, 3, 3), "b": weights(c)}, pads=[1, 1, 1, 1])
             yield network("Conv", x, x, {"k": weights(c, c, 1, 1), "b": weights(c)})
             yield network("Conv", x, x, {"k": weights(c, 1, 3, 3), "b": weights(c)}, pads=[1, 1, 1, 1], group=c)
+            if c * side <= 64 * 64:
+                yield quantized("QLinearConv", x, x, (c, c, 3, 3), pads=[1, 1, 1, 1])
+            yield quantized("QLinearConv", x, x, (c, c, 1, 1))
+            yield quantized("QLinearConv", x, x, (c, 1, 3, 3), pads=[1, 1, 1, 1], group=c)
+            double = (1, c, 2 * side, 2 * side)
+            yield network("Resize", x, double, {"roi": np.zeros(0, np.float32), "scales": np.array([1, 1, 2, 2], np.float32)},
+                          mode="linear")
             half = (1, c, side // 2, side // 2)
             yield network("MaxPool", x, half, {}, kernel_shape=[2, 2], strides=[2, 2])
             yield network("AveragePool", x, half, {}, kernel_shape=[2, 2], strides=[2, 2])
@@ -59,10 +74,12 @@ def networks():
         for length in (2, 32, 512):
             x = (1, c, length)
             yield network("Conv", x, x, {"k": weights(c, c, 3), "b": weights(c)}, pads=[1, 1])
+            yield quantized("QLinearConv", x, x, (c, c, 3), pads=[1, 1])
     for rows in (1, 8, 64, 512):
         for side in (32, 96, 384, 1024):
             if rows * side * side <= 1 << 26:
                 yield network("MatMul", (rows, side), (rows, side), {"w": weights(side, side)})
+                yield quantized("QLinearMatMul", (rows, side), (rows, side), (side, side))
     for channels in (8, 64, 512):
         for rows in (1, 32, 512):
             yield network("Softmax", (rows, channels), (rows, channels), {}, axis=1)

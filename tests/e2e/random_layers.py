@@ -161,6 +161,10 @@ def pooling(g):
         more["count_include_pad"] = 1
     # The largest of no value is not defined.
     ones, zeros = [1] * spatial, [0] * spatial
+    # Where a window is shorter than its stride, onnxruntime cuts SAME off in front.
+    if more.get("auto_pad", "VALID") != "VALID" and any((o - 1) * step + size < n for n, o, size, step in zip(
+            x.shape[2:], out, kernel, more.get("strides", ones))):
+        raise Unfit()
     for n, count, size, step, apart, pad in zip(x.shape[2:], out, kernel, more.get("strides", ones),
                                                 more.get("dilations", ones), more.get("pads", zeros)):
         if not all(any(0 <= o * step - pad + k * apart < n for k in range(size)) for o in range(count)):
@@ -292,6 +296,40 @@ def quantized(g):
     else:
         x = g.fresh(kind, g.shape(), 0, 100)
     g.add("DequantizeLinear", [x, scale, zero], "float32", x.shape, -70, 130, True)
+
+
+@operator(3)
+def quantized_product(g):
+    """QLinearMatMul or QLinearConv; scales are powers of two, so that every rounding is of an exact number."""
+    kind = g.choose(["uint8", "int8"])
+    filters = "int8" if kind == "int8" else g.choose(["uint8", "int8"])
+    low, high = (0, 60) if filters == "uint8" else (-60, 60)  # 7 bits: onnxruntime's sums of pairs saturate above them.
+    convolves = g.chance(0.6)
+    if convolves:
+        spatial = g.choose([1, 2])
+        x = g.input(kind, (g.choose([1, 2]), g.choose([1, 3, 8, 17])) + tuple(g.extent(11) for _ in range(spatial)), 0, 100)
+        channels = x.shape[1]
+        groups = g.choose([1, 1, channels])
+        outputs = groups * g.choose([1, 3, 8])
+        kernel, more, out = window(g, x, spatial)
+        shape, result = (outputs, channels // groups, *kernel), (x.shape[0], outputs) + out
+        if groups > 1:
+            more["group"] = groups
+    else:
+        x = g.fresh(kind, g.shape(2), 0, 100)
+        outputs, more = g.extent(), {}
+        shape, result = (x.shape[1], outputs), (x.shape[0], outputs)
+    each = g.chance(0.3)
+    scale = 2.0 ** g.rng.integers(-5, -1, outputs if each else ()).astype(np.float32)
+    zero = g.choose([0, 0, 2])
+    given = [x, g.constant(np.float32(0.5)), g.constant(np.asarray(g.choose([0, 3]), kind)),
+             g.constant(g.random(filters, shape, low, high), low, high), g.constant(np.asarray(scale, np.float32)),
+             g.constant(np.full(outputs if each else (), zero, filters)), g.constant(np.float32(g.choose([2, 16, 64]))),
+             g.constant(np.asarray(g.choose([0, 5]), kind))]
+    if convolves and g.chance(0.5):
+        given.append(g.constant(g.rng.integers(-1000, 1000, outputs).astype(np.int32)))
+    least, most = (0, 255) if kind == "uint8" else (-128, 127)
+    g.add("QLinearConv" if convolves else "QLinearMatMul", given, kind, result, least, most, True, **more)
 
 
 @operator(1)

@@ -202,14 +202,14 @@ def cast(g):
     if to == x.dtype or to not in FLOATS + ("bool",) and not (np.iinfo(to).min <= x.lo - 1 and x.hi + 1 <= np.iinfo(to).max):
         raise Unfit()
     bound = (0, 1) if to == "bool" else (x.lo, x.hi) if to in FLOATS else (math.floor(x.lo), math.ceil(x.hi))
-    g.add("Cast", [x], to, x.shape, *bound, True, to=TYPES[to])
+    g.add("Cast", [x], to, x.shape, *bound, not (x.dtype == "float64" and to == "float32"), to=TYPES[to])
 
 
 @operator(2)
 def widen(g):
-    # A last bit of f16 is far more than the tolerance of f32.
+    # A last bit of f16 is far more than the tolerance of f32. Beside f64 the interpreter computes f32 in f64.
     x = g.pick(lambda v: v.dtype == "float64" or v.dtype == "float16" and v.exact)
-    g.add("Cast", [x], "float32", x.shape, x.lo, x.hi, True, to=1)
+    g.add("Cast", [x], "float32", x.shape, x.lo, x.hi, x.dtype == "float16", to=1)
 
 
 # Reductions.

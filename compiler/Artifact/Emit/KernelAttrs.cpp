@@ -78,6 +78,15 @@ template <typename Struct> fb::KernelAttrsUnion made(Struct fields) {
   return attrs;
 }
 
+fb::XnnWindowAttrs windowOf(Fields &f) {
+  return fb::XnnWindowAttrs(f.integer("batch"), f.integer("height"), f.integer("width"), f.integer("out_height"),
+                            f.integer("out_width"), f.integer("in"), f.integer("out"), f.integer("groups"),
+                            f.integer("kernel_height"), f.integer("kernel_width"), f.integer("stride_height"),
+                            f.integer("stride_width"), f.integer("dilation_height"), f.integer("dilation_width"),
+                            f.integer("pad_top"), f.integer("pad_left"), f.integer("pad_bottom"),
+                            f.integer("pad_right"), f.boolean("has_bias"));
+}
+
 using Reader = fb::KernelAttrsUnion (*)(Fields &);
 
 Reader readerOf(StringRef kernel) {
@@ -171,15 +180,19 @@ Reader readerOf(StringRef kernel) {
               return made(fb::ScaleRowsAttrs(f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation())));
             })
       .Cases("xnnpack.conv", "xnnpack.conv_transpose", "xnnpack.max_pool", "xnnpack.average_pool",
-             [](Fields &f) {
-               return made(fb::XnnWindowAttrs(f.integer("batch"), f.integer("height"), f.integer("width"),
-                                              f.integer("out_height"), f.integer("out_width"), f.integer("in"),
-                                              f.integer("out"), f.integer("groups"), f.integer("kernel_height"),
-                                              f.integer("kernel_width"), f.integer("stride_height"),
-                                              f.integer("stride_width"), f.integer("dilation_height"),
-                                              f.integer("dilation_width"), f.integer("pad_top"), f.integer("pad_left"),
-                                              f.integer("pad_bottom"), f.integer("pad_right"), f.boolean("has_bias")));
-             })
+             [](Fields &f) { return made(windowOf(f)); })
+      .Case("xnnpack.conv_qs8",
+            [](Fields &f) {
+              return made(fb::XnnQuantizedConvAttrs(windowOf(f), f.real("scale"), int8_t(f.integer("zero_in")),
+                                                    int8_t(f.integer("zero_out")), f.boolean("has_scales")));
+            })
+      .Case("xnnpack.resize",
+            [](Fields &f) {
+              return made(
+                  fb::XnnResizeAttrs(f.integer("batch"), f.integer("height"), f.integer("width"), f.integer("channels"),
+                                     f.integer("out_height"), f.integer("out_width"),
+                                     f.enumerator<fb::XnnCoordinates>("coordinates", fb::EnumNamesXnnCoordinates())));
+            })
       .Case("xnnpack.linear",
             [](Fields &f) {
               return made(

@@ -25,6 +25,7 @@ struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
     populateWindowPatterns(patterns);
     populateProductPatterns(patterns);
     populateRecurrentPatterns(patterns);
+    populateResizePatterns(patterns);
     populateSelectionPatterns(patterns);
     linalg::populateElementwiseToLinalgConversionPatterns(patterns);
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))

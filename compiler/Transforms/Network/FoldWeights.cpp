@@ -5,6 +5,7 @@
 
 #include "compiler/Transforms/Network/FoldWeights.h"
 
+#include "compiler/Dialect/Graph/IR/KernelOps.h"
 #include "compiler/Reference/EvaluateOps.h"
 #include "compiler/Transforms/Network/Structured.h"
 
@@ -103,8 +104,19 @@ private:
            uint64_t(type.getNumElements()) <=
                std::max<uint64_t>(llvm::SaturatingMultiply(known.elements, uint64_t(2)), 1 << 12);
   }
+  /// A kernel's filter, which must be constant whatever it follows from.
+  bool isFilter(Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    return facts[value].constant && type && type.hasStaticShape() &&
+           llvm::any_of(value.getUsers(), [&](Operation *user) {
+             auto call = dyn_cast<CallKernelOp>(user);
+             return call && llvm::is_contained(call.getInputs().drop_front(), value);
+           });
+  }
   /// Foldable, more than a view, and read by what is not foldable.
   bool isRoot(Value value) {
+    if (isFilter(value) && !facts[value].view)
+      return true;
     return isFoldable(value) && !facts[value].view && llvm::any_of(value.getUsers(), [&](Operation *user) {
              Operation *reader = body.findAncestorOpInBlock(*user);
              return !reader->getNumResults() || !isFoldable(reader->getResult(0));

@@ -7,6 +7,7 @@
 #include "runtime/core/Checked.h"
 #include "targets/xnnpack/plugin/ThreadPool.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -31,11 +32,19 @@ struct Operator : Prepared {
     fb::XnnSoftmaxAttrs softmax;
     fb::XnnUnaryAttrs unary;
     fb::BinaryAttrs binary;
+    fb::XnnQuantizedConvAttrs quantized;
+    fb::XnnResizeAttrs resize;
     Attributes() {}
   } attrs;
-  const float *inputs[2] = {};
-  float *output = nullptr;
+  const void *inputs[2] = {};
+  void *output = nullptr;
   int64_t rows = -1; // Of windows: images.
+
+  const float *x(unsigned i = 0) const { return static_cast<const float *>(inputs[i]); }
+  float *y() const { return static_cast<float *>(output); }
+  const fb::XnnWindowAttrs &window() const {
+    return kernel == Kernel::convQs8 ? attrs.quantized.window() : attrs.window;
+  }
 };
 
 int64_t elementsOf(const TensorView &view) {
@@ -51,7 +60,7 @@ size_t rowStride(const TensorView &view, size_t columns) {
 }
 
 xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
-  const fb::XnnWindowAttrs &a = made.attrs.window;
+  const fb::XnnWindowAttrs &a = made.window();
   size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
   const float *filter = call.inputs.size() > 1 ? call.inputs[1].as<float>() : nullptr;
   const float *bias = a.has_bias() ? call.inputs[2].as<float>() : nullptr;
@@ -78,17 +87,47 @@ xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
   }
 }
 
+xnn_status createQuantizedConv(Operator &made, const KernelCallInfo &call) {
+  const fb::XnnQuantizedConvAttrs &q = made.attrs.quantized;
+  const fb::XnnWindowAttrs &a = q.window();
+  size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
+  auto *filter = call.inputs[1].as<const int8_t>();
+  auto *bias = a.has_bias() ? call.inputs[2].as<const int32_t>() : nullptr;
+  const float *scales = q.has_scales() ? call.inputs[2 + a.has_bias()].as<const float>() : nullptr;
+  // One scale, too, goes by XNNPACK's operator of many: it rounds alike on every CPU, the other does not.
+  float *same = nullptr;
+  if (!scales) {
+    same = static_cast<float *>(malloc(allOut * sizeof(float)));
+    if (!same)
+      return xnn_status_out_of_memory;
+    std::fill_n(same, allOut, q.scale());
+    scales = same;
+  }
+  xnn_status status = xnn_create_convolution2d_nhwc_qc8(
+      a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(), a.kernel_height(), a.kernel_width(), a.stride_height(),
+      a.stride_width(), a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn, allOut, q.zero_in(), 1,
+      scales, filter, bias, q.zero_out(), 1, INT8_MIN, INT8_MAX, 0, &made.op);
+  free(same);
+  return status;
+}
+
+uint32_t resizeFlags(fb::XnnCoordinates coordinates) {
+  return coordinates == fb::XnnCoordinates::align_corners ? XNN_FLAG_ALIGN_CORNERS
+         : coordinates == fb::XnnCoordinates::asymmetric  ? XNN_FLAG_TENSORFLOW_LEGACY_MODE
+                                                          : 0;
+}
+
 /// Rows that a transposed convolution adds behind its last window.
 uint32_t adjustment(uint64_t in, uint64_t out, uint32_t kernel, uint32_t stride, uint32_t dilation, uint32_t pads) {
   return uint32_t(out + pads - ((in - 1) * stride + uint64_t(kernel - 1) * dilation + 1));
 }
 
 xnn_status setupWindow(Operator &made) {
-  const fb::XnnWindowAttrs &a = made.attrs.window;
+  const fb::XnnWindowAttrs &a = made.window();
   auto images = size_t(made.rows), height = size_t(a.height()), width = size_t(a.width());
   switch (made.kernel) {
   case Kernel::conv:
-    return xnn_setup_convolution2d_nhwc_f32(made.op, images, height, width, made.inputs[0], made.output, &made.pool);
+    return xnn_setup_convolution2d_nhwc_f32(made.op, images, height, width, made.x(), made.y(), &made.pool);
   case Kernel::convTranspose:
     return xnn_setup_deconvolution2d_nhwc_f32(made.op, images, height, width,
                                               adjustment(a.height(), a.out_height(), a.kernel_height(),
@@ -96,12 +135,11 @@ xnn_status setupWindow(Operator &made) {
                                                          a.pad_top() + a.pad_bottom()),
                                               adjustment(a.width(), a.out_width(), a.kernel_width(), a.stride_width(),
                                                          a.dilation_width(), a.pad_left() + a.pad_right()),
-                                              made.inputs[0], made.output, &made.pool);
+                                              made.x(), made.y(), &made.pool);
   case Kernel::maxPool:
-    return xnn_setup_max_pooling2d_nhwc_f32(made.op, images, height, width, made.inputs[0], made.output, &made.pool);
+    return xnn_setup_max_pooling2d_nhwc_f32(made.op, images, height, width, made.x(), made.y(), &made.pool);
   default:
-    return xnn_setup_average_pooling2d_nhwc_f32(made.op, images, height, width, made.inputs[0], made.output,
-                                                &made.pool);
+    return xnn_setup_average_pooling2d_nhwc_f32(made.op, images, height, width, made.x(), made.y(), &made.pool);
   }
 }
 
@@ -151,6 +189,13 @@ xnn_status create(Operator &made, const KernelCallInfo &call) {
     return xnn_create_softmax_nc_f32(channels, rowStride(call.inputs[0], channels),
                                      rowStride(call.outputs[0], channels), 0, &made.op);
   }
+  case Kernel::convQs8:
+    return createQuantizedConv(made, call);
+  case Kernel::resize: {
+    auto channels = size_t(made.attrs.resize.channels());
+    return xnn_create_resize_bilinear2d_nhwc_f32(channels, channels, channels,
+                                                 resizeFlags(made.attrs.resize.coordinates()), &made.op);
+  }
   case Kernel::unary:
     return kUnary[size_t(made.attrs.unary.op())].create(1, 1, 1, 0, &made.op);
   case Kernel::binary:
@@ -164,14 +209,24 @@ xnn_status setup(Operator &made) {
   auto rows = size_t(made.rows);
   switch (made.kernel) {
   case Kernel::linear:
-    return xnn_setup_fully_connected_nc_f32(made.op, rows, made.inputs[0], made.output, &made.pool);
+    return xnn_setup_fully_connected_nc_f32(made.op, rows, made.x(), made.y(), &made.pool);
   case Kernel::softmax:
-    return xnn_setup_softmax_nc_f32(made.op, rows, made.inputs[0], made.output, &made.pool);
+    return xnn_setup_softmax_nc_f32(made.op, rows, made.x(), made.y(), &made.pool);
+  case Kernel::convQs8:
+    return xnn_setup_convolution2d_nhwc_qc8(made.op, rows, size_t(made.window().height()),
+                                            size_t(made.window().width()), static_cast<const int8_t *>(made.inputs[0]),
+                                            static_cast<int8_t *>(made.output), &made.pool);
+  case Kernel::resize: {
+    const fb::XnnResizeAttrs &a = made.attrs.resize;
+    return xnn_setup_resize_bilinear2d_nhwc_f32(made.op, rows, size_t(a.height()), size_t(a.width()),
+                                                size_t(a.out_height()), size_t(a.out_width()), made.x(), made.y(),
+                                                &made.pool);
+  }
   case Kernel::unary:
-    return kUnary[size_t(made.attrs.unary.op())].setup(made.op, rows, made.inputs[0], made.output, &made.pool);
+    return kUnary[size_t(made.attrs.unary.op())].setup(made.op, rows, made.x(), made.y(), &made.pool);
   case Kernel::binary:
-    return kBinary[size_t(made.attrs.binary.op())].setup(made.op, 1, &rows, 1, &rows, made.inputs[0], made.inputs[1],
-                                                         made.output, &made.pool);
+    return kBinary[size_t(made.attrs.binary.op())].setup(made.op, 1, &rows, 1, &rows, made.x(), made.x(1), made.y(),
+                                                         &made.pool);
   default:
     return setupWindow(made);
   }
@@ -179,8 +234,11 @@ xnn_status setup(Operator &made) {
 
 /// Elements of a row of x and of the output; of windows, of an image.
 std::pair<int64_t, int64_t> rowSizes(const Operator &made) {
-  const fb::XnnWindowAttrs &w = made.attrs.window;
+  const fb::XnnWindowAttrs &w = made.window();
+  const fb::XnnResizeAttrs &r = made.attrs.resize;
   switch (made.kernel) {
+  case Kernel::resize:
+    return {int64_t(r.height() * r.width() * r.channels()), int64_t(r.out_height() * r.out_width() * r.channels())};
   case Kernel::linear:
     return {int64_t(made.attrs.linear.k()), int64_t(made.attrs.linear.n())};
   case Kernel::softmax:
@@ -201,6 +259,25 @@ int64_t commonRows(const Operator &made, std::span<const TensorView> inputs, con
   return made.kernel == Kernel::binary ? std::min(rows, elementsOf(inputs[1])) : rows;
 }
 
+size_t attributeBytes(Kernel kernel) {
+  switch (kernel) {
+  case Kernel::linear:
+    return sizeof(fb::XnnLinearAttrs);
+  case Kernel::softmax:
+    return sizeof(fb::XnnSoftmaxAttrs);
+  case Kernel::unary:
+    return sizeof(fb::XnnUnaryAttrs);
+  case Kernel::binary:
+    return sizeof(fb::BinaryAttrs);
+  case Kernel::convQs8:
+    return sizeof(fb::XnnQuantizedConvAttrs);
+  case Kernel::resize:
+    return sizeof(fb::XnnResizeAttrs);
+  default:
+    return sizeof(fb::XnnWindowAttrs);
+  }
+}
+
 unsigned inputCount(const Operator &made) { return made.kernel == Kernel::binary ? 2 : 1; }
 
 } // namespace
@@ -213,15 +290,10 @@ Result<void *> prepareOperator(Kernel kernel, const KernelCallInfo &call, const 
   made->plugin = &plugin();
   made->kernel = kernel;
   made->pool = {&host, nullptr, call.workers};
-  size_t bytes = kernel == Kernel::linear    ? sizeof(fb::XnnLinearAttrs)
-                 : kernel == Kernel::softmax ? sizeof(fb::XnnSoftmaxAttrs)
-                 : kernel == Kernel::unary   ? sizeof(fb::XnnUnaryAttrs)
-                 : kernel == Kernel::binary  ? sizeof(fb::BinaryAttrs)
-                                             : sizeof(fb::XnnWindowAttrs);
-  memcpy(static_cast<void *>(&made->attrs), call.attrs, bytes);
-  made->output = call.outputs[0].as<float>();
+  memcpy(static_cast<void *>(&made->attrs), call.attrs, attributeBytes(kernel));
+  made->output = call.outputs[0].data;
   for (unsigned i = 0; i < inputCount(*made); ++i)
-    made->inputs[i] = call.inputs[i].as<float>();
+    made->inputs[i] = call.inputs[i].data;
   made->rows = commonRows(*made, call.inputs, call.outputs[0]);
   // What a set-up allocates is made for the largest extents.
   xnn_status status = create(*made, call);
@@ -241,7 +313,7 @@ void runOperator(const KernelContext &context) {
   int64_t rows = commonRows(made, context.inputs, context.outputs[0]);
   if (rows <= 0)
     return;
-  bool same = rows == made.rows && made.output == context.outputs[0].as<float>();
+  bool same = rows == made.rows && made.output == context.outputs[0].data;
   uint8_t *copy = context.sharedScratch;
   for (unsigned i = 0; i < inputCount(made); ++i) {
     const TensorView &view = context.inputs[i];
@@ -249,7 +321,7 @@ void runOperator(const KernelContext &context) {
     size_t reach = 1;
     for (unsigned axis = 0; axis < view.rank; ++axis)
       reach += size_t(view.dims[axis] - 1) * size_t(view.strides[axis]);
-    reach *= sizeof(float);
+    reach *= dtypeSize(view.dtype);
     // XNNPACK reads behind its inputs: what does not lie in the arena with something behind it is copied.
     const uint8_t *begin = context.arena.data(), *end = begin + context.arena.size();
     if (data < begin || data > end || size_t(end - data) < reach + kReadBehind) {
@@ -257,11 +329,11 @@ void runOperator(const KernelContext &context) {
       data = copy;
       copy += alignUp<size_t>(reach + kReadBehind, 64);
     }
-    same &= reinterpret_cast<const float *>(data) == made.inputs[i];
-    made.inputs[i] = reinterpret_cast<const float *>(data);
+    same &= data == made.inputs[i];
+    made.inputs[i] = data;
   }
   made.rows = rows;
-  made.output = context.outputs[0].as<float>();
+  made.output = context.outputs[0].data;
   if ((!same && setup(made) != xnn_status_success) || xnn_run_operator(made.op, &made.pool) != xnn_status_success) {
     made.rows = -1;
     *context.failed = true;

@@ -10,14 +10,17 @@
 #include "runtime/core/Checked.h"
 #include "targets/cpu/tests/TestSupport.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <random>
 
 namespace mlc::test {
 
 /// A call with its operands: inputs behind the first are constants, unless it is binary.
 struct XnnCase {
+  bool exact = false; // Every bit of `expected` counts.
   std::vector<uint8_t> attrs;
   std::vector<std::unique_ptr<Tensor>> tensors;
   std::unique_ptr<Call> call;
@@ -39,8 +42,19 @@ struct XnnCase {
     call->constant.push_back(constant);
     return tensors.back()->view.as<float>();
   }
-  void output(std::vector<int64_t> dims) {
-    tensors.push_back(std::make_unique<Tensor>(DType::f32, dims));
+  /// Integers in [least, most].
+  template <typename T>
+  const T *integers(Random &random, std::vector<int64_t> dims, int least, int most, bool constant = false) {
+    Tensor tensor(sizeof(T) == 1 ? DType::i8 : DType::i32, dims);
+    std::uniform_int_distribution<int> values(least, most);
+    std::generate_n(tensor.view.as<T>(), elements(dims), [&] { return T(values(random)); });
+    tensors.push_back(std::make_unique<Tensor>(std::move(tensor)));
+    call->inputs.push_back(tensors.back().get());
+    call->constant.push_back(constant);
+    return tensors.back()->view.as<T>();
+  }
+  void output(std::vector<int64_t> dims, DType dtype = DType::f32) {
+    tensors.push_back(std::make_unique<Tensor>(dtype, dims));
     call->outputs.push_back(tensors.back().get());
     expected.assign(elements(dims), 0);
   }
@@ -50,7 +64,10 @@ struct XnnCase {
       count *= size_t(dim);
     return count;
   }
-  const float *result() const { return tensors.back()->view.as<float>(); }
+  double result(size_t i) const {
+    const TensorView &view = tensors.back()->view;
+    return view.dtype == DType::i8 ? double(view.as<int8_t>()[i]) : double(view.as<float>()[i]);
+  }
 };
 
 /// height and width of a window alike, but for the pads behind.
@@ -111,6 +128,48 @@ inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool 
   return c;
 }
 
+/// Rounded as ONNX's QLinearConv is, in f32. `scales`: each output has one of its own.
+inline XnnCase quantizedConvCase(Random &random, const XnnWindow &w, int64_t batch, bool bias, bool scales) {
+  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
+  int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
+  const int8_t zeroIn = 5, zeroOut = -9;
+  // Half of the sums or so stay inside of i8.
+  float scale = 0.02f / std::sqrt(float(w.in * w.kernel * w.kernel));
+  XnnCase c("xnnpack.conv_qs8", fb::XnnQuantizedConvAttrs(windowAttrs(w, batch, oh, ow, bias), scales ? 0 : scale,
+                                                          zeroIn, zeroOut, scales));
+  c.exact = true;
+  int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
+  const int8_t *x = c.integers<int8_t>(random, {batch, w.height, w.width, allIn}, -128, 127);
+  const int8_t *filter = c.integers<int8_t>(random, {allOut, w.kernel, w.kernel, w.in}, -127, 127, true);
+  const int32_t *offset = bias ? c.integers<int32_t>(random, {allOut}, -20000, 20000, true) : nullptr;
+  float *each = nullptr;
+  if (scales) {
+    each = const_cast<float *>(c.input(random, {allOut}, true));
+    for (int64_t m = 0; m < allOut; ++m)
+      each[m] = scale * (0.5f + std::fabs(each[m]));
+  }
+  c.output({batch, oh, ow, allOut}, DType::i8);
+  size_t at = 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < oh; ++i)
+      for (int64_t j = 0; j < ow; ++j)
+        for (int64_t m = 0; m < allOut; ++m, ++at) {
+          int32_t sum = offset ? offset[m] : 0;
+          for (int64_t p = 0; p < w.kernel; ++p)
+            for (int64_t q = 0; q < w.kernel; ++q) {
+              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
+              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
+                continue;
+              for (int64_t k = 0; k < w.in; ++k)
+                sum += (x[((b * w.height + y) * w.width + z) * allIn + m / w.out * w.in + k] - zeroIn) *
+                       filter[((m * w.kernel + p) * w.kernel + q) * w.in + k];
+            }
+          float rounded = std::nearbyint(float(sum) * (each ? each[m] : scale)) + float(zeroOut);
+          c.expected[at] = double(std::min(std::max(rounded, -128.0f), 127.0f));
+        }
+  return c;
+}
+
 /// `more` rows lie behind the last window.
 inline XnnCase convTransposeCase(Random &random, const XnnWindow &w, int64_t batch, bool bias, int64_t more) {
   int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
@@ -163,6 +222,40 @@ inline XnnCase poolCase(Random &random, bool largest, const XnnWindow &w, int64_
               count += 1;
             }
           c.expected[at] = largest ? best : sum / count;
+        }
+  return c;
+}
+
+inline XnnCase resizeCase(Random &random, fb::XnnCoordinates coordinates, int64_t batch, int64_t channels, int64_t h,
+                          int64_t w, int64_t oh, int64_t ow) {
+  XnnCase c("xnnpack.resize", fb::XnnResizeAttrs(uint64_t(batch), uint64_t(h), uint64_t(w), uint64_t(channels),
+                                                 uint64_t(oh), uint64_t(ow), coordinates));
+  const float *x = c.input(random, {batch, h, w, channels});
+  c.output({batch, oh, ow, channels});
+  auto place = [&](int64_t o, int64_t in, int64_t out) {
+    double at = double(o) * double(in) / double(out);
+    if (coordinates == fb::XnnCoordinates::half_pixel)
+      at = (double(o) + 0.5) * double(in) / double(out) - 0.5;
+    else if (coordinates == fb::XnnCoordinates::align_corners)
+      at = out == 1 ? 0 : double(o) * double(in - 1) / double(out - 1);
+    return std::min(std::max(at, 0.0), double(in - 1));
+  };
+  size_t at = 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < oh; ++i)
+      for (int64_t j = 0; j < ow; ++j)
+        for (int64_t k = 0; k < channels; ++k, ++at) {
+          double y = place(i, h, oh), z = place(j, w, ow);
+          auto value = [&](double row, double column) {
+            int64_t r = std::min(int64_t(row), h - 1), q = std::min(int64_t(column), w - 1);
+            return double(x[((b * h + r) * w + q) * channels + k]);
+          };
+          auto row = [&](double r) {
+            double left = std::floor(z);
+            return value(r, left) * (1 - z + left) + value(r, left + 1) * (z - left);
+          };
+          double top = std::floor(y);
+          c.expected[at] = row(top) * (1 - y + top) + row(top + 1) * (y - top);
         }
   return c;
 }
@@ -234,6 +327,16 @@ inline std::vector<XnnCase> xnnCases() {
                                {1, XnnWindow{10, 10, 3, 4, 5, 3, 1, 2, 2, 2}}}) {
     list.push_back(convCase(random, window, batch, true));
     list.push_back(convCase(random, window, batch, false));
+    for (bool scales : {false, true}) {
+      list.push_back(quantizedConvCase(random, window, batch, true, scales));
+      list.push_back(quantizedConvCase(random, window, batch, false, scales));
+    }
+  }
+  for (auto coordinates : fb::EnumValuesXnnCoordinates()) {
+    list.push_back(resizeCase(random, coordinates, 2, 5, 7, 6, 15, 9));
+    list.push_back(resizeCase(random, coordinates, 1, 33, 12, 9, 5, 20));
+    list.push_back(resizeCase(random, coordinates, 1, 1, 4, 1, 8, 3));
+    list.push_back(resizeCase(random, coordinates, 1, 16, 5, 5, 1, 1));
   }
   list.push_back(convTransposeCase(random, {5, 6, 1, 7, 9, 4, 2, 1, 1, 1}, 1, true, 0));
   list.push_back(convTransposeCase(random, {5, 6, 1, 7, 9, 3, 2, 1, 1, 1}, 2, false, 1));

@@ -47,6 +47,10 @@ TEST_F(GenericOps, FloatArithmetic) {
   EXPECT_EQ(run<double>("func.func @f(%a: f32) -> f32 {\n %r = arith.addf %a, %a : f32\n return %r : f32\n}",
                         {floats<double>({}, {0.1})}),
             std::vector<double>{0.2});
+  // Computed in f64, a conversion to f32 rounds all the same.
+  EXPECT_EQ(run<double>("func.func @f(%a: f64) -> f32 {\n %r = arith.truncf %a : f64 to f32\n return %r : f32\n}",
+                        {floats<double>({}, {0.1})}),
+            std::vector<double>{0.1f});
   // bf16 rounds after every op.
   EXPECT_THAT(run(R"(func.func @f(%a: f32) -> f32 {
     %h = arith.truncf %a : f32 to bf16

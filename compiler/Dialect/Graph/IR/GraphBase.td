@@ -129,6 +129,13 @@ def Graph_PoolKind : I32EnumAttr<"PoolKind", "What a window of a pooling gives",
 }
 def Graph_PoolKindAttr : EnumAttr<Graph_Dialect, Graph_PoolKind, "pool_kind">;
 
+def Graph_ResizeCoordinates : I32EnumAttr<"ResizeCoordinates", "Where a place of a resized axis lies in the axis before", [
+  I32EnumAttrCase<"half_pixel", 0>, I32EnumAttrCase<"align_corners", 1>, I32EnumAttrCase<"asymmetric", 2>]> {
+  let cppNamespace = "::mlc::graph";
+  let genSpecializedAttr = 0;
+}
+def Graph_ResizeCoordinatesAttr : EnumAttr<Graph_Dialect, Graph_ResizeCoordinates, "resize_coordinates">;
+
 def Graph_ScatterKind : I32EnumAttr<"ScatterKind", "What an update does to the value that is there", [
   I32EnumAttrCase<"replace", 0>, I32EnumAttrCase<"add", 1>, I32EnumAttrCase<"multiply", 2>,
   I32EnumAttrCase<"max", 3>, I32EnumAttrCase<"min", 4>]> {

@@ -9,6 +9,8 @@
 
 #include "compiler/Dialect/Graph/IR/Verify.h"
 
+#include <cmath>
+
 using namespace mlir;
 using namespace mlc::graph;
 
@@ -104,6 +106,31 @@ LogicalResult PoolOp::verify() {
   if (int64_t(getP()) < 1)
     return emitOpError("p must be positive");
   return verifyWindow(*this, rank - 2, getKernel(), getStrides(), getDilations(), getPads());
+}
+
+LogicalResult ResizeOp::verify() {
+  RankedTensorType input = tensorOf(getInput()), result = getResult().getType();
+  if (input.getRank() != 4 || result.getRank() != 4 || !agree(input.getDimSize(0), result.getDimSize(0)) ||
+      !agree(input.getDimSize(1), result.getDimSize(1)) || input.getElementType() != result.getElementType() ||
+      !isa<FloatType>(input.getElementType()))
+    return emitOpError("takes floats [B, C, D, E] to [B, C, O, P]");
+  for (RankedTensorType type : {input, result})
+    for (int64_t extent : type.getShape().drop_front(2))
+      if (extent < 1 || extent > kMostWindow)
+        return emitOpError("resizes axes of 1 to 2^31 values");
+  return success();
+}
+
+ResizeOp::Between ResizeOp::between(unsigned axis, int64_t place) {
+  double in = double(tensorOf(getInput()).getDimSize(axis)), out = double(getResult().getType().getDimSize(axis));
+  double at = double(place) * in / out;
+  if (getCoordinates() == ResizeCoordinates::half_pixel)
+    at = (double(place) + 0.5) * in / out - 0.5;
+  else if (getCoordinates() == ResizeCoordinates::align_corners)
+    at = out == 1 ? 0 : double(place) * (in - 1) / (out - 1);
+  at = std::clamp(at, 0.0, in - 1);
+  double before = std::floor(at);
+  return {int64_t(before), int64_t(std::min(before + 1, in - 1)), at - before};
 }
 
 LogicalResult MatmulOp::verify() {

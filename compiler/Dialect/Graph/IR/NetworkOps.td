@@ -65,6 +65,25 @@ def Graph_PoolOp : Graph_WindowOp<"pool"> {
   let results = (outs NetworkTensor:$result, Optional<NetworkTensor>:$indices);
 }
 
+def Graph_ResizeOp : Graph_WindowOp<"resize"> {
+  let summary = "y[b, c, o, p] = x[b, c, ...] interpolated linearly between the rows and columns beside o and p.";
+  let description = [{
+    x: [B, C, D, E]; y: [B, C, O, P]. Place o of O lies at (o + 0.5) * D / O - 0.5 (`half_pixel`), o * (D - 1) / (O - 1)
+    (`align_corners`; 0 where O = 1) or o * D / O (`asymmetric`) of D, kept in [0, D - 1] (ONNX's Resize, mode linear).
+  }];
+  let arguments = (ins NetworkTensor:$input, Graph_ResizeCoordinatesAttr:$coordinates);
+  let results = (outs NetworkTensor:$result);
+  let extraClassDeclaration = [{
+    /// Between which values of the input a place of the result lies, and the share of the one behind it.
+    struct Between {
+      int64_t before, behind;
+      double share;
+    };
+    /// Of place `place` of spatial axis `axis` (2 or 3).
+    Between between(unsigned axis, int64_t place);
+  }];
+}
+
 def Graph_MatmulOp : Graph_WindowOp<"matmul"> {
   let summary = "y[..., m, n] = sum over k of a[..., m, k] * b[..., k, n]; a leading axis of 1 meets any (numpy.matmul).";
   let description = "Integers are multiplied and summed in the result's type, sign-extended.";

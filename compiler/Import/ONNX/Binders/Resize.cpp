@@ -5,8 +5,11 @@
 //
 // Resize and Upsample: axis by axis, each a sum of a few values whose places and factors are known at compile time.
 //
+#include "compiler/Dialect/Graph/IR/Graph.h"
 #include "compiler/Import/ONNX/Binders/Shared.h"
 #include "compiler/Import/ONNX/GraphImporter.h"
+
+#include "llvm/ADT/StringSwitch.h"
 
 #include <cmath>
 
@@ -56,7 +59,7 @@ bool source(const Settings &settings, const Axis &axis, int64_t i, double &x) {
   else if (mode == "tf_half_pixel_for_nn") // Until opset 12.
     x = (double(i) + 0.5) / axis.scale;
   else if (mode == "pytorch_half_pixel")
-    x = width == 1 ? -0.5 : x;
+    x = axis.out == 1 ? 0 : x; // The text's, onnxruntime's and PyTorch's; onnx's own reference asks for a width of 1.
   else if (mode == "half_pixel_symmetric")
     x += double(axis.in) / 2 * (1 - double(axis.out) / width);
   else if (mode == "tf_crop_and_resize")
@@ -163,6 +166,44 @@ static Tensor resizeAxis(Node &n, const Tensor &x, int64_t at, const Settings &s
   return result;
 }
 
+/// Where `settings` put the places of axes of such scales, if graph.resize has it.
+static std::optional<graph::ResizeCoordinates> coordinatesOf(const Settings &settings, ArrayRef<Axis> changes) {
+  for (const Axis &axis : changes)
+    if (std::abs(axis.scale * double(axis.in) - double(axis.out)) > 1e-6)
+      return std::nullopt;
+  bool toOne = llvm::any_of(changes, [](const Axis &axis) { return axis.out == 1; });
+  return llvm::StringSwitch<std::optional<graph::ResizeCoordinates>>(settings.coordinates)
+      .Cases("half_pixel", "half_pixel_symmetric", graph::ResizeCoordinates::half_pixel)
+      .Case("pytorch_half_pixel", toOne ? std::nullopt : std::optional(graph::ResizeCoordinates::half_pixel))
+      .Case("align_corners", graph::ResizeCoordinates::align_corners)
+      .Case("asymmetric", graph::ResizeCoordinates::asymmetric)
+      .Default(std::nullopt);
+}
+
+/// As graph.resize, or nothing where that has no form of it.
+static Tensor bilinear(Emitter &e, const Tensor &x, const Settings &settings, ArrayRef<int64_t> axes,
+                       ArrayRef<Axis> changes) {
+  if (!x || x.rank() != 4 || settings.mode != "linear" || settings.antialias || settings.excludesOutside)
+    return {};
+  Dims shape = x.shape;
+  SmallVector<Axis> spatial;
+  for (auto [at, axis] : llvm::zip_equal(axes, changes)) {
+    if (at < 2 && (axis.in != axis.out || std::abs(axis.scale - 1) > 1e-9))
+      return {};
+    if (at < 2)
+      continue;
+    shape[at] = e.dim(axis.out);
+    spatial.push_back(axis);
+  }
+  std::optional<graph::ResizeCoordinates> coordinates = coordinatesOf(settings, spatial);
+  if (!coordinates)
+    return {};
+  RankedTensorType type = e.typeOf(shape, x.dtype().type);
+  if (e.failed())
+    return {};
+  return {e.builder.create<graph::ResizeOp>(e.loc, type, x.value, *coordinates), shape};
+}
+
 /// Every axis in turn; `axes` names those that change.
 static void resize(Node &n, const Tensor &x, Settings settings, ArrayRef<int64_t> axes, ArrayRef<Axis> changes) {
   Emitter &e = n.e;
@@ -176,10 +217,13 @@ static void resize(Node &n, const Tensor &x, Settings settings, ArrayRef<int64_t
   // Integers are interpolated as floats, then rounded and kept in their range.
   bool rounds = !isNearest && !x.isFloat();
   Tensor y = isNearest ? x : rounds ? e.cast(x, e.f32()) : e.widened(x);
+  Tensor whole = bilinear(e, y, settings, axes, changes);
+  if (whole)
+    y = whole;
   for (auto [at, axis] : llvm::zip_equal(axes, changes)) {
     bool same = axis.in == axis.out && std::abs(axis.scale - 1) < 1e-9 &&
                 (settings.coordinates != "tf_crop_and_resize" || (axis.roiBegin == 0 && axis.roiEnd == 1));
-    if (!same)
+    if (!whole && !same)
       y = resizeAxis(n, y, at, settings, axis);
   }
   if (rounds)

@@ -92,3 +92,19 @@ func.func @main(%b: tensor<1x6x3xf32>, %s: tensor<1x2x6xf32>, %most: tensor<i64>
   %0 = graph.non_max_suppression %b, %s, %most, %overlap : (tensor<1x6x3xf32>, tensor<1x2x6xf32>, tensor<i64>, tensor<f32>) -> tensor<?x3xi64>
   return
 }
+
+// -----
+
+func.func @main(%x: tensor<1x3x8x6xf32>) {
+  // expected-error @below {{takes floats [B, C, D, E] to [B, C, O, P]}}
+  %0 = graph.resize %x {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<1x3x8x6xf32>) -> tensor<1x4x8x6xf32>
+  return
+}
+
+// -----
+
+func.func @main(%x: tensor<1x3x8x?xf32>) {
+  // expected-error @below {{resizes axes of 1 to 2^31 values}}
+  %0 = graph.resize %x {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<1x3x8x?xf32>) -> tensor<1x3x8x6xf32>
+  return
+}

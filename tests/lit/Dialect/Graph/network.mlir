@@ -33,6 +33,13 @@ func.func @cell(%x: tensor<5x1x3xf32>, %w: tensor<8x3xf32>, %r: tensor<8x2xf32>,
   return %y : tensor<5x1x2xf32>
 }
 
+// CHECK-LABEL: func.func @resize
+func.func @resize(%x: tensor<?x3x8x6xf32>) -> tensor<?x3x4x12xf32> {
+  // CHECK: graph.resize %{{.*}} {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<?x3x8x6xf32>) -> tensor<?x3x4x12xf32>
+  %y = graph.resize %x {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<?x3x8x6xf32>) -> tensor<?x3x4x12xf32>
+  return %y : tensor<?x3x4x12xf32>
+}
+
 // CHECK-LABEL: func.func @selection
 func.func @selection(%f: tensor<4x3xf32>, %i: tensor<2x1xi64>, %u: tensor<2x3xf32>) -> (tensor<4x3xf32>, tensor<2x?xi64>) {
   // CHECK: graph.scatter %{{.*}}, %{{.*}}, %{{.*}} {kind = #graph<scatter_kind add>} : (tensor<4x3xf32>, tensor<2x1xi64>, tensor<2x3xf32>) -> tensor<4x3xf32>

@@ -32,6 +32,24 @@ module {
 
 // -----
 
+// An axis that keeps its extent is left alone; the other is a sum of two values of known places.
+module {
+  graph.network "resize"
+  // CHECK-LABEL: func.func @resize
+  func.func @resize(%x: tensor<1x2x3x5xf32>) -> tensor<1x2x6x5xf32> {
+    // CHECK-DAG: arith.constant dense<[0, 0, 0, 1, 1, 2]> : tensor<6xi64>
+    // CHECK-DAG: arith.constant dense<[1, 1, 1, 2, 2, 2]> : tensor<6xi64>
+    // CHECK-DAG: arith.constant dense<[1.000000e+00, 7.500000e-01, 2.500000e-01, 7.500000e-01, 2.500000e-01, 1.000000e+00]> : tensor<6xf32>
+    // CHECK: linalg.generic {{.*}}outs(%{{.*}} : tensor<1x2x6x5xf32>)
+    // CHECK: arith.addf
+    // CHECK-NOT: linalg.generic
+    %y = graph.resize %x {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<1x2x3x5xf32>) -> tensor<1x2x6x5xf32>
+    return %y : tensor<1x2x6x5xf32>
+  }
+}
+
+// -----
+
 // One division a row, and powers of what is not above zero.
 module {
   graph.network "softmax"
