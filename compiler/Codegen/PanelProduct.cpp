@@ -7,8 +7,7 @@
 // registers.
 //
 #include "compiler/Codegen/LowerRegion.h"
-#include "compiler/Codegen/RegionCode.h"
-#include "compiler/Codegen/VectorBody.h"
+#include "compiler/Codegen/PanelPlan.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -21,71 +20,14 @@
 using namespace mlir;
 using namespace mlc;
 
-bool mlc::isPanelProduct(linalg::GenericOp op) {
-  if (op.getNumDpsInputs() != 2 || op.getNumDpsInits() != 1)
-    return false;
-  SmallVector<AffineMap> maps = op.getIndexingMapsArray();
-  // acc + x * panel.
-  Block &body = *op.getBody();
-  auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
-  auto product = sum ? sum.getRhs().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
-  if (!product || body.getOperations().size() != 3 || sum.getLhs() != body.getArgument(2) ||
-      product.getLhs() != body.getArgument(0) || product.getRhs() != body.getArgument(1))
-    return false;
-  // The last axis of the panel and of the result, of 8 or 16 elements one after the other; x does not know it.
-  unsigned loops = op.getNumLoops();
-  auto isPlain = [](AffineMap map) {
-    return map.getNumResults() && map.isProjectedPermutation(/*allowZeroInResults=*/true);
-  };
-  if (!loops || !isPlain(maps[1]) || !isPlain(maps[2]))
-    return false;
-  AffineExpr lane = getAffineDimExpr(loops - 1, op.getContext());
-  int64_t lanes = op.getStaticLoopRanges().back();
-  return maps[1].getResults().back() == lane && maps[2].getResults().back() == lane &&
-         !maps[0].isFunctionOfDim(loops - 1) && (lanes == kMostLanes || lanes == kMostLanes / 2) &&
-         op.getIteratorTypesArray().back() == utils::IteratorType::parallel;
-}
-
 namespace {
 
-/// What an extent that a run chooses is taken for.
-constexpr int64_t kManyPositions = 1 << 12;
-/// Bytes of positions that stay in the second cache while all panels pass by.
-constexpr int64_t kBlockBytes = 192 << 10;
-/// Panels of fewer bytes are in the second cache from the run before; the next ones are fetched while so many tiles of
-/// positions pass.
-constexpr int64_t kFarBytes = 256 << 10, kFewTiles = 4, kManyTiles = 48;
-
 /// Emits one product.
-class PanelProduct {
+class PanelProduct : PanelPlan {
 public:
   PanelProduct(linalg::GenericOp op, OpBuilder &builder, LevelTraits traits, bool fromZero)
-      : op(op), b(op.getLoc(), builder), traits(traits), fromZero(fromZero), maps(op.getIndexingMapsArray()),
-        ranges(op.getStaticLoopRanges()), lane(op.getNumLoops() - 1), place(op.getNumLoops()) {
-    extents = loopExtents(b, op);
-    // A tile is chosen as if there were many.
-    for (unsigned axis = 0; axis < ranges.size(); ++axis)
-      if (ShapedType::isDynamic(ranges[axis]))
-        ranges[axis] = kManyPositions, unknown.push_back(axis);
-    element = cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType();
-    type = VectorType::get({ranges[lane]}, element);
-    auto kinds = op.getIteratorTypesArray();
-    for (unsigned axis = 0; axis < lane; ++axis) {
-      if (kinds[axis] == utils::IteratorType::reduction)
-        reductions.push_back(axis);
-      else if (!maps[0].isFunctionOfDim(axis) && maps[1].isFunctionOfDim(axis))
-        panel = axis; // The last one: panels one after the other.
-      else if (maps[0].isFunctionOfDim(axis) && !maps[1].isFunctionOfDim(axis) && betterPosition(axis))
-        position = axis;
-    }
-    for (unsigned axis = 0; axis < lane; ++axis)
-      if (kinds[axis] == utils::IteratorType::parallel && panel != axis && position != axis)
-        (maps[1].isFunctionOfDim(axis) ? outer : rows).push_back(axis);
-    paired = element.isF32() && 2 * ranges[lane] == traits.floats && panel && ranges[*panel] > 1;
-    chooseTile();
-    chooseBlock();
-    chooseFetch();
-  }
+      : PanelPlan(op, traits), b(op.getLoc(), builder), fromZero(fromZero), extents(loopExtents(b, op)),
+        place(op.getNumLoops()) {}
 
   void emit(std::optional<int64_t> split, Value begin, Value end) {
     this->split = split;
@@ -110,70 +52,6 @@ public:
 
 private:
   Value index(int64_t value) { return b.create<arith::ConstantIndexOp>(value); }
-
-  /// Registers of one panel's lanes, and positions that fit beside them.
-  int64_t registers() const { return std::max<int64_t>(1, ranges[lane] / traits.floats) * (element.isF64() ? 2 : 1); }
-  /// Vectors of so many panels, two of half a register in one.
-  int64_t vectors(int64_t panelCount) const { return paired ? llvm::divideCeil(panelCount, 2) : panelCount; }
-  int64_t vectorRegisters(int64_t panelCount) const { return vectors(panelCount) * registers(); }
-  int64_t mostPositions() const { return std::max<int64_t>(1, (traits.registers - 4) / registers()); }
-  /// Whether the sums of a tile, the shorter of its two sides and what streams by have a register each, and one is
-  /// free.
-  bool fits(int64_t t, int64_t p) const {
-    int64_t wide = vectorRegisters(p);
-    return t * wide + std::min(t, wide) + 1 < traits.registers;
-  }
-
-  /// The last axis that fills a tile, whose elements lie closest; else the longest one.
-  bool betterPosition(unsigned axis) const {
-    return !position || ranges[axis] >= std::min(ranges[*position], kFewPositions);
-  }
-
-  /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
-  int64_t stepCost(int64_t positionCount, int64_t panelCount) const {
-    int64_t wide = vectorRegisters(panelCount), products = positionCount * wide + (paired ? panelCount / 2 : 0),
-            loads = positionCount + (paired ? panelCount : wide);
-    // Eight sums under way would fill the units if no operand were ever late.
-    return std::max({products, loads, int64_t(11)});
-  }
-
-  /// The tile that needs the fewest cycles for all positions and panels, remainders included.
-  void chooseTile() {
-    int64_t extent = position ? ranges[*position] : 1, count = panel ? ranges[*panel] : 1, best = 0;
-    auto total = [&](int64_t t, int64_t p) {
-      int64_t restT = extent % t, restP = count % p, tiles = extent / t, strips = count / p;
-      return tiles * strips * stepCost(t, p) + (restT ? strips * stepCost(restT, p) : 0) +
-             (restP ? tiles * stepCost(t, restP) : 0) + (restT && restP ? stepCost(restT, restP) : 0);
-    };
-    for (int64_t t = 1; t <= std::min(extent, mostPositions()); ++t)
-      for (int64_t p = 1; p <= count && (fits(t, p) || t * p == 1); ++p)
-        if (int64_t cost = total(t, p); !best || cost <= best)
-          best = cost, positions = t, panels = p;
-  }
-
-  /// Positions that do not stay in the second cache by themselves pass in blocks.
-  void chooseBlock() {
-    if (!position || !panel || ranges[*panel] <= panels)
-      return;
-    std::optional<int64_t> step = strideOn(op, *op.getDpsInputOperand(0), *position);
-    if (!step || *step <= 0)
-      return;
-    int64_t most = kBlockBytes / (*step * element.getIntOrFloatBitWidth() / 8) / positions * positions;
-    if (most && ranges[*position] > most + most / 2)
-      block = most;
-  }
-
-  /// How fast the next panels are fetched, so that they are there when the last tile has passed.
-  void chooseFetch() {
-    auto type = cast<MemRefType>(op.getDpsInputs()[1].getType());
-    if (!position || !panel || reductions.size() != 1 || !outer.empty() || !unknown.empty() ||
-        !type.getLayout().isIdentity() || type.getNumElements() * element.getIntOrFloatBitWidth() / 8 < kFarBytes ||
-        type.getNumElements() != ranges[*panel] * ranges[reductions[0]] * ranges[lane])
-      return;
-    int64_t tiles = (block ? block : ranges[*position]) / positions;
-    if (tiles >= kFewTiles && tiles <= kManyTiles)
-      fetched = llvm::divideCeil(panels * ranges[lane], tiles);
-  }
 
   /// Where the tile's share of the next panels begins: each step of the reduction fetches `fetched` elements on.
   void beginFetch() {
@@ -372,24 +250,10 @@ private:
     return next;
   }
 
-  linalg::GenericOp op;
   ImplicitLocOpBuilder b;
-  LevelTraits traits;
   bool fromZero;
-  SmallVector<AffineMap> maps;
-  SmallVector<int64_t> ranges;
-  SmallVector<Value> extents;    // Of every axis.
-  SmallVector<unsigned> unknown; // Axes whose extent a run chooses.
-  unsigned lane;
-  SmallVector<Value> place; // Of every axis, as far as its loop is open.
-  Type element;
-  VectorType type;
-  bool paired; // Two panels share a register.
-  std::optional<unsigned> panel, position;
-  SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
-  int64_t positions = 1, panels = 1;             // Of a tile.
-  int64_t block = 0;                             // Positions of a block; 0: all.
-  int64_t fetched = 0;                           // Elements of the next panels, a step of the reduction; 0: none.
+  SmallVector<Value> extents; // Of every axis.
+  SmallVector<Value> place;   // Of every axis, as far as its loop is open.
   Value flat, fetchFrom;
   Value from, to; // The block's.
   std::optional<int64_t> split;

@@ -20,7 +20,13 @@ constexpr unsigned kMaxDraftTokens = unsigned(kRollbackTokens);
 constexpr unsigned kConfidenceClasses = 8;
 /// By class, how likely a token stays that was drafted with such confidence, before anything is known of the text.
 using Claims = std::array<float, kConfidenceClasses>;
-constexpr Claims kEvenClaims = {0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f, 0.9f};
+/// What an unknown draft is taken for: good enough to be tried. Its confidence stops it where it is not.
+constexpr double kPriorAcceptance = 0.9;
+constexpr Claims kEvenClaims = [] {
+  Claims claims{};
+  claims.fill(float(kPriorAcceptance));
+  return claims;
+}();
 
 /// What a draft that was left behind reads at least: enough to know what the text is about.
 constexpr size_t kShortRead = 32;

@@ -14,8 +14,6 @@ namespace {
 
 // A step of one more token is cheap as long as nobody knows better: weights are read once for all of them.
 constexpr double kStepGrowth = 0.04;
-// What an unknown draft is taken for: good enough to be tried. Its confidence stops it where it is not.
-constexpr double kPriorAcceptance = 0.9;
 constexpr float kRecentMemory = 0.96f, kMemory = 0.98f, kIdleMemory = 0.98f;
 // The budget, in plain steps: at the start, for each token, at most, and the deepest debt that is remembered.
 constexpr double kBudgetStart = 1, kBudgetPerToken = 0.008, kBudgetMost = 8, kBudgetLeast = -4;
