@@ -10,6 +10,8 @@
 
 #include "mlir/IR/PatternMatch.h"
 
+#include <array>
+
 using namespace mlir;
 
 namespace mlc::graph {
@@ -33,13 +35,16 @@ private:
       return x; // Every place lies on a value, whatever the coordinates.
     Type element = elementOf(x);
     SmallVector<int64_t> before, behind;
-    SmallVector<Attribute> shares[2];
+    SmallVector<APFloat> shares[2];
     for (int64_t place = 0; place < out; ++place) {
       ResizeOp::Between between = op.between(axis, place);
       before.push_back(between.before);
       behind.push_back(between.behind);
-      shares[0].push_back(s.b.getFloatAttr(element, 1 - between.share));
-      shares[1].push_back(s.b.getFloatAttr(element, between.share));
+      for (auto [into, share] : llvm::zip_equal(shares, std::array{1 - between.share, between.share})) {
+        bool inexact;
+        into.push_back(APFloat(share));
+        into.back().convert(cast<FloatType>(element).getFloatSemantics(), APFloat::rmNearestTiesToEven, &inexact);
+      }
     }
     auto constant = [&](DenseElementsAttr values) -> Value { return s.b.create<arith::ConstantOp>(values); };
     auto type = [&](Type of) { return RankedTensorType::get({out}, of); };
@@ -49,8 +54,8 @@ private:
     shape[axis] = out;
     unsigned rank = shape.size();
     AffineMap all = s.b.getMultiDimIdentityMap(rank), place = s.mapOf(rank, s.dim(axis));
-    return s.generic({constant(DenseElementsAttr::get(type(element), shares[0])),
-                      constant(DenseElementsAttr::get(type(element), shares[1]))},
+    return s.generic({constant(DenseElementsAttr::get(type(element), ArrayRef(shares[0]))),
+                      constant(DenseElementsAttr::get(type(element), ArrayRef(shares[1])))},
                      s.empty(shape, element), {place, place, all}, rank, [&](ValueRange v) {
                        SmallVector<Value> at;
                        for (unsigned i = 0; i < rank; ++i)

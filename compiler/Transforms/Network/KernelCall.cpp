@@ -45,16 +45,20 @@ bool becomesWeight(Value value) {
   seen.insert(value);
   if (!followsFromWeights(value))
     return false;
+  bool reads = false;
   for (size_t i = 0; i < seen.size(); ++i) {
     Operation *op = seen[i].getDefiningOp();
     // What decomposes to loops is left to the runs.
     if (!isMemoryEffectFree(op) || isa<LoopLikeOpInterface>(op) ||
         (isa<GraphDialect>(op->getDialect()) && !isa<ReadOp>(op)))
       return false;
+    reads |= isa<ReadOp>(op);
     seen.insert(op->operand_begin(), op->operand_end());
     getUsedValuesDefinedAbove(op->getRegions(), seen);
   }
-  return true;
+  // What is made of no weight may be larger than what is folded.
+  constexpr int64_t kMostMade = 1 << 20;
+  return reads || elements(shapeOf(value)) <= kMostMade;
 }
 
 int64_t sizeClass(int64_t value, Extents limits) {

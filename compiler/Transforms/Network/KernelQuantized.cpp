@@ -31,7 +31,10 @@ Value repeated(Value value) {
 }
 
 /// The number that every element of `value` is; f32 is computed as the network would.
-std::optional<double> numberOf(Value value) {
+std::optional<double> numberOf(Value value, unsigned depth = 0) {
+  // Deeper than a scale or zero point is written; products share operands, so that a chain of them doubles at each
+  // step.
+  constexpr unsigned kMostSteps = 12;
   DenseElementsAttr values;
   if (matchPattern(value, m_Constant(&values))) {
     if (!values.isSplat())
@@ -40,15 +43,18 @@ std::optional<double> numberOf(Value value) {
       return values.getSplatValue<APFloat>().convertToDouble();
     return double(values.getSplatValue<APInt>().getSExtValue());
   }
+  if (depth == kMostSteps)
+    return std::nullopt;
   if (Value from = repeated(value))
-    return numberOf(from);
+    return numberOf(from, depth + 1);
   Operation *op = value.getDefiningOp();
   if (isa_and_nonnull<arith::ExtSIOp, arith::SIToFPOp>(op))
-    return numberOf(op->getOperand(0));
+    return numberOf(op->getOperand(0), depth + 1);
   if (!isa_and_nonnull<arith::MulFOp, arith::DivFOp>(op) || !getElementTypeOrSelf(value).isF32())
     return std::nullopt;
-  std::optional<double> a = numberOf(op->getOperand(0)), b = numberOf(op->getOperand(1));
-  if (!a || !b)
+  std::optional<double> a = numberOf(op->getOperand(0), depth + 1);
+  std::optional<double> b = a ? numberOf(op->getOperand(1), depth + 1) : std::nullopt;
+  if (!b)
     return std::nullopt;
   return isa<arith::MulFOp>(op) ? float(*a) * float(*b) : float(*a) / float(*b);
 }

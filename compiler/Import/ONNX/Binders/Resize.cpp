@@ -169,7 +169,7 @@ static Tensor resizeAxis(Node &n, const Tensor &x, int64_t at, const Settings &s
 /// Where `settings` put the places of axes of such scales, if graph.resize has it.
 static std::optional<graph::ResizeCoordinates> coordinatesOf(const Settings &settings, ArrayRef<Axis> changes) {
   for (const Axis &axis : changes)
-    if (std::abs(axis.scale * double(axis.in) - double(axis.out)) > 1e-6)
+    if (std::abs(axis.scale * double(axis.in) - double(axis.out)) > 1e-6 || axis.out > kMostFactors / 2)
       return std::nullopt;
   bool toOne = llvm::any_of(changes, [](const Axis &axis) { return axis.out == 1; });
   return llvm::StringSwitch<std::optional<graph::ResizeCoordinates>>(settings.coordinates)
