@@ -5,22 +5,15 @@
 //
 // What libmlc-xnnpack.so gives the runtime.
 //
-#include "targets/xnnpack/plugin/Operators.h"
-#include "targets/xnnpack/plugin/ThreadPool.h"
-
-#include <xnnpack.h>
+#include "targets/xnnpack/plugin/Operator.h"
 
 namespace mlc::xnnpack {
 
 /// XNNPACK finds the pool's functions here, unless its library was in the process before, with others of their names.
 static Status checkBinding() {
-  xnn_operator_t op = nullptr;
   float in[8] = {-1}, out[1] = {};
   uint64_t before = poolCalls();
-  bool ran = xnn_create_abs_nc_f32(1, 1, 1, 0, &op) == xnn_status_success &&
-             xnn_setup_abs_nc_f32(op, 1, in, out, nullptr) == xnn_status_success &&
-             xnn_run_operator(op, nullptr) == xnn_status_success;
-  xnn_delete_operator(op);
+  bool ran = tryOperator(in, out) == xnn_status_success;
   if (!ran || out[0] != 1)
     return Error(ErrorCode::Unsupported, "%s: XNNPACK does not run here", kLibrary);
   if (poolCalls() == before)

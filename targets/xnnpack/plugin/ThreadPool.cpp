@@ -24,14 +24,15 @@ template <size_t axes> struct Grid {
   size_t count(size_t axis) const { return extents[axis] / tiles[axis] + (extents[axis] % tiles[axis] != 0); }
 };
 
-/// Calls body(start of each axis) for items [begin, end) of the grid, the last axis fastest.
-template <size_t axes, typename F> void forItems(const Grid<axes> &grid, int64_t begin, int64_t end, F &&body) {
+/// Calls body(thread, start of each axis) for items [begin, end) of the grid, the last axis fastest.
+template <size_t axes, typename F>
+void forItems(const Grid<axes> &grid, int64_t begin, int64_t end, size_t thread, F &&body) {
   size_t starts[axes];
   auto rest = size_t(begin);
   for (size_t axis = axes; axis-- > 0; rest /= grid.count(axis))
     starts[axis] = rest % grid.count(axis) * grid.tiles[axis];
   for (int64_t item = begin; item < end; ++item) {
-    body(starts);
+    body(thread, starts);
     for (size_t axis = axes; axis-- > 0;) {
       starts[axis] += grid.tiles[axis];
       if (starts[axis] < grid.extents[axis])
@@ -49,16 +50,16 @@ template <size_t axes, typename F> void parallelize(pthreadpool *pool, const Gri
   if (!items)
     return;
   if (!pool || !pool->pool || pool->threads <= 1 || items <= 1)
-    return forItems(grid, 0, items, body);
+    return forItems(grid, 0, items, 0, body);
   struct Job {
     const Grid<axes> *grid;
     std::remove_reference_t<F> *body;
   } job{&grid, &body};
   pool->host->run(
       pool->pool, items, 1,
-      [](void *context, int64_t begin, int64_t end, unsigned) {
+      [](void *context, int64_t begin, int64_t end, unsigned worker) {
         const Job &job = *static_cast<const Job *>(context);
-        forItems(*job.grid, begin, end, *job.body);
+        forItems(*job.grid, begin, end, worker, *job.body);
       },
       &job);
 }
@@ -68,11 +69,11 @@ template <size_t axes> size_t inside(const Grid<axes> &grid, size_t axis, size_t
   return grid.extents[axis] - start < grid.tiles[axis] ? grid.extents[axis] - start : grid.tiles[axis];
 }
 
-/// Calls task(context..., starts..., sizes of the last `tiled` axes).
+/// Calls call(thread, starts..., sizes of the last `tiled` axes).
 template <size_t tiled, size_t axes, typename Call> void run(pthreadpool *pool, Grid<axes> grid, Call &&call) {
-  parallelize(pool, grid, [&](const size_t *starts) {
+  parallelize(pool, grid, [&](size_t thread, const size_t *starts) {
     [&]<size_t... i, size_t... t>(std::index_sequence<i...>, std::index_sequence<t...>) {
-      call(starts[i]..., inside(grid, axes - tiled + t, starts[axes - tiled + t])...);
+      call(thread, starts[i]..., inside(grid, axes - tiled + t, starts[axes - tiled + t])...);
     }(std::make_index_sequence<axes>(), std::make_index_sequence<tiled>());
   });
 }
@@ -87,8 +88,9 @@ using mlc::xnnpack::run;
 extern "C" {
 
 #define MLC_EXPORT __attribute__((visibility("default")))
-#define MLC_CALL [&](auto... at) { task(context, at...); }
-#define MLC_CALL_UARCH [&](auto... at) { task(context, uarch, at...); }
+#define MLC_CALL [&](size_t, auto... at) { task(context, at...); }
+#define MLC_CALL_UARCH [&](size_t, auto... at) { task(context, uarch, at...); }
+#define MLC_CALL_THREAD [&](size_t thread, auto... at) { task(context, thread, at...); }
 
 MLC_EXPORT size_t pthreadpool_get_threads_count(pthreadpool_t pool) { return pool ? pool->threads : 1; }
 
@@ -165,6 +167,27 @@ MLC_EXPORT void pthreadpool_parallelize_6d_tile_2d(pthreadpool_t pool, pthreadpo
                                                    void *context, size_t a, size_t b, size_t c, size_t d, size_t e,
                                                    size_t f, size_t te, size_t tf, uint32_t) {
   run<2, 6>(pool, {{a, b, c, d, e, f}, {1, 1, 1, 1, te, tf}}, MLC_CALL);
+}
+
+// Of XNNPACK of 2024. The types of their tasks are written out: an older pthreadpool.h has no names for them.
+MLC_EXPORT void pthreadpool_parallelize_1d_with_thread(pthreadpool_t pool, void (*task)(void *, size_t, size_t),
+                                                       void *context, size_t a, uint32_t) {
+  run<0, 1>(pool, {{a}, {1}}, MLC_CALL_THREAD);
+}
+MLC_EXPORT void pthreadpool_parallelize_2d_with_thread(pthreadpool_t pool, void (*task)(void *, size_t, size_t, size_t),
+                                                       void *context, size_t a, size_t b, uint32_t) {
+  run<0, 2>(pool, {{a, b}, {1, 1}}, MLC_CALL_THREAD);
+}
+MLC_EXPORT void pthreadpool_parallelize_3d_tile_1d(pthreadpool_t pool,
+                                                   void (*task)(void *, size_t, size_t, size_t, size_t), void *context,
+                                                   size_t a, size_t b, size_t c, size_t tc, uint32_t) {
+  run<1, 3>(pool, {{a, b, c}, {1, 1, tc}}, MLC_CALL);
+}
+MLC_EXPORT void
+pthreadpool_parallelize_3d_tile_1d_with_thread(pthreadpool_t pool,
+                                               void (*task)(void *, size_t, size_t, size_t, size_t, size_t),
+                                               void *context, size_t a, size_t b, size_t c, size_t tc, uint32_t) {
+  run<1, 3>(pool, {{a, b, c}, {1, 1, tc}}, MLC_CALL_THREAD);
 }
 
 } // extern "C"

@@ -1,0 +1,88 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// An operator of XNNPACK, and what its two interfaces make of one: Setup.cpp of that of 2022 (Debian 12), Reshape.cpp
+// of that of 2024 (Debian 13). CMake takes the one that xnnpack.h declares.
+//
+#pragma once
+
+#include "targets/xnnpack/plugin/Operators.h"
+#include "targets/xnnpack/plugin/ThreadPool.h"
+
+#include <cmath>
+#include <xnnpack.h>
+
+namespace mlc::xnnpack {
+
+/// No clamping.
+constexpr float kMost = INFINITY;
+
+/// One call. Pointers and rows are those of the last set-up, which is made again only when they change: XNNPACK
+/// allocates nothing then.
+struct Operator : Prepared {
+  Kernel kernel;
+  xnn_operator_t op = nullptr;
+  pthreadpool pool;
+  union Attributes {
+    fb::XnnWindowAttrs window;
+    fb::XnnLinearAttrs linear;
+    fb::XnnSoftmaxAttrs softmax;
+    fb::XnnUnaryAttrs unary;
+    fb::BinaryAttrs binary;
+    fb::XnnQuantizedConvAttrs quantized;
+    fb::XnnResizeAttrs resize;
+    Attributes() {}
+  } attrs;
+  const void *inputs[2] = {};
+  void *output = nullptr;
+  int64_t rows = -1;         // Of windows: images.
+  int64_t reshaped = -1;     // Rows that the operator was told of, where that is a step of its own.
+  void *workspace = nullptr; // What a run needs besides, of so many bytes.
+  size_t workspaceBytes = 0;
+  size_t strides[2] = {}; // Of the rows of x and of the output.
+
+  const float *x(unsigned i = 0) const { return static_cast<const float *>(inputs[i]); }
+  float *y() const { return static_cast<float *>(output); }
+  const fb::XnnWindowAttrs &window() const {
+    return kernel == Kernel::convQs8 ? attrs.quantized.window() : attrs.window;
+  }
+};
+
+/// Creates the operator, with packed weights.
+xnn_status createOperator(Operator &made, const KernelCallInfo &call);
+/// Sets it up for its rows and pointers.
+xnn_status setupOperator(Operator &made);
+xnn_status executeOperator(Operator &made);
+/// Runs |x| of one value on the caller's thread: whether XNNPACK works, and by whose pool.
+xnn_status tryOperator(const float *x, float *y);
+
+/// Values from the start of a row to that of the next.
+inline size_t rowStride(const TensorView &view, size_t columns) {
+  return view.rank == 2 && view.dims[0] > 1 ? size_t(view.strides[0]) : columns;
+}
+
+inline uint32_t resizeFlags(fb::XnnCoordinates coordinates) {
+  return coordinates == fb::XnnCoordinates::align_corners ? XNN_FLAG_ALIGN_CORNERS
+         : coordinates == fb::XnnCoordinates::asymmetric  ? XNN_FLAG_TENSORFLOW_LEGACY_MODE
+                                                          : 0;
+}
+
+/// Rows that a transposed convolution adds behind its last window.
+inline uint32_t adjustment(uint64_t in, uint64_t out, uint32_t kernel, uint32_t stride, uint32_t dilation,
+                           uint32_t pads) {
+  return uint32_t(out + pads - ((in - 1) * stride + uint64_t(kernel - 1) * dilation + 1));
+}
+
+/// The scales of a quantized convolution, one for each output, in memory to be freed where it has one alone: the
+/// operator of many rounds alike on every CPU. Null: no memory.
+struct OutputScales {
+  const float *values = nullptr;
+  float *made = nullptr;
+
+  OutputScales(const fb::XnnQuantizedConvAttrs &q, const KernelCallInfo &call);
+  ~OutputScales();
+};
+
+} // namespace mlc::xnnpack

@@ -1,0 +1,231 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// XNNPACK's interface of 2024: an operator is told its shapes, says what memory a run needs, and then gets pointers.
+//
+#include "runtime/core/Checked.h"
+#include "targets/xnnpack/plugin/Operator.h"
+
+#include <cstdlib>
+#include <iterator>
+
+namespace mlc::xnnpack {
+
+namespace {
+
+xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
+  const fb::XnnWindowAttrs &a = made.window();
+  size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
+  const float *filter = call.inputs.size() > 1 ? call.inputs[1].as<float>() : nullptr;
+  const float *bias = a.has_bias() ? call.inputs[2].as<float>() : nullptr;
+  switch (made.kernel) {
+  case Kernel::conv:
+    return xnn_create_convolution2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
+                                             a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
+                                             a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn,
+                                             allOut, filter, bias, -kMost, kMost, 0, nullptr, nullptr, &made.op);
+  case Kernel::convTranspose:
+    return xnn_create_deconvolution2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
+                                               a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
+                                               a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn,
+                                               allOut, filter, bias, -kMost, kMost, 0, nullptr, nullptr, &made.op);
+  case Kernel::maxPool:
+    return xnn_create_max_pooling2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
+                                             a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
+                                             a.dilation_height(), a.dilation_width(), -kMost, kMost, 0, &made.op);
+  default:
+    return xnn_create_average_pooling2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
+                                                 a.kernel_height(), a.kernel_width(), a.stride_height(),
+                                                 a.stride_width(), -kMost, kMost, 0, &made.op);
+  }
+}
+
+xnn_status createQuantizedConv(Operator &made, const KernelCallInfo &call) {
+  const fb::XnnQuantizedConvAttrs &q = made.attrs.quantized;
+  const fb::XnnWindowAttrs &a = q.window();
+  size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
+  OutputScales scales(q, call);
+  if (!scales.values)
+    return xnn_status_out_of_memory;
+  return xnn_create_convolution2d_nhwc_qs8_qc8w(
+      a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(), a.kernel_height(), a.kernel_width(), a.stride_height(),
+      a.stride_width(), a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn, allOut, q.zero_in(), 1,
+      scales.values, call.inputs[1].as<const int8_t>(), a.has_bias() ? call.inputs[2].as<const int32_t>() : nullptr,
+      q.zero_out(), 1, INT8_MIN, INT8_MAX, 0, nullptr, nullptr, &made.op);
+}
+
+constexpr xnn_unary_operator kUnary[] = {xnn_unary_abs,         xnn_unary_ceiling,          xnn_unary_floor,
+                                         xnn_unary_negate,      xnn_unary_bankers_rounding, xnn_unary_sigmoid,
+                                         xnn_unary_square_root, xnn_unary_square,           xnn_unary_invalid};
+static_assert(std::size(kUnary) == size_t(fb::XnnUnary::MAX) + 1);
+/// There is no operator for it any more.
+bool truncates(const Operator &made) {
+  return made.kernel == Kernel::unary && made.attrs.unary.op() == fb::XnnUnary::trunc;
+}
+constexpr xnn_binary_operator kBinary[] = {xnn_binary_add, xnn_binary_subtract, xnn_binary_multiply, xnn_binary_divide};
+static_assert(std::size(kBinary) == size_t(fb::Binary::div) + 1);
+
+xnn_status reshapeWindow(Operator &made, size_t &bytes) {
+  const fb::XnnWindowAttrs &a = made.window();
+  auto images = size_t(made.rows), height = size_t(a.height()), width = size_t(a.width()), channels = size_t(a.in());
+  size_t alignment = 0, outHeight, outWidth;
+  switch (made.kernel) {
+  case Kernel::conv:
+    return xnn_reshape_convolution2d_nhwc_f32(made.op, images, height, width, &bytes, &alignment, &outHeight, &outWidth,
+                                              &made.pool);
+  case Kernel::convQs8:
+    return xnn_reshape_convolution2d_nhwc_qs8_qc8w(made.op, images, height, width, &bytes, &alignment, &outHeight,
+                                                   &outWidth, &made.pool);
+  case Kernel::convTranspose:
+    return xnn_reshape_deconvolution2d_nhwc_f32(made.op, images, height, width,
+                                                adjustment(a.height(), a.out_height(), a.kernel_height(),
+                                                           a.stride_height(), a.dilation_height(),
+                                                           a.pad_top() + a.pad_bottom()),
+                                                adjustment(a.width(), a.out_width(), a.kernel_width(), a.stride_width(),
+                                                           a.dilation_width(), a.pad_left() + a.pad_right()),
+                                                &outHeight, &outWidth, &made.pool);
+  case Kernel::maxPool:
+    return xnn_reshape_max_pooling2d_nhwc_f32(made.op, images, height, width, channels, channels, channels, &outHeight,
+                                              &outWidth, &made.pool);
+  default:
+    return xnn_reshape_average_pooling2d_nhwc_f32(made.op, images, height, width, channels, channels, channels, &bytes,
+                                                  &alignment, &outHeight, &outWidth, &made.pool);
+  }
+}
+
+/// `bytes`: what a run needs besides.
+xnn_status reshape(Operator &made, size_t &bytes) {
+  auto rows = size_t(made.rows);
+  size_t alignment = 0;
+  switch (made.kernel) {
+  case Kernel::linear:
+    return xnn_reshape_fully_connected_nc_f32(made.op, rows, &made.pool);
+  case Kernel::softmax:
+    return xnn_reshape_softmax_nc_f32(made.op, size_t(made.attrs.softmax.channels()), made.strides[0], made.strides[1],
+                                      rows, &made.pool);
+  case Kernel::resize: {
+    const fb::XnnResizeAttrs &a = made.attrs.resize;
+    auto channels = size_t(a.channels());
+    return xnn_reshape_resize_bilinear2d_nhwc_f32(made.op, rows, size_t(a.height()), size_t(a.width()), channels,
+                                                  channels, channels, &bytes, &alignment, &made.pool);
+  }
+  case Kernel::unary:
+    return xnn_reshape_unary_elementwise_nc(made.op, rows, 1, 1, 1, &made.pool);
+  case Kernel::binary:
+    return xnn_reshape_binary_elementwise_nd(made.op, 1, &rows, 1, &rows, &made.pool);
+  default:
+    return reshapeWindow(made, bytes);
+  }
+}
+
+/// A workspace only grows: what a call of the largest extents needed serves every other.
+bool reserve(Operator &made, size_t bytes) {
+  constexpr size_t kAlignment = 64;
+  if (bytes <= made.workspaceBytes)
+    return true;
+  free(made.workspace);
+  made.workspaceBytes = 0;
+  made.workspace = aligned_alloc(kAlignment, alignUp<size_t>(bytes, kAlignment));
+  made.workspaceBytes = made.workspace ? bytes : 0;
+  return made.workspace;
+}
+
+} // namespace
+
+xnn_status createOperator(Operator &made, const KernelCallInfo &call) {
+  switch (made.kernel) {
+  case Kernel::linear: {
+    const fb::XnnLinearAttrs &a = made.attrs.linear;
+    auto n = size_t(a.n()), k = size_t(a.k());
+    return xnn_create_fully_connected_nc_f32(
+        k, n, rowStride(call.inputs[0], k), rowStride(call.outputs[0], n), call.inputs[1].as<float>(),
+        a.has_bias() ? call.inputs[2].as<float>() : nullptr, -kMost, kMost,
+        a.transposed() ? XNN_FLAG_TRANSPOSE_WEIGHTS : 0, nullptr, nullptr, &made.op);
+  }
+  case Kernel::softmax: {
+    auto channels = size_t(made.attrs.softmax.channels());
+    made.strides[0] = rowStride(call.inputs[0], channels);
+    made.strides[1] = rowStride(call.outputs[0], channels);
+    return xnn_create_softmax_nc_f32(0, &made.op);
+  }
+  case Kernel::convQs8:
+    return createQuantizedConv(made, call);
+  case Kernel::resize: {
+    const fb::XnnResizeAttrs &a = made.attrs.resize;
+    return xnn_create_resize_bilinear2d_nhwc_f32(size_t(a.out_height()), size_t(a.out_width()),
+                                                 resizeFlags(a.coordinates()), &made.op);
+  }
+  case Kernel::unary:
+    if (truncates(made))
+      return xnn_status_success;
+    return xnn_create_unary_elementwise_nc(kUnary[size_t(made.attrs.unary.op())], xnn_datatype_fp32, xnn_datatype_fp32,
+                                           nullptr, nullptr, nullptr, 0, &made.op);
+  case Kernel::binary:
+    return xnn_create_binary_elementwise_nd(kBinary[size_t(made.attrs.binary.op())], xnn_datatype_fp32, nullptr,
+                                            nullptr, nullptr, 0, &made.op);
+  default:
+    return createWindow(made, call);
+  }
+}
+
+xnn_status setupOperator(Operator &made) {
+  if (truncates(made))
+    return xnn_status_success;
+  if (made.reshaped != made.rows) {
+    size_t bytes = 0;
+    if (xnn_status status = reshape(made, bytes); status != xnn_status_success)
+      return status;
+    if (!reserve(made, bytes))
+      return xnn_status_out_of_memory;
+    made.reshaped = made.rows;
+  }
+  switch (made.kernel) {
+  case Kernel::linear:
+    return xnn_setup_fully_connected_nc_f32(made.op, made.x(), made.y());
+  case Kernel::softmax:
+    return xnn_setup_softmax_nc_f32(made.op, made.x(), made.y());
+  case Kernel::resize:
+    return xnn_setup_resize_bilinear2d_nhwc_f32(made.op, made.workspace, made.x(), made.y());
+  case Kernel::unary:
+    return xnn_setup_unary_elementwise_nc(made.op, made.x(), made.y());
+  case Kernel::binary:
+    return xnn_setup_binary_elementwise_nd(made.op, made.x(), made.x(1), made.y());
+  case Kernel::conv:
+    return xnn_setup_convolution2d_nhwc_f32(made.op, made.workspace, made.x(), made.y());
+  case Kernel::convQs8:
+    return xnn_setup_convolution2d_nhwc_qs8_qc8w(made.op, made.workspace, static_cast<const int8_t *>(made.inputs[0]),
+                                                 static_cast<int8_t *>(made.output));
+  case Kernel::convTranspose:
+    return xnn_setup_deconvolution2d_nhwc_f32(made.op, made.x(), made.y());
+  case Kernel::maxPool:
+    return xnn_setup_max_pooling2d_nhwc_f32(made.op, made.x(), made.y());
+  default:
+    return xnn_setup_average_pooling2d_nhwc_f32(made.op, made.workspace, made.x(), made.y());
+  }
+}
+
+xnn_status executeOperator(Operator &made) {
+  if (!truncates(made))
+    return xnn_run_operator(made.op, &made.pool);
+  for (int64_t i = 0; i < made.rows; ++i)
+    made.y()[i] = std::trunc(made.x()[i]);
+  return xnn_status_success;
+}
+
+xnn_status tryOperator(const float *x, float *y) {
+  xnn_operator_t op = nullptr;
+  xnn_status status = xnn_create_unary_elementwise_nc(xnn_unary_abs, xnn_datatype_fp32, xnn_datatype_fp32, nullptr,
+                                                      nullptr, nullptr, 0, &op);
+  if (status == xnn_status_success)
+    status = xnn_reshape_unary_elementwise_nc(op, 1, 1, 1, 1, nullptr);
+  if (status == xnn_status_success)
+    status = xnn_setup_unary_elementwise_nc(op, x, y);
+  if (status == xnn_status_success)
+    status = xnn_run_operator(op, nullptr);
+  xnn_delete_operator(op);
+  return status;
+}
+
+} // namespace mlc::xnnpack
