@@ -82,6 +82,7 @@ struct OutputScales {
   float *made = nullptr;
 
   OutputScales(const fb::XnnQuantizedConvAttrs &q, const KernelCallInfo &call);
+  OutputScales(const OutputScales &) = delete;
   ~OutputScales();
 };
 
