@@ -9,7 +9,7 @@ if [ ! -e "$dir/usr/include/xnnpack.h" ]; then
   command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap >/dev/null
   debootstrap --variant=minbase --include=libxnnpack-dev,libpthreadpool-dev,libstdc++6 trixie "$dir" http://deb.debian.org/debian >&2
 fi
-cmake --preset release -B "$dir/build" -DXNNPACK_ROOT="$dir/usr" >&2
+cmake --fresh --preset release -B "$dir/build" -DXNNPACK_ROOT="$dir/usr" >&2
 cmake --build "$dir/build" --target mlc_xnnpack >&2
 mkdir -p "$dir/build/tests"
 cp "$build"/tests/xnnpack_*_test "$dir/build/tests/"
