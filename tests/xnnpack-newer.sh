@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 dir=$(realpath -m "$1") build=${2:-build}
 if [ ! -e "$dir/usr/include/xnnpack.h" ]; then
   command -v debootstrap >/dev/null || apt-get install -y -qq debootstrap >/dev/null
-  debootstrap --variant=minbase --include=libxnnpack-dev,libpthreadpool-dev,libstdc++6 trixie "$dir" http://deb.debian.org/debian >&2
+  debootstrap --variant=minbase --include=libxnnpack-dev,libpthreadpool-dev,libstdc++6 trixie "$dir" >&2
 fi
 cmake --fresh --preset release -B "$dir/build" -DXNNPACK_ROOT="$dir/usr" >&2
 cmake --build "$dir/build" --target mlc_xnnpack >&2

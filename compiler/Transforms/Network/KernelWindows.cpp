@@ -139,11 +139,11 @@ KernelMatch matchConv(ConvOp op, bool folds) {
   match.kernel = "conv";
   match.form = window->form;
   match.fields = window->fields;
-  match.build = [op](Structured &s, KernelMatch &match) mutable {
+  match.build = [op, shape = window->shape](Structured &s, KernelMatch &match) mutable {
     SmallVector<Value> inputs{s.channelsLast(op.getInput()), s.channelsLast(op.getFilter())};
     if (op.getBias())
       inputs.push_back(op.getBias());
-    return s.channelsFirst(callKernel(s, match, inputs, lastChannels(shapeOf(op.getResult()))));
+    return s.channelsFirst(callKernel(s, match, inputs, shape));
   };
   return match;
 }

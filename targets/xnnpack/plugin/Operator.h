@@ -86,4 +86,32 @@ struct OutputScales {
   ~OutputScales();
 };
 
+/// `create` on the window of `made`; `arguments`: what it takes between the window and the operator.
+template <typename Create, typename... Arguments>
+xnn_status createConvolution(Operator &made, Create create, Arguments... arguments) {
+  const fb::XnnWindowAttrs &a = made.window();
+  size_t in = size_t(a.in()), out = size_t(a.out());
+  return create(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(), a.kernel_height(), a.kernel_width(),
+                a.stride_height(), a.stride_width(), a.dilation_height(), a.dilation_width(), a.groups(), in, out,
+                in * a.groups(), out * a.groups(), arguments..., &made.op);
+}
+
+/// A convolution of f32, transposed or not. `caches`: those of the interface of 2024.
+template <typename Create, typename... Caches>
+xnn_status createFloatConv(Operator &made, const KernelCallInfo &call, Create create, Caches... caches) {
+  const float *bias = made.window().has_bias() ? call.inputs[2].as<const float>() : nullptr;
+  return createConvolution(made, create, call.inputs[1].as<const float>(), bias, -kMost, kMost, 0u, caches...);
+}
+
+template <typename Create, typename... Caches>
+xnn_status createQuantizedConv(Operator &made, const KernelCallInfo &call, Create create, Caches... caches) {
+  const fb::XnnQuantizedConvAttrs &q = made.attrs.quantized;
+  OutputScales scales(q, call);
+  if (!scales.values)
+    return xnn_status_out_of_memory;
+  const int32_t *bias = made.window().has_bias() ? call.inputs[2].as<const int32_t>() : nullptr;
+  return createConvolution(made, create, q.zero_in(), 1.0f, scales.values, call.inputs[1].as<const int8_t>(), bias,
+                           q.zero_out(), 1.0f, int8_t(INT8_MIN), int8_t(INT8_MAX), 0u, caches...);
+}
+
 } // namespace mlc::xnnpack

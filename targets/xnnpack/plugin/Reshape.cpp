@@ -17,20 +17,13 @@ namespace {
 
 xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
   const fb::XnnWindowAttrs &a = made.window();
-  size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
-  const float *filter = call.inputs.size() > 1 ? call.inputs[1].as<float>() : nullptr;
-  const float *bias = a.has_bias() ? call.inputs[2].as<float>() : nullptr;
   switch (made.kernel) {
   case Kernel::conv:
-    return xnn_create_convolution2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
-                                             a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
-                                             a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn,
-                                             allOut, filter, bias, -kMost, kMost, 0, nullptr, nullptr, &made.op);
+    return createFloatConv(made, call, xnn_create_convolution2d_nhwc_f32, nullptr, nullptr);
+  case Kernel::convQs8:
+    return createQuantizedConv(made, call, xnn_create_convolution2d_nhwc_qs8_qc8w, nullptr, nullptr);
   case Kernel::convTranspose:
-    return xnn_create_deconvolution2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
-                                               a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
-                                               a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn,
-                                               allOut, filter, bias, -kMost, kMost, 0, nullptr, nullptr, &made.op);
+    return createFloatConv(made, call, xnn_create_deconvolution2d_nhwc_f32, nullptr, nullptr);
   case Kernel::maxPool:
     return xnn_create_max_pooling2d_nhwc_f32(a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(),
                                              a.kernel_height(), a.kernel_width(), a.stride_height(), a.stride_width(),
@@ -40,20 +33,6 @@ xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
                                                  a.kernel_height(), a.kernel_width(), a.stride_height(),
                                                  a.stride_width(), -kMost, kMost, 0, &made.op);
   }
-}
-
-xnn_status createQuantizedConv(Operator &made, const KernelCallInfo &call) {
-  const fb::XnnQuantizedConvAttrs &q = made.attrs.quantized;
-  const fb::XnnWindowAttrs &a = q.window();
-  size_t in = size_t(a.in()), out = size_t(a.out()), allIn = in * a.groups(), allOut = out * a.groups();
-  OutputScales scales(q, call);
-  if (!scales.values)
-    return xnn_status_out_of_memory;
-  return xnn_create_convolution2d_nhwc_qs8_qc8w(
-      a.pad_top(), a.pad_right(), a.pad_bottom(), a.pad_left(), a.kernel_height(), a.kernel_width(), a.stride_height(),
-      a.stride_width(), a.dilation_height(), a.dilation_width(), a.groups(), in, out, allIn, allOut, q.zero_in(), 1,
-      scales.values, call.inputs[1].as<const int8_t>(), a.has_bias() ? call.inputs[2].as<const int32_t>() : nullptr,
-      q.zero_out(), 1, INT8_MIN, INT8_MAX, 0, nullptr, nullptr, &made.op);
 }
 
 constexpr xnn_unary_operator kUnary[] = {xnn_unary_abs,         xnn_unary_ceiling,          xnn_unary_floor,
@@ -150,8 +129,6 @@ xnn_status createOperator(Operator &made, const KernelCallInfo &call) {
     made.strides[1] = rowStride(call.outputs[0], channels);
     return xnn_create_softmax_nc_f32(0, &made.op);
   }
-  case Kernel::convQs8:
-    return createQuantizedConv(made, call);
   case Kernel::resize: {
     const fb::XnnResizeAttrs &a = made.attrs.resize;
     return xnn_create_resize_bilinear2d_nhwc_f32(size_t(a.out_height()), size_t(a.out_width()),

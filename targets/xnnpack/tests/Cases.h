@@ -99,6 +99,30 @@ inline fb::XnnWindowAttrs windowAttrs(const XnnWindow &w, int64_t batch, int64_t
           bias};
 }
 
+/// Sums of a convolution: start(output channel), plus product(place in x, place in the filter) of every tap that lies
+/// inside, to finish(place in the output, output channel, sum).
+template <typename Start, typename Product, typename Finish>
+void convolve(const XnnWindow &w, int64_t batch, int64_t oh, int64_t ow, Start start, Product product, Finish finish) {
+  int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
+  size_t at = 0;
+  for (int64_t b = 0; b < batch; ++b)
+    for (int64_t i = 0; i < oh; ++i)
+      for (int64_t j = 0; j < ow; ++j)
+        for (int64_t m = 0; m < allOut; ++m, ++at) {
+          auto sum = start(m);
+          for (int64_t p = 0; p < w.kernel; ++p)
+            for (int64_t q = 0; q < w.kernel; ++q) {
+              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
+              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
+                continue;
+              for (int64_t k = 0; k < w.in; ++k)
+                sum += product(((b * w.height + y) * w.width + z) * allIn + m / w.out * w.in + k,
+                               ((m * w.kernel + p) * w.kernel + q) * w.in + k);
+            }
+          finish(at, m, sum);
+        }
+}
+
 inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool bias) {
   int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
   int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
@@ -108,23 +132,10 @@ inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool 
   const float *filter = c.input(random, {allOut, w.kernel, w.kernel, w.in}, true);
   const float *offset = bias ? c.input(random, {allOut}, true) : nullptr;
   c.output({batch, oh, ow, allOut});
-  size_t at = 0;
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t i = 0; i < oh; ++i)
-      for (int64_t j = 0; j < ow; ++j)
-        for (int64_t m = 0; m < allOut; ++m, ++at) {
-          double sum = offset ? offset[m] : 0;
-          for (int64_t p = 0; p < w.kernel; ++p)
-            for (int64_t q = 0; q < w.kernel; ++q) {
-              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
-              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
-                continue;
-              for (int64_t k = 0; k < w.in; ++k)
-                sum += double(x[((b * w.height + y) * w.width + z) * allIn + m / w.out * w.in + k]) *
-                       double(filter[((m * w.kernel + p) * w.kernel + q) * w.in + k]);
-            }
-          c.expected[at] = sum;
-        }
+  convolve(
+      w, batch, oh, ow, [&](int64_t m) { return offset ? double(offset[m]) : 0; },
+      [&](int64_t i, int64_t tap) { return double(x[i]) * double(filter[tap]); },
+      [&](size_t at, int64_t, double sum) { c.expected[at] = sum; });
   return c;
 }
 
@@ -149,24 +160,13 @@ inline XnnCase quantizedConvCase(Random &random, const XnnWindow &w, int64_t bat
       each[m] = scale * (0.5f + std::fabs(each[m]));
   }
   c.output({batch, oh, ow, allOut}, DType::i8);
-  size_t at = 0;
-  for (int64_t b = 0; b < batch; ++b)
-    for (int64_t i = 0; i < oh; ++i)
-      for (int64_t j = 0; j < ow; ++j)
-        for (int64_t m = 0; m < allOut; ++m, ++at) {
-          int32_t sum = offset ? offset[m] : 0;
-          for (int64_t p = 0; p < w.kernel; ++p)
-            for (int64_t q = 0; q < w.kernel; ++q) {
-              int64_t y = i * w.stride + p * w.dilation - w.before, z = j * w.stride + q * w.dilation - w.before;
-              if (y < 0 || y >= w.height || z < 0 || z >= w.width)
-                continue;
-              for (int64_t k = 0; k < w.in; ++k)
-                sum += (x[((b * w.height + y) * w.width + z) * allIn + m / w.out * w.in + k] - zeroIn) *
-                       filter[((m * w.kernel + p) * w.kernel + q) * w.in + k];
-            }
-          float rounded = std::nearbyint(float(sum) * (each ? each[m] : scale)) + float(zeroOut);
-          c.expected[at] = double(std::min(std::max(rounded, -128.0f), 127.0f));
-        }
+  convolve(
+      w, batch, oh, ow, [&](int64_t m) { return offset ? offset[m] : 0; },
+      [&](int64_t i, int64_t tap) { return (x[i] - zeroIn) * filter[tap]; },
+      [&](size_t at, int64_t m, int32_t sum) {
+        float rounded = std::nearbyint(float(sum) * (each ? each[m] : scale)) + float(zeroOut);
+        c.expected[at] = double(std::min(std::max(rounded, -128.0f), 127.0f));
+      });
   return c;
 }
 
