@@ -21,7 +21,7 @@ Result<unsigned> longestDraft(const Session &target, unsigned wanted) {
   return wanted ? wanted : unsigned(most);
 }
 
-Drafting::Drafting(std::span<Drafter *const> drafters) {
+Drafting::Drafting(std::span<Drafter *const> drafters, double (*clock)()) : clock(clock) {
   for (Drafter *drafter : drafters)
     sources[count++] = {drafter, DraftEstimate(drafter->costShare(), drafter->claims())};
 }
@@ -43,9 +43,9 @@ Status Drafting::read(size_t most) {
     size_t behind = each.drafter->behind();
     if (!behind)
       continue;
-    double begin = monotonicMs();
+    double begin = clock();
     MLC_TRY(each.drafter->read(most));
-    each.estimate.learnRead(behind - each.drafter->behind(), monotonicMs() - begin);
+    each.estimate.learnRead(behind - each.drafter->behind(), clock() - begin);
   }
   return {};
 }
@@ -99,13 +99,13 @@ Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, 
   DraftEstimate &estimate = source->estimate;
   unsigned confidence = source->drafter->expectedConfidence(), drafted = 0;
   while (drafted < most && (!limits.automatic || policy.goesOn(costs, estimate, drafted, most, confidence))) {
-    double begin = monotonicMs();
+    double begin = clock();
     size_t behind = drafted ? 0 : source->drafter->behind();
     Draft &next = drafts[drafted];
     MLC_ASSIGN(bool came, source->drafter->next(drawFor(Draw::draft, seed, place + drafted), next));
     if (!came)
       break;
-    estimate.learnCost(behind, monotonicMs() - begin);
+    estimate.learnCost(behind, clock() - begin);
     // A distribution decides, never the token drawn from it: what comes out would no longer be the target's.
     if (limits.automatic && !policy.keeps(costs, estimate, drafted, most, next.confidence))
       break;

@@ -21,8 +21,8 @@ public:
   static constexpr size_t kMostDrafters = 2;
 
   Drafting() = default;
-  /// The drafters outlive it. At most kMostDrafters.
-  explicit Drafting(std::span<Drafter *const> drafters);
+  /// The drafters outlive it. At most kMostDrafters. `clock`: milliseconds.
+  explicit Drafting(std::span<Drafter *const> drafters, double (*clock)() = monotonicMs);
 
   /// Before a generation; `text` as in Drafter::start.
   Status start(const GenerateOptions &options, std::span<const int32_t> text);
@@ -63,6 +63,7 @@ private:
 
   Source sources[kMostDrafters];
   size_t count = 0;
+  double (*clock)() = monotonicMs;
   Source *source = nullptr; // Of the round in progress.
   Draft drafts[kMaxDraftTokens];
 };

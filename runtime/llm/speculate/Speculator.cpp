@@ -26,7 +26,7 @@ Result<Speculator> Speculator::create(Session &target, std::span<Drafter *const>
   MLC_ASSIGN(made.longest, longestDraft(target, options.draftTokens));
   if (drafters.empty() || drafters.size() > Drafting::kMostDrafters)
     return Error(ErrorCode::InvalidArgument, "%zu drafters: give 1 to %zu", drafters.size(), Drafting::kMostDrafters);
-  made.drafting = Drafting(drafters);
+  made.drafting = Drafting(drafters, options.clock);
   MLC_ASSIGN(made.text, OwnedArray<int32_t>::create(systemAllocator(), target.context() + 1, "text"));
   MLC_ASSIGN(made.rows, OwnedArray<int32_t>::create(systemAllocator(), target.maxRows(), "rows"));
   return made;
@@ -82,7 +82,7 @@ void Speculator::count(unsigned drafted, unsigned stayed, double ms) {
 
 Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const int32_t> prompt,
                                             const GenerateOptions &given) {
-  double start = monotonicMs();
+  double start = options.clock();
   MLC_TRY(checkPrompt(*target, sequence, prompt));
   MLC_ASSIGN(int64_t held, target->length(sequence));
   if (!held)
@@ -106,14 +106,14 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
   if (Status fed = feedPrompt(*target, sequence, prompt, given, rows.span(), last); !fed)
     return cancelledOr(fed.error(), result);
   LogitsView logits{last.data(), 1, last.size()};
-  double draftStart = monotonicMs();
+  double draftStart = options.clock();
   auto promptSteps = (prompt.size() + target->batch() - 1) / target->batch();
   costs.learnPrompt(prompt.size() / promptSteps, (draftStart - start) / double(promptSteps));
   if (Status started = drafting.start(given, {text.data(), round.textSize}); !started)
     return cancelledOr(started.error(), result);
   if (Status read = drafting.read(SIZE_MAX); !read)
     return cancelledOr(read.error(), result);
-  double fedAt = monotonicMs(), firstAt = fedAt;
+  double fedAt = options.clock(), firstAt = fedAt;
   counts.draftPromptMs += fedAt - draftStart;
   result.promptMs = fedAt - start;
 
@@ -127,12 +127,12 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
     MLC_ASSIGN(unsigned stayed, judgeAll(round, logits, drafted));
     // The rows that gave tokens are those of the tokens that the sequence keeps.
     unsigned came = round.count + round.ended;
-    double now = monotonicMs();
+    double now = options.clock();
     if (stepped) {
       length += came;
       MLC_TRY(target->rollback(sequence, length));
       double judged = now;
-      now = monotonicMs();
+      now = options.clock();
       counts.rollbackMs += now - judged;
       count(drafted, stayed, now - verifyBegin);
       costs.learn(drafted + 1, now - verifyBegin);
@@ -153,7 +153,7 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
         result.finish = FinishReason::cancelled;
         if (stepped)
           MLC_TRY(target->rollback(sequence, length - int64_t(came - 1 - i)));
-        result.generateMs = monotonicMs() - firstAt;
+        result.generateMs = options.clock() - firstAt;
         return result;
       }
     }
@@ -164,21 +164,21 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
     if (round.ended || result.tokens == most)
       break;
 
-    begin = monotonicMs();
+    begin = options.clock();
     auto left = unsigned(std::min<uint64_t>(most - result.tokens - 1, longest));
     drafting.begin({text.data(), round.textSize});
     auto made =
         drafting.draft(policy, costs.round(), given.sampling.seed, round.generated, {left, !options.draftTokens});
-    verifyBegin = monotonicMs();
+    verifyBegin = options.clock();
     counts.draftMs += verifyBegin - begin;
     auto read = made ? verify(sequence, round, drafted = *made) : Result<LogitsView>(made.error());
     if (!read) {
-      result.generateMs = monotonicMs() - firstAt;
+      result.generateMs = options.clock() - firstAt;
       return cancelledOr(read.error(), result);
     }
     logits = *read;
   }
-  result.generateMs = monotonicMs() - firstAt;
+  result.generateMs = options.clock() - firstAt;
   return result;
 }
 

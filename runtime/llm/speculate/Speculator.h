@@ -17,6 +17,8 @@ struct SpeculationOptions {
   unsigned draftTokens = 0;
   /// What is drawn where a drafted token did not stay. Anything but drawResidual is wrong: tests show that they notice.
   Redraw redraw = drawResidual;
+  /// Milliseconds, which the lengths follow that are chosen.
+  double (*clock)() = monotonicMs;
 };
 
 /// Counts of all generations so far.

@@ -74,7 +74,11 @@ int32_t fromTarget(std::span<const Sampler::Candidate> target, const Draft &, do
   return Sampler::drawFrom(target, uniform);
 }
 
-/// Costs nothing, so that drafts are worth their while: what follows a token lies in a table, of peaks of all heights.
+/// Milliseconds by what was computed and not by the clock, so that lengths which are chosen repeat: a kernel call of
+/// the target takes one, a drafted token a tenth.
+double workMs = 0;
+
+/// Costs little, so that drafts are worth their while: what follows a token lies in a table, of peaks of all heights.
 struct TableDrafter final : Drafter {
   explicit TableDrafter(size_t vocab) : vocab(vocab), table(vocab * vocab) {
     for (size_t last = 0; last < vocab; ++last) {
@@ -98,6 +102,7 @@ struct TableDrafter final : Drafter {
     for (double reached = 0; token + 1 < vocab && (reached += draft.distribution[token]) <= uniform;)
       ++token;
     draft.token = last = int32_t(token);
+    workMs += 0.1;
     return true;
   }
   size_t vocab;
@@ -135,19 +140,20 @@ TEST(Lossless, LengthsThatAreChosenToo) {
       Owned<Session> target = makeSession(*targetModel.model);
       TableDrafter table(target->model().bounds().vocab);
       Drafter *drafters[] = {&table};
+      target->observeKernels({[](void *, uint32_t, const KernelContext &) { ++workMs; }});
       SpeculationOptions options;
+      options.clock = [] { return workMs; };
       if (bug)
         options.redraw = fromTarget;
       Tested tested = measure(*target, drafters, setting, options, bug ? kSamples : 5 * kSamples);
       printf("  temperature %g, chosen lengths%s: p = %.3g, %.3g\n", double(setting.temperature),
              bug ? ", the bug planted" : "", tested.first, tested.second);
       double least = std::min(tested.first, tested.second);
-      // They follow the clock, so each run is another sample: a bound that chance does not miss.
       if (bug)
         EXPECT_LT(least, 1e-4);
       else
-        EXPECT_GT(least, 1e-5);
-      // Drafts were made, stayed and failed, as many as the clock gave reason for.
+        EXPECT_GT(least, 1e-4); // Another ISA, whose sums differ in the last bit, draws other samples.
+      // Drafts were made, stayed and failed.
       EXPECT_GT(tested.stats.rounds, kSamples / 10);
       EXPECT_GT(tested.stats.accepted, tested.stats.drafted / 10);
       EXPECT_GT(tested.stats.rollbacks, tested.stats.rounds / 20);
