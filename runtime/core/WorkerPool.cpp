@@ -6,6 +6,7 @@
 #include "runtime/core/WorkerPool.h"
 #include "runtime/core/EventCount.h"
 
+#include <algorithm>
 #include <pthread.h>
 
 #if defined(__x86_64__)
@@ -36,6 +37,8 @@ struct WorkerPool::State {
     pthread_t thread;
   };
 
+  static constexpr unsigned kMostParts = 8;
+
   /// The turns and the job of a class.
   struct alignas(64) Slot {
     // The job, written by the caller while no worker can hold it, published by `word`.
@@ -49,7 +52,15 @@ struct WorkerPool::State {
     // The queue of turns; `head` holds the slot. Changed under `mutex`.
     std::atomic<Turn *> head{nullptr};
 
-    alignas(64) std::atomic<int64_t> next{0};
+    // A worker takes the chunks of its part one after the other, so that what it reads and writes in one job is near it
+    // in the next; then those that other parts have left. Several workers share a part where there are many.
+    struct alignas(64) Part {
+      std::atomic<int64_t> next{0};
+      int64_t end = 0;
+    };
+    Part parts[kMostParts];
+    unsigned used = 1; // Parts of the job.
+
     // generation << 32 | open << 31 | workers inside. A worker enters an open job by adding itself; the caller closes
     // the job when no chunk is left and waits for those inside only: a worker that the system has not scheduled costs
     // nothing.
@@ -76,30 +87,47 @@ struct WorkerPool::State {
   Worker *workers() { return reinterpret_cast<Worker *>(this + 1); }
   Slot &slotOf(SessionClass sessionClass) { return slots[size_t(sessionClass)]; }
 
-  /// The start of the next chunk. A pool of one thread has nobody to share with: no locked instruction.
-  int64_t take(Slot &slot) {
+  /// The start of the next chunk of `part`, or what lies behind it. A pool of one thread has nobody to share with: no
+  /// locked instruction.
+  int64_t take(Slot::Part &part, int64_t grain) {
     if (threads > 1)
-      return slot.next.fetch_add(slot.grain, std::memory_order_relaxed);
-    int64_t begin = slot.next.load(std::memory_order_relaxed);
-    slot.next.store(begin + slot.grain, std::memory_order_relaxed);
+      return part.next.fetch_add(grain, std::memory_order_relaxed);
+    int64_t begin = part.next.load(std::memory_order_relaxed);
+    part.next.store(begin + grain, std::memory_order_relaxed);
     return begin;
   }
 
   /// Runs chunks until none is left; false when a realtime turn has come first.
   bool work(Slot &slot, unsigned worker) {
-    for (;;) {
+    for (unsigned seen = 0, own = worker % slot.used; seen < slot.used;) {
       if (slot.isCancelled(std::memory_order_relaxed)) {
         slot.skipped.store(true, std::memory_order_relaxed);
-        slot.next.store(slot.count, std::memory_order_relaxed);
+        for (Slot::Part &part : slot.parts)
+          part.next.store(part.end, std::memory_order_relaxed);
         return true;
       }
       if (&slot == &slots[0] && urgent.load(std::memory_order_relaxed))
         return false;
-      int64_t begin = take(slot);
-      if (begin >= slot.count)
-        return true;
-      int64_t end = begin + slot.grain < slot.count ? begin + slot.grain : slot.count;
-      slot.body(slot.context, begin, end, worker);
+      Slot::Part &part = slot.parts[(own + seen) % slot.used];
+      int64_t begin = take(part, slot.grain);
+      if (begin >= part.end) {
+        ++seen;
+        continue;
+      }
+      slot.body(slot.context, begin, std::min(begin + slot.grain, part.end), worker);
+    }
+    return true;
+  }
+
+  /// Parts of about as many chunks for all workers.
+  void divide(Slot &slot) {
+    int64_t chunks = (slot.count - 1) / slot.grain + 1;
+    slot.used = unsigned(std::min<int64_t>({chunks, int64_t(threads), int64_t(kMostParts)}));
+    int64_t first = 0;
+    for (unsigned i = 0; i < slot.used; ++i) {
+      first += chunks / slot.used + (i < chunks % slot.used);
+      slot.parts[i].next.store(i ? slot.parts[i - 1].end : 0, std::memory_order_relaxed);
+      slot.parts[i].end = first * slot.grain < slot.count ? first * slot.grain : slot.count;
     }
   }
 
@@ -305,7 +333,7 @@ void WorkerPool::run(int64_t count, int64_t grain, Body body, void *context) {
   slot->context = context;
   slot->count = count;
   slot->grain = grain;
-  slot->next.store(0, std::memory_order_relaxed);
+  state->divide(*slot);
   // One chunk is not worth waking anyone for.
   bool shared = state->threads > 1 && count > grain;
   if (shared)
