@@ -86,9 +86,9 @@ bool PanelPlan::betterPosition(unsigned axis) const {
 
 int64_t PanelPlan::stepCost(int64_t positionCount, int64_t panelCount) const {
   int64_t wide = vectorRegisters(panelCount), products = positionCount * wide + (paired ? panelCount / 2 : 0),
-          loads = positionCount + (paired ? panelCount : wide);
+          loads = positionCount + (paired ? panelCount : wide), fromSecondCache = wide * traits.floats * 3 / 8;
   // Eight sums under way would fill the units if no operand were ever late.
-  return std::max({products, loads, int64_t(11)});
+  return 8 * std::max({products, loads, fromSecondCache, int64_t(11)}) + 2 * loads;
 }
 
 void PanelPlan::chooseTile() {

@@ -47,7 +47,8 @@ private:
   bool fits(int64_t t, int64_t p) const;
   /// The last axis that fills a tile, whose elements lie closest; else the longest one.
   bool betterPosition(unsigned axis) const;
-  /// Half cycles of one step of a tile on a machine with two products and two loads a cycle, products taking four.
+  /// Sixteenths of a cycle of one step of a tile on a machine with two products and two loads a cycle, products taking
+  /// four, where panels come from the second cache at 21 bytes a cycle; beside them a load takes an eighth.
   int64_t stepCost(int64_t positionCount, int64_t panelCount) const;
   /// The tile that needs the fewest cycles for all positions and panels, remainders included.
   void chooseTile();
