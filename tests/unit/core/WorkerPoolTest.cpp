@@ -62,6 +62,28 @@ TEST(WorkerPool, EveryItemOnceInChunksOfTheGrain) {
   }
 }
 
+TEST(WorkerPool, AWorkerBeginsWithItsPartAndTakesWhatOthersLeave) {
+  constexpr int64_t kChunks = 16, kSecondPart = kChunks / 2;
+  Pool pool(2);
+  for (int job = 0; job < 20; ++job) {
+    std::vector<unsigned> workers(kChunks, 2), expected(kChunks, 0);
+    std::atomic<bool> began{false};
+    std::atomic<int64_t> done{0};
+    pool->parallelFor(kChunks, 1, [&](int64_t chunk, int64_t, unsigned worker) {
+      workers[size_t(chunk)] = worker;
+      if (chunk == 0)
+        until([&] { return began.load(); });
+      if (chunk == kSecondPart) {
+        began = true;
+        until([&] { return done == kChunks - 1; });
+      }
+      ++done;
+    });
+    expected[kSecondPart] = 1;
+    ASSERT_EQ(workers, expected);
+  }
+}
+
 TEST(WorkerPool, ManyShortLives) {
   for (int i = 0; i < 50; ++i) {
     Pool pool(4);
