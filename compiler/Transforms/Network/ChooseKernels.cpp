@@ -90,8 +90,7 @@ private:
   std::pair<bool, std::string> decide(const KernelMatch &match) {
     if (kernels == "xnnpack")
       return {true, "--kernels xnnpack"};
-    // The table has them alone; a region does them in passing.
-    if (match.kernel == "unary" || match.kernel == "binary")
+    if (match.inPassing)
       return {false, "compiled code does it together with its neighbours"};
     for (StringRef isa : isas) {
       const KernelCost *cost = llvm::find_if(

@@ -176,16 +176,11 @@ struct DecomposeSoftmax : OpRewritePattern<SoftmaxOp> {
 struct DivideProduct : OpRewritePattern<MatmulOp> {
   explicit DivideProduct(MLIRContext *context) : OpRewritePattern(context, /*benefit=*/2) {}
   LogicalResult matchAndRewrite(MatmulOp op, PatternRewriter &rewriter) const override {
-    auto softmax = op.getA().getDefiningOp<SoftmaxOp>();
+    SoftmaxOp softmax = softmaxOf(op);
+    if (!softmax)
+      return failure();
     auto type = cast<RankedTensorType>(op.getResult().getType());
-    if (!softmax || !softmax->hasOneUse() || softmax.getLog())
-      return failure();
-    auto rows = cast<RankedTensorType>(softmax.getResult().getType());
-    unsigned rank = rows.getRank();
-    if (softmax.getAxis() != rank - 1 || rank < 2 || rank != type.getRank() ||
-        sumType(rows.getElementType()) != rows.getElementType() || rows.getElementType() != type.getElementType() ||
-        rows.getShape().drop_back() != type.getShape().drop_back())
-      return failure();
+    unsigned rank = type.getRank();
     Structured s(op.getLoc(), rewriter);
     Powers p(softmax, s);
     Value product = s.b.create<MatmulOp>(type, p.powers, op.getB());
@@ -198,6 +193,20 @@ struct DivideProduct : OpRewritePattern<MatmulOp> {
 };
 
 } // namespace
+
+SoftmaxOp softmaxOf(MatmulOp op) {
+  auto softmax = op.getA().getDefiningOp<SoftmaxOp>();
+  if (!softmax || !softmax->hasOneUse() || softmax.getLog())
+    return {};
+  auto type = cast<RankedTensorType>(op.getResult().getType()),
+       rows = cast<RankedTensorType>(softmax.getResult().getType());
+  unsigned rank = rows.getRank();
+  bool fits = softmax.getAxis() == rank - 1 && rank >= 2 && rank == type.getRank() &&
+              sumType(rows.getElementType()) == rows.getElementType() &&
+              rows.getElementType() == type.getElementType() &&
+              rows.getShape().drop_back() == type.getShape().drop_back();
+  return fits ? softmax : SoftmaxOp();
+}
 
 void populateProductPatterns(RewritePatternSet &patterns) {
   patterns.add<DecomposeMatmul, DecomposeSoftmax, DivideProduct>(patterns.getContext());

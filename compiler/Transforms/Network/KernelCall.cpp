@@ -114,6 +114,9 @@ KernelMatch matchSoftmax(SoftmaxOp op) {
     return refuse("XNNPACK's softmax is along the last axis, and no logarithm");
   KernelMatch match;
   match.kernel = "softmax";
+  // Attention: a block of scores is divided while it is in the cache.
+  auto product = op->hasOneUse() ? dyn_cast<MatmulOp>(*op->user_begin()) : MatmulOp();
+  match.inPassing = product && softmaxOf(product) == op;
   match.form = ("softmax c" + Twine(sizeClass(shape.back(), {1, 16, 128})) + " r" +
                 Twine(sizeClass(elements(shape.drop_back()), {1, 16, 256})))
                    .str();
@@ -147,6 +150,7 @@ Value sigmoidOf(arith::DivFOp op) {
 KernelMatch unary(Operation *op, StringRef function, Value x) {
   KernelMatch match;
   match.kernel = "unary";
+  match.inPassing = true;
   match.form = elementwiseForm(function, shapeOf(x));
   match.fields = {field(Builder(op), "op", function)};
   match.build = [x](Structured &s, KernelMatch &match) { return callKernel(s, match, x, shapeOf(x)); };
@@ -160,6 +164,7 @@ std::optional<KernelMatch> binary(Operation *op, StringRef function) {
     return std::nullopt;
   KernelMatch match;
   match.kernel = "binary";
+  match.inPassing = true;
   match.form = elementwiseForm(function, shapeOf(a));
   match.fields = {field(Builder(op), "op", function)};
   match.build = [a, b](Structured &s, KernelMatch &match) { return callKernel(s, match, {a, b}, shapeOf(a)); };

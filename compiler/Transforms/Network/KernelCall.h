@@ -21,6 +21,8 @@ struct KernelMatch {
   std::string form;
   /// Writes the call in front of the op, and gives what replaces it.
   std::function<mlir::Value(Structured &, KernelMatch &)> build;
+  /// Compiled code does the op together with its neighbours: what the table says of the op alone is not its cost.
+  bool inPassing = false;
   /// Of an op that XNNPACK cannot do, why not.
   std::string refusal;
 };

@@ -15,6 +15,9 @@
 
 namespace mlc::graph {
 
+class MatmulOp;
+class SoftmaxOp;
+
 /// The extent of an axis: a number, or an index that a run finds.
 class Size {
 public:
@@ -134,6 +137,8 @@ inline mlir::Type elementOf(mlir::Value x) { return mlir::cast<mlir::RankedTenso
 bool worthPanels(mlir::Type sum, Size columns, Size depth);
 /// Whether `x` follows from weights and constants alone, so that its panels are made while compiling.
 bool followsFromWeights(mlir::Value x);
+/// The softmax whose sums divide the product `op` of its powers, so that one region has all of it; null: none.
+SoftmaxOp softmaxOf(MatmulOp op);
 /// Panels that hold `columns` columns.
 int64_t panelCount(int64_t columns);
 

@@ -7,6 +7,8 @@
 // OWN-NOT: kernel_choices
 // OWN-NOT: call_kernel
 // AUTO: {form = "conv2d c1 p16", kernel = "own", op = "conv", why = "not measured for unknown"}
+// AUTO: {form = "softmax c1 r1", kernel = "own", op = "softmax", why = "compiled code does it together with its neighbours"}
+// AUTO-SAME: {form = "softmax c1 r1", kernel = "own", op = "softmax", why = "not measured for unknown"}
 // AUTO-NOT: call_kernel
 // FOLDS: op = "conv", why = "XNNPACK's filters are weights"
 
@@ -148,4 +150,14 @@ func.func @shifted_filter(%x: tensor<4x6xi8> {graph.name = "x"}) -> (tensor<4x9x
 func.func @resize(%x: tensor<1x3x8x8xf32> {graph.name = "x"}) -> (tensor<1x3x15x4xf32> {graph.name = "y"}) {
   %y = graph.resize %x {coordinates = #graph<resize_coordinates align_corners>} : (tensor<1x3x8x8xf32>) -> tensor<1x3x15x4xf32>
   return %y : tensor<1x3x15x4xf32>
+}
+
+// A softmax in front of a product is a part of that: its scores are in the cache.
+// CHECK-LABEL: func.func @attention
+// CHECK-COUNT-2: graph.call_kernel "xnnpack.softmax"
+func.func @attention(%x: tensor<4x6xf32> {graph.name = "x"}, %v: tensor<6x8xf32> {graph.name = "v"}) -> (tensor<4x8xf32> {graph.name = "y"}, tensor<4x6xf32> {graph.name = "p"}) {
+  %s = graph.softmax %x {axis = 1 : i64} : tensor<4x6xf32>
+  %y = graph.matmul %s, %v : (tensor<4x6xf32>, tensor<6x8xf32>) -> tensor<4x8xf32>
+  %p = graph.softmax %x {axis = 1 : i64} : tensor<4x6xf32>
+  return %y, %p : tensor<4x8xf32>, tensor<4x6xf32>
 }
