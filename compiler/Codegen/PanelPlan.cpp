@@ -19,8 +19,11 @@ bool mlc::isPanelProduct(linalg::GenericOp op) {
   Block &body = *op.getBody();
   auto sum = body.getTerminator()->getOperand(0).getDefiningOp<arith::AddFOp>();
   auto product = sum ? sum.getRhs().getDefiningOp<arith::MulFOp>() : arith::MulFOp();
-  if (!product || body.getOperations().size() != 3 || sum.getLhs() != body.getArgument(2) ||
-      product.getLhs() != body.getArgument(0) || product.getRhs() != body.getArgument(1))
+  // Panels of short integers are converted where they are read.
+  auto converted = product ? product.getRhs().getDefiningOp<arith::SIToFPOp>() : arith::SIToFPOp();
+  if (!product || body.getOperations().size() != (converted ? 4 : 3) || sum.getLhs() != body.getArgument(2) ||
+      product.getLhs() != body.getArgument(0) ||
+      (converted ? converted.getIn() : product.getRhs()) != body.getArgument(1))
     return false;
   // The last axis of the panel and of the result, of 8 or 16 elements one after the other; x does not know it.
   unsigned loops = op.getNumLoops();
@@ -57,6 +60,7 @@ PanelPlan::PanelPlan(linalg::GenericOp op, LevelTraits traits)
       ranges[axis] = kManyPositions, unknown.push_back(axis);
   element = cast<MemRefType>(op.getDpsInits()[0].getType()).getElementType();
   type = VectorType::get({ranges[lane]}, element);
+  panelElement = cast<MemRefType>(op.getDpsInputs()[1].getType()).getElementType();
   auto kinds = op.getIteratorTypesArray();
   for (unsigned axis = 0; axis < lane; ++axis) {
     if (kinds[axis] == utils::IteratorType::reduction)
@@ -85,7 +89,9 @@ bool PanelPlan::betterPosition(unsigned axis) const {
 }
 
 int64_t PanelPlan::stepCost(int64_t positionCount, int64_t panelCount) const {
-  int64_t wide = vectorRegisters(panelCount), products = positionCount * wide + (paired ? panelCount / 2 : 0),
+  // Pairs and integers take the units of products, too.
+  int64_t wide = vectorRegisters(panelCount),
+          products = positionCount * wide + (paired ? panelCount / 2 : 0) + (panelElement == element ? 0 : 2 * wide),
           loads = positionCount + (paired ? panelCount : wide), fromSecondCache = wide * traits.floats * 3 / 8;
   // Eight sums under way would fill the units if no operand were ever late.
   return 8 * std::max({products, loads, fromSecondCache, int64_t(11)}) + 2 * loads;
@@ -118,7 +124,7 @@ void PanelPlan::chooseBlock() {
 void PanelPlan::chooseFetch() {
   auto type = cast<MemRefType>(op.getDpsInputs()[1].getType());
   if (!position || !panel || reductions.size() != 1 || !outer.empty() || !unknown.empty() ||
-      !type.getLayout().isIdentity() || type.getNumElements() * element.getIntOrFloatBitWidth() / 8 < kFarBytes ||
+      !type.getLayout().isIdentity() || type.getNumElements() * panelElement.getIntOrFloatBitWidth() / 8 < kFarBytes ||
       type.getNumElements() != ranges[*panel] * ranges[reductions[0]] * ranges[lane])
     return;
   int64_t tiles = (block ? block : ranges[*position]) / positions;

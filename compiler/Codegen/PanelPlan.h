@@ -30,7 +30,8 @@ struct PanelPlan {
   llvm::SmallVector<unsigned> unknown; // Axes whose extent a run chooses.
   unsigned lane;
   mlir::Type element;
-  mlir::VectorType type; // Of one panel's lanes.
+  mlir::VectorType type;   // Of one panel's lanes.
+  mlir::Type panelElement; // `element`, or a short integer that stands for it.
   std::optional<unsigned> panel, position;
   llvm::SmallVector<unsigned> outer, rows, reductions; // outer: what panels depend on, too.
   bool paired;                                         // Two panels share a register.

@@ -153,6 +153,53 @@ class Networks(unittest.TestCase):
                     expected = function(given["s"].astype(np.float64)).astype(name)
                     np.testing.assert_allclose(got[op], expected, rtol=relative, err_msg=op)
 
+    def test_products_of_short_integers(self):
+        """Exact whatever the types and zero points are, at every depth around those that f32 sums exactly."""
+        kinds = {"uint8": (0, 255), "int8": (-128, 127)}
+
+        def numbers(kind, shape, extreme):
+            low, high = kinds[kind]
+            return (self.rng.choice([low, high], shape) if extreme else self.rng.integers(low, high + 1, shape)).astype(kind)
+
+        def filled(kind, shape, highest):
+            return np.full(shape, kinds[kind][highest], kind)
+        nodes, constants, inputs, outputs, expected = [], {}, {}, [], {}
+
+        def product(op, a, b, a_zero, b_zero, weights, result, **attributes):
+            i = len(nodes)
+            inputs[f"a{i}"] = a
+            (constants if weights else inputs)[f"b{i}"] = b
+            constants[f"az{i}"], constants[f"bz{i}"] = a_zero, b_zero
+            nodes.append(node(op, [f"{n}{i}" for n in ("a", "b", "az", "bz")], [f"y{i}"], **attributes))
+            outputs.append(value(f"y{i}", "int32", result.shape))
+            expected[f"y{i}"] = result.astype(np.int32)
+
+        for depth in (5, 257, 258, 259, 514, 516, 1024, 1030, 1301):
+            for a_kind, b_kind, weights in (("uint8", "int8", True), ("uint8", "uint8", True), ("int8", "int8", depth % 2),
+                                            ("int8", "uint8", False)):
+                rows, columns, extreme = 1 + depth % 7, 8 + depth % 13, depth % 3 > 0
+                a = filled(a_kind, (2, rows, depth), depth % 2) if extreme else numbers(a_kind, (2, rows, depth), False)
+                b = filled(b_kind, (depth, columns), extreme) if extreme else numbers(b_kind, (depth, columns), True)
+                a_zero = np.array(self.rng.choice(kinds[a_kind]), a_kind) if depth % 5 else np.array(0, a_kind)
+                b_zero = numbers(b_kind, (columns,), True) if depth % 4 == 1 else np.array(0, b_kind)
+                product("MatMulInteger", a, b, a_zero, b_zero, weights,
+                        (a.astype(np.int64) - a_zero) @ (b.astype(np.int64) - b_zero))
+        for channels, groups in ((20, 1), (60, 2), (70, 1), (130, 1)):
+            x, w = numbers("uint8", (1, channels, 4, 6), False), numbers("int8", (18, channels // groups, 3, 3), True)
+            zero = np.array(200, np.uint8)
+            # Places outside are zero points.
+            wide = np.pad(x.astype(np.int64) - zero, ((0, 0), (0, 0), (1, 1), (1, 1)))
+            windows = np.lib.stride_tricks.sliding_window_view(wide, (3, 3), (2, 3))
+            windows = windows.reshape(1, groups, channels // groups, 4, 6, 3, 3)
+            result = np.einsum("bgchwkl,gmckl->bgmhw", windows, w.astype(np.int64).reshape(groups, 18 // groups, -1, 3, 3))
+            product("ConvInteger", x, w, zero, np.array(0, np.int8), True, result.reshape(1, 18, 4, 6), pads=[1, 1, 1, 1],
+                    group=groups)
+        body = model(graph(nodes, [value(n, str(v.dtype), v.shape) for n, v in inputs.items()], outputs,
+                           [tensor(n, v) for n, v in constants.items()]))
+        got = self.agree(body, inputs)
+        for name, array in expected.items():
+            np.testing.assert_array_equal(got[name], array, err_msg=name)
+
     def test_one_of_several_unit_axes(self):
         """A step along an axis of 1 takes away that axis, not another one of extent 1."""
         x = self.floats(1, 3, 7, 1)

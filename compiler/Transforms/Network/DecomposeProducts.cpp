@@ -7,6 +7,7 @@
 //
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Transforms/Network/ExactProducts.h"
 #include "compiler/Transforms/Network/Structured.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -15,6 +16,9 @@ using namespace mlir;
 
 namespace mlc::graph {
 namespace {
+
+/// From so many rows on panels of what is no weight are made.
+constexpr int64_t kFewRows = 4;
 
 struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
   using OpRewritePattern::OpRewritePattern;
@@ -25,10 +29,33 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
       rewriter.replaceOp(op, flat);
       return success();
     }
-    unsigned rank = type.getRank(), batch = rank - 2;
     Type sum = sumType(type.getElementType());
-    Value left = s.convert(op.getA(), sum), right = s.convert(op.getB(), sum);
-    auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); };
+    Sizes a = s.sizes(op.getA()), w = s.sizes(op.getB());
+    Value y;
+    if (llvm::is_contained(type.getShape(), 0) || a.back().is(0) || w[w.size() - 2].is(0))
+      y = s.filled(leadingSizes(a, w), s.zero(sum));
+    else if (!(y = exactly(op, s)))
+      y = multiply(s, s.convert(op.getA(), sum), s.convert(op.getB(), sum));
+    rewriter.replaceOp(op, s.convert(y, type.getElementType()));
+    return success();
+  }
+
+private:
+  /// Of a result: of the leading axes one of the operands may have one element where the other has many.
+  static Sizes leadingSizes(ArrayRef<Size> a, ArrayRef<Size> w) {
+    Sizes shape;
+    for (size_t i = 0; i + 2 < a.size(); ++i)
+      shape.push_back(a[i].is(1) ? w[i] : a[i]);
+    shape.append({a[a.size() - 2], w.back()});
+    return shape;
+  }
+
+  /// left right in left's element type, which `right` is converted to where it is used.
+  static Value multiply(Structured &s, Value left, Value right) {
+    Type sum = elementOf(left);
+    Sizes a = s.sizes(left), w = s.sizes(right), shape = leadingSizes(a, w);
+    unsigned rank = shape.size(), batch = rank - 2;
+    auto product = [&](ValueRange v) { return s.add(v[2], s.mul(v[0], s.convertScalar(v[1], sum))); };
     auto lead = [&](Value x) {
       SmallVector<AffineExpr> axes;
       for (unsigned i = 0; i < batch; ++i)
@@ -36,57 +63,70 @@ struct DecomposeMatmul : OpRewritePattern<MatmulOp> {
       return axes;
     };
     SmallVector<AffineExpr> fromA = lead(left), fromB = lead(right), to;
-    // Of the leading axes one of the operands may have one element where the other has many.
-    Sizes a = s.sizes(left), w = s.sizes(right), shape;
-    for (unsigned i = 0; i < batch; ++i)
-      shape.push_back(a[i].is(1) ? w[i] : a[i]);
-    shape.append({a[batch], w[batch + 1]});
     Size rows = shape[batch], columns = shape[batch + 1], depth = a[batch + 1].isFixed() ? a[batch + 1] : w[batch];
-    if (llvm::is_contained(type.getShape(), 0) || depth.is(0)) {
-      rewriter.replaceOp(op, s.filled(shape, s.zero(type.getElementType())));
-      return success();
-    }
     // Turning another operand's panels around pays from a few rows on.
-    Value y;
-    if (worthPanels(sum, columns, depth) && (!rows.isFixed() || rows.fixed() >= 4 || followsFromWeights(right))) {
-      // Axes: the leading ones, m, panels of n, k, lane.
-      unsigned loops = batch + 4;
-      fromA.append({s.dim(batch), s.dim(batch + 2)});
-      fromB.append({s.dim(batch + 1), s.dim(batch + 2), s.dim(batch + 3)});
-      for (unsigned i = 0; i < batch + 2; ++i)
-        to.push_back(s.dim(i));
-      to.push_back(s.dim(batch + 3));
-      // [..., k, n] to [..., n's panels, k, lane].
-      Value panels = s.panels(right, batch + 1);
-      SmallVector<unsigned> axes = llvm::to_vector(llvm::seq<unsigned>(0, batch + 3));
-      std::swap(axes[batch], axes[batch + 1]);
-      panels = s.transpose(panels, axes);
-      int64_t count = panelCount(columns.fixed()), lanes = lanesOf(columns.fixed());
-      Sizes blocked(shape);
-      blocked[batch + 1] = count;
-      blocked.push_back(lanes);
-      y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
-                    {s.mapOf(loops, fromA), s.mapOf(loops, fromB), s.mapOf(loops, to)}, batch + 2, product,
-                    /*lastParallel=*/true);
-      Sizes flat(shape), origin(rank, 0), ones(rank, 1);
-      flat.back() = count * lanes;
-      y = s.reshape(y, flat);
-      if (flat != shape)
-        y = s.slice(y, origin, shape, ones);
-    } else {
+    if (!worthPanels(sum, columns, depth) || (rows.isFixed() && rows.fixed() < kFewRows && !followsFromWeights(right))) {
       // Axes: the leading ones, m, n, k.
       fromA.append({s.dim(batch), s.dim(batch + 2)});
       fromB.append({s.dim(batch + 2), s.dim(batch + 1)});
       for (unsigned i = 0; i < rank; ++i)
         to.push_back(s.dim(i));
-      y = s.generic({left, right}, s.filled(shape, s.zero(sum)),
-                    {s.mapOf(rank + 1, fromA), s.mapOf(rank + 1, fromB), s.mapOf(rank + 1, to)}, rank, product);
+      return s.generic({left, right}, s.filled(shape, s.zero(sum)),
+                       {s.mapOf(rank + 1, fromA), s.mapOf(rank + 1, fromB), s.mapOf(rank + 1, to)}, rank, product);
     }
-    rewriter.replaceOp(op, s.convert(y, type.getElementType()));
-    return success();
+    // Axes: the leading ones, m, panels of n, k, lane.
+    unsigned loops = batch + 4;
+    fromA.append({s.dim(batch), s.dim(batch + 2)});
+    fromB.append({s.dim(batch + 1), s.dim(batch + 2), s.dim(batch + 3)});
+    for (unsigned i = 0; i < batch + 2; ++i)
+      to.push_back(s.dim(i));
+    to.push_back(s.dim(batch + 3));
+    // [..., k, n] to [..., n's panels, k, lane].
+    Value panels = s.panels(right, batch + 1);
+    SmallVector<unsigned> axes = llvm::to_vector(llvm::seq<unsigned>(0, batch + 3));
+    std::swap(axes[batch], axes[batch + 1]);
+    panels = s.transpose(panels, axes);
+    int64_t count = panelCount(columns.fixed()), lanes = lanesOf(columns.fixed());
+    Sizes blocked(shape);
+    blocked[batch + 1] = count;
+    blocked.push_back(lanes);
+    Value y = s.generic({left, panels}, s.filled(blocked, s.zero(sum)),
+                        {s.mapOf(loops, fromA), s.mapOf(loops, fromB), s.mapOf(loops, to)}, batch + 2, product,
+                        /*lastParallel=*/true);
+    Sizes flat(shape), origin(rank, 0), ones(rank, 1);
+    flat.back() = count * lanes;
+    y = s.reshape(y, flat);
+    return flat == shape ? y : s.slice(y, origin, shape, ones);
   }
 
-private:
+  /// Of short integers, in f32, as many terms at once as are exact; null where that does not pay.
+  static Value exactly(MatmulOp op, Structured &s) {
+    auto type = cast<RankedTensorType>(op.getResult().getType());
+    if (!type.getElementType().isInteger(32))
+      return {};
+    Type real = s.b.getF32Type();
+    Sizes a = s.sizes(op.getA()), w = s.sizes(op.getB());
+    unsigned batch = type.getRank() - 2;
+    Size rows = a[batch], depth = a[batch + 1];
+    if (!depth.isFixed() || !w[batch].isFixed() || !worthPanels(real, w.back(), depth))
+      return {};
+    std::optional<ExactProduct> exact = exactProduct(op.getA(), op.getB());
+    if (!exact || (rows.isFixed() && rows.fixed() < kFewRows && exact->weights == real))
+      return {};
+    Value x = s.convert(op.getA(), real), right = s.convert(op.getB(), exact->weights), y;
+    int64_t parts = llvm::divideCeil(depth.fixed(), exact->terms), step = llvm::divideCeil(depth.fixed(), parts);
+    Sizes originA(a.size(), 0), originB(w.size(), 0), onesA(a.size(), 1), onesB(w.size(), 1);
+    for (int64_t from = 0; from < depth.fixed(); from += step) {
+      originA.back() = originB[batch] = from;
+      a.back() = w[batch] = std::min(step, depth.fixed() - from);
+      Value part = parts == 1 ? multiply(s, x, right)
+                              : multiply(s, s.slice(x, originA, a, onesA), s.slice(right, originB, w, onesB));
+      part = s.convert(part, type.getElementType());
+      y = y ? s.map({y, part}, type.getElementType(), [&](ValueRange v) { return s.add(v[0], v[1]); }) : part;
+    }
+    return y;
+  }
+
   /// One matrix for all leading places: their rows are rows of one product. Null when it is no such product.
   static Value flattened(MatmulOp op, Structured &s) {
     auto type = cast<RankedTensorType>(op.getResult().getType());

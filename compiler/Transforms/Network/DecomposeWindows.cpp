@@ -7,6 +7,7 @@
 //
 #include "compiler/Codegen/RegionCode.h"
 #include "compiler/Dialect/Graph/IR/Graph.h"
+#include "compiler/Transforms/Network/ExactProducts.h"
 #include "compiler/Transforms/Network/Structured.h"
 
 #include "mlir/IR/PatternMatch.h"
@@ -34,7 +35,8 @@ Value addBias(Structured &s, Value x, Value bias) {
 }
 
 /// y[b, o..., m] = sum over k..., c of x[b, o * stride + k * dilation..., c of m's group] * filter[m, c, k...], of x
-/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M]. Channels and filters are fixed.
+/// [B, D..., C] and filter [M, C / groups, K...]; y of `shape`, [B, O..., M], in x's element type. Channels and filters
+/// are fixed.
 Value convolve(Structured &s, Value x, Value filter, ArrayRef<Size> shape, int64_t groups, ArrayRef<int64_t> strides,
                ArrayRef<int64_t> dilations) {
   unsigned spatial = strides.size();
@@ -75,7 +77,7 @@ Value convolve(Structured &s, Value x, Value filter, ArrayRef<Size> shape, int64
     fromFilter.push_back(s.dim(channel + 1)), to.push_back(s.dim(channel + 1));
   Value y = s.generic(
       {x, filter}, s.filled(out, s.zero(sum)), {s.mapOf(count, fromX), s.mapOf(count, fromFilter), s.mapOf(count, to)},
-      tap, [&](ValueRange v) { return s.add(v[2], s.mul(v[0], v[1])); }, /*lastParallel=*/lanes);
+      tap, [&](ValueRange v) { return s.add(v[2], s.mul(v[0], s.convertScalar(v[1], sum))); }, /*lastParallel=*/lanes);
   if (int64_t columns = lanes ? panelCount(outputs) * lanesOf(outputs) : outputs; columns != outputs) {
     Sizes padded(out), origin(group + 2, 0), ones(group + 2, 1);
     padded.pop_back();
@@ -130,7 +132,14 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     Structured s(op.getLoc(), rewriter);
     ArrayRef<int64_t> out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     Sizes in = s.sizes(op.getInput()), places, behind, before;
-    Type sum = sumType(elementOf(op.getResult()));
+    Type sum = sumType(elementOf(op.getResult())), weights = sum;
+    // Sums of short integers are calculated in f32 where they are exact.
+    int64_t depth = 1;
+    for (int64_t extent : taps.drop_front())
+      depth *= extent;
+    std::optional<ExactProduct> exact = sum.isInteger(32) ? exactProduct(op.getInput(), op.getFilter()) : std::nullopt;
+    if (exact && depth <= exact->terms)
+      sum = s.b.getF32Type(), weights = exact->weights;
     Value x = s.convert(s.channelsLast(op.getInput()), sum);
     for (size_t i = 0; i < op.getStrides().size(); ++i) {
       int64_t front = op.getPads()[i], stride = op.getStrides()[i], dilation = op.getDilations()[i];
@@ -141,9 +150,10 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     }
     if (!llvm::is_contained(out, 0))
       x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
-    Value y = convolve(s, x, s.convert(op.getFilter(), sum), around(in[0], places, out[1]), op.getGroups(),
+    Value y = convolve(s, x, s.convert(op.getFilter(), weights), around(in[0], places, out[1]), op.getGroups(),
                        op.getStrides(), op.getDilations());
-    replaceConv(s, rewriter, op, y);
+    // A bias may be too large for f32.
+    replaceConv(s, rewriter, op, s.convert(y, sumType(elementOf(op.getResult()))));
     return success();
   }
 };

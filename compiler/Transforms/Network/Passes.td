@@ -29,7 +29,8 @@ def DecomposeNetwork : Pass<"network-decompose", "::mlir::ModuleOp"> {
   let summary = "Writes the graph ops of networks as structured ops, and elementwise ops as linalg.generic";
   let description = [{
     conv, conv_transpose and pool become a linalg.generic on a padded input, matmul and softmax reductions, recurrent a loop
-    over its steps. Short floats are summed in f32. Sums of floats may be taken in any order (fastmath reassoc, contract).
+    over its steps. Short floats are summed in f32, and so are products of short integers, as many at once as are exact.
+    Sums of floats may be taken in any order (fastmath reassoc, contract).
     What is left of the graph dialect afterwards has no compiled form and is refused by name.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect", "::mlir::linalg::LinalgDialect",

@@ -123,6 +123,10 @@ Value Structured::convertScalar(Value x, Type element) {
   if (from == element)
     return x;
   unsigned have = from.getIntOrFloatBitWidth(), want = element.getIntOrFloatBitWidth();
+  if (isa<FloatType>(element) && !isa<FloatType>(from))
+    return b.create<arith::SIToFPOp>(element, x);
+  if (isa<FloatType>(from) && !isa<FloatType>(element))
+    return b.create<arith::FPToSIOp>(element, x);
   if (isa<FloatType>(from) && isa<FloatType>(element)) {
     if (have == want) // f16 and bf16: by way of what holds both.
       return convertScalar(convertScalar(x, b.getF32Type()), element);

@@ -32,6 +32,27 @@ module {
 
 // -----
 
+// Sums of short integers are exact in f32: 514 products of u8 and i8, whose weights stay i8. Of other integers nothing is
+// known.
+module {
+  graph.network "integers"
+  graph.weight @w : tensor<600x16xi8> stored i8
+  // CHECK-LABEL: func.func @integers
+  func.func @integers(%x: tensor<4x600xi8>, %z: tensor<4x600xi32>) -> (tensor<4x16xi32>, tensor<4x16xi32>) {
+    %w = graph.read @w : tensor<600x16xi8>
+    %0 = arith.extui %x : tensor<4x600xi8> to tensor<4x600xi32>
+    %1 = arith.extsi %w : tensor<600x16xi8> to tensor<600x16xi32>
+    // CHECK-COUNT-2: linalg.generic {{.*}}ins(%{{.*}}, %{{.*}} : tensor<4x300xf32>, tensor<1x300x16xi8>) outs(%{{.*}} : tensor<4x1x16xf32>)
+    // CHECK: arith.addi
+    %y = graph.matmul %0, %1 : (tensor<4x600xi32>, tensor<600x16xi32>) -> tensor<4x16xi32>
+    // CHECK: linalg.generic {{.*}}ins(%{{.*}}, %{{.*}} : tensor<4x600xi32>, tensor<600x16xi32>) outs(%{{.*}} : tensor<4x16xi32>)
+    %u = graph.matmul %z, %1 : (tensor<4x600xi32>, tensor<600x16xi32>) -> tensor<4x16xi32>
+    return %y, %u : tensor<4x16xi32>, tensor<4x16xi32>
+  }
+}
+
+// -----
+
 // An axis that keeps its extent is left alone; the other is a sum of two values of known places.
 module {
   graph.network "resize"
