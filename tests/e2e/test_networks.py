@@ -200,6 +200,12 @@ class Networks(unittest.TestCase):
         for name, array in expected.items():
             np.testing.assert_array_equal(got[name], array, err_msg=name)
 
+    def test_more_inputs_than_a_region_has_buffers(self):
+        given = {f"x{i}": self.floats(3, 5) for i in range(40)}
+        body = model(graph([node("Sum", list(given), ["y"])], [value(name, "float32", (3, 5)) for name in given],
+                           [value("y", "float32", (3, 5))]))
+        self.agree(body, given)
+
     def test_one_of_several_unit_axes(self):
         """A step along an axis of 1 takes away that axis, not another one of extent 1."""
         x = self.floats(1, 3, 7, 1)

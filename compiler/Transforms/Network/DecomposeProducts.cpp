@@ -65,7 +65,8 @@ private:
     SmallVector<AffineExpr> fromA = lead(left), fromB = lead(right), to;
     Size rows = shape[batch], columns = shape[batch + 1], depth = a[batch + 1].isFixed() ? a[batch + 1] : w[batch];
     // Turning another operand's panels around pays from a few rows on.
-    if (!worthPanels(sum, columns, depth) || (rows.isFixed() && rows.fixed() < kFewRows && !followsFromWeights(right))) {
+    if (!worthPanels(sum, columns, depth) ||
+        (rows.isFixed() && rows.fixed() < kFewRows && !followsFromWeights(right))) {
       // Axes: the leading ones, m, n, k.
       fromA.append({s.dim(batch), s.dim(batch + 2)});
       fromB.append({s.dim(batch + 2), s.dim(batch + 1)});

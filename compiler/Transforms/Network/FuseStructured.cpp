@@ -69,10 +69,16 @@ bool isCheap(linalg::GenericOp op) {
   return ops <= kFewOps && op.getNumDpsInputs() <= 2;
 }
 
+/// Whether the fused op leaves room among the buffers that a region may have (31) for what it captures.
+bool hasFewOperands(linalg::GenericOp producer, linalg::GenericOp consumer) {
+  constexpr unsigned kMostOperands = 24;
+  return producer->getNumOperands() + consumer->getNumOperands() <= kMostOperands;
+}
+
 bool worthFusing(OpOperand *use) {
   auto producer = use->get().getDefiningOp<linalg::GenericOp>();
   auto consumer = dyn_cast<linalg::GenericOp>(use->getOwner());
-  if (!producer || !consumer || touchesProduct(use))
+  if (!producer || !consumer || touchesProduct(use) || !hasFewOperands(producer, consumer))
     return false;
   if (movesOnly(producer))
     return producer.getNumDpsInputs() <= 1;
