@@ -89,6 +89,8 @@ public:
     if (!module)
       return llvm::createStringError("a region cannot be compiled: its LLVM form is not valid");
     prepare(*module);
+    if (const llvm::Triple &triple = machine->getTargetTriple(); !triple.isX86())
+      expandWide(*module, triple.isArch32Bit());
     optimize(*module);
     return emit(*module, type);
   }

@@ -68,6 +68,10 @@ void populateCircularPatterns(mlir::RewritePatternSet &patterns);
 /// Hyperbolic functions and their inverses, expm1, log1p and erf of f64, and powers.
 void populateHyperbolicPatterns(mlir::RewritePatternSet &patterns);
 
+/// Before anything is optimized: what LLVM makes wrong of 64-bit integers on AArch64, and would call a library for on a
+/// CPU of 32 bits.
+void expandWide(llvm::Module &module, bool is32Bit);
+
 /// A relocatable object to the flat bytes of its code and constants, by lld.
 llvm::Expected<std::vector<uint8_t>> linkRegion(llvm::ArrayRef<char> object);
 

@@ -17,6 +17,7 @@ import test_code
 import test_networks
 import test_xnnpack
 import voice
+from onnx_writer import graph, model, node, tensor, value
 try:
     import numpy as np
 except ImportError as error:
@@ -133,6 +134,40 @@ class Device:
                     expected, got = (np.load(self.at(f"out-{side}/y.npy")) for side in ("here", "there"))
                     self.assertEqual(got.shape, (5, 1, 3))
                     np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+    def test_integers_of_64_bits(self):
+        """Divisions and casts, which a CPU of 32 bits has no instructions for; products of short integers."""
+        rng = np.random.default_rng(5)
+        edges = np.array([0, 1, -1, 2**24 + 1, 2**25 + 2, (2**24 + 1) << 30, ((2**24 + 1) << 30) + 1, 2**53 - 1, 2**53 + 1,
+                          2**63 - 1, -2**63, -2**53 - 1, 2**32, -2**32 + 1, 2**31, -2**31], np.int64)
+        x = np.concatenate([edges, rng.integers(-2**63, 2**63 - 1, 40), rng.integers(-2**40, 2**40, 40)])
+        y = np.concatenate([np.array([3, -7, 2**32, 2**31, 10**12, -10**12], np.int64), rng.integers(1, 2**36, x.size - 6)])
+        f = np.concatenate([np.float32([0, -0.5, 0.999, -1.5, 2**31, -2**31, 2**40 + 2**20, -2**62, 2**63 - 2**39]),
+                            (rng.standard_normal(40) * 1e12).astype(np.float32)])
+        a, w = rng.integers(0, 256, (5, 530)).astype(np.uint8), rng.integers(-128, 128, (530, 19)).astype(np.int8)
+        nodes = [node("Cast", ["x"], ["x32"], to=1), node("Cast", ["x"], ["x64"], to=11), node("Cast", ["f"], ["whole"], to=7),
+                 node("Cast", ["f"], ["double"], to=11), node("Cast", ["double"], ["again"], to=7),
+                 node("Div", ["x", "y"], ["quotient"]), node("Mod", ["x", "y"], ["rest"]),
+                 node("Cast", ["x"], ["narrow"], to=6), node("Cast", ["y"], ["narrower"], to=6),
+                 node("Mod", ["narrow", "odd"], ["rest32"]), node("MatMulInteger", ["a", "w"], ["product"])]
+        outputs = {"x32": x.astype(np.float32), "x64": x.astype(np.float64), "whole": f.astype(np.int64),
+                   "again": f.astype(np.int64), "rest": np.mod(x, y), "rest32": np.mod(x.astype(np.int32), np.int32(37)),
+                   "quotient": np.where((np.mod(x, y) != 0) & ((x < 0) != (y < 0)), x // y + 1, x // y),
+                   "product": a.astype(np.int32) @ w.astype(np.int32)}
+        given = {"x": x, "y": y, "f": f, "a": a, "odd": np.array([37], np.int32)}
+        with open(self.at("wide.onnx"), "wb") as file:
+            file.write(model(graph(nodes, [value(n, str(v.dtype), v.shape) for n, v in given.items()],
+                                   [value(n, str(v.dtype), v.shape) for n, v in outputs.items()], [tensor("w", w)])))
+        artifact = self.compile(self.at("wide.onnx"), "wide.mlca", "--triple", self.triple)
+        arguments = ["--output-dir", self.at("wide"), "--json"]
+        for name, array in given.items():
+            np.save(self.at(name + ".npy"), array)
+            arguments += ["--input", f"{name}={self.at(name + '.npy')}"]
+        done = self.there(artifact, *arguments)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        got = json.loads(done.stdout)["outputs"]
+        for name, expected in outputs.items():
+            np.testing.assert_array_equal(np.load(got[name]["file"]), expected, err_msg=name)
 
     def voice_network(self, name, dims, array):
         """What a voice network gives on the device, [runs, ...] of a stream, held to what it gives here."""
