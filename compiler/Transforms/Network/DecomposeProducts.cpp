@@ -114,8 +114,12 @@ private:
     std::optional<ExactProduct> exact = exactProduct(op.getA(), op.getB());
     if (!exact || (rows.isFixed() && rows.fixed() < kFewRows && exact->weights == real))
       return {};
-    Value x = s.convert(op.getA(), real), right = s.convert(op.getB(), exact->weights), y;
+    // Each part is code of its own.
+    constexpr int64_t kMostParts = 64;
     int64_t parts = llvm::divideCeil(depth.fixed(), exact->terms), step = llvm::divideCeil(depth.fixed(), parts);
+    if (parts > kMostParts)
+      return {};
+    Value x = s.convert(op.getA(), real), right = s.convert(op.getB(), exact->weights), y;
     Sizes originA(a.size(), 0), originB(w.size(), 0), onesA(a.size(), 1), onesB(w.size(), 1);
     for (int64_t from = 0; from < depth.fixed(); from += step) {
       originA.back() = originB[batch] = from;

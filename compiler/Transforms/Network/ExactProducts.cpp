@@ -8,12 +8,20 @@
 
 #include "mlir/IR/Matchers.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 
 namespace mlc::graph {
 
 namespace {
+
+/// Values from `low` to `high`.
+struct IntegerRange {
+  int64_t low, high;
+  /// The largest absolute value; the bounds are far from the ends of i64.
+  int64_t magnitude() const { return std::max(-low, high); }
+};
 
 /// Bounds of sums stay far from the ends of i64: whatever has more than this is not short.
 constexpr int64_t kMostMagnitude = 1 << 20;
@@ -90,14 +98,10 @@ std::optional<IntegerRange> rangeOf(Value value, unsigned &steps) {
 
 } // namespace
 
-std::optional<IntegerRange> integerRange(Value value) {
-  unsigned steps = kMostSteps;
-  return rangeOf(value, steps);
-}
-
 std::optional<ExactProduct> exactProduct(Value x, Value w) {
   constexpr int64_t kExact = 1 << 24, kFewTerms = 64;
-  std::optional<IntegerRange> fromX = integerRange(x), fromW = integerRange(w);
+  unsigned steps = kMostSteps, stepsOfW = kMostSteps;
+  std::optional<IntegerRange> fromX = rangeOf(x, steps), fromW = rangeOf(w, stepsOfW);
   if (!fromX || !fromW)
     return std::nullopt;
   int64_t most = std::max<int64_t>(fromX->magnitude() * fromW->magnitude(), 1), terms = kExact / most;
@@ -105,8 +109,9 @@ std::optional<ExactProduct> exactProduct(Value x, Value w) {
     return std::nullopt;
   MLIRContext *context = x.getContext();
   Type weights = Float32Type::get(context);
-  if (followsFromWeights(w))
-    weights = IntegerType::get(context, fromW->low >= INT8_MIN && fromW->high <= INT8_MAX ? 8 : 16);
+  auto fits = [&](unsigned bits) { return llvm::isIntN(bits, fromW->low) && llvm::isIntN(bits, fromW->high); };
+  if (followsFromWeights(w) && fits(16))
+    weights = IntegerType::get(context, fits(8) ? 8 : 16);
   return ExactProduct{terms, weights};
 }
 

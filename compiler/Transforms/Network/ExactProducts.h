@@ -10,21 +10,9 @@
 
 #include "mlir/IR/Value.h"
 
-#include <algorithm>
 #include <optional>
 
 namespace mlc::graph {
-
-/// Values from `low` to `high`.
-struct IntegerRange {
-  int64_t low, high;
-  /// The largest absolute value; the bounds are far from the ends of i64.
-  int64_t magnitude() const { return std::max(-low, high); }
-};
-
-/// Which values the elements of `value`, integers, can have: of short integers that were extended, moved, padded with
-/// constants and subtracted; nullopt: nothing is known.
-std::optional<IntegerRange> integerRange(mlir::Value value);
 
 /// How sums of products of x's and w's elements, i32, are calculated in f32.
 struct ExactProduct {
@@ -32,7 +20,7 @@ struct ExactProduct {
   mlir::Type weights; // What w is kept as: i8 or i16 when it follows from weights, else f32.
 };
 
-/// nullopt: too few terms.
+/// Of what is known to be short: integers that were extended, moved, added and subtracted. nullopt: too few terms.
 std::optional<ExactProduct> exactProduct(mlir::Value x, mlir::Value w);
 
 } // namespace mlc::graph
