@@ -133,13 +133,9 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     ArrayRef<int64_t> out = shapeOf(op.getResult()), taps = shapeOf(op.getFilter());
     Sizes in = s.sizes(op.getInput()), places, behind, before;
     Type sum = sumType(elementOf(op.getResult())), weights = sum;
-    // Sums of short integers are calculated in f32 where they are exact.
-    int64_t depth = 1;
-    for (int64_t extent : taps.drop_front())
-      depth *= extent;
-    std::optional<ExactProduct> exact = sum.isInteger(32) ? exactProduct(op.getInput(), op.getFilter()) : std::nullopt;
-    if (exact && depth <= exact->terms)
-      sum = s.b.getF32Type(), weights = exact->weights;
+    int64_t channels = taps[1];
+    if (std::optional<Exact> exact = exactly(op))
+      sum = s.b.getF32Type(), weights = exact->weights, channels = exact->channels;
     Value x = s.convert(s.channelsLast(op.getInput()), sum);
     for (size_t i = 0; i < op.getStrides().size(); ++i) {
       int64_t front = op.getPads()[i], stride = op.getStrides()[i], dilation = op.getDilations()[i];
@@ -150,11 +146,48 @@ struct DecomposeConv : OpRewritePattern<ConvOp> {
     }
     if (!llvm::is_contained(out, 0))
       x = s.pad(x, s.zero(sum), around(0, before, 0), around(0, behind, 0));
-    Value y = convolve(s, x, s.convert(op.getFilter(), weights), around(in[0], places, out[1]), op.getGroups(),
-                       op.getStrides(), op.getDilations());
-    // A bias may be too large for f32.
-    replaceConv(s, rewriter, op, s.convert(y, sumType(elementOf(op.getResult()))));
+    Value filter = s.convert(op.getFilter(), weights), y;
+    Sizes shape = around(in[0], places, out[1]), all = s.sizes(x), some = s.sizes(filter);
+    Sizes originX(all.size(), 0), originFilter(all.size(), 0), ones(all.size(), 1);
+    for (int64_t from = 0; !y || from < taps[1]; from += channels) {
+      Value partX = x, partFilter = filter;
+      if (channels < taps[1]) {
+        originX.back() = originFilter[1] = from;
+        all.back() = some[1] = std::min(channels, taps[1] - from);
+        partX = s.slice(x, originX, all, ones);
+        partFilter = s.slice(filter, originFilter, some, ones);
+      }
+      Value part = convolve(s, partX, partFilter, shape, op.getGroups(), op.getStrides(), op.getDilations());
+      // Parts and a bias may be too large for f32.
+      part = s.convert(part, sumType(elementOf(op.getResult())));
+      y = y ? s.map({y, part}, elementOf(part), [&](ValueRange v) { return s.add(v[0], v[1]); }) : part;
+    }
+    replaceConv(s, rewriter, op, y);
     return success();
+  }
+
+private:
+  /// Of short integers, in f32: so many channels at once are exact.
+  struct Exact {
+    Type weights;
+    int64_t channels;
+  };
+  /// nullopt where that does not pay.
+  static std::optional<Exact> exactly(ConvOp op) {
+    constexpr int64_t kMostParts = 64;
+    ArrayRef<int64_t> filter = shapeOf(op.getFilter());
+    if (!elementOf(op.getResult()).isInteger(32) || llvm::is_contained(filter, 0))
+      return std::nullopt;
+    int64_t groups = op.getGroups(), taps = 1;
+    for (int64_t extent : filter.drop_front(2))
+      taps *= extent;
+    if (!worthPanels(Float32Type::get(op.getContext()), filter[0] / groups, filter[1] * taps))
+      return std::nullopt;
+    std::optional<ExactProduct> exact = exactProduct(op.getInput(), op.getFilter());
+    int64_t channels = exact ? std::min(exact->terms / taps, filter[1]) : 0;
+    if (!channels || llvm::divideCeil(filter[1], channels) > kMostParts || (groups > 1 && channels < filter[1]))
+      return std::nullopt;
+    return Exact{exact->weights, int64_t(llvm::divideCeil(filter[1], llvm::divideCeil(filter[1], channels)))};
   }
 };
 
