@@ -58,7 +58,7 @@ public:
     bool held = false;
   };
 
-  /// Runs `body` over [0, count) in chunks of `grain` items (the last may be shorter), handed out dynamically, and
+  /// Runs `body` over [0, count) in chunks of `grain` items (the last may be shorter), a part for each worker, and
   /// returns when every chunk is done, or the turn is cancelled and none runs. Chunk borders depend on `grain` alone,
   /// never on the number of threads. Any thread may call it; outside of a turn the job is a batch turn of its own. A
   /// body must not call run again.
