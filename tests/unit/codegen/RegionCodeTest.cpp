@@ -197,7 +197,10 @@ TEST(RegionCode, RefusesByName) {
   expectRefused(unknown, "aarch64-linux-gnu", "armv8-a", "'math.cbrt'");
   std::string wide = source("    %0 = arith.fptosi %a : f32 to i64\n    %1 = arith.sitofp %0 : i64 to f64\n"
                             "    %r = arith.truncf %1 : f64 to f32");
-  expectRefused(wide, "arm-linux-gnueabihf", "armv7-a", "needs __aeabi_");
+  EXPECT_FALSE(compiled(wide, "armv7-a", "arm-linux-gnueabihf").empty());
+  std::string wider = source("    %0 = arith.fptosi %a : f32 to i128\n    %1 = arith.sitofp %0 : i128 to f64\n"
+                             "    %r = arith.truncf %1 : f64 to f32");
+  expectRefused(wider, "arm-linux-gnueabihf", "armv7-a", "needs __fix");
   std::string plain = source("    %r = arith.negf %a : f32");
   expectRefused(plain, kTriple, "armv8-a", "no code is generated for armv8-a");
   expectRefused(plain, "riscv64-linux-gnu", "rv64", "no code is generated for rv64");
