@@ -168,10 +168,10 @@ private:
 
   /// Vector `v` of a tile of `panelCount` panels, `q` positions beyond the tile's place.
   Value load(Value buffer, AffineMap map, int64_t q, int64_t v, int64_t panelCount) {
-    auto from = cast<MemRefType>(buffer.getType()).getElementType();
+    auto stored = cast<MemRefType>(buffer.getType()).getElementType();
     auto part = [&](int64_t p) -> Value {
-      Value lanes = b.create<vector::LoadOp>(VectorType::get(type.getShape(), from), buffer, indices(map, q, p));
-      return from == element ? lanes : b.create<arith::SIToFPOp>(type, lanes).getResult();
+      Value lanes = b.create<vector::LoadOp>(VectorType::get(type.getShape(), stored), buffer, indices(map, q, p));
+      return stored == element ? lanes : b.create<arith::SIToFPOp>(type, lanes).getResult();
     };
     if (!paired)
       return part(v);

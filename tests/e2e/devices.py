@@ -148,7 +148,7 @@ class Device:
         nodes = [node("Cast", ["x"], ["x32"], to=1), node("Cast", ["x"], ["x64"], to=11), node("Cast", ["f"], ["whole"], to=7),
                  node("Cast", ["f"], ["double"], to=11), node("Cast", ["double"], ["again"], to=7),
                  node("Div", ["x", "y"], ["quotient"]), node("Mod", ["x", "y"], ["rest"]),
-                 node("Cast", ["x"], ["narrow"], to=6), node("Cast", ["y"], ["narrower"], to=6),
+                 node("Cast", ["x"], ["narrow"], to=6),
                  node("Mod", ["narrow", "odd"], ["rest32"]), node("MatMulInteger", ["a", "w"], ["product"])]
         outputs = {"x32": x.astype(np.float32), "x64": x.astype(np.float64), "whole": f.astype(np.int64),
                    "again": f.astype(np.int64), "rest": np.mod(x, y), "rest32": np.mod(x.astype(np.int32), np.int32(37)),

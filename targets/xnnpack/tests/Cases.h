@@ -123,18 +123,28 @@ void convolve(const XnnWindow &w, int64_t batch, int64_t oh, int64_t ow, Start s
         }
 }
 
-inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool bias) {
-  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
-  int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
-  XnnCase c("xnnpack.conv", windowAttrs(w, batch, oh, ow, bias));
+/// What a convolution of f32 reads.
+struct FloatOperands {
+  const float *x, *filter, *offset;
+};
+inline FloatOperands floatOperands(XnnCase &c, Random &random, const XnnWindow &w, int64_t batch, int64_t oh,
+                                   int64_t ow, bool bias) {
   int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
   const float *x = c.input(random, {batch, w.height, w.width, allIn});
   const float *filter = c.input(random, {allOut, w.kernel, w.kernel, w.in}, true);
   const float *offset = bias ? c.input(random, {allOut}, true) : nullptr;
   c.output({batch, oh, ow, allOut});
+  return {x, filter, offset};
+}
+
+inline XnnCase convCase(Random &random, const XnnWindow &w, int64_t batch, bool bias) {
+  int64_t reach = int64_t(w.kernel - 1) * w.dilation + 1, pads = w.before + w.behind;
+  int64_t oh = (w.height + pads - reach) / w.stride + 1, ow = (w.width + pads - reach) / w.stride + 1;
+  XnnCase c("xnnpack.conv", windowAttrs(w, batch, oh, ow, bias));
+  FloatOperands given = floatOperands(c, random, w, batch, oh, ow, bias);
   convolve(
-      w, batch, oh, ow, [&](int64_t m) { return offset ? double(offset[m]) : 0; },
-      [&](int64_t i, int64_t tap) { return double(x[i]) * double(filter[tap]); },
+      w, batch, oh, ow, [&](int64_t m) { return given.offset ? double(given.offset[m]) : 0; },
+      [&](int64_t i, int64_t tap) { return double(given.x[i]) * double(given.filter[tap]); },
       [&](size_t at, int64_t, double sum) { c.expected[at] = sum; });
   return c;
 }
@@ -176,10 +186,7 @@ inline XnnCase convTransposeCase(Random &random, const XnnWindow &w, int64_t bat
   int64_t oh = (w.height - 1) * w.stride + reach - pads + more, ow = (w.width - 1) * w.stride + reach - pads + more;
   XnnCase c("xnnpack.conv_transpose", windowAttrs(w, batch, oh, ow, bias));
   int64_t allIn = w.groups * w.in, allOut = w.groups * w.out;
-  const float *x = c.input(random, {batch, w.height, w.width, allIn});
-  const float *filter = c.input(random, {allOut, w.kernel, w.kernel, w.in}, true);
-  const float *offset = bias ? c.input(random, {allOut}, true) : nullptr;
-  c.output({batch, oh, ow, allOut});
+  auto [x, filter, offset] = floatOperands(c, random, w, batch, oh, ow, bias);
   for (size_t i = 0; i < c.expected.size(); ++i)
     c.expected[i] = offset ? offset[i % size_t(allOut)] : 0;
   for (int64_t b = 0; b < batch; ++b)
