@@ -22,7 +22,8 @@ namespace {
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32",
-             *rope = "", *code = "auto", *kernels = "auto", *emit = "artifact", *report = "", *calibrate = nullptr;
+             *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR, *emit = "artifact",
+             *report = "", *calibrate = nullptr;
   TextList dims, states;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
@@ -122,7 +123,9 @@ Parsed checkTriple(const Raw &raw, CompileOptions &options) {
     const CpuName *known = llvm::find_if(target->names, [&](const CpuName &cpu) { return cpu.name == name; });
     if (known == target->names.end())
       return usage("cpu", raw.cpu, cpuChoices(*target).c_str());
-    if (!llvm::is_contained(options.pipeline.cpus, known->level))
+    // Of this machine the level alone: those that its features bring have nothing more.
+    bool native = llvm::StringRef(raw.cpu) == "native";
+    if ((!native || known->isLevel()) && !llvm::is_contained(options.pipeline.cpus, known->level))
       options.pipeline.cpus.push_back(known->level.str());
   }
   if (!options.pipeline.cpus.empty())
@@ -173,6 +176,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        "own, xnnpack (every op that XNNPACK can do; needs libmlc-xnnpack.so where it runs) or auto (default: of a "
        "network, those that are measured to be faster)",
        OptionKind::text, &raw.kernels},
+      {"xnnpack", "YEAR",
+       "of which year its XNNPACK will be: 2022, or 2024 with operators for 8- and 4-bit products "
+       "(default: this build's, " MLC_XNNPACK_YEAR ")",
+       OptionKind::text, &raw.xnnpack},
       {"dim", "NAME=N",
        "fix a dimension or an input (NAME=[N,...]) of a network, or bound one: NAME<=MAX (more: commas, or once more)",
        OptionKind::texts, &raw.dims},
@@ -219,6 +226,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("code", raw.code, "auto or none");
   if (!oneOf(raw.kernels, {"auto", "own", "xnnpack"}))
     return usage("kernels", raw.kernels, "auto, own or xnnpack");
+  if (!oneOf(raw.xnnpack, {"2022", "2024"}))
+    return usage("xnnpack", raw.xnnpack, "2022 or 2024");
   if (forCuda && llvm::StringRef(raw.kernels) == "xnnpack") {
     printError("--kernels xnnpack: not with --target cuda; leave it out");
     return {true, 2};
@@ -259,6 +268,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.pipeline.sequences = int64_t(raw.sequences);
   options.pipeline.compileRegions = llvm::StringRef(raw.code) == "auto";
   options.pipeline.kernels = raw.kernels;
+  llvm::to_integer(raw.xnnpack, options.pipeline.xnnpack);
   return forCuda ? checkCuda(raw, options) : checkTriple(raw, options);
 }
 
@@ -284,5 +294,7 @@ std::string mlc::provenance(const CompileOptions &options) {
     text += pipeline.compileRegions ? " --code auto" : " --code none";
   if (pipeline.kernels != "auto")
     text += " --kernels " + pipeline.kernels;
+  if (pipeline.kernels != "own" && pipeline.xnnpack != PipelineOptions().xnnpack)
+    text += " --xnnpack " + std::to_string(pipeline.xnnpack);
   return text;
 }

@@ -56,6 +56,7 @@ void mlc::buildNetworkDecomposition(mlir::PassManager &passes, const PipelineOpt
   passes.addPass(mlir::createCSEPass());
   graph::ChooseKernelsOptions choice;
   choice.kernels = options.kernels;
+  choice.xnnpack = options.xnnpack;
   choice.folds = folds;
   choice.isas = options.cpus;
   passes.addPass(graph::createChooseKernels(choice));

@@ -24,6 +24,8 @@ struct PipelineOptions {
   bool compileRegions = true;
   /// own, auto or xnnpack.
   std::string kernels = "auto";
+  /// Of which year the XNNPACK is that runs its kernels: 2022 or 2024.
+  unsigned xnnpack = 2022;
   /// For a GPU: rows are never quantized, nothing is compiled to the host's code.
   bool device = false;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.

@@ -82,6 +82,7 @@ template <typename T> void registerAttention(Evaluators<T> evaluators);
 template <typename T> void registerRecurrent(Evaluators<T> evaluators);
 template <typename T> void registerNetwork(Evaluators<T> evaluators);
 template <typename T> void registerCells(Evaluators<T> evaluators);
+template <typename T> void registerBlocks(Evaluators<T> evaluators);
 template <typename T> void registerSelection(Evaluators<T> evaluators);
 template <typename T> void registerActivation(Evaluators<T> evaluators);
 template <typename T> void registerArith(Evaluators<T> evaluators);

@@ -85,6 +85,7 @@ Interpreter<T>::Interpreter(ModuleOp module, WeightSource &source, const Limits 
   registerNetwork<T>(table);
   registerCells<T>(table);
   registerSelection<T>(table);
+  registerBlocks<T>(table);
   registerActivation<T>(table);
   registerArith<T>(table);
   registerMath<T>(table);

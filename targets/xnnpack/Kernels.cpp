@@ -173,10 +173,10 @@ static Status checkResize(const KernelCallInfo &call) {
 }
 
 /// [rows, columns] with a step between rows that XNNPACK takes.
-static Status checkRows(const TensorView &view, const char *what, uint64_t columns) {
+static Status checkRows(const TensorView &view, const char *what, uint64_t columns, DType dtype = DType::f32) {
   if (!within(columns, 1, kMostExtent))
     return Error(ErrorCode::Corrupt, "%s must have 1 to %llu columns", what, ull(kMostExtent));
-  return view.rank == 2 ? cpu::checkMatrix(view, what, DType::f32, columns) : checkFlat(view, what, 0);
+  return view.rank == 2 ? cpu::checkMatrix(view, what, dtype, columns) : checkFlat(view, what, 0, dtype);
 }
 
 /// Rows of `columns` of a checked view; 0 when its elements are not whole rows.
@@ -189,8 +189,8 @@ static int64_t rowsOf(const TensorView &view, uint64_t columns) {
   return elements % int64_t(columns) ? 0 : elements / int64_t(columns);
 }
 
-static Status checkSameRows(const KernelCallInfo &call, uint64_t in, uint64_t out) {
-  MLC_TRY(checkRows(call.inputs[0], "x", in));
+static Status checkSameRows(const KernelCallInfo &call, uint64_t in, uint64_t out, DType x = DType::f32) {
+  MLC_TRY(checkRows(call.inputs[0], "x", in, x));
   MLC_TRY(checkRows(call.outputs[0], "the output", out));
   int64_t rows = rowsOf(call.inputs[0], in);
   if (rows < 1 || rows != rowsOf(call.outputs[0], out) || rows > int64_t(1) << 40)
@@ -204,6 +204,27 @@ static Status checkLinear(const KernelCallInfo &call) {
   MLC_TRY(checkSameRows(call, a->k(), a->n()));
   MLC_TRY(checkConstant(call, 1, "the matrix", a->n() * a->k()));
   return a->has_bias() ? checkConstant(call, 2, "the bias", a->n()) : Status();
+}
+
+static Status checkDynamicLinear(const KernelCallInfo &call) {
+  MLC_ASSIGN(const fb::XnnLinearAttrs *a, attrsOrError<fb::XnnLinearAttrs>(call, "xnnpack.linear_qd8"));
+  MLC_TRY(checkCounts(call, 3, 1));
+  if (a->has_bias())
+    return Error(ErrorCode::Corrupt, "a product of i8 has no bias");
+  MLC_TRY(checkSameRows(call, a->k(), a->n(), DType::i8));
+  MLC_TRY(checkConstant(call, 1, "the matrix", a->n() * a->k(), DType::i8));
+  return checkFlat(call.inputs[2], "the zero point", 1, DType::i32);
+}
+
+static Status checkBlockLinear(const KernelCallInfo &call) {
+  MLC_ASSIGN(const fb::XnnBlockLinearAttrs *a, attrsOrError<fb::XnnBlockLinearAttrs>(call, "xnnpack.linear_qb4"));
+  MLC_TRY(checkCounts(call, 3, 1));
+  MLC_TRY(checkSameRows(call, a->k(), a->n()));
+  if (!a->block() || a->block() % 32 || a->k() % a->block())
+    return Error(ErrorCode::Corrupt, "blocks of %llu columns do not divide %llu, or are not of 32", ull(a->block()),
+                 ull(a->k()));
+  MLC_TRY(checkConstant(call, 1, "the codes", a->n() * (a->k() / 2), DType::i8));
+  return checkConstant(call, 2, "the scales", a->n() * (a->k() / a->block()));
 }
 
 static Status checkSoftmax(const KernelCallInfo &call) {
@@ -278,6 +299,8 @@ constexpr KernelDef kernels[] = {
     define<Kernel::convQs8>("xnnpack.conv_qs8", checkQuantizedConv),
     define<Kernel::convTranspose>("xnnpack.conv_transpose", checkWindow<Window::transpose>),
     define<Kernel::linear>("xnnpack.linear", checkLinear),
+    define<Kernel::linearQb4>("xnnpack.linear_qb4", checkBlockLinear),
+    define<Kernel::linearQd8>("xnnpack.linear_qd8", checkDynamicLinear),
     define<Kernel::maxPool>("xnnpack.max_pool", checkWindow<Window::maximum>),
     define<Kernel::resize>("xnnpack.resize", checkResize),
     define<Kernel::softmax>("xnnpack.softmax", checkSoftmax),

@@ -11,7 +11,7 @@
 
 namespace mlc::xnnpack {
 
-constexpr unsigned kKernels = 10;
+constexpr unsigned kKernels = 12;
 extern const KernelDef kernels[kKernels];
 
 } // namespace mlc::xnnpack

@@ -31,6 +31,8 @@ enum class Kernel : uint8_t {
   convQs8,
   convTranspose,
   linear,
+  linearQb4,
+  linearQd8,
   maxPool,
   resize,
   softmax,

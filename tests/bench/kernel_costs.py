@@ -12,6 +12,7 @@
 A form is one op of one class of sizes (compiler/Transforms/Network/KernelCall.cpp names it); it is measured as a network
 of that op alone, with the reorderings of its input and output. Figures are medians of three rounds, in microseconds.
 Other levels are measured on machines that have no better one: XNNPACK chooses its kernels by the CPU.
+--newer ROOT, of all three steps: the forms that XNNPACK has since 2024, of the Debian 13 that tests/xnnpack-newer.sh made.
 """
 import argparse
 import json
@@ -31,8 +32,26 @@ TABLE = os.path.join(HERE, "..", "..", "targets", "xnnpack", "Costs.def")
 ROUNDS = 3
 
 
+def newer_networks():
+    """ONNX files of the forms that XNNPACK has since 2024."""
+    rng = np.random.default_rng(1)
+    for rows in (1, 8, 64, 512):
+        for side in (32, 96, 384, 1024):
+            if rows * side * side <= 1 << 28:
+                given = {"w": rng.integers(-127, 128, (side, side)).astype(np.int8), "z": np.uint8(131)}
+                yield model(graph([node("MatMulInteger", ["x", "w", "z"], ["p"]), node("Cast", ["p"], ["y"], to=1)],
+                                  [value("x", "uint8", (rows, side))], [value("y", "float32", (rows, side))],
+                                  [tensor(name, array) for name, array in given.items()]))
+                given = {"q": rng.integers(0, 256, (side, side // 32, 16)).astype(np.uint8),
+                         "s": rng.uniform(0.01, 0.02, (side, side // 32)).astype(np.float32)}
+                yield model(graph([node("MatMulNBits", ["x", *given], ["y"], domain="com.microsoft", K=side, N=side, bits=4,
+                                        block_size=32, accuracy_level=4)],
+                                  [value("x", "float32", (rows, side))], [value("y", "float32", (rows, side))],
+                                  [tensor(name, array) for name, array in given.items()]), domain="com.microsoft")
+
+
 def networks():
-    """(ONNX file, shape of the output) of every form."""
+    """ONNX files of every form."""
     rng = np.random.default_rng(1)
 
     def weights(*shape):
@@ -90,10 +109,19 @@ def networks():
             yield network(op, (count,), (count,), {}, both=True)
 
 
-def compile_all(folder, build):
+def runner(build, newer):
+    """mlc-run, by the loader and the libraries of `newer`."""
+    if not newer:
+        return [os.path.join(build, "bin", "mlc-run")]
+    return [os.path.join(newer, "lib64", "ld-linux-x86-64.so.2"), "--library-path",
+            ":".join(os.path.join(newer, *at) for at in (("build", "lib"), ("usr", "lib", "x86_64-linux-gnu"))),
+            os.path.join(newer, "build", "bin", "mlc-run")]
+
+
+def compile_all(folder, build, newer):
     os.makedirs(folder, exist_ok=True)
     forms = {}
-    for body in networks():
+    for body in newer_networks() if newer else networks():
         source = os.path.join(folder, "network.onnx")
         with open(source, "wb") as f:
             f.write(body)
@@ -101,7 +129,7 @@ def compile_all(folder, build):
         for kernels in ("own", "xnnpack"):
             made[kernels] = os.path.join(folder, f"{len(forms)}.{kernels}.mlca")
             subprocess.run([os.path.join(build, "bin", "mlc"), "compile", source, "-o", made[kernels], "--kernels", kernels,
-                            "--cpu", "native", "--report", os.path.join(folder, "report.json")], check=True)
+                            "--xnnpack", "2024" if newer else "2022", "--cpu", "native", "--report", os.path.join(folder, "report.json")], check=True)
         with open(os.path.join(folder, "report.json"), encoding="utf-8") as f:
             taken = [choice["form"] for choice in json.load(f)["choices"] if choice["kernel"] != "own"]
         if len(taken) == 1:
@@ -115,14 +143,14 @@ def compile_all(folder, build):
     print(f"{len(forms)} forms for {best}")
 
 
-def measure(folder, build):
+def measure(folder, build, newer):
     with open(os.path.join(folder, "forms.json"), encoding="utf-8") as f:
         listed = json.load(f)
     times = {form: {"own": [], "xnnpack": []} for form in listed["forms"]}
     for _ in range(ROUNDS):
         for form, made in listed["forms"].items():
             for kernels, artifact in made.items():
-                done = subprocess.run([os.path.join(build, "bin", "mlc-run"), "--bench", artifact, "--threads", "1", "-r", "60",
+                done = subprocess.run([*runner(build, newer), "--bench", artifact, "--threads", "1", "-r", "60",
                                        "--json"], check=True, capture_output=True, text=True)
                 times[form][kernels].append(json.loads(done.stdout)["latency_us"]["median"])
     costs = {form: {k: statistics.median(v) for k, v in each.items()} for form, each in times.items()}
@@ -130,11 +158,16 @@ def measure(folder, build):
         json.dump({"isa": listed["isa"], "costs": costs}, f, indent=1)
 
 
-def write(folder):
+def is_newer(form):
+    return form.startswith(("qd8 ", "qb4 "))
+
+
+def write(folder, newer):
     with open(os.path.join(folder, "costs.json"), encoding="utf-8") as f:
         found = json.load(f)
     with open(TABLE, encoding="utf-8") as f:
-        kept = [line for line in f.read().splitlines() if not line.startswith(f'MLC_KERNEL_COST("{found["isa"]}"')]
+        kept = [line for line in f.read().splitlines() if not line.startswith(f'MLC_KERNEL_COST("{found["isa"]}"')
+                or is_newer(line.split('"')[3]) != bool(newer)]
     lines = [f'MLC_KERNEL_COST("{found["isa"]}", "{form}", {cost["own"]:.3g}, {cost["xnnpack"]:.3g})'
              for form, cost in sorted(found["costs"].items())]
     with open(TABLE, "w", encoding="utf-8") as f:
@@ -147,11 +180,12 @@ def main():
     parser.add_argument("step", choices=("compile", "measure", "write"))
     parser.add_argument("folder")
     parser.add_argument("--build", default="build")
+    parser.add_argument("--newer", metavar="ROOT")
     options = parser.parse_args()
     if options.step == "write":
-        write(options.folder)
+        write(options.folder, options.newer)
     else:
-        (compile_all if options.step == "compile" else measure)(options.folder, options.build)
+        (compile_all if options.step == "compile" else measure)(options.folder, options.build, options.newer)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
 MLC, MLC_RUN = os.path.join(BUILD, "bin", "mlc"), os.path.join(BUILD, "bin", "mlc-run")
 LIBRARY = "libmlc-xnnpack.so"
 DATA = os.environ.get("MLC_SHARED_DATA", "")
+NEWER = os.environ.get("MLC_XNNPACK_ROOT")  # A Debian 13 with this tree's runtime (tests/xnnpack-newer.sh).
 
 
 # Network, options, and shapes of its inputs.
@@ -70,6 +71,28 @@ def every_operator(rng):
               "s": rng.standard_normal((1, 6, 40)).astype(np.float32),
               "q": rng.integers(-128, 128, (1, 6, 9, 7)).astype(np.int8)}
     return body, inputs
+
+
+def dynamic_products(rng, rows):
+    """Products that XNNPACK has operators for since 2024: by DynamicQuantizeLinear, of i8 and of u8 around 128, and of 4
+    bits that may be rounded; and two that it has none for. Its inputs, and what y4 may differ by."""
+    x = rng.standard_normal((rows, 2, 64)).astype(np.float32)
+    codes, scales = rng.integers(0, 16, (40, 64), dtype=np.uint8), rng.uniform(0.01, 0.02, (40, 2)).astype(np.float32)
+    constants = {"wi": rng.integers(-128, 128, (64, 40)).astype(np.int8), "zi": np.int8(0),
+                 "wu": rng.integers(0, 256, (1, 64, 23)).astype(np.uint8), "zu": np.uint8(128), "z3": np.uint8(3),
+                 "q4": (codes[:, ::2] | codes[:, 1::2] << 4).reshape(40, 2, 16), "s4": scales, "sn": -scales}
+    bits = {"domain": "com.microsoft", "K": 64, "N": 40, "bits": 4, "block_size": 32, "accuracy_level": 4}
+    nodes = [node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"])]
+    for i, operands in enumerate((["q", "wi", "z", "zi"], ["q", "wu", "z", "zu"], ["p", "wi"], ["q", "wu", "z", "z3"])):
+        nodes += [node("MatMulInteger", operands, [f"sum{i}"]), node("Cast", [f"sum{i}"], [f"y{i}"], to=1)]
+    nodes += [node("MatMulNBits", ["x", "q4", "s4"], ["y4"], **bits), node("MatMulNBits", ["x", "q4", "sn"], ["y5"], **bits)]
+    shapes = [(rows, 2, n) for n in (40, 23, 40, 23, 40, 40)]
+    body = model(graph(nodes, [value("x", "float32", x.shape), value("p", "int8", x.shape)],
+                       [value(f"y{i}", "float32", shape) for i, shape in enumerate(shapes)],
+                       [tensor(name, array) for name, array in constants.items()]), domain="com.microsoft")
+    w = np.abs((codes.astype(np.float32) - 8) * np.repeat(scales, 32, axis=1))
+    steps = (np.maximum(x.max(-1, keepdims=True), 0) - np.minimum(x.min(-1, keepdims=True), 0)) / 255
+    return body, {"x": x, "p": rng.integers(-128, 128, x.shape).astype(np.int8)}, steps * w.sum(1) + np.abs(x) @ w.T / 256
 
 
 @unittest.skipUnless(os.path.exists(os.path.join(BUILD, "lib", LIBRARY)), f"{LIBRARY} is not built; libxnnpack-dev is missing")
@@ -128,6 +151,51 @@ class Xnnpack(unittest.TestCase):
         self.assertTrue(all(choice["why"] for choice in report["choices"]))
         for name, array in self.outputs([MLC, "run", artifact], inputs).items():
             np.testing.assert_allclose(array, expected[name], rtol=1e-4, atol=2e-5, err_msg=name)
+
+    def test_dynamic_products(self):
+        """Own code, and why it is taken for those that XNNPACK of 2022 has no operator for."""
+        for rows in (1, 9):
+            body, inputs, within = dynamic_products(np.random.default_rng(rows), rows)
+            with open(self.path("net.onnx"), "wb") as f:
+                f.write(body)
+            expected = self.outputs([MLC, "interpret", self.path("net.onnx")], inputs)
+            own = self.outputs([MLC_RUN, self.compile(self.path("net.onnx"), "own")[0]], inputs)
+            older, report = self.compile(self.path("net.onnx"), "xnnpack", "--xnnpack", "2022")
+            self.assertEqual([c["why"] for c in report["choices"] if c["op"] == "sitofp"],
+                             ["XNNPACK's products of i8 that give f32 need one of 2024 (--xnnpack 2024)"] * 4)
+            older = self.outputs([MLC_RUN, older], inputs)
+            newer, report = self.compile(self.path("net.onnx"), "xnnpack", "--xnnpack", "2024")
+            self.assertEqual([c["kernel"] for c in report["choices"] if c["op"] in ("sitofp", "matmul")],
+                             ["xnnpack.linear_qd8"] * 3 + ["own"] * 2 + ["xnnpack.linear_qb4", "xnnpack.linear"])
+            for name, array in expected.items():
+                if name in ("y4", "y5"):
+                    np.testing.assert_allclose(own[name], array, rtol=1e-4, atol=1e-4)
+                else:
+                    np.testing.assert_array_equal(own[name], array)
+                np.testing.assert_allclose(older[name], own[name], rtol=1e-5, atol=1e-5)
+            if not NEWER:
+                # This one is of 2022 unless CMake was told of another.
+                continue
+            for threads in ("1", "2"):
+                got = self.outputs([os.path.join(NEWER, "lib64", "ld-linux-x86-64.so.2"), "--library-path",
+                                    os.path.join(NEWER, "build", "lib") + ":" + os.path.join(NEWER, "usr", "lib", "x86_64-linux-gnu"),
+                                    os.path.join(NEWER, "build", "bin", "mlc-run"), newer], inputs, "--threads", threads)
+                for name in ("y0", "y1", "y2", "y3"):
+                    np.testing.assert_array_equal(got[name], own[name])
+                self.assertTrue((np.abs(got["y4"] - own["y4"]) <= within).all())
+                self.assertFalse((got["y4"] == own["y4"]).all())
+                np.testing.assert_allclose(got["y5"], own["y5"], rtol=1e-4, atol=1e-4)
+
+    @unittest.skipIf(NEWER, "the library has them")
+    def test_an_older_library_says_so(self):
+        with open(self.path("net.onnx"), "wb") as f:
+            f.write(dynamic_products(np.random.default_rng(1), 2)[0])
+        artifact, _ = self.compile(self.path("net.onnx"), "xnnpack", "--xnnpack", "2024")
+        done = subprocess.run([MLC_RUN, artifact], capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (1, 1), done.stderr)
+        for part in ("mlc: error: ", artifact, "xnnpack.linear_q", f"the XNNPACK of this {LIBRARY} is too old for it",
+                     "compile with --kernels own"):
+            self.assertIn(part, done.stderr)
 
     def tokens(self, source, kernels, *options):
         artifact, report = self.compile(source, kernels, *options)

@@ -193,11 +193,13 @@ Reader readerOf(StringRef kernel) {
                                      f.integer("out_height"), f.integer("out_width"),
                                      f.enumerator<fb::XnnCoordinates>("coordinates", fb::EnumNamesXnnCoordinates())));
             })
-      .Case("xnnpack.linear",
-            [](Fields &f) {
-              return made(
-                  fb::XnnLinearAttrs(f.integer("n"), f.integer("k"), f.boolean("has_bias"), f.boolean("transposed")));
-            })
+      .Cases("xnnpack.linear", "xnnpack.linear_qd8",
+             [](Fields &f) {
+               return made(
+                   fb::XnnLinearAttrs(f.integer("n"), f.integer("k"), f.boolean("has_bias"), f.boolean("transposed")));
+             })
+      .Case("xnnpack.linear_qb4",
+            [](Fields &f) { return made(fb::XnnBlockLinearAttrs(f.integer("n"), f.integer("k"), f.integer("block"))); })
       .Case("xnnpack.softmax", [](Fields &f) { return made(fb::XnnSoftmaxAttrs(f.integer("channels"))); })
       .Case(
           "xnnpack.unary",

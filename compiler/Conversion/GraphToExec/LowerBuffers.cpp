@@ -223,7 +223,9 @@ private:
     for (auto [index, input] : llvm::enumerate(call.getInputs())) {
       auto argument = dyn_cast<BlockArgument>(input);
       bool constant = argument && !function.getArgAttr(argument.getArgNumber(), graph::kNameAttr);
-      if (index > 0 && call.getKernel() != "xnnpack.binary" && !constant)
+      bool varies = index == 0 || call.getKernel() == "xnnpack.binary" ||
+                    (call.getKernel() == "xnnpack.linear_qd8" && index == 2);
+      if (!varies && !constant)
         return call.emitOpError("has a filter that is not known when it is compiled; use --kernels own");
     }
     if (failed(flush()))

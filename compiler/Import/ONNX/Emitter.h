@@ -196,6 +196,9 @@ public:
   Tensor count(const Tensor &tensor, llvm::ArrayRef<int64_t> axes, DType dtype);
   /// numpy.matmul; `result`: the type of products and sums, the operands' own when null.
   Tensor matmul(Tensor a, Tensor b, mlir::Type result = {});
+  /// The matrix [k, N] of packed codes (graph.dequantize_blocks); `zeros` may be null.
+  Tensor dequantizeBlocks(const Tensor &codes, const Tensor &scales, const Tensor &zeros, int64_t k, int64_t bits,
+                          int64_t block, bool rounds);
   Tensor softmax(const Tensor &tensor, int64_t axis, bool log = false);
 
   Tensor like(const Tensor &a, mlir::Value value) { return {value, a.shape, a.isUnsigned}; }

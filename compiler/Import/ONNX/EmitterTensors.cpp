@@ -345,6 +345,19 @@ Tensor Emitter::mean(const Tensor &tensor, ArrayRef<int64_t> axes, bool keep) {
   return div(reduce(Fold::sum, tensor, axes, keep), count(tensor, axes, tensor.dtype()));
 }
 
+Tensor Emitter::dequantizeBlocks(const Tensor &codes, const Tensor &scales, const Tensor &zeros, int64_t k,
+                                 int64_t bits, int64_t block, bool rounds) {
+  if (failed())
+    return {};
+  Dims shape{dim(k), scales.shape[0]};
+  RankedTensorType type = typeOf(shape, scales.dtype().type);
+  if (failed())
+    return {};
+  return {
+      builder.create<graph::DequantizeBlocksOp>(loc, type, codes.value, scales.value, zeros.value, bits, block, rounds),
+      shape};
+}
+
 Tensor Emitter::matmul(Tensor a, Tensor b, Type result) {
   if (!a || !b)
     return {};

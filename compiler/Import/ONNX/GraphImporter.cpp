@@ -257,6 +257,25 @@ std::optional<SmallVector<double>> GraphImporter::constantFloats(const Tensor &t
   return result;
 }
 
+bool GraphImporter::everyFloat(const Tensor &tensor, llvm::function_ref<bool(float)> holds) {
+  if (!(tensor.dtype() == e.f32()))
+    return false;
+  if (DenseElementsAttr values = Emitter::attribute(tensor))
+    return llvm::all_of(values.getValues<float>(), holds);
+  auto read = tensor.value.getDefiningOp<graph::ReadOp>();
+  const TensorInfo *info = read ? weights.find(read.getWeight()) : nullptr;
+  if (!info)
+    return false;
+  // They may lie anywhere.
+  for (uint64_t at = 0; at < info->bytes; at += sizeof(float)) {
+    float value;
+    memcpy(&value, info->data + at, sizeof value);
+    if (!holds(value))
+      return false;
+  }
+  return true;
+}
+
 //===----------------------------------------------------------------------===//
 // Graphs
 //===----------------------------------------------------------------------===//

@@ -42,6 +42,8 @@ public:
   Tensor importTensor(const ::onnx::TensorProto &tensor, llvm::StringRef name);
   std::optional<Ints> constantInts(const Tensor &tensor);
   std::optional<llvm::SmallVector<double>> constantFloats(const Tensor &tensor);
+  /// Whether `tensor` is f32 values of the file, each of which `holds`.
+  bool everyFloat(const Tensor &tensor, llvm::function_ref<bool(float)> holds);
   /// An attribute, or what the call of the function gives for it; null when it gives nothing.
   const ::onnx::AttributeProto *resolve(const ::onnx::AttributeProto &attribute);
   /// The type of a TensorProto.DataType; fails, naming it, where it is not supported.

@@ -64,7 +64,7 @@ private:
         op.erase();
         continue;
       }
-      std::optional<KernelMatch> match = matchKernel(&op, folds);
+      std::optional<KernelMatch> match = matchKernel(&op, xnnpack, folds);
       if (!match)
         continue;
       std::string name = op.getName().stripDialect().str(), why;

@@ -22,6 +22,7 @@ namespace {
 struct DecomposeNetwork : impl::DecomposeNetworkBase<DecomposeNetwork> {
   void runOnOperation() override {
     RewritePatternSet patterns(&getContext());
+    populateBlockPatterns(patterns);
     populateWindowPatterns(patterns);
     populateProductPatterns(patterns);
     populateRecurrentPatterns(patterns);

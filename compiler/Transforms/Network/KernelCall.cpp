@@ -20,9 +20,8 @@ using namespace mlir;
 
 namespace mlc::graph {
 
-Value callKernel(Structured &s, KernelMatch &match, ValueRange inputs, ArrayRef<int64_t> shape) {
-  // Its inputs are of what it gives: f32, or i8.
-  Value into = s.empty(Sizes(shape.begin(), shape.end()), elementOf(inputs[0]));
+Value callKernel(Structured &s, KernelMatch &match, ValueRange inputs, ArrayRef<int64_t> shape, Type element) {
+  Value into = s.empty(Sizes(shape.begin(), shape.end()), element ? element : elementOf(inputs[0]));
   return s.b
       .create<CallKernelOp>(into.getType(), s.b.getStringAttr("xnnpack." + match.kernel), inputs, into,
                             s.b.getDictionaryAttr(match.fields))
@@ -31,7 +30,7 @@ Value callKernel(Structured &s, KernelMatch &match, ValueRange inputs, ArrayRef<
 
 bool hasKernelShape(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
-  return tensor && tensor.hasStaticShape() &&
+  return tensor && tensor.hasStaticShape() && tensor.getRank() > 0 &&
          llvm::all_of(tensor.getShape(), [](int64_t extent) { return 1 <= extent && extent <= kMostExtent; });
 }
 
@@ -50,7 +49,7 @@ bool becomesWeight(Value value) {
     Operation *op = seen[i].getDefiningOp();
     // What decomposes to loops is left to the runs.
     if (!isMemoryEffectFree(op) || isa<LoopLikeOpInterface>(op) ||
-        (isa<GraphDialect>(op->getDialect()) && !isa<ReadOp>(op)))
+        (isa<GraphDialect>(op->getDialect()) && !isa<ReadOp, DequantizeBlocksOp>(op)))
       return false;
     reads |= isa<ReadOp>(op);
     seen.insert(op->operand_begin(), op->operand_end());
@@ -82,21 +81,27 @@ KernelMatch refuse(StringRef why) {
   return match;
 }
 
+std::string linearForm(int64_t rows, int64_t n, int64_t k) {
+  return ("linear r" + Twine(sizeClass(rows, {1, 4, 32, 256})) + " w" +
+          Twine(sizeClass(n * k, {1, 1 << 12, 1 << 16, 1 << 20})))
+      .str();
+}
+
 namespace {
 
-KernelMatch matchMatmul(MatmulOp op, bool folds) {
+KernelMatch matchMatmul(MatmulOp op, unsigned year, bool folds) {
   Extents b = shapeOf(op.getB()), y = shapeOf(op.getResult());
   if (!plain(op))
     return refuse("XNNPACK's products are of f32");
+  if (std::optional<KernelMatch> blocks = matchBlocks(op, year, folds))
+    return *blocks;
   bool matrix = llvm::all_of(b.drop_back(2), [](int64_t extent) { return extent == 1; });
   if (!folds || !matrix || !becomesWeight(op.getB()) || followsFromWeights(op.getA()))
     return refuse("XNNPACK's products are with one matrix of weights");
   KernelMatch match;
   int64_t n = b.back(), k = b[b.size() - 2];
   match.kernel = "linear";
-  match.form = ("linear r" + Twine(sizeClass(elements(y.drop_back()), {1, 4, 32, 256})) + " w" +
-                Twine(sizeClass(n * k, {1, 1 << 12, 1 << 16, 1 << 20})))
-                   .str();
+  match.form = linearForm(elements(y.drop_back()), n, k);
   Builder builder(op);
   match.fields = {field(builder, "n", n), field(builder, "k", k), field(builder, "has_bias", false),
                   field(builder, "transposed", true)};
@@ -201,14 +206,15 @@ std::optional<KernelMatch> matchElementwise(Operation *op) {
 
 } // namespace
 
-std::optional<KernelMatch> matchKernel(Operation *op, bool folds) {
+std::optional<KernelMatch> matchKernel(Operation *op, unsigned year, bool folds) {
   return llvm::TypeSwitch<Operation *, std::optional<KernelMatch>>(op)
       .Case([&](ConvOp conv) { return matchConv(conv, folds); })
       .Case([&](ConvTransposeOp conv) { return matchConvTranspose(conv, folds); })
       .Case([&](PoolOp pool) { return matchPool(pool); })
       .Case([&](ResizeOp resize) { return matchResize(resize); })
       .Case([&](arith::FPToSIOp rounded) { return matchQuantized(rounded, folds); })
-      .Case([&](MatmulOp product) { return matchMatmul(product, folds); })
+      .Case([&](arith::SIToFPOp converted) { return matchDynamic(converted, year, folds); })
+      .Case([&](MatmulOp product) { return matchMatmul(product, year, folds); })
       .Case([&](SoftmaxOp softmax) { return matchSoftmax(softmax); })
       .Default([&](Operation *other) { return matchElementwise(other); });
 }

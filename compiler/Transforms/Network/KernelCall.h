@@ -27,11 +27,13 @@ struct KernelMatch {
   std::string refusal;
 };
 
-/// nullopt: nothing that XNNPACK has a kernel for. `folds`: filters are rearranged while compiling.
-std::optional<KernelMatch> matchKernel(mlir::Operation *op, bool folds);
+/// nullopt: nothing that the XNNPACK of `year`, 2022 or 2024, has a kernel for. `folds`: filters are rearranged while
+/// compiling.
+std::optional<KernelMatch> matchKernel(mlir::Operation *op, unsigned year, bool folds);
 
-/// The call of `match` on `inputs`, with a result of `shape`.
-mlir::Value callKernel(Structured &s, KernelMatch &match, mlir::ValueRange inputs, llvm::ArrayRef<int64_t> shape);
+/// The call of `match` on `inputs`, with a result of `shape` and the element of the first input, or another.
+mlir::Value callKernel(Structured &s, KernelMatch &match, mlir::ValueRange inputs, llvm::ArrayRef<int64_t> shape,
+                       mlir::Type element = {});
 
 /// A line of the measured table (targets/xnnpack/Costs.def), microseconds.
 struct KernelCost {

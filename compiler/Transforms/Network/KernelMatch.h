@@ -27,7 +27,7 @@ inline mlir::NamedAttribute field(mlir::Builder b, llvm::StringRef name, llvm::S
   return b.getNamedAttr(name, b.getStringAttr(value));
 }
 
-/// Of static shape without an empty axis, none of them above kMostExtent.
+/// Of static shape, with one axis or more, none of them empty or above kMostExtent.
 bool hasKernelShape(mlir::Type type);
 /// f32 tensors of such shapes.
 bool plain(mlir::Operation *op);
@@ -37,6 +37,8 @@ bool becomesWeight(mlir::Value value);
 int64_t sizeClass(int64_t value, Extents limits);
 int64_t elements(Extents shape);
 KernelMatch refuse(llvm::StringRef why);
+/// The form of a product of `rows` rows of k with a matrix of n rows of k.
+std::string linearForm(int64_t rows, int64_t n, int64_t k);
 
 /// What a convolution is: its shapes as XNNPACK's windows, and its form's kind.
 struct ConvWindow {
@@ -55,5 +57,9 @@ KernelMatch matchPool(PoolOp op);
 KernelMatch matchResize(ResizeOp op);
 /// The last of the ops that round an i32 product of i8 to i8 (ONNX's QLinearConv, QLinearMatMul); nullopt: another.
 std::optional<KernelMatch> matchQuantized(mlir::arith::FPToSIOp op, bool folds);
+/// A product of f32 with a matrix of 4 bits that may be rounded; nullopt: another.
+std::optional<KernelMatch> matchBlocks(MatmulOp op, unsigned year, bool folds);
+/// An i32 product of 8-bit integers, made f32; nullopt: another.
+std::optional<KernelMatch> matchDynamic(mlir::arith::SIToFPOp op, unsigned year, bool folds);
 
 } // namespace mlc::graph

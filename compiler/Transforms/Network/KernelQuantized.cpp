@@ -8,6 +8,7 @@
 //   extsi(x) - zero and extsi(weights).
 //
 #include "compiler/Transforms/Network/KernelMatch.h"
+#include "compiler/Transforms/Network/ShiftedBytes.h"
 
 #include "mlir/IR/Matchers.h"
 
@@ -18,93 +19,16 @@ using namespace mlir;
 namespace mlc::graph {
 namespace {
 
-/// What `value` repeats, if it does nothing else.
-Value repeated(Value value) {
-  Operation *op = value.getDefiningOp();
-  if (isa_and_nonnull<tensor::ExpandShapeOp, tensor::CollapseShapeOp>(op))
-    return op->getOperand(0);
-  auto generic = dyn_cast_or_null<linalg::GenericOp>(op);
-  if (!generic || generic.getNumDpsInputs() != 1 || generic->getNumResults() != 1)
-    return {};
-  Block &body = generic.getRegion().front();
-  return body.getTerminator()->getOperand(0) == body.getArgument(0) ? generic.getInputs()[0] : Value();
-}
-
-/// The number that every element of `value` is; f32 is computed as the network would.
-std::optional<double> numberOf(Value value, unsigned depth = 0) {
-  // Deeper than a scale or zero point is written; products share operands, so that a chain of them doubles at each
-  // step.
-  constexpr unsigned kMostSteps = 12;
-  DenseElementsAttr values;
-  if (matchPattern(value, m_Constant(&values))) {
-    if (!values.isSplat())
-      return std::nullopt;
-    if (isa<FloatType>(values.getElementType()))
-      return values.getSplatValue<APFloat>().convertToDouble();
-    return double(values.getSplatValue<APInt>().getSExtValue());
-  }
-  if (depth == kMostSteps)
-    return std::nullopt;
-  if (Value from = repeated(value))
-    return numberOf(from, depth + 1);
-  Operation *op = value.getDefiningOp();
-  if (isa_and_nonnull<arith::ExtSIOp, arith::SIToFPOp>(op))
-    return numberOf(op->getOperand(0), depth + 1);
-  if (!isa_and_nonnull<arith::MulFOp, arith::DivFOp>(op) || !getElementTypeOrSelf(value).isF32())
-    return std::nullopt;
-  std::optional<double> a = numberOf(op->getOperand(0), depth + 1);
-  std::optional<double> b = a ? numberOf(op->getOperand(1), depth + 1) : std::nullopt;
-  if (!b)
-    return std::nullopt;
-  return isa<arith::MulFOp>(op) ? float(*a) * float(*b) : float(*a) / float(*b);
-}
-
 /// `value` as Op, and its operand that is not a number; null: it is none, or has no number of `wanted`.
 template <typename Op> Value beside(Value value, std::optional<double> wanted) {
   auto op = value.getDefiningOp<Op>();
   return op && numberOf(op.getRhs()) == wanted ? op.getLhs() : Value();
 }
 
-/// i8 values, widened, less a number.
-struct Shifted {
-  Value wide;   // Of i32, before the number is taken from it.
-  Value values; // Of i8; null where `wide` is a constant (the folder widens small weights).
-  DenseElementsAttr constant;
-  double zero = 0;
-
-  static std::optional<Shifted> of(Value wide) {
-    Shifted found;
-    if (auto difference = wide.getDefiningOp<arith::SubIOp>()) {
-      std::optional<double> zero = numberOf(difference.getRhs());
-      if (!zero)
-        return std::nullopt;
-      found.zero = *zero;
-      wide = difference.getLhs();
-    }
-    found.wide = wide;
-    DenseIntElementsAttr numbers;
-    if (matchPattern(wide, m_Constant(&numbers))) {
-      if (llvm::any_of(numbers, [](const APInt &number) { return number.getSignificantBits() > 8; }))
-        return std::nullopt;
-      found.constant = numbers.mapValues(IntegerType::get(wide.getContext(), 8),
-                                         [](const APInt &number) { return number.trunc(8); });
-      return found;
-    }
-    auto widened = wide.getDefiningOp<arith::ExtSIOp>();
-    if (!widened || !getElementTypeOrSelf(widened.getIn()).isInteger(8))
-      return std::nullopt;
-    found.values = widened.getIn();
-    return found;
-  }
-
-  Value get(Structured &s) const { return values ? values : s.b.create<arith::ConstantOp>(constant).getResult(); }
-  bool becomesWeight() const { return constant || graph::becomesWeight(values); }
-};
-
 /// The parts of a rounded product.
 struct Quantized {
   Operation *product = nullptr; // conv or matmul.
-  Shifted x, weights;
+  ShiftedBytes x, weights;
   Value bias;                  // i32, one of each output, or null.
   std::optional<double> scale; // Or, one for each output:
   Value scales;
@@ -142,8 +66,9 @@ private:
     product = value.getDefiningOp();
     if (!isa_and_nonnull<ConvOp, MatmulOp>(product) || !getElementTypeOrSelf(value).isInteger(32))
       return false;
-    std::optional<Shifted> left = Shifted::of(product->getOperand(0)), right = Shifted::of(product->getOperand(1));
-    if (!left || !right)
+    std::optional<ShiftedBytes> left = ShiftedBytes::of(product->getOperand(0)),
+                                right = ShiftedBytes::of(product->getOperand(1));
+    if (!left || !right || left->isUnsigned || right->isUnsigned || !left->knownZero() || !right->knownZero())
       return false;
     x = *left, weights = *right;
     if (auto conv = dyn_cast<ConvOp>(product))
@@ -180,9 +105,10 @@ std::optional<KernelMatch> matchQuantized(arith::FPToSIOp rounded, bool folds) {
   for (Type type : {q->x.wide.getType(), q->weights.wide.getType(), rounded.getType()})
     if (!hasKernelShape(type))
       return refuse("XNNPACK's quantized products have known shapes");
-  if (!folds || !q->weights.becomesWeight() || (q->bias && !becomesWeight(q->bias)) || followsFromWeights(q->x.wide))
+  if (!folds || !becomesWeight(q->weights.wide) || (q->bias && !becomesWeight(q->bias)) ||
+      followsFromWeights(q->x.wide))
     return refuse("XNNPACK's filters are weights");
-  if (q->weights.zero != 0 || !isByte(q->x.zero) || !isByte(q->zero))
+  if (*q->weights.knownZero() != 0 || !isByte(*q->x.knownZero()) || !isByte(q->zero))
     return refuse("XNNPACK's quantized filters have a zero point of 0");
   auto conv = dyn_cast<ConvOp>(q->product);
   if (!q->scale) {
@@ -213,7 +139,7 @@ std::optional<KernelMatch> matchQuantized(arith::FPToSIOp rounded, bool folds) {
   match.kernel = "conv_qs8";
   match.form = window.form;
   match.fields = window.fields;
-  match.fields.append({field(b, "zero_in", int64_t(q->x.zero)), field(b, "zero_out", int64_t(q->zero)),
+  match.fields.append({field(b, "zero_in", int64_t(*q->x.knownZero())), field(b, "zero_out", int64_t(q->zero)),
                        field(b, "has_scales", !q->scale),
                        b.getNamedAttr("scale", b.getF32FloatAttr(float(q->scale.value_or(0))))});
   match.build = [q = *q, conv, shape = window.shape](Structured &s, KernelMatch &match) mutable {

@@ -20,6 +20,7 @@ def ChooseKernels : Pass<"network-choose-kernels", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"kernels", "kernels", "std::string", "\"own\"", "own, auto or xnnpack">,
+    Option<"xnnpack", "xnnpack", "unsigned", "2022", "Of which year the XNNPACK is that runs them: 2022 or 2024">,
     Option<"folds", "folds", "bool", "true", "Weights are at hand, so that filters are rearranged while compiling">,
     ListOption<"isas", "isas", "std::string", "Levels of compiled code that the artifact carries">];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];

@@ -148,6 +148,7 @@ inline mlir::Type sumType(mlir::Type element) {
 }
 
 // The families of graph-decompose-network.
+void populateBlockPatterns(mlir::RewritePatternSet &patterns);
 void populateWindowPatterns(mlir::RewritePatternSet &patterns);
 void populateProductPatterns(mlir::RewritePatternSet &patterns);
 void populateRecurrentPatterns(mlir::RewritePatternSet &patterns);

@@ -24,10 +24,12 @@ constexpr float kMost = INFINITY;
 struct Operator : Prepared {
   Kernel kernel;
   xnn_operator_t op = nullptr;
+  xnn_operator_t rounds = nullptr; // Of linearQb4: what rounds x.
   pthreadpool pool;
   union Attributes {
     fb::XnnWindowAttrs window;
     fb::XnnLinearAttrs linear;
+    fb::XnnBlockLinearAttrs blocks;
     fb::XnnSoftmaxAttrs softmax;
     fb::XnnUnaryAttrs unary;
     fb::BinaryAttrs binary;
@@ -37,6 +39,7 @@ struct Operator : Prepared {
   } attrs;
   const void *inputs[2] = {};
   void *output = nullptr;
+  int32_t zero = 0;          // Of linearQd8.
   int64_t rows = -1;         // Of windows: images.
   int64_t reshaped = -1;     // Rows that the operator was told of, where that is a step of its own.
   void *workspace = nullptr; // What a run needs besides, of so many bytes.
@@ -50,6 +53,8 @@ struct Operator : Prepared {
   }
 };
 
+/// Whether this XNNPACK has it.
+bool provides(Kernel kernel);
 /// Creates the operator, with packed weights.
 xnn_status createOperator(Operator &made, const KernelCallInfo &call);
 /// Sets it up for its rows and pointers.
@@ -75,15 +80,19 @@ inline uint32_t adjustment(uint64_t in, uint64_t out, uint32_t kernel, uint32_t 
   return uint32_t(out + pads - ((in - 1) * stride + uint64_t(kernel - 1) * dilation + 1));
 }
 
-/// The scales of a quantized convolution, one for each output, in memory to be freed where it has one alone: the
-/// operator of many rounds alike on every CPU. Null: no memory.
+/// The scales of a quantized product, one for each output, in memory to be freed where it has one alone: the operator
+/// of many rounds alike on every CPU. Null: no memory.
 struct OutputScales {
   const float *values = nullptr;
   float *made = nullptr;
 
   OutputScales(const fb::XnnQuantizedConvAttrs &q, const KernelCallInfo &call);
+  OutputScales(size_t outputs, float scale);
   OutputScales(const OutputScales &) = delete;
   ~OutputScales();
+
+private:
+  void fill(size_t outputs, float scale);
 };
 
 /// `create` on the window of `made`; `arguments`: what it takes between the window and the operator.

@@ -30,7 +30,10 @@ std::pair<int64_t, int64_t> rowSizes(const Operator &made) {
   case Kernel::resize:
     return {int64_t(r.height() * r.width() * r.channels()), int64_t(r.out_height() * r.out_width() * r.channels())};
   case Kernel::linear:
+  case Kernel::linearQd8:
     return {int64_t(made.attrs.linear.k()), int64_t(made.attrs.linear.n())};
+  case Kernel::linearQb4:
+    return {int64_t(made.attrs.blocks.k()), int64_t(made.attrs.blocks.n())};
   case Kernel::softmax:
     return {int64_t(made.attrs.softmax.channels()), int64_t(made.attrs.softmax.channels())};
   case Kernel::unary:
@@ -52,7 +55,10 @@ int64_t commonRows(const Operator &made, std::span<const TensorView> inputs, con
 size_t attributeBytes(Kernel kernel) {
   switch (kernel) {
   case Kernel::linear:
+  case Kernel::linearQd8:
     return sizeof(fb::XnnLinearAttrs);
+  case Kernel::linearQb4:
+    return sizeof(fb::XnnBlockLinearAttrs);
   case Kernel::softmax:
     return sizeof(fb::XnnSoftmaxAttrs);
   case Kernel::unary:
@@ -78,14 +84,22 @@ OutputScales::OutputScales(const fb::XnnQuantizedConvAttrs &q, const KernelCallI
     values = call.inputs[2 + a.has_bias()].as<const float>();
     return;
   }
-  size_t outputs = size_t(a.out()) * a.groups();
+  fill(size_t(a.out()) * a.groups(), q.scale());
+}
+OutputScales::OutputScales(size_t outputs, float scale) { fill(outputs, scale); }
+void OutputScales::fill(size_t outputs, float scale) {
   values = made = static_cast<float *>(malloc(outputs * sizeof(float)));
   if (made)
-    std::fill_n(made, outputs, q.scale());
+    std::fill_n(made, outputs, scale);
 }
 OutputScales::~OutputScales() { free(made); }
 
 Result<void *> prepareOperator(Kernel kernel, const KernelCallInfo &call, const Host &host) {
+  if (!provides(kernel))
+    return Error(ErrorCode::Unsupported,
+                 "the XNNPACK of this %s is too old for it: build with -DXNNPACK_ROOT, one of 2024, "
+                 "or compile with --kernels own",
+                 kLibrary);
   void *memory = calloc(1, sizeof(Operator));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for an operator");
@@ -116,6 +130,8 @@ void runOperator(const KernelContext &context) {
   int64_t rows = commonRows(made, context.inputs, context.outputs[0]);
   if (rows <= 0)
     return;
+  if (made.kernel == Kernel::linearQd8)
+    made.zero = *context.inputs[2].as<const int32_t>();
   bool same = rows == made.rows && made.output == context.outputs[0].data;
   uint8_t *copy = context.sharedScratch;
   for (unsigned i = 0; i < inputCount(made); ++i) {
@@ -146,6 +162,7 @@ void runOperator(const KernelContext &context) {
 void releaseOperator(void *prepared) {
   auto *made = static_cast<Operator *>(prepared);
   xnn_delete_operator(made->op);
+  xnn_delete_operator(made->rounds);
   free(made->workspace);
   made->~Operator();
   free(made);

@@ -8,6 +8,8 @@
 #include "runtime/core/Checked.h"
 #include "targets/xnnpack/plugin/Operator.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <iterator>
 
@@ -34,6 +36,58 @@ xnn_status createWindow(Operator &made, const KernelCallInfo &call) {
                                                  a.stride_width(), -kMost, kMost, 0, &made.op);
   }
 }
+
+/// A product of i8 whose results are its sums: both scales are 1.
+xnn_status createDynamicLinear(Operator &made, const KernelCallInfo &call) {
+  const fb::XnnLinearAttrs &a = made.attrs.linear;
+  auto n = size_t(a.n()), k = size_t(a.k());
+  OutputScales ones(n, 1);
+  if (!ones.values)
+    return xnn_status_out_of_memory;
+  return xnn_create_fully_connected_nc_qd8_f32_qc8w(
+      k, n, rowStride(call.inputs[0], k), rowStride(call.outputs[0], n), ones.values, call.inputs[1].as<int8_t>(),
+      nullptr, -kMost, kMost, a.transposed() ? XNN_FLAG_TRANSPOSE_WEIGHTS : 0, nullptr, nullptr, &made.op);
+}
+
+/// The upper half of `value`, rounded to the nearest even.
+uint16_t bfloat16(float value) {
+  auto bits = std::bit_cast<uint32_t>(value);
+  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+xnn_status createBlockLinear(Operator &made, const KernelCallInfo &call) {
+  constexpr uint8_t kZero = 8;
+  const fb::XnnBlockLinearAttrs &a = made.attrs.blocks;
+  auto n = size_t(a.n()), k = size_t(a.k()), count = n * size_t(a.k() / a.block());
+  auto *scales = static_cast<uint16_t *>(malloc(count * sizeof(uint16_t)));
+  if (!scales)
+    return xnn_status_out_of_memory;
+  std::transform(call.inputs[2].as<float>(), call.inputs[2].as<float>() + count, scales, bfloat16);
+  xnn_status status = xnn_create_fully_connected_nc_qd8_f32_qb4w(
+      k, n, k, rowStride(call.outputs[0], n), size_t(a.block()), kZero, scales, call.inputs[1].as<uint8_t>(), nullptr,
+      -kMost, kMost, 0, nullptr, nullptr, &made.op);
+  free(scales);
+  made.strides[0] = rowStride(call.inputs[0], k);
+  return status == xnn_status_success ? xnn_create_convert_nc_f32_qd8(0, &made.rounds) : status;
+}
+
+/// A product goes over whole tiles: the rows that are missing write what the last one does, and want its step.
+/// XNN_EXTRA_QUANTIZATION_PARAMS is 10 in 2024, too few for tiles of 14 and 16 rows.
+constexpr size_t kStepsBehind = 32;
+static_assert(kStepsBehind >= XNN_EXTRA_QUANTIZATION_PARAMS);
+
+/// What a run of a product of i8 needs besides: how rows were rounded, then x, rounded.
+struct RoundedRows {
+  xnn_quantization_params *steps;
+  int8_t *x;
+
+  static size_t bytesOfSteps(size_t rows) {
+    return alignUp<size_t>((rows + kStepsBehind) * sizeof(xnn_quantization_params), 64);
+  }
+  explicit RoundedRows(const Operator &made)
+      : steps(static_cast<xnn_quantization_params *>(made.workspace)),
+        x(static_cast<int8_t *>(made.workspace) + bytesOfSteps(size_t(made.rows))) {}
+};
 
 constexpr xnn_unary_operator kUnary[] = {xnn_unary_abs,         xnn_unary_ceiling,          xnn_unary_floor,
                                          xnn_unary_negate,      xnn_unary_bankers_rounding, xnn_unary_sigmoid,
@@ -81,6 +135,17 @@ xnn_status reshape(Operator &made, size_t &bytes) {
   switch (made.kernel) {
   case Kernel::linear:
     return xnn_reshape_fully_connected_nc_f32(made.op, rows, &made.pool);
+  case Kernel::linearQd8:
+    bytes = RoundedRows::bytesOfSteps(rows);
+    return xnn_reshape_fully_connected_nc_qd8_f32_qc8w(made.op, rows, &made.pool);
+  case Kernel::linearQb4: {
+    auto k = size_t(made.attrs.blocks.k());
+    bytes = RoundedRows::bytesOfSteps(rows) + rows * k + kReadBehind;
+    if (xnn_status status = xnn_reshape_convert_nc_f32_qd8(made.rounds, rows, k, made.strides[0], k, &made.pool);
+        status != xnn_status_success)
+      return status;
+    return xnn_reshape_fully_connected_nc_qd8_f32_qb4w(made.op, rows, &made.pool);
+  }
   case Kernel::softmax:
     return xnn_reshape_softmax_nc_f32(made.op, size_t(made.attrs.softmax.channels()), made.strides[0], made.strides[1],
                                       rows, &made.pool);
@@ -113,6 +178,8 @@ bool reserve(Operator &made, size_t bytes) {
 
 } // namespace
 
+bool provides(Kernel) { return true; }
+
 xnn_status createOperator(Operator &made, const KernelCallInfo &call) {
   switch (made.kernel) {
   case Kernel::linear: {
@@ -123,6 +190,10 @@ xnn_status createOperator(Operator &made, const KernelCallInfo &call) {
         a.has_bias() ? call.inputs[2].as<float>() : nullptr, -kMost, kMost,
         a.transposed() ? XNN_FLAG_TRANSPOSE_WEIGHTS : 0, nullptr, nullptr, &made.op);
   }
+  case Kernel::linearQd8:
+    return createDynamicLinear(made, call);
+  case Kernel::linearQb4:
+    return createBlockLinear(made, call);
   case Kernel::softmax: {
     auto channels = size_t(made.attrs.softmax.channels());
     made.strides[0] = rowStride(call.inputs[0], channels);
@@ -161,6 +232,16 @@ xnn_status setupOperator(Operator &made) {
   switch (made.kernel) {
   case Kernel::linear:
     return xnn_setup_fully_connected_nc_f32(made.op, made.x(), made.y());
+  case Kernel::linearQd8:
+    return xnn_setup_fully_connected_nc_qd8_f32_qc8w(made.op, static_cast<const int8_t *>(made.inputs[0]), made.y(),
+                                                     RoundedRows(made).steps);
+  case Kernel::linearQb4: {
+    RoundedRows rounded(made);
+    if (xnn_status status = xnn_setup_convert_nc_f32_qd8(made.rounds, made.x(), rounded.x, rounded.steps);
+        status != xnn_status_success)
+      return status;
+    return xnn_setup_fully_connected_nc_qd8_f32_qb4w(made.op, rounded.x, made.y(), rounded.steps);
+  }
   case Kernel::softmax:
     return xnn_setup_softmax_nc_f32(made.op, made.x(), made.y());
   case Kernel::resize:
@@ -184,6 +265,14 @@ xnn_status setupOperator(Operator &made) {
 }
 
 xnn_status executeOperator(Operator &made) {
+  if (made.kernel == Kernel::linearQd8)
+    std::fill_n(RoundedRows(made).steps, size_t(made.rows) + kStepsBehind, xnn_quantization_params{made.zero, 1});
+  if (made.kernel == Kernel::linearQb4) {
+    if (xnn_status status = xnn_run_operator(made.rounds, &made.pool); status != xnn_status_success)
+      return status;
+    xnn_quantization_params *behind = RoundedRows(made).steps + made.rows;
+    std::fill_n(behind, kStepsBehind, behind[-1]);
+  }
   if (!truncates(made))
     return xnn_run_operator(made.op, &made.pool);
   for (int64_t i = 0; i < made.rows; ++i)

@@ -89,6 +89,8 @@ static_assert(std::size(kBinary) == size_t(fb::Binary::div) + 1);
 
 } // namespace
 
+bool provides(Kernel kernel) { return kernel != Kernel::linearQb4 && kernel != Kernel::linearQd8; }
+
 xnn_status createOperator(Operator &made, const KernelCallInfo &call) {
   switch (made.kernel) {
   case Kernel::linear: {

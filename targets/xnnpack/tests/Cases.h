@@ -20,7 +20,9 @@ namespace mlc::test {
 
 /// A call with its operands: inputs behind the first are constants, unless it is binary.
 struct XnnCase {
-  bool exact = false; // Every bit of `expected` counts.
+  bool exact = false;         // Every bit of `expected` counts.
+  bool newer = false;         // What XNNPACK has since 2024.
+  std::vector<double> within; // How far results may lie from `expected`, where roundings are large.
   std::vector<uint8_t> attrs;
   std::vector<std::unique_ptr<Tensor>> tensors;
   std::unique_ptr<Call> call;
@@ -283,6 +285,51 @@ inline XnnCase linearCase(Random &random, int64_t rows, int64_t k, int64_t n, bo
   return c;
 }
 
+/// x and zero of all of i8's range and beyond; the sums need more bits than a float has.
+inline XnnCase dynamicLinearCase(Random &random, int64_t rows, int64_t k, int64_t n, bool transposed) {
+  XnnCase c("xnnpack.linear_qd8", fb::XnnLinearAttrs(uint64_t(n), uint64_t(k), false, transposed));
+  c.exact = c.newer = true;
+  const int8_t *x = c.integers<int8_t>(random, {rows, k}, -128, 127);
+  const int8_t *matrix =
+      c.integers<int8_t>(random, transposed ? std::vector{k, n} : std::vector{n, k}, -128, 127, true);
+  const int32_t zero = *c.integers<int32_t>(random, {1}, -128, 127);
+  c.output({rows, n});
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t j = 0; j < n; ++j) {
+      int32_t sum = 0;
+      for (int64_t i = 0; i < k; ++i)
+        sum += (x[r * k + i] - zero) * matrix[transposed ? i * n + j : j * k + i];
+      c.expected[size_t(r * n + j)] = float(sum);
+    }
+  return c;
+}
+
+inline XnnCase blockLinearCase(Random &random, int64_t rows, int64_t k, int64_t n, int64_t block) {
+  XnnCase c("xnnpack.linear_qb4", fb::XnnBlockLinearAttrs(uint64_t(n), uint64_t(k), uint64_t(block)));
+  c.newer = true;
+  const float *x = c.input(random, {rows, k});
+  const int8_t *codes = c.integers<int8_t>(random, {n, k / 2}, -128, 127, true);
+  c.input(random, {n, k / block}, true);
+  float *scales = c.tensors.back()->view.as<float>();
+  for (int64_t i = 0; i < n * (k / block); ++i)
+    scales[i] = std::fabs(scales[i]) + 0.01f;
+  c.output({rows, n});
+  c.within.resize(c.expected.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    // A step of x, and what bf16 leaves of a scale.
+    auto [least, most] = std::minmax_element(x + r * k, x + (r + 1) * k);
+    double step = (std::max(*most, 0.0f) - std::min(*least, 0.0f)) / 255.0, share = 1.0 / 256;
+    for (int64_t j = 0; j < n; ++j)
+      for (int64_t i = 0; i < k; ++i) {
+        int code = uint8_t(codes[(j * k + i) / 2]) >> (i % 2 ? 4 : 0) & 15;
+        double w = (code - 8) * double(scales[(j * k + i) / block]);
+        c.expected[size_t(r * n + j)] += double(x[r * k + i]) * w;
+        c.within[size_t(r * n + j)] += std::fabs(w) * (step + share * std::fabs(double(x[r * k + i])));
+      }
+  }
+  return c;
+}
+
 inline XnnCase softmaxCase(Random &random, int64_t rows, int64_t channels) {
   XnnCase c("xnnpack.softmax", fb::XnnSoftmaxAttrs(uint64_t(channels)));
   const float *x = c.input(random, {rows, channels});
@@ -358,6 +405,16 @@ inline std::vector<XnnCase> xnnCases() {
     for (bool bias : {true, false})
       for (bool transposed : {true, false})
         list.push_back(linearCase(random, rows, k, n, bias, transposed));
+  for (auto [rows, k, n] : {std::tuple{1, 64, 40}, {5, 33, 17}, {40, 7, 70}, {3, 1500, 9}})
+    for (bool transposed : {true, false})
+      list.push_back(dynamicLinearCase(random, rows, k, n, transposed));
+  for (auto [rows, k, n, block] : {std::tuple{1, 64, 40, 32}, {5, 192, 17, 64}, {33, 96, 3, 32}, {4, 128, 65, 128}})
+    list.push_back(blockLinearCase(random, rows, k, n, block));
+  // Every number of rows that a tile lacks.
+  for (int64_t rows = 1; rows <= 18; ++rows) {
+    list.push_back(dynamicLinearCase(random, rows, 36, 20, true));
+    list.push_back(blockLinearCase(random, rows, 64, 20, 32));
+  }
   for (auto [rows, channels] : {std::pair{1, 5}, {7, 130}, {33, 16}})
     list.push_back(softmaxCase(random, rows, channels));
   for (auto op = 0; op <= int(fb::XnnUnary::MAX); ++op)

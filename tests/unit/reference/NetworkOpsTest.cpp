@@ -74,6 +74,28 @@ TEST_F(NetworkOps, NonzeroAndBits) {
   EXPECT_THAT(error, HasSubstr("use --f64"));
 }
 
+TEST_F(NetworkOps, CodesOfFewBits) {
+  auto text = [](int64_t k, const std::string &operands, const std::string &attributes, const std::string &zeros) {
+    return "func.func @f(%c: tensor<2x2xi8>, %s: tensor<2x2xf32>, %z: tensor<2x" + (zeros.empty() ? "1xi8" : zeros) +
+           ">) -> tensor<" + std::to_string(k) + "x2xf32> {\n %y = graph.dequantize_blocks " + operands + " {" +
+           attributes + "} : (tensor<2x2xi8>, tensor<2x2xf32>" + (zeros.empty() ? "" : ", tensor<2x" + zeros + ">") +
+           ") -> tensor<" + std::to_string(k) + "x2xf32>\n return %y : tensor<" + std::to_string(k) + "x2xf32>\n}";
+  };
+  // Rows 0x1f 0x80 and 0x42 0x07; the scales of a row's two blocks.
+  auto codes = ints({2, 2}, {0x1f, -0x80, 0x42, 0x07}), packed = ints({2, 1}, {0x21, 0x0f});
+  auto scales = floats({2, 2}, {1, 10, 2, -3}), zeros = floats({2, 2}, {1.5, 0, 0, 2});
+  const std::string four = "bits = 4 : i64, block = 2 : i64";
+  EXPECT_THAT(run(text(4, "%c, %s", four, ""), {codes, scales, packed}), ElementsAre(7, -12, -7, -8, -80, 3, 0, 24));
+  EXPECT_THAT(run(text(3, "%c, %s, %z", four, "1xi8"), {codes, scales, packed}),
+              ElementsAre(14, -26, 0, -22, -20, -21));
+  EXPECT_THAT(run(text(4, "%c, %s, %z", four, "2xf32"), {codes, scales, zeros}),
+              ElementsAre(13.5, 4, -0.5, 8, 0, -15, 80, 6));
+  EXPECT_THAT(run(text(2, "%c, %s", "bits = 8 : i64, block = 1 : i64", ""), {codes, scales, packed}),
+              ElementsAre(31 - 128, 2 * (66 - 128), 0, -3 * (7 - 128)));
+  EXPECT_THAT(run(text(5, "%c, %s", "bits = 2 : i64, block = 4 : i64", ""), {codes, scales, packed}),
+              ElementsAre(1, 0, 1, -4, -1, -4, -2, -2, -20, -3));
+}
+
 TEST_F(NetworkOps, SoftmaxOfHalvesRoundsItsPowersAndTheirSum) {
   std::string text = "func.func @f(%x: tensor<1x3xf16>) -> tensor<1x3xf16> {\n"
                      " %y = graph.softmax %x {axis = 1 : i64} : tensor<1x3xf16>\n return %y : tensor<1x3xf16>\n}";

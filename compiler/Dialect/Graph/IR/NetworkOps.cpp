@@ -133,6 +133,34 @@ ResizeOp::Between ResizeOp::between(unsigned axis, int64_t place) {
   return {int64_t(before), int64_t(std::min(before + 1, in - 1)), at - before};
 }
 
+bool DequantizeBlocksOp::takes(int64_t bits, int64_t block, int64_t k) {
+  constexpr int64_t kMost = int64_t(1) << 30;
+  return (bits == 2 || bits == 4 || bits == 8) && k >= 1 && k <= kMost && block >= 1 && block <= kMost &&
+         block * bits % 8 == 0;
+}
+
+LogicalResult DequantizeBlocksOp::verify() {
+  RankedTensorType codes = tensorOf(getCodes()), scales = tensorOf(getScales()), result = getResult().getType();
+  if (!result.hasStaticShape() || result.getRank() != 2 || !isa<FloatType>(result.getElementType()))
+    return emitOpError("gives floats [K, N]");
+  int64_t k = result.getDimSize(0), n = result.getDimSize(1), bits = int64_t(getBits()), block = int64_t(getBlock());
+  if (!takes(bits, block, k))
+    return emitOpError("takes 2, 4 or 8 bits, and blocks of whole bytes");
+  int64_t blocks = (k + block - 1) / block;
+  auto is = [&](RankedTensorType type, int64_t columns, Type element) {
+    return type.getShape() == ArrayRef<int64_t>{n, columns} && type.getElementType() == element;
+  };
+  Type byte = IntegerType::get(getContext(), 8);
+  if (!is(codes, blocks * (block * bits / 8), byte) || !is(scales, blocks, result.getElementType()))
+    return emitOpError("takes codes i8 [N, blocks * block * bits / 8] and scales [N, blocks] of the result's type");
+  if (getZeros() && !is(tensorOf(getZeros()), (blocks * bits + 7) / 8, byte) &&
+      !is(tensorOf(getZeros()), blocks, result.getElementType()))
+    return emitOpError("takes zeros i8 [N, (blocks * bits + 7) / 8], or [N, blocks] of the result's type");
+  if (getRounds() && (bits != 4 || getZeros() || block % 32 || k % block))
+    return emitOpError("rounds products of 4 bits without zeros, in whole blocks of a multiple of 32");
+  return success();
+}
+
 LogicalResult MatmulOp::verify() {
   RankedTensorType a = tensorOf(getA()), b = tensorOf(getB()), result = getResult().getType();
   int64_t rank = result.getRank();

@@ -91,6 +91,27 @@ def Graph_MatmulOp : Graph_WindowOp<"matmul"> {
   let results = (outs NetworkTensor:$result);
 }
 
+def Graph_DequantizeBlocksOp : Graph_WindowOp<"dequantize_blocks"> {
+  let summary = "y[k, n] = (code[n, k] - zero[n, k / block]) * scale[n, k / block], the matrix of a product.";
+  let description = [{
+    y: [K, N]; scales: [N, blocks], blocks = K / block rounded up. Codes have `bits` bits (2, 4 or 8), from 0 up, several
+    to a byte, the lowest bits first: codes: i8 [N, blocks * block * bits / 8]. zeros: as packed, i8 [N, (blocks * bits + 7)
+    / 8], or floats [N, blocks]; without them half of what the bits hold (com.microsoft's MatMulNBits).
+    `rounds`: a product with y may round its other factor to 8 bits a row, and scales, which are known to be positive, to
+    bf16 (accuracy_level 4). Then bits = 4, there are no zeros, and blocks are whole, of a multiple of 32.
+  }];
+  let arguments = (ins NetworkTensor:$codes, NetworkTensor:$scales, Optional<NetworkTensor>:$zeros, I64Attr:$bits,
+    I64Attr:$block, UnitAttr:$rounds);
+  let results = (outs NetworkTensor:$result);
+  let extraClassDeclaration = [{
+    /// Of what ONNX or a file may say: bits, block and K.
+    static bool takes(int64_t bits, int64_t block, int64_t k);
+    int64_t getBlocks() { return getScales().getType().getDimSize(1); }
+    /// Code `place` of a packed row lies in byte place / perByte(), from this bit on.
+    int64_t perByte() { return 8 / int64_t(getBits()); }
+  }];
+}
+
 def Graph_SoftmaxOp : Graph_Op<"softmax", [Pure, SameOperandsAndResultType]> {
   let summary = "y = e^(x - max x) / sum e^(x - max x) along `axis`; `log`: its logarithm.";
   let description = "Of f16 and bf16 the powers and their sum are rounded too, as onnx's own reference does; a logarithm is rounded once.";

@@ -108,3 +108,43 @@ func.func @main(%x: tensor<1x3x8x?xf32>) {
   %0 = graph.resize %x {coordinates = #graph<resize_coordinates half_pixel>} : (tensor<1x3x8x?xf32>) -> tensor<1x3x8x6xf32>
   return
 }
+
+// -----
+
+func.func @main(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>) {
+  // expected-error @below {{takes 2, 4 or 8 bits, and blocks of whole bytes}}
+  %0 = graph.dequantize_blocks %c, %s {bits = 3 : i64, block = 32 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+  return
+}
+
+// -----
+
+func.func @main(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>) {
+  // expected-error @below {{takes codes i8 [N, blocks * block * bits / 8] and scales [N, blocks]}}
+  %0 = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 64 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+  return
+}
+
+// -----
+
+func.func @main(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>) {
+  // expected-error @below {{takes zeros i8 [N, (blocks * bits + 7) / 8], or [N, blocks]}}
+  %0 = graph.dequantize_blocks %c, %s, %z {bits = 8 : i64, block = 16 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>, tensor<5x1xi8>) -> tensor<32x5xf32>
+  return
+}
+
+// -----
+
+func.func @main(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>) {
+  // expected-error @below {{rounds products of 4 bits without zeros, in whole blocks}}
+  %0 = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 32 : i64, rounds} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<50x5xf32>
+  return
+}
+
+// -----
+
+func.func @main(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>) {
+  // expected-error @below {{gives floats [K, N]}}
+  %0 = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 32 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<?x5xf32>
+  return
+}

@@ -57,3 +57,14 @@ func.func @boxes(%b: tensor<1x6x4xf32>, %s: tensor<1x2x6xf32>, %most: tensor<i64
   %k = graph.non_max_suppression %b, %s, %most, %overlap {centers} : (tensor<1x6x4xf32>, tensor<1x2x6xf32>, tensor<i64>, tensor<f32>) -> tensor<?x3xi64>
   return %k : tensor<?x3xi64>
 }
+
+// CHECK-LABEL: func.func @blocks
+func.func @blocks(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>, %z: tensor<5x1xi8>, %f: tensor<5x2xf32>) {
+  // CHECK: graph.dequantize_blocks %{{.*}}, %{{.*}} {bits = 4 : i64, block = 32 : i64, rounds} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+  %0 = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 32 : i64, rounds} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+  // CHECK: graph.dequantize_blocks %{{.*}}, %{{.*}}, %{{.*}} {bits = 4 : i64, block = 32 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>, tensor<5x1xi8>) -> tensor<50x5xf32>
+  %1 = graph.dequantize_blocks %c, %s, %z {bits = 4 : i64, block = 32 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>, tensor<5x1xi8>) -> tensor<50x5xf32>
+  // CHECK: graph.dequantize_blocks %{{.*}}, %{{.*}}, %{{.*}} {bits = 8 : i64, block = 16 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>, tensor<5x2xf32>) -> tensor<32x5xf32>
+  %2 = graph.dequantize_blocks %c, %s, %f {bits = 8 : i64, block = 16 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>, tensor<5x2xf32>) -> tensor<32x5xf32>
+  return
+}

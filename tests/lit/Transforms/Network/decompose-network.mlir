@@ -154,3 +154,26 @@ module {
     return %y : tensor<1x?xi64>
   }
 }
+
+// -----
+
+// The code is shifted down in its byte; the zero point is half of what its bits hold.
+module {
+  graph.network "blocks"
+  // CHECK-LABEL: func.func @blocks
+  func.func @blocks(%c: tensor<5x32xi8>, %s: tensor<5x2xf32>) -> tensor<64x5xf32> {
+    // CHECK: linalg.generic {{.*}}outs(%{{.*}} : tensor<64x5xf32>)
+    // CHECK-DAG: %[[K:.*]] = linalg.index 0
+    // CHECK-DAG: %[[N:.*]] = linalg.index 1
+    // CHECK-DAG: %[[BLOCK:.*]] = arith.divsi %[[K]], %c32
+    // CHECK-DAG: %[[PLACE:.*]] = arith.divsi %[[K]], %c2
+    // CHECK: %[[BYTE:.*]] = tensor.extract %arg0[%[[N]], %[[PLACE]]] : tensor<5x32xi8>
+    // CHECK: %[[CODE:.*]] = arith.andi %{{.*}}, %c15_i8
+    // CHECK: arith.uitofp %[[CODE]] : i8 to f32
+    // CHECK: arith.subf %{{.*}}, %cst
+    // CHECK: tensor.extract %arg1[%[[N]], %[[BLOCK]]] : tensor<5x2xf32>
+    // CHECK: arith.mulf
+    %y = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 32 : i64} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+    return %y : tensor<64x5xf32>
+  }
+}
