@@ -106,7 +106,6 @@ def Graph_DequantizeBlocksOp : Graph_WindowOp<"dequantize_blocks"> {
   let extraClassDeclaration = [{
     /// Of what ONNX or a file may say: bits, block and K.
     static bool takes(int64_t bits, int64_t block, int64_t k);
-    int64_t getBlocks() { return getScales().getType().getDimSize(1); }
     /// Code `place` of a packed row lies in byte place / perByte(), from this bit on.
     int64_t perByte() { return 8 / int64_t(getBits()); }
   }];
