@@ -6,10 +6,10 @@
 // XNNPACK's interface of 2024: an operator is told its shapes, says what memory a run needs, and then gets pointers.
 //
 #include "runtime/core/Checked.h"
+#include "runtime/core/Float16.h"
 #include "targets/xnnpack/plugin/Operator.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstdlib>
 #include <iterator>
 
@@ -49,12 +49,6 @@ xnn_status createDynamicLinear(Operator &made, const KernelCallInfo &call) {
       nullptr, -kMost, kMost, a.transposed() ? XNN_FLAG_TRANSPOSE_WEIGHTS : 0, nullptr, nullptr, &made.op);
 }
 
-/// The upper half of `value`, rounded to the nearest even.
-uint16_t bfloat16(float value) {
-  auto bits = std::bit_cast<uint32_t>(value);
-  return uint16_t((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
-}
-
 xnn_status createBlockLinear(Operator &made, const KernelCallInfo &call) {
   constexpr uint8_t kZero = 8;
   const fb::XnnBlockLinearAttrs &a = made.attrs.blocks;
@@ -62,7 +56,7 @@ xnn_status createBlockLinear(Operator &made, const KernelCallInfo &call) {
   auto *scales = static_cast<uint16_t *>(malloc(count * sizeof(uint16_t)));
   if (!scales)
     return xnn_status_out_of_memory;
-  std::transform(call.inputs[2].as<float>(), call.inputs[2].as<float>() + count, scales, bfloat16);
+  std::transform(call.inputs[2].as<float>(), call.inputs[2].as<float>() + count, scales, f32ToBf16);
   xnn_status status = xnn_create_fully_connected_nc_qd8_f32_qb4w(
       k, n, k, rowStride(call.outputs[0], n), size_t(a.block()), kZero, scales, call.inputs[1].as<uint8_t>(), nullptr,
       -kMost, kMost, 0, nullptr, nullptr, &made.op);
