@@ -119,6 +119,10 @@ static Result<WindowSizes> windowSizes(const fb::XnnWindowAttrs *a, Window windo
     return Error(ErrorCode::Corrupt, "the shapes overflow");
   if (pools && (a->groups() != 1 || a->in() != a->out() || a->has_bias() || taps < 2))
     return Error(ErrorCode::Corrupt, "a pool has one group, as many outputs as inputs, no bias and two taps or more");
+  // Places of the padding are moved into the image: where windows are dilated, to others than theirs.
+  if (window == Window::maximum && (a->dilation_height() > 1 || a->dilation_width() > 1) &&
+      (a->pad_top() || a->pad_bottom() || a->pad_left() || a->pad_right()))
+    return Error(ErrorCode::Corrupt, "a dilated maximum has no pads");
   if (window == Window::average && a->in() > kMostPooledChannels)
     return Error(ErrorCode::Unsupported, "more than %llu channels of an average", ull(kMostPooledChannels));
   return sizes;

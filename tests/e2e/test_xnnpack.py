@@ -43,6 +43,7 @@ def every_operator(rng):
              node("Conv", ["c2", "kg"], ["c3"], group=4),
              node("ConvTranspose", ["c3", "kt", "bt"], ["t"], strides=[2, 2], pads=[1, 1, 1, 1], output_padding=[1, 0]),
              node("MaxPool", ["t"], ["p1"], kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+             node("MaxPool", ["c1"], ["w"], kernel_shape=[2, 3], pads=[1, 2, 1, 2], strides=[1, 2], dilations=[2, 1]),
              node("AveragePool", ["p1"], ["p2"], kernel_shape=[2, 3], strides=[1, 2], ceil_mode=1),
              node("Sigmoid", ["p2"], ["g"]), node("Mul", ["p2", "g"], ["y"]),
              node("Conv", ["s", "k5"], ["d1"], pads=[2, 2]), node("Neg", ["d1"], ["d2"]), node("Abs", ["d2"], ["d3"]),
@@ -65,7 +66,7 @@ def every_operator(rng):
     body = model(graph(nodes, [value("x", "float32", (2, 8, 20, 18)), value("s", "float32", (1, 6, 40)),
                                value("q", "int8", (1, 6, 9, 7))],
                        [value("y", "float32", (2, 5, 9, 8)), value("z", "float32", (1, 7, 11)), value("r", "float32", (2, 5, 20, 34)),
-                        value("u", "float32", (2, 5, 7, 16)), value("v", "int8", (56, 13))],
+                        value("u", "float32", (2, 5, 7, 16)), value("w", "float32", (2, 16, 10, 10)), value("v", "int8", (56, 13))],
                        [tensor(name, array) for name, array in constants.items()]))
     inputs = {"x": rng.standard_normal((2, 8, 20, 18)).astype(np.float32),
               "s": rng.standard_normal((1, 6, 40)).astype(np.float32),

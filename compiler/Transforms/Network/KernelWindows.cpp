@@ -197,19 +197,22 @@ KernelMatch matchPool(PoolOp op) {
     return refuse("XNNPACK's pooling is of f32");
   std::optional<Axes> axes = Axes::of(in, out, op.getKernel(), op.getStrides(), op.getDilations(), op.getPads());
   bool good = axes.has_value();
+  bool dilated = good && std::max(axes->dilation[0], axes->dilation[1]) > 1;
   for (int i : {0, 1}) {
     if (!good)
       break;
     // What the last window needs behind: the padding counts nothing.
     int64_t needed = (axes->out[i] - 1) * axes->stride[i] + axes->reach(i) - axes->before[i] - axes->in[i];
     bool padded = axes->before[i] || needed > 0;
-    good = (op.getKind() != PoolKind::average_padded || !padded) && (largest || axes->dilation[i] == 1);
+    // XNNPACK moves places of the padding into the image: where windows are dilated, to others than theirs.
+    good = (op.getKind() != PoolKind::average_padded || !padded) && (!dilated || (largest && !padded));
     axes->behind[i] = std::max<int64_t>(needed, 0);
     good &= axes->before[i] < axes->kernel[i] && axes->behind[i] < axes->kernel[i];
   }
   if (!good || !axes->valid() || !axes->follows() || axes->kernel[0] * axes->kernel[1] < 2 ||
       (!largest && in[1] > kMostPooledChannels))
-    return refuse("XNNPACK pools one or two axes, by two taps or more, and averages what lies inside");
+    return refuse(
+        "XNNPACK pools one or two axes, by two taps or more; averages what lies inside; dilates without pads");
   KernelMatch match;
   match.kernel = largest ? "max_pool" : "average_pool";
   match.form = windowForm(match.kernel, in[1], in[0] * axes->out[0] * axes->out[1]);

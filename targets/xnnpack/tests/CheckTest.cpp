@@ -96,6 +96,8 @@ TEST(XnnCheck, WindowsOutOfBounds) {
   XnnWindow changed = window;
   changed.stride = 0;
   EXPECT_THAT(checkOf(changed, 9), ::testing::HasSubstr("height: an extent"));
+  XnnCase dilated = poolCase(random, true, {11, 9, 1, 6, 6, 3, 1, 2, 1, 1}, 1);
+  EXPECT_THAT(dilated.call->check(), ::testing::HasSubstr("a dilated maximum has no pads"));
   changed = window;
   changed.groups = 0;
   EXPECT_THAT(checkOf(changed, 9), ::testing::HasSubstr("groups"));

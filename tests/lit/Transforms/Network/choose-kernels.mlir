@@ -161,3 +161,13 @@ func.func @attention(%x: tensor<4x6xf32> {graph.name = "x"}, %v: tensor<6x8xf32>
   %p = graph.softmax %x {axis = 1 : i64} : tensor<4x6xf32>
   return %y, %p : tensor<4x8xf32>, tensor<4x6xf32>
 }
+
+// Places of the padding are moved into the image: where windows are dilated along one axis, to others than theirs.
+// CHECK-LABEL: func.func @dilated_pools
+// CHECK: graph.pool
+// CHECK: graph.call_kernel "xnnpack.max_pool"
+func.func @dilated_pools(%x: tensor<1x3x8x8xf32> {graph.name = "x"}) -> (tensor<1x3x8x8xf32> {graph.name = "y"}, tensor<1x3x4x8xf32> {graph.name = "z"}) {
+  %y = graph.pool %x {kind = #graph<pool_kind max>, kernel = array<i64: 1, 3>, strides = array<i64: 1, 1>, dilations = array<i64: 2, 1>, pads = array<i64: 0, 1, 0, 1>} : (tensor<1x3x8x8xf32>) -> tensor<1x3x8x8xf32>
+  %z = graph.pool %x {kind = #graph<pool_kind max>, kernel = array<i64: 3, 1>, strides = array<i64: 1, 1>, dilations = array<i64: 2, 1>, pads = array<i64: 0, 0, 0, 0>} : (tensor<1x3x8x8xf32>) -> tensor<1x3x4x8xf32>
+  return %y, %z : tensor<1x3x8x8xf32>, tensor<1x3x4x8xf32>
+}
