@@ -26,6 +26,7 @@ import numpy as np
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "e2e"))
+import newer_xnnpack
 from onnx_writer import graph, model, node, tensor, value
 
 TABLE = os.path.join(HERE, "..", "..", "targets", "xnnpack", "Costs.def")
@@ -109,15 +110,6 @@ def networks():
             yield network(op, (count,), (count,), {}, both=True)
 
 
-def runner(build, newer):
-    """mlc-run, by the loader and the libraries of `newer`."""
-    if not newer:
-        return [os.path.join(build, "bin", "mlc-run")]
-    return [os.path.join(newer, "lib64", "ld-linux-x86-64.so.2"), "--library-path",
-            ":".join(os.path.join(newer, *at) for at in (("build", "lib"), ("usr", "lib", "x86_64-linux-gnu"))),
-            os.path.join(newer, "build", "bin", "mlc-run")]
-
-
 def compile_all(folder, build, newer):
     os.makedirs(folder, exist_ok=True)
     forms = {}
@@ -147,10 +139,11 @@ def measure(folder, build, newer):
     with open(os.path.join(folder, "forms.json"), encoding="utf-8") as f:
         listed = json.load(f)
     times = {form: {"own": [], "xnnpack": []} for form in listed["forms"]}
+    command = newer_xnnpack.runner(newer) if newer else [os.path.join(build, "bin", "mlc-run")]
     for _ in range(ROUNDS):
         for form, made in listed["forms"].items():
             for kernels, artifact in made.items():
-                done = subprocess.run([*runner(build, newer), "--bench", artifact, "--threads", "1", "-r", "60",
+                done = subprocess.run([*command, "--bench", artifact, "--threads", "1", "-r", "60",
                                        "--json"], check=True, capture_output=True, text=True)
                 times[form][kernels].append(json.loads(done.stdout)["latency_us"]["median"])
     costs = {form: {k: statistics.median(v) for k, v in each.items()} for form, each in times.items()}

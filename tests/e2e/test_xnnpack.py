@@ -12,6 +12,7 @@ import unittest
 
 import numpy as np
 
+import newer_xnnpack
 from onnx_writer import graph, model, node, tensor, value
 
 BUILD = os.environ["MLC_BUILD_DIR"]
@@ -178,9 +179,7 @@ class Xnnpack(unittest.TestCase):
                 # This one is of 2022 unless CMake was told of another.
                 continue
             for threads in ("1", "2"):
-                got = self.outputs([os.path.join(NEWER, "lib64", "ld-linux-x86-64.so.2"), "--library-path",
-                                    os.path.join(NEWER, "build", "lib") + ":" + os.path.join(NEWER, "usr", "lib", "x86_64-linux-gnu"),
-                                    os.path.join(NEWER, "build", "bin", "mlc-run"), newer], inputs, "--threads", threads)
+                got = self.outputs([*newer_xnnpack.runner(NEWER), newer], inputs, "--threads", threads)
                 for name in ("y0", "y1", "y2", "y3"):
                     np.testing.assert_array_equal(got[name], own[name])
                 self.assertTrue((np.abs(got["y4"] - own["y4"]) <= within).all())

@@ -75,6 +75,10 @@ int64_t elements(Extents shape) {
   return count;
 }
 
+bool isOneMatrix(Extents shape) {
+  return llvm::all_of(shape.drop_back(2), [](int64_t extent) { return extent == 1; });
+}
+
 KernelMatch refuse(StringRef why) {
   KernelMatch match;
   match.refusal = why.str();
@@ -95,8 +99,7 @@ KernelMatch matchMatmul(MatmulOp op, unsigned year, bool folds) {
     return refuse("XNNPACK's products are of f32");
   if (std::optional<KernelMatch> blocks = matchBlocks(op, year, folds))
     return *blocks;
-  bool matrix = llvm::all_of(b.drop_back(2), [](int64_t extent) { return extent == 1; });
-  if (!folds || !matrix || !becomesWeight(op.getB()) || followsFromWeights(op.getA()))
+  if (!folds || !isOneMatrix(b) || !becomesWeight(op.getB()) || followsFromWeights(op.getA()))
     return refuse("XNNPACK's products are with one matrix of weights");
   KernelMatch match;
   int64_t n = b.back(), k = b[b.size() - 2];

@@ -33,8 +33,9 @@ static Value reshapedFrom(Value matrix) {
 std::optional<KernelMatch> matchBlocks(MatmulOp op, unsigned year, bool folds) {
   auto blocks = reshapedFrom(op.getB()).getDefiningOp<DequantizeBlocksOp>();
   Extents y = shapeOf(op.getResult());
-  if (year < 2024 || !folds || !blocks || !blocks.getRounds() || shapeOf(blocks.getResult())[1] != y.back() ||
-      !becomesWeight(blocks.getCodes()) || !becomesWeight(blocks.getScales()) || followsFromWeights(op.getA()))
+  if (year < 2024 || !folds || !blocks || !blocks.getRounds() || !isOneMatrix(shapeOf(op.getB())) ||
+      shapeOf(blocks.getResult())[1] != y.back() || !becomesWeight(blocks.getCodes()) ||
+      !becomesWeight(blocks.getScales()) || followsFromWeights(op.getA()))
     return std::nullopt;
   KernelMatch match;
   int64_t k = shapeOf(blocks.getResult())[0], n = y.back();
@@ -60,8 +61,7 @@ std::optional<KernelMatch> matchDynamic(arith::SIToFPOp converted, unsigned year
   if (year < 2024)
     return refuse("XNNPACK's products of i8 that give f32 need one of 2024 (--xnnpack 2024)");
   Extents right = shapeOf(product.getB());
-  if (llvm::any_of(right.drop_back(2), [](int64_t extent) { return extent != 1; }) || !folds ||
-      !becomesWeight(w->wide) || followsFromWeights(x->wide))
+  if (!isOneMatrix(right) || !folds || !becomesWeight(w->wide) || followsFromWeights(x->wide))
     return refuse("XNNPACK's products are with one matrix of weights");
   if (w->knownZero() != (w->isUnsigned ? 128 : 0))
     return refuse("XNNPACK's matrices of i8 have a zero point of 0");

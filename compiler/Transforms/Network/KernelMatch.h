@@ -36,6 +36,8 @@ bool becomesWeight(mlir::Value value);
 /// The largest of `limits` at or below `value`: classes of sizes in the cost table.
 int64_t sizeClass(int64_t value, Extents limits);
 int64_t elements(Extents shape);
+/// Whether a product's second factor is one matrix: [1..., k, n].
+bool isOneMatrix(Extents shape);
 KernelMatch refuse(llvm::StringRef why);
 /// The form of a product of `rows` rows of k with a matrix of n rows of k.
 std::string linearForm(int64_t rows, int64_t n, int64_t k);

@@ -127,7 +127,7 @@ std::optional<KernelMatch> matchQuantized(arith::FPToSIOp rounded, bool folds) {
     window = *found;
   } else {
     Extents right = shapeOf(q->weights.wide);
-    if (llvm::any_of(right.drop_back(2), [](int64_t extent) { return extent != 1; }))
+    if (!isOneMatrix(right))
       return refuse("XNNPACK's products are with one matrix of weights");
     int64_t rows = elements(shapeOf(rounded).drop_back());
     if (rows > kMostExtent)

@@ -285,7 +285,7 @@ inline XnnCase linearCase(Random &random, int64_t rows, int64_t k, int64_t n, bo
   return c;
 }
 
-/// x and zero of all of i8's range and beyond; the sums need more bits than a float has.
+/// x and zero of all of i8's range; of many columns the sums need more bits than a float has.
 inline XnnCase dynamicLinearCase(Random &random, int64_t rows, int64_t k, int64_t n, bool transposed) {
   XnnCase c("xnnpack.linear_qd8", fb::XnnLinearAttrs(uint64_t(n), uint64_t(k), false, transposed));
   c.exact = c.newer = true;

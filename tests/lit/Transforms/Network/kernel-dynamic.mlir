@@ -71,6 +71,18 @@ func.func @zero_of_each_row(%x: tensor<4x6xi8> {graph.name = "x"}, %z: tensor<4x
   return %y : tensor<4x9xf32>
 }
 
+// Two matrices, one under the other: a product of two values.
+// CHECK-LABEL: func.func @two_matrices
+// CHECK: graph.matmul
+func.func @two_matrices(%x: tensor<2x4x32xf32> {graph.name = "x"}) -> (tensor<2x4x5xf32> {graph.name = "y"}) {
+  %c = graph.read @c : tensor<5x32xi8>
+  %s = graph.read @s : tensor<5x2xf32>
+  %w = graph.dequantize_blocks %c, %s {bits = 4 : i64, block = 32 : i64, rounds} : (tensor<5x32xi8>, tensor<5x2xf32>) -> tensor<64x5xf32>
+  %two = tensor.expand_shape %w [[0, 1], [2]] output_shape [2, 32, 5] : tensor<64x5xf32> into tensor<2x32x5xf32>
+  %y = graph.matmul %x, %two : (tensor<2x4x32xf32>, tensor<2x32x5xf32>) -> tensor<2x4x5xf32>
+  return %y : tensor<2x4x5xf32>
+}
+
 // CHECK-LABEL: func.func @blocks
 // CHECK-DAG: %[[C:.*]] = graph.read @c
 // CHECK-DAG: %[[S:.*]] = graph.read @s
