@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// Products with AMX tiles for groups of weights that share a scale of x. A step is one panel's tiles of up to four
-// groups: their sums meet in registers, before the scale of x. While a step is multiplied the one before it is stored,
+// Products with AMX tiles for groups of weights that share a scale of x. A step is one panel's tiles of the two or four
+// groups that share one: their sums meet in registers. While a step is multiplied the one before it is stored,
 // and the one before that is scaled: neither waits for the other.
 //
 #pragma once
@@ -16,16 +16,14 @@ namespace MLC_ISA_NS {
 namespace {
 
 constexpr int64_t kTileSums = kTileRows * kPanelColumns;
-alignas(64) constexpr float kNothing[kLanes] = {};
 
 /// Groups of up to kTileRows rows and one panel whose products are in tiles 0 to 3, or stored, and not yet scaled.
 struct AmxShare {
   int64_t rows = 0;
   const uint8_t *xScales = nullptr, *xSums = nullptr;
-  const float *factors = nullptr;         // Of the first group.
-  float *acc = nullptr, *parts = nullptr; // [rows][kStride]; parts: the sums of groups before these, if there are any.
-  bool opens = false, closes = false;     // With the first and the last of the groups that share a scale of x.
-  bool begins = false;                    // Nothing is in `acc` yet.
+  const float *factors = nullptr; // Of the first group.
+  float *acc = nullptr;           // [rows][kStride]
+  bool begins = false;            // Nothing is in `acc` yet.
 };
 
 /// Scales rows [begin, end) of a share, whose sums are [Groups][kTileRows][kPanelColumns].
@@ -43,13 +41,12 @@ MLC_SIMD void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t
   }
   const int64_t xStride = b.xStride, sumStride = b.sumStride;
   const uint8_t *xScales = share.xScales + begin * xStride, *xSums = share.xSums + begin * sumStride;
-  float *acc = share.acc + begin * kStride, *parts = share.parts + begin * kStride;
-  const bool opens = share.opens, closes = share.closes;
+  float *acc = share.acc + begin * kStride;
   const float *before = share.begins ? kNothing : acc;
   const int64_t beforeStride = share.begins ? 0 : kStride;
   sums += begin * kPanelColumns;
   for (int64_t r = begin; r < end; ++r) {
-    VF total = opens ? zero() : load(parts);
+    VF total = zero(), offsets = zero();
     for (int g = 0; g < Groups; ++g) {
       VI isum;
       __builtin_memcpy(&isum, sums + g * kTileSums, sizeof isum);
@@ -57,14 +54,13 @@ MLC_SIMD void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t
         isum = isum + set1(loadInt(xSums + 4 * g));
       total = fma(toFloat(isum), scale[g], total);
       if constexpr (kOffset)
-        total = fma(offset[g], set1(loadFloat(xSums + 4 * g)), total);
+        offsets = fma(offset[g], set1(loadFloat(xSums + 4 * g)), offsets);
     }
-    if (closes)
-      store(acc, fma(total, set1(loadFloat(xScales)), load(before)));
-    else
-      store(parts, total);
+    if constexpr (kOffset)
+      total = total + offsets;
+    store(acc, fma(total, set1(loadFloat(xScales)), load(before)));
     xScales += xStride, xSums += sumStride, sums += kPanelColumns;
-    acc += kStride, parts += kStride, before += beforeStride;
+    acc += kStride, before += beforeStride;
   }
 }
 
@@ -89,13 +85,12 @@ MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *
   }
 }
 
-/// dotBlock for any number of rows, `Groups` groups a step.
+/// dotBlock for any number of rows; `Groups` share a scale of x.
 template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t rows) {
   constexpr bool kSigned = Kind == DotWeights::ofSigned;
   constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1);
   const int64_t group = b.units * 16, columns = tileColumns(b.units), steps = b.groups / Groups;
   alignas(64) int32_t buffers[2][Groups * kTileSums];
-  alignas(64) float parts[kTileRows * kStride];
   // They take turns: a copy of what was just written would wait until all stores before it are done.
   AmxShare shares[3], *next = shares, *inTiles = shares + 1, *stored = shares + 2;
   int32_t *sums = buffers[0], *earlier = buffers[1];
@@ -121,9 +116,7 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
       configureTiles(count, count, columns);
       configured = count;
     }
-    const uint8_t *x = b.x + r * b.xStride, *w = b.w, *xScales = b.scales + r * b.xStride;
-    int64_t part = 0; // Groups of those that share a scale of x.
-    bool begins = b.begins;
+    const uint8_t *x = b.x + r * b.xStride, *w = b.w;
     for (int64_t step = 0; step < steps; ++step, x += Groups * group, w += Groups * group * kPanelColumns) {
       fetchRows(b, r, count, step, steps);
       for (int64_t c = 0; c < kPanelsTogether; ++c) {
@@ -143,18 +136,12 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
         int32_t *read = earlier;
         earlier = sums, sums = read;
         inTiles->rows = count;
-        inTiles->xScales = xScales;
+        inTiles->xScales = b.scales + r * b.xStride + 4 * step;
         inTiles->xSums = b.sums + r * b.sumStride + 4 * step * Groups;
         inTiles->factors = b.factors + (step * Groups * kPanelsTogether + c) * kFactors;
         inTiles->acc = b.acc + r * kStride + c * kLanes;
-        inTiles->parts = parts + c * kLanes;
-        inTiles->opens = part == 0;
-        inTiles->closes = part + Groups == b.together;
-        inTiles->begins = begins;
+        inTiles->begins = b.begins && step == 0;
       }
-      part += Groups;
-      if (part == b.together)
-        part = 0, xScales += 4, begins = false;
     }
   }
   finish();
@@ -165,7 +152,7 @@ inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights) {
   static constexpr SharesFn *kShares[] = {sharesOf<DotWeights::plain, 2>,    sharesOf<DotWeights::plain, 4>,
                                           sharesOf<DotWeights::withZero, 2>, sharesOf<DotWeights::withZero, 4>,
                                           sharesOf<DotWeights::ofSigned, 2>, sharesOf<DotWeights::ofSigned, 4>};
-  kShares[2 * unsigned(weights) + (b.together % 4 == 0)](b, rows);
+  kShares[2 * unsigned(weights) + (b.together == 4)](b, rows);
 }
 
 } // namespace

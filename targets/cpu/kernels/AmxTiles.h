@@ -16,6 +16,7 @@ namespace MLC_ISA_NS {
 namespace {
 
 constexpr int64_t kTileRows = 16, kAmxRows = 2 * kTileRows;
+alignas(64) constexpr float kNothing[kLanes] = {};
 
 /// Columns of k that one instruction takes: the largest that divides a group of `units` times 16.
 constexpr int64_t tileColumns(int64_t units) { return units % 4 == 0 ? 64 : units % 2 == 0 ? 32 : 16; }

@@ -59,27 +59,39 @@ template <int Bits> MLC_SIMD void loadUnit(Planes p, VB (&quads)[8]) {
   }
 }
 
-/// Scales of group g of a panel.
-template <IntScale S> MLC_SIMD VF groupScales(const LinearInt &a, const uint8_t *panel, int64_t g) {
-  if constexpr (S == IntScale::bf16)
-    return loadBf16(panel + a.scalesOffset + g * 32);
-  else if constexpr (S == IntScale::f16)
-    return loadF16(panel + a.scalesOffset + g * 32);
-  VF super = loadF16(panel + a.scalesOffset + (g >> a.superShift) * 32);
+constexpr bool isSuper(IntScale s) { return s == IntScale::super || s == IntScale::superSigned; }
+/// Of a format whose scales are super: 128 columns of |q - zero| * |factor| * 127 stay below 2^24 with up to 4 bits.
+constexpr Scaling superScaling(int bits) { return bits <= 4 ? Scaling::shared : Scaling::integers; }
+
+/// Where scales are super: the integers that group g of a panel has.
+template <IntScale S> MLC_SIMD VI groupFactors(const LinearInt &a, const uint8_t *panel, int64_t g) {
   const uint8_t *sub = panel + a.subScalesOffset + g * 16;
-  return super * toFloat(S == IntScale::superSigned ? loadI8(sub) : loadU8(sub));
+  return S == IntScale::superSigned ? loadI8(sub) : loadU8(sub);
+}
+/// Scales of group g; those integers where they are super.
+template <IntScale S> MLC_SIMD VF groupScales(const LinearInt &a, const uint8_t *panel, int64_t g) {
+  if constexpr (isSuper(S))
+    return toFloat(groupFactors<S>(a, panel, g));
+  const uint8_t *at = panel + a.scalesOffset + g * 32;
+  return S == IntScale::bf16 ? loadBf16(at) : loadF16(at);
+}
+/// What super scales are multiplied by.
+MLC_SIMD VF superScales(const LinearInt &a, const uint8_t *panel, int64_t g) {
+  return loadF16(panel + a.scalesOffset + (g >> a.superShift) * 32);
 }
 
-/// What is taken off each weight of group g: w = scale * q - offset.
+/// What is taken off each weight of group g: w = scale * q - offset. Where it is super, a factor of superOffsets.
 template <IntOffset M> MLC_SIMD VF groupOffsets(const LinearInt &a, const uint8_t *panel, int64_t g, VF scales) {
   if constexpr (M == IntOffset::zeroPoint)
     return scales * toFloat(loadI8(panel + a.offsetsOffset + g * 16));
   else if constexpr (M == IntOffset::f16)
     return loadF16(panel + a.offsetsOffset + g * 32);
   else if constexpr (M == IntOffset::super)
-    return loadF16(panel + a.offsetsOffset + (g >> a.superShift) * 32) *
-           toFloat(loadU8(panel + a.subOffsetsOffset + g * 16));
+    return toFloat(loadU8(panel + a.subOffsetsOffset + g * 16));
   return zero();
+}
+MLC_SIMD VF superOffsets(const LinearInt &a, const uint8_t *panel, int64_t g) {
+  return loadF16(panel + a.offsetsOffset + (g >> a.superShift) * 32);
 }
 
 /// Calls fn.template operator()<Bits, S, M>() for the panel's format.

@@ -70,6 +70,13 @@ enum class IntFormat : uint8_t {
 enum class IntScale : uint8_t { bf16, f16, super, superSigned }; // super: f16 of 256 columns times 8 bits of the group.
 enum class IntOffset : uint8_t { none, zeroPoint, f16, super };
 
+/// How groups of weights meet the scales of x.
+enum class Scaling : uint8_t {
+  alone,    // Each has one.
+  shared,   // Several share one.
+  integers, // The same, and their own factors are integers whose sums may pass 2^24: not to be summed in floats.
+};
+
 /// Groups of some rows against two panels, all of those that share a scale of x.
 struct DotBlock {
   const uint8_t *x;      // First row's bytes at the first group.
@@ -77,9 +84,14 @@ struct DotBlock {
   const uint8_t *scales; // First row's, of the first group's x.
   const uint8_t *sums;   // First row's LinearInt::sums of the first group.
   int64_t xStride, sumStride;
-  const uint8_t *w;      // Quads of bytes of the first panel.
-  int64_t wPanel;        // Bytes between two panels' quads.
-  const float *factors;  // For each group and panel: 16 scales, then 16 offsets where the format has some.
+  const uint8_t *w; // Quads of bytes of the first panel.
+  int64_t wPanel;   // Bytes between two panels' quads.
+  /// For each group and panel: 16 scales (i32 where Scaling is integers), then 16 offsets where the format has some.
+  const float *factors;
+  /// Of formats whose scales are super, else null: what their integer factors are multiplied by, for each scale of x
+  /// and panel in the same way.
+  const float *supers;
+  bool offsets;          // There are some.
   int64_t units, groups; // Of 16 columns in a group; groups.
   int64_t together;      // Groups that share a scale of x; divides `groups` where it is not 1.
   float *acc;            // [rows][kStride]
@@ -90,8 +102,9 @@ struct DotBlock {
     int64_t stride;
   } fetched[2];
 };
-/// How a format's weights meet x: as they are, less a zero that the integer sums begin with, or signed.
-enum class DotWeights : uint8_t { plain, withZero, ofSigned };
+/// How a format's weights meet tiles: as they are, less a zero that the integer sums begin with, signed, or multiplied
+/// by their group's integer factor, as two planes of bytes (ScaledPlanes.h), with offsets or without.
+enum class DotWeights : uint8_t { plain, withZero, ofSigned, scaled, scaledPlain };
 /// Adds the products of any number of rows to DotBlock::acc; `shared`: several groups share a scale of x.
 using DotTilesFn = void(const DotBlock &, int64_t rows, DotWeights, bool shared);
 
@@ -152,12 +165,15 @@ constexpr int64_t kStride = kPanelsTogether * kPanelColumns; // Between rows of 
 /// Of a worker's scratch: unpacked weights (f32, and a row of them), and scales and offsets of groups of 16 columns.
 constexpr int64_t kLinearTileBytes = (kPanelsTogether * kPanelColumns + 1) * kFloatColumns * 4;
 constexpr int64_t kLinearFactors = kPanelsTogether * 2 * kPanelColumns * (kIntColumns / 16);
+/// And those of 128 columns.
+constexpr int64_t kLinearSupers = kPanelsTogether * 2 * kPanelColumns * (kIntColumns / 128);
 static_assert(kPanelsTogether * kPanelColumns * kIntColumns <= kLinearTileBytes);
 
 /// Bytes of a worker's scratch for calls of up to `rowTile` rows whose output is quantized in groups of `group` (0:
 /// not).
 constexpr int64_t linearScratchBytes(int64_t rowTile, int64_t group) {
-  return rowTile * (kPanelsTogether * kPanelColumns + group) * 4 + kLinearTileBytes + kLinearFactors * 4;
+  return rowTile * (kPanelsTogether * kPanelColumns + group) * 4 + kLinearTileBytes +
+         (kLinearFactors + kLinearSupers) * 4;
 }
 
 } // namespace mlc::cpu

@@ -6,6 +6,7 @@
 // Integer products with AMX tiles: up to 32 rows of x against two panels, whose quads are a tile's rows as they lie.
 // The integer sums of a group are exact, and the floats that follow are those of dotBlock, in its order: the same bits.
 //
+#include "targets/cpu/kernels/AmxScaled.h"
 #include "targets/cpu/kernels/AmxShared.h"
 
 namespace mlc::cpu {
@@ -168,7 +169,9 @@ template <bool Signed> void amxRows(const DotBlock &b, int64_t rows, int64_t fac
 DotTilesFn dotTiles;
 void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared) {
   const int64_t factors = kLanes * (weights == DotWeights::plain ? 2 : 1);
-  if (shared)
+  if (weights == DotWeights::scaled || weights == DotWeights::scaledPlain)
+    amxScaled(b, rows, weights);
+  else if (shared)
     amxShares(b, rows, weights);
   else if (weights == DotWeights::ofSigned)
     amxRows<true>(b, rows, factors, scaleSome<DotWeights::ofSigned>);

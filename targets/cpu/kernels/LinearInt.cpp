@@ -6,9 +6,10 @@
 // linear on quantized rows: isum of a group of weights is the exact integer sum of (q - zero) * x. Where x has a scale
 // for each group, acc = fma(float(isum), scale_w * scale_x, acc) in the order of groups; where several groups share
 // one, part = fma(float(isum), scale_w, part) over them, then acc = fma(part, scale_x, acc). A format with offsets adds
-// their product with the negated sum of x in the same way. The same bits in every form and blocking.
+// their product with the negated sum of x, of shared ones summed apart. Where the groups' own factors are integers,
+// these meet isum exactly, and part = float(their sum) * scale. The same bits in every form and blocking.
 //
-#include "targets/cpu/kernels/IntPanel.h"
+#include "targets/cpu/kernels/IntUnpack.h"
 #include "targets/cpu/kernels/LinearDot.h"
 #include "targets/cpu/kernels/LinearGate.h"
 
@@ -25,61 +26,13 @@ constexpr bool kRowKernels = false;
 // Bytes by which a stream of weights is fetched ahead.
 constexpr int64_t kAhead = 4096;
 
-// Whether tiles take a format's weights signed, without their zero.
-template <int Bits, IntOffset M> constexpr bool kSigned = Bits < 8 && M == IntOffset::none;
-
-/// Fetches a line of weights: into the second cache where tiles multiply, for there the first cache's few buffers of
-/// lines under way bound what one core reads.
-MLC_SIMD void fetchWeights(const LinearInt &a, const uint8_t *line) {
-#if defined(__AVX512F__)
-  if (a.tiles)
-    return __builtin_prefetch(line, 0, 2);
-#endif
-  (void)a;
-  __builtin_prefetch(line);
-}
-
-/// Groups [begin, end) of a panel: their quads as bytes to `quads`, and their factors, of two panels interleaved.
-/// Fetches the values at `next`, and as many factors of `nextPanel`.
-template <int Bits, IntScale S, IntOffset M>
-void unpackPanel(const LinearInt &a, const uint8_t *panel, const uint8_t *next, const uint8_t *nextPanel, int64_t begin,
-                 int64_t end, uint8_t *quads, float *factors) {
-  const uint8_t *nextFactors = nextPanel + a.scalesOffset;
-  const int64_t factorBytes = a.panelBytes - a.scalesOffset;
-  for (int64_t i = factorBytes * begin / a.groups; i < factorBytes * end / a.groups; i += 64)
-    fetchWeights(a, nextFactors + i);
-  constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
-  for (int64_t g = begin; g < end; ++g, factors += kPanelsTogether * kFactors) {
-    VF scales = groupScales<S>(a, panel, g);
-    store(factors, scales);
-    if constexpr (M != IntOffset::none)
-      store(factors + kLanes, groupOffsets<M>(a, panel, g, scales));
-  }
-  [[maybe_unused]] VB zero;
-  __builtin_memset(&zero, a.tiles ? 1 << a.zeroShift : 0, sizeof zero);
-  if constexpr (Bits < 8)
-    for (int64_t column = begin * a.group; column < end * a.group; column += kUnit, quads += 512) {
-      VB unit[8];
-      Planes planes = planesAt<Bits>(a, panel, column);
-      for (int i = 0; i < lowBits(Bits); ++i)
-        fetchWeights(a, next + (planes.low - panel) + i * 64);
-      loadUnit<Bits>(planes, unit);
-#if defined(__AVX512F__)
-      // Without a branch: nothing is taken off where registers multiply.
-      if constexpr (kSigned<Bits, M>)
-        for (VB &quad : unit)
-          quad = quad - zero;
-#endif
-      __builtin_memcpy(quads, unit, sizeof unit);
-    }
-}
-
 /// One row against one panel, from memory: decode reads each weight once.
 template <int Bits, IntScale S, IntOffset M>
 void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
   constexpr int kDot = dotBits(Bits);
   constexpr bool kHalves = Bits == 2 || Bits == 3 || Bits == 6; // Groups of 16 columns.
-  VF acc = zero(), part = zero();
+  VF acc = zero(), part = zero(), offset = zero();
+  VI integers{};
   const int64_t together = int64_t(1) << a.scaleShift;
   // The next panel follows this one: its values are fetched when this one's end, its factors one by one meanwhile.
   const uint8_t *lowEnd = panel + a.highOffset, *highEnd = panel + a.scalesOffset;
@@ -124,23 +77,30 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
     auto group = [&](VI isum) __attribute__((always_inline)) {
       fetchWeights(a, factors);
       factors += factorStep;
-      VF scales = groupScales<S>(a, panel, g);
       float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
       if constexpr (M != IntOffset::none)
         negated = float(loadInt(x + a.xSums + 4 * g));
-      if (together == 1) {
+      VF scales = groupScales<S>(a, panel, g);
+      if (!isSuper(S) && together == 1) {
         acc = fma(toFloat(isum), scales * set1(xScale), acc);
         if constexpr (M != IntOffset::none)
           acc = fma(groupOffsets<M>(a, panel, g, scales), set1(negated * xScale), acc);
         ++g;
         return;
       }
-      part = fma(toFloat(isum), scales, part);
+      if constexpr (kIntegers<Bits, S>)
+        integers += isum * groupFactors<S>(a, panel, g);
+      else
+        part = fma(toFloat(isum), scales, part);
       if constexpr (M != IntOffset::none)
-        part = fma(groupOffsets<M>(a, panel, g, scales), set1(negated), part);
+        offset = fma(groupOffsets<M>(a, panel, g, scales), set1(negated), offset);
       if ((++g & (together - 1)) == 0) {
+        if constexpr (isSuper(S))
+          part = (kIntegers<Bits, S> ? toFloat(integers) : part) * superScales(a, panel, g - 1);
+        if constexpr (M != IntOffset::none)
+          part = fma(offset, isSuper(S) ? superOffsets(a, panel, g - 1) : set1(1.0f), part);
         acc = fma(part, set1(xScale), acc);
-        part = zero();
+        part = offset = zero(), integers = VI{};
       }
     };
     VI first = dotTotal(even, init[0]), second = dotTotal(odd, init[1]);
@@ -156,24 +116,32 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
 
 /// A format's code.
 struct FormatCode {
-  void (*unpack)(const LinearInt &, const uint8_t *panel, const uint8_t *next, const uint8_t *nextPanel, int64_t begin,
-                 int64_t end, uint8_t *quads, float *factors);
+  void (*unpack)(const LinearInt &, const Unpacked &);
+  void (*unpackScaled)(const LinearInt &, const Unpacked &);                           // Null where tiles take quads.
   void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
-  /// Any number of rows; `shared`: several groups share a scale of x.
-  void (*dot)(const DotBlock &, int64_t rows, bool shared);
-  DotWeights weights;       // As LinearInt::tiles takes them.
-  int64_t lowBits, factors; // Of a value in the first plane; f32 vectors of factors, in lanes.
+  void (*dot[2])(const DotBlock &, int64_t rows); // Any number of rows; the second: several groups share a scale of x.
+  DotWeights weights;                             // As LinearInt::tiles takes them.
+  int64_t lowBits, factors;                       // Of a value in the first plane; f32 vectors of factors, in lanes.
+  bool supers;                                    // Scales are super.
 };
 template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   constexpr bool kOffset = M != IntOffset::none;
-  FormatCode code{unpackPanel<Bits, S, M>,
-                  nullptr,
-                  dotRows<dotBits(Bits), kOffset>,
-                  kOffset            ? DotWeights::plain
-                  : kSigned<Bits, M> ? DotWeights::ofSigned
-                                     : DotWeights::withZero,
-                  lowBits(Bits),
-                  kLanes * (kOffset ? 2 : 1)};
+  FormatCode code{};
+  code.unpack = unpackPanel<Bits, S, M, false>;
+  code.weights = kOffset ? DotWeights::plain : kSigned<Bits, S, M> ? DotWeights::ofSigned : DotWeights::withZero;
+  code.lowBits = lowBits(Bits);
+  code.factors = kLanes * (kOffset ? 2 : 1);
+  code.supers = isSuper(S);
+  if constexpr (isSuper(S)) {
+    code.dot[0] = code.dot[1] = dotRows<dotBits(Bits), superScaling(Bits)>;
+#if defined(__AVX512F__)
+    code.unpackScaled = unpackPanel<Bits, S, M, true>;
+    code.weights = kOffset ? DotWeights::scaledPlain : DotWeights::scaled;
+#endif
+  } else {
+    code.dot[0] = dotRows<dotBits(Bits), Scaling::alone>;
+    code.dot[1] = dotRows<dotBits(Bits), Scaling::shared>;
+  }
   if constexpr (kRowKernels)
     code.row = dotRow<Bits, S, M>;
   return code;
@@ -182,8 +150,12 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
 /// Rows [rowBegin, rowEnd) against the panels at `first` and `second`, which are unpacked a tile at a time.
 void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64_t rowEnd, const uint8_t *first,
              const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
-  bool bytes = code.lowBits == 8;
-  int64_t block = a.group < kIntColumns ? kIntColumns / a.group : 1, columnBytes = 2 * code.lowBits;
+  // What registers hold at once they multiply sooner.
+  const bool bytes = code.lowBits == 8, tiles = a.tiles && rowEnd - rowBegin > kDotRows,
+             scaled = tiles && code.unpackScaled;
+  // Two planes take twice the room.
+  const int64_t columns = scaled ? kIntColumns / 2 : kIntColumns, block = a.group < columns ? columns / a.group : 1,
+                columnBytes = 2 * code.lowBits;
   for (int64_t begin = 0; begin < a.groups; begin += block) {
     int64_t end = begin + block < a.groups ? begin + block : a.groups;
     const uint8_t *panels[] = {first, second};
@@ -192,8 +164,16 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
       const uint8_t *nextPanel = panels[p] + a.panelBytes * nextPanels,
                     *next = end < a.groups ? panels[p] + columnBytes * (end - begin) * a.group
                                            : nextPanel - columnBytes * begin * a.group;
-      code.unpack(a, panels[p], next, nextPanel, begin, end, s.tile + p * kIntColumns * kPanelColumns,
-                  s.factors + p * code.factors);
+      const Unpacked unpacked{panels[p],
+                              next,
+                              nextPanel,
+                              begin,
+                              end,
+                              s.tile + p * kIntColumns * kPanelColumns,
+                              s.factors + p * code.factors,
+                              s.supers + p * code.factors,
+                              tiles};
+      (scaled ? code.unpackScaled : code.unpack)(a, unpacked);
     }
     DotBlock b{};
     b.xStride = a.xStride;
@@ -202,6 +182,8 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     // A single panel stands in for its missing neighbour, whose sums nobody reads.
     b.wPanel = first == second ? 0 : bytes ? second - first : kIntColumns * kPanelColumns;
     b.factors = s.factors;
+    b.supers = code.supers ? s.supers : nullptr;
+    b.offsets = code.factors > kLanes;
     b.units = a.group / 16;
     b.groups = end - begin;
     b.together = int64_t(1) << a.scaleShift;
@@ -217,10 +199,10 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
       if (o.residual)
         b.fetched[1] = {o.residual + rowBegin * o.residualStride + at, o.residualStride};
     }
-    if (a.tiles)
+    if (tiles)
       a.tiles(b, rowEnd - rowBegin, code.weights, a.scaleShift);
     else
-      code.dot(b, rowEnd - rowBegin, a.scaleShift);
+      code.dot[a.scaleShift != 0](b, rowEnd - rowBegin);
   }
 }
 

@@ -20,12 +20,14 @@ struct LinearScratch {
   float *acc;     // [rowTile][32]: the sums of two panels.
   uint8_t *tile;  // Unpacked weights.
   float *factors; // Their scales and offsets.
+  float *supers;  // DotBlock::supers.
   float *gated;   // [rowTile][group]: one group of columns before it is quantized.
   LinearScratch(uint8_t *scratch, int64_t rowTile) {
     acc = reinterpret_cast<float *>(scratch);
     tile = scratch + rowTile * kPanelsTogether * kPanelColumns * 4;
     factors = reinterpret_cast<float *>(tile + kLinearTileBytes);
-    gated = factors + kLinearFactors;
+    supers = factors + kLinearFactors;
+    gated = supers + kLinearSupers;
   }
 };
 

@@ -155,12 +155,19 @@ TEST(Linear, ManyTiles) {
   }
 }
 
+/// Element `index` of f16 values.
+static float halfAt(const uint8_t *values, uint64_t index) {
+  uint16_t bits;
+  memcpy(&bits, values + 2 * index, 2);
+  return f16ToF32(bits);
+}
+
 TEST(Linear, IntegerFormsAreBitwiseEqual) {
   Random random(17);
   for (const Format &format : kFormats) {
     if (!isQuantized(format.format))
       continue;
-    for (int trial = 0; trial < 4; ++trial) {
+    for (int trial = 0; trial < 6; ++trial) {
       uint64_t n = uint64_t(uniform(random, 1, 60)), k = columnsFor(format, uint64_t(uniform(random, 1, 700)));
       // Up to a tile's 16 rows, and more than the 32 of two.
       int64_t rows = trial < 3 ? uniform(random, 1, 17) : uniform(random, 18, 70);
@@ -171,6 +178,8 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
       for (uint8_t &byte : packed)
         byte = trial == 0 ? 0xff : trial == 1 ? 0 : uint8_t(random());
       PanelLayout layout = panelLayout(desc);
+      const BlockShape *shape = isBlockPanel(format.format) ? &blockShape(blockOfPanel(format.format)) : nullptr;
+      const bool offsets = format.asymmetric || (shape && shape->offsets), super = shape && shape->super;
       uint64_t halves =
           isBlockPanel(format.format) ? layout.columns / blockElements(blockOfPanel(format.format)) : layout.groups;
       for (uint64_t p = 0; p < ceilDiv(n, kPanel); ++p)
@@ -179,8 +188,19 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
           uint8_t *panel = packed.data() + p * layout.bytes;
           uint16_t scale = uint16_t(0x3c00 + random() % 256), offset = uint16_t(0xbc00 + random() % 256);
           memcpy(panel + layout.scalesOffset + 2 * i, &scale, 2);
-          if (isBlockPanel(format.format) && blockShape(blockOfPanel(format.format)).offsets)
+          if (offsets && !format.asymmetric)
             memcpy(panel + layout.offsetsOffset + 2 * i, &offset, 2);
+        }
+      // Integer factors have the bits that their blocks give them.
+      for (uint64_t p = 0; super && p < ceilDiv(n, kPanel); ++p)
+        for (uint64_t i = 0; i < layout.groups * kPanel; ++i) {
+          uint8_t *panel = packed.data() + p * layout.bytes, &scale = panel[layout.subScalesOffset + i];
+          if (format.format == WeightFormat::panel_q3_k)
+            scale = uint8_t(int8_t(scale) >> 2);
+          else if (format.format != WeightFormat::panel_q6_k)
+            scale &= format.format == WeightFormat::panel_q2_k ? 0x0f : 0x3f;
+          if (offsets)
+            panel[layout.subOffsetsOffset + i] &= format.format == WeightFormat::panel_q2_k ? 0x0f : 0x3f;
         }
       Tensor weight = Tensor::bytes(packed);
       Tensor x(DType::u8, {rows, int64_t(layoutOfX.bytes)});
@@ -212,12 +232,11 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
         ASSERT_TRUE(sameBits(out.values(), first)) << isaName(isa) << " " << fb::EnumNameWeightFormat(format.format);
       }
       // The formula of docs/kernels.md, written out.
-      bool offsets =
-          format.asymmetric || (isBlockPanel(format.format) && blockShape(blockOfPanel(format.format)).offsets);
       for (int64_t r = 0; r < rows; ++r)
         for (uint64_t c = 0; c < n; ++c) {
           const uint8_t *panel = packed.data() + c / kPanel * layout.bytes, *row = x.view.row<uint8_t>(r);
-          float acc = 0, part = 0;
+          float acc = 0, part = 0, offsetPart = 0;
+          int64_t products = 0, offsetProducts = 0;
           for (uint64_t g = 0; g < layout.groups; ++g) {
             GroupFactors factors = groupFactors(desc, layout, panel, g, c % kPanel);
             int64_t sum = 0;
@@ -227,6 +246,22 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
             int32_t negated;
             memcpy(&scale, row + layoutOfX.scalesOffset + 4 * (g * layout.group / layoutOfX.group), 4);
             memcpy(&negated, row + layoutOfX.sumsOffset + 4 * g, 4);
+            bool ends = (g + 1) * layout.group % layoutOfX.group == 0;
+            if (super) {
+              uint64_t at = g * kPanel + c % kPanel, whole = g * layout.group / 256 * kPanel + c % kPanel;
+              uint8_t factor = panel[layout.subScalesOffset + at];
+              products += sum * (shape->signedScales ? int8_t(factor) : factor);
+              if (offsets)
+                offsetProducts += int64_t(negated) * panel[layout.subOffsetsOffset + at];
+              if (!ends)
+                continue;
+              part = float(int32_t(products)) * halfAt(panel + layout.scalesOffset, whole);
+              if (offsets)
+                part = std::fma(float(offsetProducts), halfAt(panel + layout.offsetsOffset, whole), part);
+              acc = std::fma(part, scale, acc);
+              products = offsetProducts = 0;
+              continue;
+            }
             float offset = format.asymmetric ? factors.scale * float(factors.zero) : factors.offset;
             if (layoutOfX.group == layout.group) {
               acc = std::fma(float(int32_t(sum)), factors.scale * scale, acc);
@@ -236,10 +271,10 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
             }
             part = std::fma(float(int32_t(sum)), factors.scale, part);
             if (offsets)
-              part = std::fma(offset, float(negated), part);
-            if ((g + 1) * layout.group % layoutOfX.group == 0) {
-              acc = std::fma(part, scale, acc);
-              part = 0;
+              offsetPart = std::fma(offset, float(negated), offsetPart);
+            if (ends) {
+              acc = std::fma(part + offsetPart, scale, acc);
+              part = offsetPart = 0;
             }
           }
           ASSERT_EQ(acc, first[size_t(r) * n + c]) << fb::EnumNameWeightFormat(format.format);
