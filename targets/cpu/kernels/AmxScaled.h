@@ -4,8 +4,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Products with AMX tiles for weights that their groups' integer factors have multiplied (ScaledPlanes.h): up to 32
-// rows of x against one panel, the 128 columns of a scale of x a step. While a step is multiplied the one before it is
-// stored, and the one before that is scaled: neither waits for the other.
+// rows of x against one panel, the 128 columns of a scale of x a step (TileTurns).
 //
 #pragma once
 
@@ -18,18 +17,10 @@ namespace {
 
 constexpr int64_t kPlaneSums = kAmxRows * kPanelColumns;
 
-/// A step whose products are in the tiles, or stored as [low, high][kAmxRows][kPanelColumns], and not yet scaled.
-struct ScaledStep {
-  int64_t rows = 0;
-  const uint8_t *xScales = nullptr, *xSums = nullptr;
-  const float *factors = nullptr, *supers = nullptr;
-  float *acc = nullptr; // [rows][kStride]
-  bool begins = false;  // Nothing is in `acc` yet.
-};
-
-/// Scales the rows [begin, end) of a step, with the offsets of `Groups` groups.
+/// Scales the rows [begin, end) of a step, whose sums are [low, high][kAmxRows][kPanelColumns], with the offsets of
+/// `Groups` groups.
 template <int Groups>
-[[gnu::noinline]] void scaleStep(const DotBlock &b, const ScaledStep &step, const int32_t *sums, int64_t begin,
+[[gnu::noinline]] void scaleStep(const DotBlock &b, const TileStep &step, const int32_t *sums, int64_t begin,
                                  int64_t end) {
   if (begin >= end)
     return;
@@ -85,22 +76,19 @@ template <int Rows, bool First> MLC_SIMD void multiplyPlanes(bool stores, int32_
 template <int Groups> void scaledRows(const DotBlock &b, int64_t rows) {
   constexpr int64_t kFactors = kLanes * (Groups > 0 ? 2 : 1);
   const int64_t steps = b.groups / b.together;
-  alignas(64) int32_t buffers[2][2 * kPlaneSums];
-  // They take turns: a copy of what was just written would wait until all stores before it are done.
-  ScaledStep turns[3], *next = turns, *inTiles = turns + 1, *stored = turns + 2;
-  int32_t *sums = buffers[0], *earlier = buffers[1];
+  TileTurns<2 * kPlaneSums> turns;
   auto finish = [&] {
-    scaleStep<Groups>(b, *stored, earlier, 0, stored->rows);
-    if (inTiles->rows) {
-      storeTile<0>(sums, 64);
-      storeTile<1>(sums + kPlaneSums, 64);
-      if (inTiles->rows > kTileRows) {
-        storeTile<2>(sums + kTileRows * kPanelColumns, 64);
-        storeTile<3>(sums + kTileRows * kPanelColumns + kPlaneSums, 64);
+    scaleStep<Groups>(b, *turns.stored, turns.earlier, 0, turns.stored->rows);
+    if (turns.inTiles->rows) {
+      storeTile<0>(turns.sums, 64);
+      storeTile<1>(turns.sums + kPlaneSums, 64);
+      if (turns.inTiles->rows > kTileRows) {
+        storeTile<2>(turns.sums + kTileRows * kPanelColumns, 64);
+        storeTile<3>(turns.sums + kTileRows * kPanelColumns + kPlaneSums, 64);
       }
-      scaleStep<Groups>(b, *inTiles, sums, 0, inTiles->rows);
+      scaleStep<Groups>(b, *turns.inTiles, turns.sums, 0, turns.inTiles->rows);
     }
-    inTiles->rows = stored->rows = 0;
+    turns.inTiles->rows = turns.stored->rows = 0;
   };
   int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kAmxRows) {
@@ -117,40 +105,37 @@ template <int Groups> void scaledRows(const DotBlock &b, int64_t rows) {
     for (int64_t step = 0; step < steps; ++step, x += kScaledGroup, lowerX += kScaledGroup) {
       fetchRows(b, r, count, step, steps);
       for (int64_t c = 0; c < kPanelsTogether; ++c) {
-        const bool stores = inTiles->rows > 0;
-        const int64_t part = stored->rows / 4;
+        const bool stores = turns.inTiles->rows > 0;
+        const int64_t part = turns.stored->rows / 4;
         const uint8_t *w = b.w + step * 4 * kPlaneBytes + c * b.wPanel;
         loadTile<6>(w, 64);
         loadTile<4>(x, b.xStride);
         loadTile<7>(w + kPlaneBytes, 64);
-        multiplyPlanes<0, true>(stores, sums);
-        scaleStep<Groups>(b, *stored, earlier, 0, part);
+        multiplyPlanes<0, true>(stores, turns.sums);
+        scaleStep<Groups>(b, *turns.stored, turns.earlier, 0, part);
         if (two) {
           loadTile<5>(lowerX, b.xStride);
-          multiplyPlanes<1, true>(stores, sums);
+          multiplyPlanes<1, true>(stores, turns.sums);
         }
-        scaleStep<Groups>(b, *stored, earlier, part, 2 * part);
+        scaleStep<Groups>(b, *turns.stored, turns.earlier, part, 2 * part);
         loadTile<6>(w + 2 * kPlaneBytes, 64);
         loadTile<4>(x + kScaledColumns, b.xStride);
         loadTile<7>(w + 3 * kPlaneBytes, 64);
-        multiplyPlanes<0, false>(stores, sums);
-        scaleStep<Groups>(b, *stored, earlier, 2 * part, 3 * part);
+        multiplyPlanes<0, false>(stores, turns.sums);
+        scaleStep<Groups>(b, *turns.stored, turns.earlier, 2 * part, 3 * part);
         if (two) {
           loadTile<5>(lowerX + kScaledColumns, b.xStride);
-          multiplyPlanes<1, false>(stores, sums);
+          multiplyPlanes<1, false>(stores, turns.sums);
         }
-        scaleStep<Groups>(b, *stored, earlier, 3 * part, stored->rows);
-        ScaledStep *scaled = stored;
-        stored = inTiles, inTiles = next, next = scaled;
-        int32_t *read = earlier;
-        earlier = sums, sums = read;
-        inTiles->rows = count;
-        inTiles->xScales = b.scales + r * b.xStride + 4 * step;
-        inTiles->xSums = b.sums + r * b.sumStride + 4 * step * b.together;
-        inTiles->factors = b.factors + (step * b.together * kPanelsTogether + c) * kFactors;
-        inTiles->supers = b.supers + (step * kPanelsTogether + c) * kFactors;
-        inTiles->acc = b.acc + r * kStride + c * kLanes;
-        inTiles->begins = b.begins && step == 0;
+        scaleStep<Groups>(b, *turns.stored, turns.earlier, 3 * part, turns.stored->rows);
+        TileStep &opened = turns.advance();
+        opened.rows = count;
+        opened.xScales = b.scales + r * b.xStride + 4 * step;
+        opened.xSums = b.sums + r * b.sumStride + 4 * step * b.together;
+        opened.factors = b.factors + (step * b.together * kPanelsTogether + c) * kFactors;
+        opened.supers = b.supers + (step * kPanelsTogether + c) * kFactors;
+        opened.acc = b.acc + r * kStride + c * kLanes;
+        opened.begins = b.begins && step == 0;
       }
     }
   }

@@ -4,8 +4,7 @@
 //===----------------------------------------------------------------------===//
 //
 // Products with AMX tiles for groups of weights that share a scale of x. A step is one panel's tiles of the two or four
-// groups that share one: their sums meet in registers. While a step is multiplied the one before it is stored,
-// and the one before that is scaled: neither waits for the other.
+// groups that share one: their sums meet in registers (TileTurns).
 //
 #pragma once
 
@@ -17,18 +16,9 @@ namespace {
 
 constexpr int64_t kTileSums = kTileRows * kPanelColumns;
 
-/// Groups of up to kTileRows rows and one panel whose products are in tiles 0 to 3, or stored, and not yet scaled.
-struct AmxShare {
-  int64_t rows = 0;
-  const uint8_t *xScales = nullptr, *xSums = nullptr;
-  const float *factors = nullptr; // Of the first group.
-  float *acc = nullptr;           // [rows][kStride]
-  bool begins = false;            // Nothing is in `acc` yet.
-};
-
 /// Scales rows [begin, end) of a share, whose sums are [Groups][kTileRows][kPanelColumns].
 template <DotWeights Kind, int Groups>
-MLC_SIMD void scaleShare(const DotBlock &b, const AmxShare &share, const int32_t *sums, int64_t begin, int64_t end) {
+MLC_SIMD void scaleShare(const DotBlock &b, const TileStep &share, const int32_t *sums, int64_t begin, int64_t end) {
   constexpr bool kOffset = Kind == DotWeights::plain;
   constexpr int64_t kFactors = kLanes * (kOffset ? 2 : 1);
   if (begin == end)
@@ -90,22 +80,19 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
   constexpr bool kSigned = Kind == DotWeights::ofSigned;
   constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1);
   const int64_t group = b.units * 16, columns = tileColumns(b.units), steps = b.groups / Groups;
-  alignas(64) int32_t buffers[2][Groups * kTileSums];
-  // They take turns: a copy of what was just written would wait until all stores before it are done.
-  AmxShare shares[3], *next = shares, *inTiles = shares + 1, *stored = shares + 2;
-  int32_t *sums = buffers[0], *earlier = buffers[1];
+  TileTurns<Groups * kTileSums> turns;
   auto finish = [&] {
-    scaleShare<Kind, Groups>(b, *stored, earlier, 0, stored->rows);
-    if (inTiles->rows) {
-      storeTile<0>(sums, 64);
-      storeTile<1>(sums + kTileSums, 64);
+    scaleShare<Kind, Groups>(b, *turns.stored, turns.earlier, 0, turns.stored->rows);
+    if (turns.inTiles->rows) {
+      storeTile<0>(turns.sums, 64);
+      storeTile<1>(turns.sums + kTileSums, 64);
       if constexpr (Groups > 2) {
-        storeTile<2>(sums + 2 * kTileSums, 64);
-        storeTile<3>(sums + 3 * kTileSums, 64);
+        storeTile<2>(turns.sums + 2 * kTileSums, 64);
+        storeTile<3>(turns.sums + 3 * kTileSums, 64);
       }
-      scaleShare<Kind, Groups>(b, *inTiles, sums, 0, inTiles->rows);
+      scaleShare<Kind, Groups>(b, *turns.inTiles, turns.sums, 0, turns.inTiles->rows);
     }
-    inTiles->rows = stored->rows = 0;
+    turns.inTiles->rows = turns.stored->rows = 0;
   };
   int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kTileRows) {
@@ -120,27 +107,24 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
     for (int64_t step = 0; step < steps; ++step, x += Groups * group, w += Groups * group * kPanelColumns) {
       fetchRows(b, r, count, step, steps);
       for (int64_t c = 0; c < kPanelsTogether; ++c) {
-        const bool stores = inTiles->rows > 0;
-        const int64_t half = stored->rows / 2;
+        const bool stores = turns.inTiles->rows > 0;
+        const int64_t half = turns.stored->rows / 2;
         const uint8_t *panel = w + c * b.wPanel;
-        multiplyShare<kSigned, 0>(b, x, panel, columns, stores, sums);
-        multiplyShare<kSigned, 1>(b, x, panel, columns, stores, sums);
-        scaleShare<Kind, Groups>(b, *stored, earlier, 0, half);
+        multiplyShare<kSigned, 0>(b, x, panel, columns, stores, turns.sums);
+        multiplyShare<kSigned, 1>(b, x, panel, columns, stores, turns.sums);
+        scaleShare<Kind, Groups>(b, *turns.stored, turns.earlier, 0, half);
         if constexpr (Groups > 2) {
-          multiplyShare<kSigned, 2>(b, x, panel, columns, stores, sums);
-          multiplyShare<kSigned, 3>(b, x, panel, columns, stores, sums);
+          multiplyShare<kSigned, 2>(b, x, panel, columns, stores, turns.sums);
+          multiplyShare<kSigned, 3>(b, x, panel, columns, stores, turns.sums);
         }
-        scaleShare<Kind, Groups>(b, *stored, earlier, half, stored->rows);
-        AmxShare *scaled = stored;
-        stored = inTiles, inTiles = next, next = scaled;
-        int32_t *read = earlier;
-        earlier = sums, sums = read;
-        inTiles->rows = count;
-        inTiles->xScales = b.scales + r * b.xStride + 4 * step;
-        inTiles->xSums = b.sums + r * b.sumStride + 4 * step * Groups;
-        inTiles->factors = b.factors + (step * Groups * kPanelsTogether + c) * kFactors;
-        inTiles->acc = b.acc + r * kStride + c * kLanes;
-        inTiles->begins = b.begins && step == 0;
+        scaleShare<Kind, Groups>(b, *turns.stored, turns.earlier, half, turns.stored->rows);
+        TileStep &opened = turns.advance();
+        opened.rows = count;
+        opened.xScales = b.scales + r * b.xStride + 4 * step;
+        opened.xSums = b.sums + r * b.sumStride + 4 * step * Groups;
+        opened.factors = b.factors + (step * Groups * kPanelsTogether + c) * kFactors;
+        opened.acc = b.acc + r * kStride + c * kLanes;
+        opened.begins = b.begins && step == 0;
       }
     }
   }

@@ -56,6 +56,33 @@ template <bool Signed, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
 }
 
+/// Some rows of a step whose products are in the tiles, or stored, and not yet scaled.
+struct TileStep {
+  int64_t rows = 0;
+  const uint8_t *xScales = nullptr, *xSums = nullptr;
+  const float *factors = nullptr, *supers = nullptr; // Of the first group.
+  float *acc = nullptr;                              // [rows][kStride]
+  bool begins = false;                               // Nothing is in `acc` yet.
+};
+
+/// Three steps, and sums of two: while the next is multiplied the one in the tiles is stored, and the one before that
+/// is scaled: neither waits for the other. They take turns: a copy of what was just written would wait until all stores
+/// before it are done.
+template <int64_t Sums> struct TileTurns {
+  alignas(64) int32_t buffers[2][Sums];
+  TileStep turns[3], *next = turns, *inTiles = turns + 1, *stored = turns + 2;
+  int32_t *sums = buffers[0], *earlier = buffers[1]; // Of the step in the tiles; of the one stored.
+
+  /// After the next step's products: its place in the tiles, which is the caller's to describe.
+  TileStep &advance() {
+    TileStep *scaled = stored;
+    stored = inTiles, inTiles = next, next = scaled;
+    int32_t *read = earlier;
+    earlier = sums, sums = read;
+    return *inTiles;
+  }
+};
+
 /// Fetches a part of what a block of `count` rows from row `r` on writes to: step `at` of `steps`.
 MLC_SIMD void fetchRows(const DotBlock &b, int64_t r, int64_t count, int64_t at, int64_t steps) {
   for (const auto &fetched : b.fetched) {
