@@ -94,17 +94,22 @@ template <typename Ops, int R, int P> [[gnu::noinline]] static void outputBlock(
   const typename Ops::T *ownX = a.x + a.first * a.columns;
   // The second of a pair, alone, has met itself with the first.
   const bool inPairs = R > 1 || kStep == 1 || a.first % kStep == 0;
+  // Loops that unroll early keep the sums in registers.
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-    for (int j = 0; j <= r && inPairs; j += int(kStep)) {
+    for (int j = 0; j < R; j += int(kStep)) {
+      if (j > r || !inPairs)
+        continue;
       typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + a.first + j);
       for (int p = 0; p < P; ++p) {
         typename Ops::Vec w = Ops::load(ownX + j * a.columns + p * kStep * kLanes);
         acc[r][p] = Ops::mac(v, j == r ? Ops::firstOf(w) : w, acc[r][p]);
       }
     }
+#pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
     for (int p = 0; p < P; ++p) {
       int64_t left = a.left - p * kLanes;
       VF y = multiplyAdd(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), acc[r][p]);
@@ -128,36 +133,43 @@ template <typename Ops> struct SsdFold {
   int64_t columns;
 };
 
-template <typename Ops, bool Round, int R, int P> [[gnu::noinline]] static void foldBlock(const SsdFold<Ops> &a) {
+/// Rows [n, n + R) of the state. A function of its own: in a loop, compilers keep what they load in memory.
+template <typename Ops, bool Round, int R, int P>
+[[gnu::noinline]] static void foldBlock(const SsdFold<Ops> &a, int64_t n) {
   constexpr int64_t kStep = Ops::kStep;
+  const typename Ops::T *b = a.b + n * kPage;
   VF acc[R][P];
   for (int r = 0; r < R; ++r)
     for (int p = 0; p < P; ++p)
-      acc[r][p] = a.source ? load(a.source + p * a.panelStride + r * kLanes) * set1(a.decay) : zero();
+      acc[r][p] = a.source ? load(a.source + p * a.panelStride + (n + r) * kLanes) * set1(a.decay) : zero();
 #pragma GCC unroll 16
   for (int64_t j = 0; j < kPage; j += kStep) {
     typename Ops::Vec w[P];
     for (int p = 0; p < P; ++p)
       w[p] = Ops::load(a.xw + j * a.columns + p * kStep * kLanes);
     for (int r = 0; r < R; ++r) {
-      typename Ops::Vec v = Ops::broadcast(a.b + r * kPage + j);
+      typename Ops::Vec v = Ops::broadcast(b + r * kPage + j);
       for (int p = 0; p < P; ++p)
         acc[r][p] = Ops::mac(v, w[p], acc[r][p]);
     }
   }
+  float *target = a.target + n * kLanes;
+  typename Ops::T *tile = a.tile + n * kLanes;
+#pragma GCC unroll 4
   for (int p = 0; p < P; ++p)
+#pragma GCC unroll 8
     for (int r = 0; r < R; r += 2) {
       VF even = acc[r][p], odd = r + 1 < R ? acc[r + 1 < R ? r + 1 : r][p] : zero();
       if constexpr (Round)
         even = roundBf16(even), odd = roundBf16(odd);
-      store(a.target + p * a.panelStride + r * kLanes, even);
+      store(target + p * a.panelStride + r * kLanes, even);
       if (R > 1)
-        store(a.target + p * a.panelStride + (r + 1) * kLanes, odd);
+        store(target + p * a.panelStride + (r + 1) * kLanes, odd);
       if constexpr (Ops::kTile)
-        Ops::storeTile(a.tile + p * a.tileStride, kLanes, r, 0, even, odd);
+        Ops::storeTile(tile + p * a.tileStride, kLanes, r, 0, even, odd);
       if (Round && a.stored) {
         VI pair = (VI)(((VI)even >> 16) & set1(0xffff)) | ((VI)odd & set1(int32_t(0xffff0000)));
-        __builtin_memcpy(a.stored + p * a.storedStride + r * 2 * kLanes, &pair, sizeof pair);
+        __builtin_memcpy(a.stored + p * a.storedStride + (n + r) * 2 * kLanes, &pair, sizeof pair);
       }
     }
 }
@@ -180,6 +192,7 @@ template <typename Ops> struct SsdHead {
   const SsdHeadArgs &a;
   const bool round;                          // The bases are bf16.
   int64_t panels, columns, rows32, tileRows; // Rows of a panel in f32, and in the tile.
+  int64_t ahead;                             // Tokens of the next page that are fetched beside a block of the state.
   float *work;
   T *tileScratch, *x, *xw, *g;
   const float *state = nullptr; // Of the page at hand, in f32; null: zeros, or not needed.
@@ -192,6 +205,7 @@ template <typename Ops> struct SsdHead {
     int64_t even = (a.state + 1) & ~int64_t(1);
     rows32 = round ? even : a.state;
     tileRows = Ops::kTile ? even : rows32;
+    ahead = (kPage * kSsdRows + a.state - 1) / a.state;
     work = reinterpret_cast<float *>(a.scratch);
     tileScratch = reinterpret_cast<T *>(work + columns * even);
     x = reinterpret_cast<T *>(work + 2 * columns * even);
@@ -205,7 +219,6 @@ template <typename Ops> struct SsdHead {
     int64_t begin = a.firstEntry;
     for (int64_t done = 0, page = 0; done < a.tokens; ++page) {
       int64_t end = a.tokens - done < kPage - begin ? begin + a.tokens - done : kPage;
-      prefetch(done + end - begin);
       coefficients(rate, begin, end, done, page);
       inputs(begin, end, done);
       advance(begin, end, done, page);
@@ -215,12 +228,12 @@ template <typename Ops> struct SsdHead {
   }
 
 private:
-  /// The rows of the next page: each lies a whole token from the one before.
-  void prefetch(int64_t done) const {
-    for (int64_t t = done; t < a.tokens && t < done + kPage; ++t)
-      for (int64_t column = 0; column < a.headDim; column += kLanes) {
-        __builtin_prefetch(a.x + t * a.xStride + column);
-        __builtin_prefetch(a.y + t * a.yStride + column, 1);
+  /// Some columns of tokens [t, end), which the next page reads and writes: each lies far from the one before.
+  void prefetch(int64_t t, int64_t end, int64_t column, int64_t columnEnd) const {
+    for (; t < end && t < a.tokens; ++t)
+      for (int64_t c = column; c < columnEnd; c += kLanes) {
+        __builtin_prefetch(a.x + t * a.xStride + c);
+        __builtin_prefetch(a.y + t * a.yStride + c, 1);
       }
   }
 
@@ -317,10 +330,10 @@ private:
       }
       for (int64_t q = p; fills && q < p + count;) {
         if (p + count - q >= kSsdColumns) {
-          fold<kSsdColumns>(target, round ? stored : nullptr, page, q);
+          fold<kSsdColumns>(target, round ? stored : nullptr, page, q, done + end - begin);
           q += kSsdColumns;
         } else {
-          fold<1>(target, round ? stored : nullptr, page, q++);
+          fold<1>(target, round ? stored : nullptr, page, q++, done + end - begin);
         }
       }
       p += count;
@@ -366,34 +379,35 @@ private:
     }
   }
 
-  template <int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p) {
+  template <int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p, int64_t next) {
     const T *b = reinterpret_cast<const T *>(a.packed + page * a.packedStride + ssdPackedB(a.state));
     SsdFold<Ops> f;
+    f.source = state ? state + p * rows32 * kLanes : nullptr;
+    f.target = target + p * rows32 * kLanes;
     f.panelStride = rows32 * kLanes;
+    f.tile = tileScratch + p * tileRows * kLanes;
     f.tileStride = tileRows * kLanes;
+    f.stored = stored ? stored + p * rows32 * kLanes * 2 : nullptr;
     f.storedStride = rows32 * kLanes * 2;
     f.decay = decay[kPage - 1];
+    f.b = b;
     f.xw = xw + p * Ops::kStep * kLanes;
     f.columns = columns;
-    for (int64_t n = 0; n < a.state;) {
-      int64_t at = p * rows32 + n;
-      f.source = state ? state + at * kLanes : nullptr;
-      f.target = target + at * kLanes;
-      f.tile = tileScratch + (p * tileRows + n) * kLanes;
-      f.stored = stored ? stored + at * kLanes * 2 : nullptr;
-      f.b = b + n * kPage;
-      int64_t left = a.state - n;
-      if (left >= kSsdRows) {
-        round ? foldBlock<Ops, true, kSsdRows, P>(f) : foldBlock<Ops, false, kSsdRows, P>(f);
-        n += kSsdRows;
-      } else if (left >= 2) {
-        round ? foldBlock<Ops, true, 2, P>(f) : foldBlock<Ops, false, 2, P>(f);
-        n += 2;
-      } else {
-        round ? foldBlock<Ops, true, 1, P>(f) : foldBlock<Ops, false, 1, P>(f);
-        n += 1;
-      }
+    round ? foldRows<true, P>(f, p, next) : foldRows<false, P>(f, p, next);
+  }
+
+  template <bool Round, int P> void foldRows(const SsdFold<Ops> &f, int64_t p, int64_t next) {
+    int64_t n = 0, token = next;
+    for (; a.state - n >= kSsdRows; n += kSsdRows, token += ahead) {
+      // A few at a time: a processor drops those that it has no place for.
+      int64_t left = next + kPage - token;
+      prefetch(token, token + (left < ahead ? left : ahead), p * kLanes, (p + P) * kLanes);
+      foldBlock<Ops, Round, kSsdRows, P>(f, n);
     }
+    for (; a.state - n >= 2; n += 2)
+      foldBlock<Ops, Round, 2, P>(f, n);
+    if (n < a.state)
+      foldBlock<Ops, Round, 1, P>(f, n);
   }
 };
 
