@@ -41,19 +41,19 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
   fb::WeightDesc desc(n, k, group, format, false);
   uint64_t bytes = *packedBytes(desc);
   // Packing 16 rows is enough; the panel is repeated.
-  std::vector<float> values = normals(16 * k);
+  Buffer<float> values = normals(16 * k);
   uint64_t panel = packedOffset(desc, 16), copies = std::max<uint64_t>(1, (256u << 20) / bytes);
   if (rows > 8)
     copies = 1;
-  std::vector<uint8_t> storage(bytes * copies + 64), packed(panel);
+  Buffer<uint8_t> storage(bytes * copies + 64), packed(panel);
   uint8_t *weights = storage.data() + (64 - uintptr_t(storage.data()) % 64) % 64;
   if (!packRows(desc, 0, 16, values.data(), packed.data()))
     return state.SkipWithError("packing");
   for (uint64_t at = 0; at + panel <= bytes * copies; at += panel)
     memcpy(weights + at, packed.data(), panel);
   bool quantized = isQuantized(format);
-  std::vector<float> x = normals(size_t(rows) * k), out(size_t(rows) * n);
-  std::vector<uint8_t> xq(size_t(rows) * (quantized ? quantizedRow(desc).bytes : 0) + 64);
+  Buffer<float> x = normals(size_t(rows) * k), out(size_t(rows) * n);
+  Buffer<uint8_t> xq(size_t(rows) * (quantized ? quantizedRow(desc).bytes : 0) + 64);
   uint8_t *xqAligned = xq.data() + (64 - uintptr_t(xq.data()) % 64) % 64;
   TensorView xView = matrix(x.data(), DType::f32, rows, int64_t(k)), input = xView;
   if (quantized) {
@@ -117,7 +117,7 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   builder.Finish(fb::CreateStateDirect(builder, "kv", fb::StateKind::kv, fb::StateScope::sequence, &spec));
   const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
   size_t pageBytes = cpuTarget().kvLayout.pageBytes(spec), pageCount = size_t(ceilDiv(context, kPagePositions));
-  std::vector<uint8_t> pool(pageBytes * pageCount + 64, 1);
+  Buffer<uint8_t> pool(pageBytes * pageCount + 64, 1);
   std::vector<uint32_t> pages(pageCount);
   for (size_t i = 0; i < pageCount; ++i)
     pages[i] = uint32_t(i);
@@ -125,7 +125,7 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   KvStateView view{pool.data() + (64 - uintptr_t(pool.data()) % 64) % 64, pageBytes, &pagePointer, 0, spec};
   BatchSegment segment{0, 0, int32_t(queries), context - queries, context};
   BatchView batch{{&segment, 1}, queries};
-  std::vector<float> q = normals(size_t(queries) * 896), out(q.size());
+  Buffer<float> q = normals(size_t(queries) * 896), out(q.size());
   fb::AttentionAttrs attrs(14, 2, 64, 0.125f, 0.0f, 0, products);
   Runner runner("attention", attrs, {matrix(q.data(), DType::f32, queries, 896)},
                 {matrix(out.data(), DType::f32, queries, 896)}, unsigned(state.range(2)));
@@ -153,8 +153,8 @@ void ssd(benchmark::State &state, DType dtype, fb::Products products) {
   const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
   size_t baseBytes = cpuTarget().recurrentLayout.baseBytes(*schema), stride = alignUp<size_t>(columns, 16);
   constexpr uint32_t kBlocks = 48, kNone = RecurrentStateView::kNoBlock;
-  std::vector<uint8_t> bases(baseBytes * kBlocks + 64), logs(stride * kRecurrentPage * 4 * sizeof(float) + 64);
-  auto aligned = [](std::vector<uint8_t> &bytes) { return bytes.data() + (64 - uintptr_t(bytes.data()) % 64) % 64; };
+  Buffer<uint8_t> bases(baseBytes * kBlocks + 64), logs(stride * kRecurrentPage * 4 * sizeof(float) + 64);
+  auto aligned = [](Buffer<uint8_t> &bytes) { return bytes.data() + (64 - uintptr_t(bytes.data()) % 64) % 64; };
   int64_t pageCount = ceilDiv(queries, kRecurrentPage);
   std::vector<RecurrentPage> pages(size_t(pageCount), {kNone, kNone});
   pages.back() = {2, 2};
@@ -165,9 +165,16 @@ void ssd(benchmark::State &state, DType dtype, fb::Products products) {
                           stride,         &segmentView, schema};
   BatchSegment segment{0, 0, int32_t(queries), first, queries};
   BatchView batch{{&segment, 1}, queries};
-  std::vector<float> x = normals(size_t(queries * heads * dim)), out(x.size()), dt = normals(size_t(queries * heads)),
-                     b = normals(size_t(queries * size)), c = b, a(size_t(heads), 0.5f), d = a;
-  auto vector = [](std::vector<float> &values) {
+  // As in the models: x, b and c are columns of what the convolution gives.
+  int64_t width = heads * dim + 2 * size;
+  Buffer<float> convolved = normals(size_t(queries * width)), out(size_t(queries * heads * dim)),
+                dt = normals(size_t(queries * heads)), a(size_t(heads), 0.5f), d = a;
+  auto columnsOf = [&](int64_t begin, int64_t count) {
+    TensorView view = matrix(convolved.data() + begin, DType::f32, queries, count);
+    view.strides[0] = width;
+    return view;
+  };
+  auto vector = [](Buffer<float> &values) {
     TensorView view = matrix(values.data(), DType::f32, 1, int64_t(values.size()));
     view.rank = 1;
     view.dims[0] = view.dims[1];
@@ -176,9 +183,8 @@ void ssd(benchmark::State &state, DType dtype, fb::Products products) {
   };
   fb::SsdAttrs attrs(uint32_t(heads), uint32_t(dim), 1, uint32_t(size), 0, INFINITY, true, products);
   Runner runner("ssd", attrs,
-                {matrix(x.data(), DType::f32, queries, heads * dim), matrix(dt.data(), DType::f32, queries, heads),
-                 matrix(b.data(), DType::f32, queries, size), matrix(c.data(), DType::f32, queries, size), vector(a),
-                 vector(d), vector(d)},
+                {columnsOf(0, heads * dim), matrix(dt.data(), DType::f32, queries, heads), columnsOf(heads * dim, size),
+                 columnsOf(heads * dim + size, size), vector(a), vector(d), vector(d)},
                 {matrix(out.data(), DType::f32, queries, heads * dim)}, unsigned(state.range(1)));
   std::fill_n(runner.follows, 4, true);
   runner.info.states = {&schema, 1};

@@ -35,10 +35,25 @@ inline TensorView matrix(void *data, DType dtype, int64_t rows, int64_t columns)
   return view;
 }
 
-inline std::vector<float> normals(size_t count) {
+/// Memory as the runtime has it: what is large lies on large pages.
+template <typename T> struct RuntimeMemory {
+  using value_type = T;
+  RuntimeMemory() = default;
+  template <typename U> RuntimeMemory(const RuntimeMemory<U> &) {}
+  T *allocate(size_t count) {
+    return static_cast<T *>(systemAllocator().allocate(systemAllocator().context, count * sizeof(T), 64));
+  }
+  void deallocate(T *memory, size_t count) {
+    systemAllocator().release(systemAllocator().context, memory, count * sizeof(T));
+  }
+  bool operator==(const RuntimeMemory &) const { return true; }
+};
+template <typename T> using Buffer = std::vector<T, RuntimeMemory<T>>;
+
+inline Buffer<float> normals(size_t count) {
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
-  std::vector<float> values(count);
+  Buffer<float> values(count);
   for (float &value : values)
     value = normal(random);
   return values;
@@ -52,7 +67,7 @@ struct KernelRunner {
   bool follows[8] = {true, false, false, true}, outFollows[8] = {true, true};
   const void *attrs;
   WorkerPool &pool;
-  std::vector<uint8_t> shared, workers;
+  Buffer<uint8_t> shared, workers;
   KernelContext context;
 
   template <typename T>

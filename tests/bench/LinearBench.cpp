@@ -47,7 +47,7 @@ struct Product {
   fb::WeightDesc desc;
   uint64_t bytes = *packedBytes(desc), copies;
   uint64_t rowBytes = quantizedRow(desc).bytes;
-  std::vector<float> x;
+  Buffer<float> x;
   Bytes out, weights, quantized;
   fb::QuantizeRowsAttrs quantizeAttrs{kColumns, rowGroups(desc).group, rowGroups(desc).sumGroup};
   fb::LinearAttrs linearAttrs{desc, true, false, false, false, fb::Activation::none, 0, 0, false};
@@ -75,7 +75,7 @@ struct Product {
 
   Status prepare() {
     // Packing 16 rows is enough; the panel is repeated.
-    std::vector<float> values = normals(16 * kColumns);
+    Buffer<float> values = normals(16 * kColumns);
     uint64_t panel = packedOffset(desc, 16);
     if (!packRows(desc, 0, 16, values.data(), weights.data()))
       return Error(ErrorCode::Internal, "packing %llu columns", (unsigned long long)kColumns);

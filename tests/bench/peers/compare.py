@@ -57,6 +57,18 @@ ROWS = [
         "llama", "q05-q4_0.gguf", [], bars=(2, 1.3)),
     Row("keep-q4_k_m", "1.5B q4_k_m, the same file; llama.cpp", "q15-q4_k_m.gguf", ["--math", "fast", *KV16],
         "llama", "q15-q4_k_m.gguf", [], bars=(2, 1.3)),
+    Row("llama-mamba2", "mamba2-370m int4, head int8, states f32; llama.cpp q4_0", "mamba2-370m-f16.gguf", INT4,
+        "llama", "mamba2-370m-q4_0.gguf", [], bars=(3, 1.3)),
+    Row("llama-mamba2-2048", "mamba2-370m int4, head int8, states f32; llama.cpp q4_0", "mamba2-370m-f16.gguf", INT4,
+        "llama", "mamba2-370m-q4_0.gguf", [], 2048, (3, None)),
+    Row("llama-hybrid", "700M hybrid int4, head int8, states f32; llama.cpp q4_0", "hybrid-700m-f16.gguf", INT4,
+        "llama", "hybrid-700m-q4_0.gguf", [], bars=(2.8, 1.2)),
+    Row("llama-hybrid-2048", "700M hybrid int4, head int8, states f32; llama.cpp q4_0", "hybrid-700m-f16.gguf", INT4,
+        "llama", "hybrid-700m-q4_0.gguf", [], 2048, (2.8, None)),
+    Row("llama-moe", "1.3B mixture int4, 8 of 32 experts; llama.cpp q4_0", "moe-1.3b-f16.gguf", INT4,
+        "llama", "moe-1.3b-q4_0.gguf", [], bars=(3, 1.3)),
+    Row("dense-moe", "1.3B mixture int4, 8 of 32 experts; mlc, the dense model of the size a token uses", "moe-1.3b-f16.gguf",
+        INT4, "mlc", "moe-1.3b-dense-f16.gguf", INT4, bars=(0.65, 0.9)),
 ]
 
 
@@ -138,14 +150,25 @@ def spread(runs, phase, tokens):
     return dict(median=statistics.median(rates), min=min(rates), max=max(rates), quiet=quiet, runs=len(runs))
 
 
+def sides_of(row, arguments, models):
+    """side -> the command of its worker; the peer's side comes second."""
+    library = os.path.abspath(os.path.join(os.path.dirname(arguments.mlc), "..", "lib", "libmlc.so"))
+
+    def ours(source, options):
+        return [sys.executable, f"{HERE}/worker.py", "mlc", models.artifact(source, options + arguments.ours), f"library={library}"]
+
+    mine = ours(row.source, row.options)
+    if row.engine == "mlc":
+        return {"mlc": mine, "mlc-peer": ours(row.peer, row.peer_options)}
+    python = models.pythons["llama" if row.engine == "llama" else "peers"]
+    return {"mlc": mine, row.engine: [python, f"{HERE}/worker.py", row.engine, models.get(row.peer), *row.peer_options]}
+
+
 def measure(row, arguments, models):
     artifact = models.artifact(row.source, row.options + arguments.ours)
-    peer_model = models.get(row.peer)
-    library = os.path.join(os.path.dirname(arguments.mlc), "..", "lib", "libmlc.so")
     positions = row.prompt + arguments.new + 64
-    commands = {"mlc": [sys.executable, f"{HERE}/worker.py", "mlc", artifact, f"library={os.path.abspath(library)}"],
-                row.engine: [models.pythons["llama" if row.engine == "llama" else "peers"], f"{HERE}/worker.py",
-                             row.engine, peer_model, *row.peer_options]}
+    commands = sides_of(row, arguments, models)
+    _, peer = commands
     end = time.monotonic() + arguments.seconds
     measured, workers, runs = [ceilings(row, arguments, artifact)], {}, {side: [] for side in commands}
     ended = False
@@ -180,8 +203,8 @@ def measure(row, arguments, models):
     for phase, key, tokens, bar in (("prefill", "prompt", row.prompt, row.bars[0]),
                                     ("decode", "new", arguments.new - 1, row.bars[1])):
         sides = {side: spread(runs[side], key, tokens) for side in runs}
-        result["phases"][phase] = dict(mlc=sides["mlc"], peer=sides[row.engine], bar=bar,
-                                       ratio=sides["mlc"]["median"] / sides[row.engine]["median"])
+        result["phases"][phase] = dict(mlc=sides["mlc"], peer=sides[peer], bar=bar,
+                                       ratio=sides["mlc"]["median"] / sides[peer]["median"])
     return result
 
 
@@ -247,8 +270,7 @@ def main():
                                        "llama": os.path.abspath(arguments.llama_python)}, arguments.mlc)
     rows, results = [row for row in ROWS if row.name in names], []
     for row in rows:
-        models.artifact(row.source, row.options + arguments.ours)
-        models.get(row.peer)
+        sides_of(row, arguments, models)  # Makes the models.
     if arguments.only_models:
         return
     signal.signal(signal.SIGALRM, end_on)

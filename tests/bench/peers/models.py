@@ -25,6 +25,11 @@ for size, geometry in (("q05", "qwen2.5-0.5b"), ("q15", "qwen2.5-1.5b")):
                                        ["openvino-int4", f"{{{size}-openvino-f16}}", "{out}", "128"]),
         f"{size}-onnxruntime-int4-b128": ("peers", "convert.py", ["onnxruntime-int4", f"{{{size}}}", "{out}", "128"]),
     }
+for name in ("mamba2-370m", "hybrid-700m", "moe-1.3b", "moe-1.3b-dense"):
+    RECIPES |= {
+        f"{name}-f16.gguf": ("peers", "random_gguf.py", [name, "{out}"]),
+        f"{name}-q4_0.gguf": ("llama", "convert.py", ["llama", f"{{{name}-f16.gguf}}", "{out}", "q4_0"]),
+    }
 
 
 class Models:
