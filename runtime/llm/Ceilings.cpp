@@ -25,10 +25,21 @@ static constexpr size_t kStreamChunk = size_t(1) << 20;
 static constexpr unsigned kStreamPasses = 12;
 static constexpr unsigned kPrefetchAhead = 4096; // Bytes; hides the latency that the hardware's prefetch leaves.
 
-static uint64_t readPortable(const uint8_t *data, size_t bytes) {
+// How lines are fetched ahead, in turns: the first of a block into the first cache is enough to keep the hardware's
+// prefetch going and costs few load slots; all into the second go past the first one's few buffers for lines under way.
+enum class Ahead : uint8_t { first, all };
+template <Ahead ahead> [[gnu::always_inline]] static inline void fetchAhead(const uint8_t *data, size_t bytes) {
+  if constexpr (ahead == Ahead::first)
+    __builtin_prefetch(data + kPrefetchAhead);
+  else
+    for (size_t i = 0; i < bytes; i += 64)
+      __builtin_prefetch(data + kPrefetchAhead + i, 0, 2);
+}
+
+template <Ahead ahead> static uint64_t readPortable(const uint8_t *data, size_t bytes) {
   uint64_t sums[8] = {};
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    __builtin_prefetch(data + i + kPrefetchAhead);
+    fetchAhead<ahead>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
       sums[j] ^= reinterpret_cast<const uint64_t *>(data + i)[j];
   }
@@ -39,13 +50,12 @@ static uint64_t readPortable(const uint8_t *data, size_t bytes) {
 }
 
 #if defined(__x86_64__)
-__attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, size_t bytes) {
+template <Ahead ahead> __attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, size_t bytes) {
   __m256i sums[8];
   for (__m256i &sum : sums)
     sum = _mm256_setzero_si256();
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    for (size_t j = 0; j < sizeof sums; j += 64)
-      __builtin_prefetch(data + i + kPrefetchAhead + j);
+    fetchAhead<ahead>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
       sums[j] = _mm256_xor_si256(sums[j], _mm256_load_si256(reinterpret_cast<const __m256i *>(data + i) + j));
   }
@@ -54,13 +64,13 @@ __attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, si
   return uint64_t(_mm256_extract_epi64(sums[0], 0));
 }
 
+template <Ahead ahead>
 __attribute__((target("avx512f"))) static uint64_t readAvx512(const uint8_t *data, size_t bytes) {
   __m512i sums[8];
   for (__m512i &sum : sums)
     sum = _mm512_setzero_si512();
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    // One line of the eight is enough to keep the hardware's prefetch going; all of them cost load slots.
-    __builtin_prefetch(data + i + kPrefetchAhead);
+    fetchAhead<ahead>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
       sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(data + i + 64 * j));
   }
@@ -96,17 +106,18 @@ Result<double> measureReadBandwidth(WorkerPool &pool) {
   pool.parallelFor(int64_t(bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
     memset(buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
   });
-  auto *read = readPortable;
+  uint64_t (*reads[])(const uint8_t *, size_t) = {readPortable<Ahead::first>, readPortable<Ahead::all>};
 #if defined(__x86_64__)
   if (machineRuns(Isa::avx512vnni))
-    read = readAvx512;
+    reads[0] = readAvx512<Ahead::first>, reads[1] = readAvx512<Ahead::all>;
   else if (machineRuns(Isa::avx2))
-    read = readAvx2;
+    reads[0] = readAvx2<Ahead::first>, reads[1] = readAvx2<Ahead::all>;
 #endif
   double best = 0;
   std::atomic<uint64_t> sink{0};
   for (unsigned pass = 0; pass < kStreamPasses; ++pass) {
     double start = monotonicMs();
+    auto *read = reads[pass % 2];
     // A thread reads one long stretch: the hardware's prefetch starts again at every border.
     pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, unsigned) {
       size_t chunks = bytes / kStreamChunk, workers = pool.size();

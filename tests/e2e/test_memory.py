@@ -2,8 +2,8 @@
 # Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # ===----------------------------------------------------------------------===#
-"""Memory is what the plan says: inspect's figures, --max-memory, and a model of 350 MiB of weights inside a memory
-cgroup of 512 MiB, without swap."""
+"""Memory is what the plan says: inspect's figures, --max-memory, a model of 350 MiB of weights inside a memory cgroup of
+512 MiB, without swap, and what 65,000 tokens add to 1,000: nothing with recurrent states alone, a hybrid's KV."""
 import json
 import os
 import struct
@@ -176,6 +176,22 @@ class Memory(unittest.TestCase):
         self.assertLessEqual(charged, CGROUP_BYTES)
         print(f"planned {plan['total'] / MIB:.1f} MiB, peak {answer['peak_rss_bytes'] / MIB:.1f} MiB, charged "
               f"{charged / MIB:.1f} MiB", file=sys.stderr)
+
+    def peak(self, artifact, tokens):
+        """Bytes of the process behind a prompt of `tokens` tokens."""
+        run = [MLC_RUN, artifact, "--tokens", ",".join(["1"] * tokens), "--max-tokens", "1", "--json", "--threads", "2"]
+        return json.loads(subprocess.run(run, check=True, capture_output=True, text=True, timeout=180).stdout)["peak_rss_bytes"]
+
+    def test_a_long_context_costs_what_its_attention_keeps(self):
+        context, few, many = 65536, 1000, 65000
+        for source, kv in ((os.path.join(ROOT, "tests", "oracles", "mamba2"), 0),
+                           # One layer of attention: 2 heads of 64, keys and values of 2 bytes.
+                           (os.path.join(ROOT, "models", "chimera-nano"), 2 * 64 * 2 * 2)):
+            artifact = self.compile(source, "--quant", "int8", "--context", str(context), "--sequences", "1")
+            grown = self.peak(artifact, many) - self.peak(artifact, few)
+            print(f"{os.path.basename(source)}: {many - few} tokens more take {grown / MIB:.2f} MiB more", file=sys.stderr)
+            # The prompt itself and the tables of pages: under 1.5 MiB.
+            self.assertLess(abs(grown - kv * (many - few)), 1.5 * MIB)
 
 
 if __name__ == "__main__":

@@ -15,17 +15,6 @@ namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-/// Fetches a line of weights: into the second cache where tiles multiply, for there the first cache's few buffers of
-/// lines under way bound what one core reads.
-MLC_SIMD void fetchWeights(const LinearInt &a, const uint8_t *line) {
-#if defined(__AVX512F__)
-  if (a.tiles)
-    return __builtin_prefetch(line, 0, 2);
-#endif
-  (void)a;
-  __builtin_prefetch(line);
-}
-
 /// Groups [begin, end) of `panel` and where they go: DotBlock::w, and factors and supers, of two panels interleaved.
 /// What lies at `next` is fetched meanwhile, and as many factors of `nextPanel`.
 struct Unpacked {
@@ -44,7 +33,7 @@ template <int Bits, IntScale S, IntOffset M> MLC_SIMD void unpackFactors(const L
   const uint8_t *nextFactors = u.nextPanel + a.scalesOffset;
   const int64_t factorBytes = a.panelBytes - a.scalesOffset, together = int64_t(1) << a.scaleShift;
   for (int64_t i = factorBytes * u.begin / a.groups; i < factorBytes * u.end / a.groups; i += 64)
-    fetchWeights(a, nextFactors + i);
+    fetchLine(nextFactors + i);
   constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
   float *factors = u.factors, *supers = u.supers;
   for (int64_t g = u.begin; g < u.end; ++g, factors += kPanelsTogether * kFactors) {
@@ -77,7 +66,7 @@ template <int Bits, IntScale S, IntOffset M, bool Scaled> void unpackPanel(const
     VB unit[8];
     Planes planes = planesAt<Bits>(a, u.panel, column);
     for (int i = 0; i < lowBits(Bits); ++i)
-      fetchWeights(a, u.next + (planes.low - u.panel) + i * 64);
+      fetchLine(u.next + (planes.low - u.panel) + i * 64);
     loadUnit<Bits>(planes, unit);
     if constexpr (Scaled) {
       const uint16_t taken = M == IntOffset::none ? uint16_t(1 << a.zeroShift) : 0;

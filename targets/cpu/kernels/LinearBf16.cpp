@@ -21,7 +21,6 @@ constexpr int kPairRows = 2;
 #endif
 /// Pairs of k that a block walks: two panels of them stay in the first cache while the rows pass.
 constexpr int64_t kPairs = 256;
-constexpr int64_t kAhead = 4096;
 
 struct PairBlock {
   const uint8_t *x; // bf16 pairs of the first row.
@@ -38,11 +37,15 @@ template <int R, int C> void pairBlock(const PairBlock &b) {
     for (int c = 0; c < C; ++c)
       acc[r][c] = b.fresh ? zero() : load(b.acc + r * kStride + c * kLanes);
   const uint8_t *w = b.w, *x = b.x;
+  // Behind these panels' ends the next ones' beginnings.
+  const uint8_t *end = w + b.pairs * 64;
   for (int64_t i = 0; i < b.pairs; ++i, w += 64, x += 4) {
+    const uint8_t *ahead = w + kFetchAhead;
+    ahead += ahead >= end ? (C - 1) * b.wPanel : 0;
     VU values[C];
     for (int c = 0; c < C; ++c) {
       if constexpr (R == 1)
-        __builtin_prefetch(w + c * b.wPanel + kAhead);
+        fetchLine(ahead + c * b.wPanel);
       values[c] = (VU)loadBytes(w + c * b.wPanel);
     }
     for (int r = 0; r < R; ++r) {
@@ -97,7 +100,7 @@ void linearBf16(const LinearBf16 &a, int64_t rowBegin, int64_t rowEnd, int64_t p
       b.fresh = !begin;
       if (a.tiles) {
         a.tiles({a.x + rowBegin * a.xStride + begin * 4, a.xStride, b.w, 64, b.wPanel, b.pairs, s.acc, kStride, b.fresh,
-                 step == kPairs ? 0 : kAhead},
+                 step == kPairs ? 0 : kFetchAhead},
                 rowEnd - rowBegin, panels, shape);
         continue;
       }

@@ -54,11 +54,15 @@ template <int R, int C, bool Half> void halfBlock(const LinearFloat &a, int64_t 
       sums[r][c] = zero();
   const uint8_t *w = a.weight + panel * a.panelBytes;
   const float *x = a.x + row * a.xStride;
+  // Behind these panels' ends the next ones' beginnings.
+  const uint8_t *end = w + a.panelBytes;
   for (int64_t i = 0; i < a.k; i += 2, w += 64) {
-    __builtin_prefetch(w + 2048);
+    const uint8_t *ahead = w + kFetchAhead;
+    ahead += ahead >= end ? (C - 1) * a.panelBytes : 0;
     // Two columns at a time, as bf16 pairs lie.
     VF values[2][C];
     for (int c = 0; c < C; ++c) {
+      fetchLine(ahead + c * a.panelBytes);
       const uint8_t *at = w + c * a.panelBytes;
       VU pair = (VU)loadBytes(at);
       values[0][c] = Half ? loadF16(at) : (VF)(pair << 16);

@@ -23,8 +23,6 @@ constexpr bool kRowKernels = true;
 #else
 constexpr bool kRowKernels = false;
 #endif
-// Bytes by which a stream of weights is fetched ahead.
-constexpr int64_t kAhead = 4096;
 
 /// One row against one panel, from memory: decode reads each weight once.
 template <int Bits, IntScale S, IntOffset M>
@@ -53,14 +51,14 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
     odd = odd.start(init[1]);
     for (int64_t end = column + (kHalves ? kUnit : a.group); column < end; column += kUnit) {
       Planes planes = planesAt<Bits>(a, panel, column);
-      const uint8_t *low = planes.low + kAhead, *high = planes.high + kAhead / 2;
+      const uint8_t *low = planes.low + kFetchAhead, *high = planes.high + kFetchAhead / 2;
       low += low >= lowEnd ? lowGap : 0;
       for (int i = 0; i < lowBits(Bits); ++i)
-        fetchWeights(a, low + i * 64);
+        fetchLine(low + i * 64);
       if constexpr (Bits != lowBits(Bits)) {
         high += high >= highEnd ? highGap : 0;
         for (int i = 0; i < Bits - lowBits(Bits); ++i)
-          fetchWeights(a, high + i * 64);
+          fetchLine(high + i * 64);
       }
       VB unit[8];
       loadUnit<Bits>(planes, unit);
@@ -75,7 +73,7 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       }
     }
     auto group = [&](VI isum) __attribute__((always_inline)) {
-      fetchWeights(a, factors);
+      fetchLine(factors);
       factors += factorStep;
       float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
       if constexpr (M != IntOffset::none)

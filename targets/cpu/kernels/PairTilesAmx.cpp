@@ -45,7 +45,7 @@ template <bool Wide> struct SumTiles {
     loadTile<Tile>(w, b.wStride);
     if (b.ahead)
       for (int64_t i = 0; i < kTilePairs; ++i)
-        __builtin_prefetch(w + b.ahead + i * b.wStride, 0, 2); // The first cache has few buffers for lines under way.
+        fetchLine(w + b.ahead + i * b.wStride);
   }
   /// One tile of pairs. Products of the same weights follow each other: in another order they wait for the loads.
   [[gnu::always_inline]] void multiply(const uint8_t *x, const uint8_t *w) const {

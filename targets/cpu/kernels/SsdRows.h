@@ -76,12 +76,15 @@ template <typename Ops, int R, int P> [[gnu::noinline]] static void outputBlock(
     }
   };
   if (a.tile) {
-    const typename Ops::T *w = a.tile;
+    // One row reads the state from memory: behind these panels' ends the next ones' beginnings.
+    const typename Ops::T *w = a.tile, *end = w + a.panelStride;
     for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes) {
-      // One row reads the state from memory, a panel's lines ahead; behind the last panel stands the next head's.
-      if constexpr (R == 1)
+      if constexpr (R == 1) {
+        const typename Ops::T *ahead = w + kAhead;
+        ahead += ahead >= end ? (P - 1) * a.panelStride : 0;
         for (int p = 0; p < P; ++p)
-          __builtin_prefetch(w + p * a.panelStride + kAhead);
+          fetchLine(ahead + p * a.panelStride);
+      }
       step(a.c + i, a.cStride, w, a.panelStride);
     }
     for (int r = 0; r < R; ++r)

@@ -47,6 +47,16 @@ MLC_SIMD VB loadBytes(const uint8_t *p) {
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
+/// Fetches the line at p, which is read once and soon. On x86 into the second cache: the first has few buffers for
+/// lines under way (Zen 4: 1.5 times the speed of reading).
+constexpr int64_t kFetchAhead = 4096; // Bytes between what a stream reads and what it fetches.
+MLC_SIMD void fetchLine(const void *p) {
+#if defined(__x86_64__)
+  __builtin_prefetch(p, 0, 2);
+#else
+  __builtin_prefetch(p);
+#endif
+}
 /// Lanes [0, n) of p, the others 0; reads nothing beyond.
 MLC_SIMD VF loadPart(const float *p, int64_t n) {
 #if defined(__AVX512F__)
