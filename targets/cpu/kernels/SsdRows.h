@@ -177,16 +177,13 @@ template <typename Ops, bool Round, int R, int P>
     }
 }
 
-/// Calls body.operator()<R>() with R = count, 1 <= count <= kSsdRows.
-template <int R = kSsdRows, typename Body> MLC_SIMD void withRows(int64_t count, const Body &body) {
-  if constexpr (R == 1) {
-    body.template operator()<1>();
-  } else {
-    if (count >= R)
-      body.template operator()<R>();
-    else
-      withRows<R - 1>(count, body);
-  }
+/// Calls body.operator()<R>() with the rows of the next block of `left`, kSsdRows, 4, 2 or 1, and returns them.
+template <int R = kSsdRows, typename Body> MLC_SIMD int64_t withRows(int64_t left, const Body &body) {
+  if constexpr (R > 1)
+    if (left < R)
+      return withRows<(R > 4 ? 4 : R / 2)>(left, body);
+  body.template operator()<R>();
+  return R;
 }
 
 /// One head of a segment.
@@ -362,23 +359,20 @@ private:
     out.d = a.d;
     out.left = a.headDim - p * kLanes;
     for (int64_t t = begin; t < end;) {
-      // As evenly as the rows divide, from a whole pair on.
-      int64_t blocks = (end - t + kSsdRows - 1) / kSsdRows, count = (end - t + blocks - 1) / blocks;
-      if (t % Ops::kStep)
-        count = 1;
-      else if (count % Ops::kStep && count < end - t)
-        ++count;
       out.c = c + (t - begin) * padded;
       out.g = g + (t - begin) * kPage;
       out.decay = decay + t;
       out.first = t;
       out.input = a.x + rowOf(done, t, begin) * a.xStride + p * kLanes;
       out.y = a.y + rowOf(done, t, begin) * a.yStride + p * kLanes;
-      if constexpr (P > kSsdColumns)
+      if constexpr (P > kSsdColumns) {
         outputBlock<Ops, 1, P>(out);
-      else
-        withRows(count, [&]<int R>() __attribute__((always_inline)) { outputBlock<Ops, R, P>(out); });
-      t += count;
+        ++t;
+      } else {
+        // More rows than one begin at a whole pair.
+        t += withRows(t % Ops::kStep ? 1 : end - t,
+                      [&]<int R>() __attribute__((always_inline)) { outputBlock<Ops, R, P>(out); });
+      }
     }
   }
 
@@ -452,8 +446,8 @@ template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
     for (int64_t n = 0; n < padded; n += kLanes)
       Ops::storeRow(c + (t - a.begin) * padded + n, loadPart(a.c + (t - a.begin) * a.cStride + n, a.state - n));
   float *products = a.packed + ssdPackedProducts(a.state);
-  for (int64_t t = 0; t < a.end - a.begin; t += kSsdRows)
-    withRows(a.end - a.begin - t, [&]<int R>() __attribute__((always_inline)) {
+  for (int64_t t = 0; t < a.end - a.begin;)
+    t += withRows(a.end - a.begin - t, [&]<int R>() __attribute__((always_inline)) {
       productBlock<Ops, R>(c + t * padded, padded, tile, Ops::kStep == 2 ? even : a.state, products + t * kPage);
     });
 }
