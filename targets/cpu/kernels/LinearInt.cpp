@@ -27,7 +27,7 @@ constexpr bool kRowKernels = false;
 /// Groups whose integer sums wait for their factors, where these lie in one part: one stream, values then factors, has
 /// up to 1.5 times the speed of two in turns (Zen 4). Those of K-quants lie in four parts, which are better read one by
 /// one.
-template <IntScale S, bool Halves> constexpr int64_t kWaitingGroups = !isSuper(S) ? 64 : Halves ? 2 : 1;
+template <IntScale S, bool Halves> constexpr int64_t kWaitingGroups = !isSuper(S) ? 256 : Halves ? 2 : 1;
 
 /// How far ahead values are fetched. One stream the hardware fetches by itself: more than a little help disturbs it,
 /// but for Intel's cores with tiles.
