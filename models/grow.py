@@ -3,8 +3,8 @@
 # Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # ===----------------------------------------------------------------------===#
-"""Expands a trained Llama to the size of another model without changing what
-it says: real behaviour at real cost.
+"""Expands a trained Llama, or a Mixtral, to the size of another model without
+changing what it says: real behaviour at real cost.
 
     python3 models/grow.py SOURCE OUT --size qwen2.5-0.5b|qwen2.5-3b
     python3 models/grow.py SOURCE OUT --hidden N --intermediate N --layers N
@@ -14,7 +14,7 @@ SOURCE is a Hugging Face directory with tied embeddings. Needs numpy; the result
 is written piece by piece, in the storage type of the source.
 
 With W the width of the source and W' the new one:
-- Matrices are padded with zeros, heads and KV heads with heads of zeros, whose
+- Matrices, those of a router and of experts too, are padded with zeros, heads and KV heads with heads of zeros, whose
   values o_proj takes times zero. Added layers are all zeros: they add nothing.
 - RMSNorm over W' columns of which W are not zero: w' = w sqrt(W / W') and
   eps' = eps W / W' give the source's result.
@@ -67,8 +67,8 @@ class Growth:
 
     def check(self):
         c, to = self.c, self.to
-        if not c.get("tie_word_embeddings") or c["model_type"] != "llama":
-            sys.exit("grow: error: the source must be a llama with tied embeddings")
+        if not c.get("tie_word_embeddings") or c["model_type"] not in ("llama", "mixtral"):
+            sys.exit("grow: error: the source must be a llama or a mixtral with tied embeddings")
         if self.new < -(-self.width // GROUP) * GROUP + GROUP:
             sys.exit(f"grow: error: --hidden {self.new}: a block of {GROUP} columns beyond the source's {self.width} is needed")
         for name, key in (("intermediate", "intermediate_size"), ("layers", "num_hidden_layers"), ("vocabulary", "vocab_size"),
@@ -95,6 +95,16 @@ class Growth:
         out[:self.width] = weight * math.sqrt(self.width / self.new)
         out[-1] = constant
         return out
+
+    def mlp(self):
+        """(name, rows, columns) of the matrices behind a layer's attention."""
+        inner = self.to["intermediate"]
+        if self.c["model_type"] == "llama":
+            return [("mlp.gate_proj", inner, self.new), ("mlp.up_proj", inner, self.new), ("mlp.down_proj", self.new, inner)]
+        count = self.c["num_local_experts"]
+        return [("block_sparse_moe.gate", count, self.new)] + [
+            (f"block_sparse_moe.experts.{e}.{name}", *shape) for e in range(count)
+            for name, shape in (("w1", (inner, self.new)), ("w3", (inner, self.new)), ("w2", (self.new, inner)))]
 
     def tensors(self):
         """(name, type, shape, function giving its rows in pieces), in order."""
@@ -138,9 +148,7 @@ class Growth:
                     ("self_attn.k_proj", to["kv_heads"] * self.dim, self.new, None, None),
                     ("self_attn.v_proj", to["kv_heads"] * self.dim, self.new, None, None),
                     ("self_attn.o_proj", self.new, to["heads"] * self.dim, None, queries),
-                    ("mlp.gate_proj", to["intermediate"], self.new, None, None),
-                    ("mlp.up_proj", to["intermediate"], self.new, None, None),
-                    ("mlp.down_proj", self.new, to["intermediate"], None, None)):
+                    *((*matrix, None, None) for matrix in self.mlp())):
                 name = prefix + part + ".weight"
                 yield name, dtype, (rows, columns), padded(rows, columns, self.source[name], at_rows, at_columns) \
                     if real else padded(rows, columns, nothing)

@@ -124,6 +124,31 @@ class MLP(nn.Module):
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
+class Mixture(nn.Module):
+    """Experts of which a token takes the likeliest few, weighed by their share
+    of the probability (Mixtral, arXiv 2401.04088). `logits` [tokens, experts]
+    and `chosen` [tokens, few] are those of the last call."""
+
+    def __init__(self, c, rounding):
+        super().__init__()
+        self.few = c["num_experts_per_tok"]
+        self.gate = nn.Linear(c["hidden_size"], c["num_local_experts"], bias=False)
+        self.experts = nn.ModuleList(MLP(c, rounding) for _ in range(c["num_local_experts"]))
+
+    def forward(self, x):
+        rows = x.flatten(0, -2)
+        with torch.autocast(x.device.type, enabled=False):  # the compiler keeps routers in float32, too
+            self.logits = self.gate(rows.float())
+        likely, self.chosen = self.logits.softmax(-1).topk(self.few)
+        weights = likely / likely.sum(-1, keepdim=True)
+        order = self.chosen.flatten().argsort(stable=True)  # by expert, then by token
+        token = order // self.few
+        sizes = self.chosen.flatten().bincount(minlength=len(self.experts)).tolist()
+        out = torch.cat([expert(part) for expert, part in zip(self.experts, rows[token].split(sizes))])
+        out = out * weights.flatten()[order, None].to(out.dtype)
+        return torch.zeros_like(out[:len(rows)]).index_add(0, token, out).view_as(x)
+
+
 def initialize(model, layers, last):
     """Normal weights; the matrices that write into the residual stream, those
     whose names end in one of `last`, start smaller by sqrt(2 layers)."""
@@ -138,7 +163,7 @@ class Block(nn.Module):
         self.input_layernorm = RMSNorm(c["hidden_size"], c["rms_norm_eps"])
         self.self_attn = Attention(c, rounding)
         self.post_attention_layernorm = RMSNorm(c["hidden_size"], c["rms_norm_eps"])
-        self.mlp = MLP(c, rounding)
+        self.mlp = (Mixture if "num_local_experts" in c else MLP)(c, rounding)
 
     def forward(self, x, cos, sin, dropout):
         x = x + F.dropout(self.self_attn(self.input_layernorm(x), cos, sin), dropout, self.training)

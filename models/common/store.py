@@ -58,3 +58,18 @@ def llama_config(c):
     theta = c.pop("rope_theta")
     return c | dict(rope_parameters=dict(rope_theta=theta, rope_type="default"), hidden_act="silu", attention_bias=False,
                     mlp_bias=False, tie_word_embeddings=True, attention_dropout=0.0, initializer_range=0.02)
+
+
+def mixtral_config(c):
+    """config.json of common.layers.Llama with experts."""
+    return llama_config(c) | dict(architectures=["MixtralForCausalLM"], model_type="mixtral", sliding_window=None)
+
+
+MIXTRAL = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}  # an expert's matrices
+
+
+def mixtral_name(name):
+    """The name of a tensor of common.layers.Llama in Mixtral's checkpoints."""
+    for ours, theirs in MIXTRAL.items() if ".experts." in name else ():
+        name = name.replace(ours, theirs)
+    return name.replace(".mlp.", ".block_sparse_moe.")

@@ -161,24 +161,34 @@ class Step:
         return value.clone()
 
 
-def fit(model, draw, evaluate, a, autocast=False, keep_best=False, loss=next_token_loss, name="state"):
+def fit(model, draw, evaluate, a, autocast=False, keep_best=False, loss=next_token_loss, name="state", apart=(), kept=None,
+        save_every=1):
     """Trains by AdamW. draw(step, generator) gives tokens [rows, length + 1];
-    evaluate(model) the figures to show, the first one counts for keep_best."""
-    decay = [p for p in model.parameters() if p.dim() == 2]
-    keep = [p for p in model.parameters() if p.dim() != 2]
+    evaluate(model) the figures to show, the first one counts for keep_best.
+    apart: (end of the names of weights, their rate at a step), which do not
+    decay; kept: what belongs to the state beside the model, by state_dict() and
+    load_state_dict(); the state is saved at every so many steps' evaluation."""
+    decay, keep, others = [], [], [[] for _ in apart]
+    for n, p in model.named_parameters():
+        own = next((o for o, (end, _) in zip(others, apart) if n.endswith(end)), None)
+        (own if own is not None else decay if p.dim() == 2 else keep).append(p)
     device = device_of(model)
-    rate = torch.zeros((), device=device)  # a recorded step reads it
+    rate_of = [lambda step: learning_rate(step, a)] * 2 + [rate for _, rate in apart]
+    rates = [torch.zeros((), device=device) for _ in rate_of]  # a recorded step reads them
     optimizer = torch.optim.AdamW(
-        [dict(params=decay, weight_decay=a.weight_decay), dict(params=keep, weight_decay=0.0)],
-        lr=rate, betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda")
+        [dict(params=params, lr=rate, weight_decay=a.weight_decay if params is decay else 0.0)
+         for params, rate in zip((decay, keep, *others), rates)],
+        betas=(0.9, 0.98), fused=True, capturable=device.type == "cuda")
     first, best, best_state, running = 0, float("inf"), None, []
     state_path = a.work and os.path.join(a.work, name + ".pt")
     if state_path and os.path.exists(state_path):
         s = torch.load(state_path, weights_only=True, map_location=device)
         model.load_state_dict(s["model"])
         optimizer.load_state_dict(s["optimizer"])
-        for group in optimizer.param_groups:
+        for group, rate in zip(optimizer.param_groups, rates):
             group["lr"] = rate
+        if kept:
+            kept.load_state_dict(s["kept"])
         first, best, best_state = s["step"], s["best"], s["best_state"]
         print(f"{name}: resumed at step {first}", flush=True)
     rounded_from = int(a.steps * (1 - a.rounded))
@@ -189,7 +199,8 @@ def fit(model, draw, evaluate, a, autocast=False, keep_best=False, loss=next_tok
         generator = torch.Generator().manual_seed(a.seed * 1_000_003 + step)
         torch.manual_seed(a.seed * 1_000_003 + step)  # dropout
         data = draw(step, generator)
-        rate.fill_(learning_rate(step, a))
+        for rate, of in zip(rates, rate_of):
+            rate.fill_(of(step))
         model.train()
         # Compilers differ in how tight a scale they take: train with several.
         model.rounding.set(rounded, (1.0, 0.9, 1.0, 0.95)[step % 4] if rounded else 1.0)
@@ -209,9 +220,9 @@ def fit(model, draw, evaluate, a, autocast=False, keep_best=False, loss=next_tok
         if keep_best and rounded and scores[0] < best:
             best = scores[0]
             best_state = {k: v.clone() for k, v in model.state_dict().items()}
-        if state_path:
+        if state_path and ((step + 1) % save_every == 0 or step + 1 == a.steps):
             torch.save(dict(model=model.state_dict(), optimizer=optimizer.state_dict(), step=step + 1,
-                            best=best, best_state=best_state), state_path + ".new")
+                            best=best, best_state=best_state, kept=kept and kept.state_dict()), state_path + ".new")
             os.replace(state_path + ".new", state_path)
     if best_state:
         model.load_state_dict(best_state)

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 # ===----------------------------------------------------------------------===#
 """The recipes of models/: the tokenizer's trainer against the recorded merges of another one, growth that changes
-nothing, and chimera-nano as it is shipped."""
+nothing, chimera-nano as it is shipped, and moe-lab's figures of routers."""
 import contextlib
 import io
 import json
@@ -17,7 +17,7 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 MODELS, ORACLES = os.path.join(ROOT, "models"), os.path.join(ROOT, "tests", "oracles")
 NANO, SHAKESPEARE = os.path.join(MODELS, "chimera-nano"), os.path.join(MODELS, "shakespeare")
-sys.path[:0] = [os.path.join(MODELS, "common"), NANO]
+sys.path[:0] = [os.path.join(MODELS, "common"), NANO, os.path.join(MODELS, "moe-lab")]
 try:
     import numpy as np
 except ImportError as error:
@@ -25,8 +25,10 @@ except ImportError as error:
 import bpe  # noqa: E402
 try:
     import torch
+    import report
+    import routing
     import training
-    from layers import Llama
+    from layers import Llama, Mixture, Rounding
 except ImportError as error:
     TORCH = f"{error}; the recipes need it"
 else:
@@ -166,6 +168,49 @@ class ChimeraNano(unittest.TestCase):
         mlc("compile", path, "-o", artifact, "--quant", "none", "--context", "512")
         words = ["--prompt", read("validation-hi.txt")[:300], "--max-tokens", "100", "--json"]
         self.assertEqual(*(json.loads(mlc("run", a, *words))["tokens"] for a in (self.of["none"], artifact)))
+
+
+@unittest.skipIf(TORCH, TORCH)
+class MoeLab(unittest.TestCase):
+    def test_undecided_router(self):
+        """All logits 0: what tests/e2e/test_router_stats.py expects of the runtime."""
+        measured = routing.measure(torch.zeros(40, 6), torch.tensor([[0, 1]]).expand(40, 2))
+        expected = dict(routing_entropy=1, load_entropy=math.log(2) / math.log(6), max_load=3, dead_experts=4, balance=1,
+                        mean_squared_logsumexp=math.log(6) ** 2)
+        for name, value in routing.figures([measured, measured]).items():
+            self.assertAlmostEqual(value, expected[name], places=5, msg=name)
+
+    def test_alarm(self):
+        """Certain routers: no alarm while all tokens take the same experts; one when they part."""
+        watch, certain = routing.Watch(0.3), 20 * torch.eye(6).repeat(4, 1)
+        watch.add([(certain[:1].expand(24, 6), torch.tensor([[0, 0]]).expand(24, 2))])
+        self.assertEqual((watch.alarm, watch.standing), (0, False))
+        for _ in range(2):
+            watch.add([(certain, certain.topk(2).indices)])
+        self.assertEqual((watch.alarm, watch.standing), (2, True))
+        for _ in range(routing.WINDOW):
+            watch.add([(0 * certain, certain.topk(2).indices)])
+        self.assertEqual((watch.alarm, watch.standing), (2, False))
+
+    def test_specialisation(self):
+        self.assertAlmostEqual(routing.specialisation(torch.tensor([[8, 0, 0], [0, 4, 0]])), 1)
+        self.assertAlmostEqual(routing.specialisation(torch.tensor([[2, 4, 2], [1, 2, 1]])), 0)
+
+    def test_mixture_is_the_sum_of_its_experts(self):
+        torch.manual_seed(1)
+        mixture = Mixture(dict(hidden_size=8, intermediate_size=12, num_local_experts=5, num_experts_per_tok=2), Rounding())
+        x = torch.randn(2, 7, 8)
+        likely, chosen = mixture.gate(x).softmax(-1).topk(2)
+        every = torch.stack([expert(x) for expert in mixture.experts], -2)
+        picked = every.gather(-2, chosen[..., None].expand(*chosen.shape, 8))
+        expected = (picked * (likely / likely.sum(-1, keepdim=True))[..., None]).sum(-2)
+        torch.testing.assert_close(mixture(x), expected)
+
+    def test_rise(self):
+        log = lambda *losses: [dict(step=10 * (i + 1), validation=v) for i, v in enumerate(losses)]
+        self.assertEqual(report.rise(log(3, 2, 2.01, 2.1, 2.2)), 40)
+        self.assertIsNone(report.rise(log(3, 2, 2.1, 2.01, 2.2, 1.9)))
+        self.assertAlmostEqual(report.equal_width(1.5, [(1, 2.0), (2, 1.6), (4, 1.4)]), 2 * 2 ** 0.5)
 
 
 @unittest.skipIf(TORCH, TORCH)
