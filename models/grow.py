@@ -14,8 +14,9 @@ SOURCE is a Hugging Face directory with tied embeddings. Needs numpy; the result
 is written piece by piece, in the storage type of the source.
 
 With W the width of the source and W' the new one:
-- Matrices, those of a router and of experts too, are padded with zeros, heads and KV heads with heads of zeros, whose
-  values o_proj takes times zero. Added layers are all zeros: they add nothing.
+- Matrices, a router's and experts' too, are padded with zeros, heads and KV
+  heads with heads of zeros, whose values o_proj takes times zero. Added layers
+  are all zeros: they add nothing.
 - RMSNorm over W' columns of which W are not zero: w' = w sqrt(W / W') and
   eps' = eps W / W' give the source's result.
 - Padded vocabulary rows would get the logit 0. The last column of the residual

@@ -139,7 +139,7 @@ def restarts(runs):
     """Against the loss of the model that they went on from, over the same tokens."""
     rows = []
     for (run, seed), log in sorted(runs.items()):
-        if run.startswith("restart"):
+        if run.startswith("restart") and ("base", seed) in runs:
             before = runs["base", seed][-1]["validation"]
             most = max(log, key=lambda r: r["validation"])
             above = [r["step"] for r in log if r["validation"] >= RISE * before]

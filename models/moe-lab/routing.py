@@ -57,12 +57,6 @@ def z_loss(logits):
     return logits.logsumexp(-1).square().mean()
 
 
-def confidence_loss(logits):
-    """LIMoE's local entropy loss (arXiv 2206.02770): 0 when every token is
-    routed for certain."""
-    return -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1).mean()
-
-
 class Watch:
     """The figures of every router over the last steps, and the alarm: routing
     entropy of a router below `threshold` while its load's is not."""

@@ -36,11 +36,11 @@ WIDTH = 128  # tokens of a window
 THRESHOLD = 0.3  # of the alarm
 
 # every: steps between evaluations; windows: of each domain that they score; rows: times domains.ROWS; expert: intermediate
-# size; width: times that of the two experts that a token takes; balance, z, local: factors of the routers' losses; alarmed:
+# size; width: times that of the two experts that a token takes; balance, z: factors of the routers' losses; alarmed:
 # of the z-loss while an alarm stands; router: factor of the routers' learning rate; start: the run whose model it goes on from.
 MODEL = dict(steps=1000, every=100, windows=64, rows=1, hidden=256, expert=512, lr=2e-3, decay=0.6)
 DENSE = MODEL | dict(width=1)
-SPARSE = MODEL | dict(experts=8, balance=1e-2, z=1e-3, local=0, alarmed=0, router=1)
+SPARSE = MODEL | dict(experts=8, balance=1e-2, z=1e-3, alarmed=0, router=1)
 SMALL = SPARSE | dict(steps=600, hidden=128, expert=128, rows=0.5)
 COLLAPSE = SMALL | dict(steps=800, decay=0, every=10, windows=16, balance=0, z=0, router=20)
 RESTART = COLLAPSE | dict(start="base", steps=400, every=20, windows=64, lr=2e-4, router=1000)
@@ -80,8 +80,6 @@ class Log:
         z = self.run["alarmed"] if self.run["alarmed"] and self.watch.standing else self.run["z"]
         self.pressed += z != self.run["z"]
         mean = lambda of: sum(of(*router) for router in seen) / len(seen)
-        if self.run["local"]:
-            told = told + self.run["local"] * mean(lambda logits, _: routing.confidence_loss(logits))
         return told + self.run["balance"] * mean(routing.balance_loss) + z * mean(lambda logits, _: routing.z_loss(logits))
 
     def add(self, step, losses, specialisation):

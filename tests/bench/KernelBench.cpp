@@ -45,20 +45,19 @@ void linear(benchmark::State &state, WeightFormat format, uint32_t group) {
   uint64_t panel = packedOffset(desc, 16), copies = std::max<uint64_t>(1, (256u << 20) / bytes);
   if (rows > 8)
     copies = 1;
-  Buffer<uint8_t> storage(bytes * copies + 64), packed(panel);
-  uint8_t *weights = storage.data() + (64 - uintptr_t(storage.data()) % 64) % 64;
+  Buffer<uint8_t> storage(bytes * copies), packed(panel);
+  uint8_t *weights = storage.data();
   if (!packRows(desc, 0, 16, values.data(), packed.data()))
     return state.SkipWithError("packing");
   for (uint64_t at = 0; at + panel <= bytes * copies; at += panel)
     memcpy(weights + at, packed.data(), panel);
   bool quantized = isQuantized(format);
   Buffer<float> x = normals(size_t(rows) * k), out(size_t(rows) * n);
-  Buffer<uint8_t> xq(size_t(rows) * (quantized ? quantizedRow(desc).bytes : 0) + 64);
-  uint8_t *xqAligned = xq.data() + (64 - uintptr_t(xq.data()) % 64) % 64;
+  Buffer<uint8_t> xq(size_t(rows) * (quantized ? quantizedRow(desc).bytes : 0));
   TensorView xView = matrix(x.data(), DType::f32, rows, int64_t(k)), input = xView;
   if (quantized) {
     fb::QuantizeRowsAttrs attrs(k, rowGroups(desc).group, rowGroups(desc).sumGroup);
-    input = matrix(xqAligned, DType::u8, rows, int64_t(quantizedRow(desc).bytes));
+    input = matrix(xq.data(), DType::u8, rows, int64_t(quantizedRow(desc).bytes));
     Runner runner("quantize_rows", attrs, {xView}, {input}, 1);
     if (!runner.prepare(state))
       return;
@@ -117,12 +116,12 @@ void attention(benchmark::State &state, DType dtype, fb::Products products) {
   builder.Finish(fb::CreateStateDirect(builder, "kv", fb::StateKind::kv, fb::StateScope::sequence, &spec));
   const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
   size_t pageBytes = cpuTarget().kvLayout.pageBytes(spec), pageCount = size_t(ceilDiv(context, kPagePositions));
-  Buffer<uint8_t> pool(pageBytes * pageCount + 64, 1);
+  Buffer<uint8_t> pool(pageBytes * pageCount, 1);
   std::vector<uint32_t> pages(pageCount);
   for (size_t i = 0; i < pageCount; ++i)
     pages[i] = uint32_t(i);
   const uint32_t *pagePointer = pages.data();
-  KvStateView view{pool.data() + (64 - uintptr_t(pool.data()) % 64) % 64, pageBytes, &pagePointer, 0, spec};
+  KvStateView view{pool.data(), pageBytes, &pagePointer, 0, spec};
   BatchSegment segment{0, 0, int32_t(queries), context - queries, context};
   BatchView batch{{&segment, 1}, queries};
   Buffer<float> q = normals(size_t(queries) * 896), out(q.size());
@@ -153,16 +152,15 @@ void ssd(benchmark::State &state, DType dtype, fb::Products products) {
   const fb::State *schema = flatbuffers::GetRoot<fb::State>(builder.GetBufferPointer());
   size_t baseBytes = cpuTarget().recurrentLayout.baseBytes(*schema), stride = alignUp<size_t>(columns, 16);
   constexpr uint32_t kBlocks = 48, kNone = RecurrentStateView::kNoBlock;
-  Buffer<uint8_t> bases(baseBytes * kBlocks + 64), logs(stride * kRecurrentPage * 4 * sizeof(float) + 64);
-  auto aligned = [](Buffer<uint8_t> &bytes) { return bytes.data() + (64 - uintptr_t(bytes.data()) % 64) % 64; };
+  Buffer<uint8_t> bases(baseBytes * kBlocks), logs(stride * kRecurrentPage * 4 * sizeof(float));
   int64_t pageCount = ceilDiv(queries, kRecurrentPage);
   std::vector<RecurrentPage> pages(size_t(pageCount), {kNone, kNone});
   pages.back() = {2, 2};
   if (pageCount > 1)
     pages[size_t(pageCount) - 2] = {1, 1};
   RecurrentSegment segmentView{first ? 0 : kNone, first ? 2 : kNone, pages.data()};
-  RecurrentStateView view{aligned(bases), baseBytes,    aligned(logs), stride * kRecurrentPage * sizeof(float),
-                          stride,         &segmentView, schema};
+  RecurrentStateView view{bases.data(), baseBytes,    logs.data(), stride * kRecurrentPage * sizeof(float),
+                          stride,       &segmentView, schema};
   BatchSegment segment{0, 0, int32_t(queries), first, queries};
   BatchView batch{{&segment, 1}, queries};
   // As in the models: x, b and c are columns of what the convolution gives.

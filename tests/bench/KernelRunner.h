@@ -35,7 +35,7 @@ inline TensorView matrix(void *data, DType dtype, int64_t rows, int64_t columns)
   return view;
 }
 
-/// Memory as the runtime has it: what is large lies on large pages.
+/// Memory as the runtime has it: at multiples of 64 bytes, and what is large on large pages.
 template <typename T> struct RuntimeMemory {
   using value_type = T;
   RuntimeMemory() = default;
@@ -89,15 +89,15 @@ struct KernelRunner {
     info.workers = pool.size();
     MLC_TRY(kernel->check(info));
     ScratchNeed need = kernel->scratch ? kernel->scratch(info) : ScratchNeed{};
-    shared.resize(need.shared + 64);
+    shared.resize(need.shared);
     context.workerStride = alignUp<size_t>(need.perWorker, 64);
-    workers.resize(context.workerStride * pool.size() + 64);
+    workers.resize(context.workerStride * pool.size());
     context.inputs = inputs;
     context.outputs = outputs;
     context.attrs = attrs;
     context.pool = &pool;
-    context.sharedScratch = shared.data() + (64 - uintptr_t(shared.data()) % 64) % 64;
-    context.workerScratch = workers.data() + (64 - uintptr_t(workers.data()) % 64) % 64;
+    context.sharedScratch = shared.data();
+    context.workerScratch = workers.data();
     return {};
   }
   void run() { kernel->run(context); }

@@ -35,20 +35,13 @@ constexpr Row kRows[] = {{"gemm-g128", 128, 512, 0.80},
                          {"decode-g128", 128, 1, 0.90},
                          {"decode-g32", 32, 1, 0}};
 
-/// Storage whose data starts at a multiple of 64 bytes.
-struct Bytes {
-  explicit Bytes(size_t size) : storage(std::move(*OwnedArray<uint8_t>::create(systemAllocator(), size, "bench"))) {}
-  uint8_t *data() { return storage.data(); }
-  OwnedArray<uint8_t> storage;
-};
-
 /// x f32[rows, kColumns] and packed weights of `copies` matrices, quantize_rows and linear over them.
 struct Product {
   fb::WeightDesc desc;
   uint64_t bytes = *packedBytes(desc), copies;
   uint64_t rowBytes = quantizedRow(desc).bytes;
   Buffer<float> x;
-  Bytes out, weights, quantized;
+  Buffer<uint8_t> out, weights, quantized;
   fb::QuantizeRowsAttrs quantizeAttrs{kColumns, rowGroups(desc).group, rowGroups(desc).sumGroup};
   fb::LinearAttrs linearAttrs{desc, true, false, false, false, fb::Activation::none, 0, 0, false};
   KernelRunner quantize, linear;

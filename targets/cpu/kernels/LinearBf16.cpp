@@ -40,8 +40,7 @@ template <int R, int C> void pairBlock(const PairBlock &b) {
   // Behind these panels' ends the next ones' beginnings.
   const uint8_t *end = w + b.pairs * 64;
   for (int64_t i = 0; i < b.pairs; ++i, w += 64, x += 4) {
-    const uint8_t *ahead = w + kFetchAhead;
-    ahead += ahead >= end ? (C - 1) * b.wPanel : 0;
+    const uint8_t *ahead = beyondPanel(w + kFetchAhead, end, (C - 1) * b.wPanel);
     VU values[C];
     for (int c = 0; c < C; ++c) {
       if constexpr (R == 1)

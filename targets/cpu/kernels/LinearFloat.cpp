@@ -57,8 +57,7 @@ template <int R, int C, bool Half> void halfBlock(const LinearFloat &a, int64_t 
   // Behind these panels' ends the next ones' beginnings.
   const uint8_t *end = w + a.panelBytes;
   for (int64_t i = 0; i < a.k; i += 2, w += 64) {
-    const uint8_t *ahead = w + kFetchAhead;
-    ahead += ahead >= end ? (C - 1) * a.panelBytes : 0;
+    const uint8_t *ahead = beyondPanel(w + kFetchAhead, end, (C - 1) * a.panelBytes);
     // Two columns at a time, as bf16 pairs lie.
     VF values[2][C];
     for (int c = 0; c < C; ++c) {

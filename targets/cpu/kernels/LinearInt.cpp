@@ -75,12 +75,11 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *s
       odd = odd.start(init[1]);
       for (int64_t end = column + (kHalves ? kUnit : a.group); column < end; column += kUnit) {
         Planes planes = planesAt<Bits>(a, panel, column);
-        const uint8_t *low = planes.low + ahead, *high = planes.high + ahead / 2;
-        low += low >= lowEnd ? lowGap : 0;
+        const uint8_t *low = beyondPanel(planes.low + ahead, lowEnd, lowGap);
         for (int i = 0; i < lowBits(Bits); ++i)
           fetchLine(low + i * 64);
         if constexpr (Bits != lowBits(Bits)) {
-          high += high >= highEnd ? highGap : 0;
+          const uint8_t *high = beyondPanel(planes.high + ahead / 2, highEnd, highGap);
           for (int i = 0; i < Bits - lowBits(Bits); ++i)
             fetchLine(high + i * 64);
         }

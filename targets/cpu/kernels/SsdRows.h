@@ -80,8 +80,7 @@ template <typename Ops, int R, int P> [[gnu::noinline]] static void outputBlock(
     const typename Ops::T *w = a.tile, *end = w + a.panelStride;
     for (int64_t i = 0; i < a.k; i += kStep, w += kStep * kLanes) {
       if constexpr (R == 1) {
-        const typename Ops::T *ahead = w + kAhead;
-        ahead += ahead >= end ? (P - 1) * a.panelStride : 0;
+        const typename Ops::T *ahead = beyondPanel(w + kAhead, end, (P - 1) * a.panelStride);
         for (int p = 0; p < P; ++p)
           fetchLine(ahead + p * a.panelStride);
       }

@@ -47,9 +47,14 @@ MLC_SIMD VB loadBytes(const uint8_t *p) {
   __builtin_memcpy(&v, p, sizeof v);
   return v;
 }
+/// Bytes between what a stream reads and what it fetches.
+constexpr int64_t kFetchAhead = 4096;
+/// What a stream fetches at `at`: where its panel has ended there, what lies `gap` behind.
+template <typename T> MLC_SIMD const T *beyondPanel(const T *at, const T *end, int64_t gap) {
+  return at + (at >= end ? gap : 0);
+}
 /// Fetches the line at p, which is read once and soon. On x86 into the second cache: the first has few buffers for
 /// lines under way (Zen 4: 1.5 times the speed of reading).
-constexpr int64_t kFetchAhead = 4096; // Bytes between what a stream reads and what it fetches.
 MLC_SIMD void fetchLine(const void *p) {
 #if defined(__x86_64__)
   __builtin_prefetch(p, 0, 2);
