@@ -27,7 +27,7 @@ struct ArtifactHeader {
 static_assert(sizeof(ArtifactHeader) == 64 && offsetof(ArtifactHeader, headerDigest) == 56);
 
 constexpr uint8_t kArtifactMagic[4] = {'M', 'L', 'C', 'A'};
-constexpr uint32_t kArtifactVersion = 1;
+constexpr uint32_t kArtifactVersion = 2;
 constexpr uint64_t kMetadataOffset = sizeof(ArtifactHeader);
 /// FlatBuffers end below 2 GiB; a quarter of it holds any plan.
 constexpr uint64_t kMaxMetadataSize = uint64_t(512) << 20;

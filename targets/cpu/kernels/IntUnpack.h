@@ -30,26 +30,31 @@ template <int Bits, IntScale S, IntOffset M> constexpr bool kSigned = Bits < 8 &
 template <int Bits, IntScale S> constexpr bool kIntegers = isSuper(S) && superScaling(Bits) == Scaling::integers;
 
 template <int Bits, IntScale S, IntOffset M> MLC_SIMD void unpackFactors(const LinearInt &a, const Unpacked &u) {
-  const uint8_t *nextFactors = u.nextPanel + a.scalesOffset;
-  const int64_t factorBytes = a.panelBytes - a.scalesOffset, together = int64_t(1) << a.scaleShift;
-  for (int64_t i = factorBytes * u.begin / a.groups; i < factorBytes * u.end / a.groups; i += 64)
-    fetchLine(nextFactors + i);
+  const int64_t together = int64_t(1) << a.scaleShift;
+  if constexpr (!isSuper(S)) {
+    const uint8_t *nextFactors = u.nextPanel + a.scalesOffset;
+    const int64_t factorBytes = a.panelBytes - a.scalesOffset;
+    for (int64_t i = factorBytes * u.begin / a.groups; i < factorBytes * u.end / a.groups; i += 64)
+      fetchLine(nextFactors + i);
+  }
   constexpr int64_t kFactors = kLanes * (M != IntOffset::none ? 2 : 1);
   float *factors = u.factors, *supers = u.supers;
   for (int64_t g = u.begin; g < u.end; ++g, factors += kPanelsTogether * kFactors) {
     VF scales;
     if constexpr (kIntegers<Bits, S>)
-      scales = (VF)groupFactors<S>(a, u.panel, g);
+      scales = (VF)groupFactors<Bits, S, M>(u.panel, g);
     else
-      scales = groupScales<S>(a, u.panel, g);
+      scales = groupScales<Bits, S, M>(a, u.panel, g);
     store(factors, scales);
     if constexpr (M != IntOffset::none)
-      store(factors + kLanes, groupOffsets<M>(a, u.panel, g, scales));
-    if (isSuper(S) && (g & (together - 1)) == 0) {
-      store(supers, superScales(a, u.panel, g));
-      if constexpr (M != IntOffset::none)
-        store(supers + kLanes, superOffsets(a, u.panel, g));
-      supers += kPanelsTogether * kFactors;
+      store(factors + kLanes, groupOffsets<Bits, M>(a, u.panel, g, scales));
+    if constexpr (isSuper(S)) {
+      if ((g & (together - 1)) == 0) {
+        store(supers, superScales<Bits, M>(u.panel, g));
+        if constexpr (M != IntOffset::none)
+          store(supers + kLanes, superOffsets<Bits, M>(u.panel, g));
+        supers += kPanelsTogether * kFactors;
+      }
     }
   }
 }
@@ -64,14 +69,12 @@ template <int Bits, IntScale S, IntOffset M, bool Scaled> void unpackPanel(const
   const int64_t first = u.begin * a.group;
   for (int64_t column = first; column < u.end * a.group; column += kUnit) {
     VB unit[8];
-    Planes planes = planesAt<Bits>(a, u.panel, column);
-    for (int i = 0; i < lowBits(Bits); ++i)
-      fetchLine(u.next + (planes.low - u.panel) + i * 64);
-    loadUnit<Bits>(planes, unit);
+    fetchUnit<Bits, S, M>(u.next, column);
+    loadUnit<Bits>(unitAt<Bits, S, M>(u.panel, column), unit);
     if constexpr (Scaled) {
       const uint16_t taken = M == IntOffset::none ? uint16_t(1 << a.zeroShift) : 0;
       for (int half = 0; half < 2; ++half)
-        scaleQuads(unit + 4 * half, groupFactors<S>(a, u.panel, (column + kUnit / 2 * half) / a.group), taken,
+        scaleQuads(unit + 4 * half, groupFactors<Bits, S, M>(u.panel, (column + kUnit / 2 * half) / a.group), taken,
                    scaledQuads(u.quads, column - first) + kUnit / 2 * kPanelColumns * half);
     } else {
 #if defined(__AVX512F__)

@@ -176,11 +176,8 @@ LinearInt linearIntOf(const fb::WeightDesc &weight) {
   linear.xScales = int64_t(row.scalesOffset);
   linear.xSums = int64_t(row.sumsOffset);
   linear.panelBytes = int64_t(layout.bytes);
-  linear.highOffset = int64_t(layout.highOffset);
   linear.scalesOffset = int64_t(layout.scalesOffset);
-  linear.subScalesOffset = int64_t(layout.subScalesOffset);
   linear.offsetsOffset = int64_t(layout.offsetsOffset);
-  linear.subOffsetsOffset = int64_t(layout.subOffsetsOffset);
   linear.group = int64_t(layout.group);
   linear.groups = int64_t(layout.groups);
   linear.format = intFormatOf(weight);
@@ -188,7 +185,6 @@ LinearInt linearIntOf(const fb::WeightDesc &weight) {
       isBlockPanel(weight.format()) ? blockShape(blockOfPanel(weight.format())).zero : 1u << (layout.bits - 1);
   linear.zeroShift = uint8_t(zero ? __builtin_ctz(zero) : 0);
   linear.scaleShift = uint8_t(__builtin_ctzll(row.group / layout.group));
-  linear.superShift = layout.group == 16 ? 4 : 3;
   return linear;
 }
 

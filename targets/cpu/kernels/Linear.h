@@ -8,6 +8,7 @@
 #pragma once
 
 #include "targets/cpu/kernels/PairTiles.h"
+#include "targets/cpu/pack/SuperBlock.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -114,16 +115,14 @@ struct LinearInt {
   int64_t xStride, xScales, xSums; // In bytes; scales and sums: offsets in a quantized row.
   const uint8_t *weight;
   int64_t panelBytes;
-  // Of a panel: its second plane of bits, scales, offsets, and the groups' factors of both.
-  int64_t highOffset, scalesOffset, subScalesOffset, offsetsOffset, subOffsetsOffset;
-  int64_t group, groups; // Columns of a group of weights; groups of a row.
+  int64_t scalesOffset, offsetsOffset; // Of a panel that is no sequence of super-blocks.
+  int64_t group, groups;               // Columns of a group of weights; groups of a row.
   IntFormat format;
   /// For several rows: for each row and group the negated sum of x, as i32 times the zero or, where the format has
   /// offsets, as f32.
   const uint8_t *sums;
   uint8_t zeroShift;  // w = scale * (q - 2^zeroShift) where the format has no offset.
   uint8_t scaleShift; // 2^scaleShift groups of weights share one scale of x: all of a row, then.
-  uint8_t superShift; // 2^superShift groups share one f16 scale.
   int64_t rowTile;
   int64_t gateBytes; // From a gate's panel to its pair.
   LinearOutput output;

@@ -24,114 +24,143 @@ constexpr bool kRowKernels = true;
 constexpr bool kRowKernels = false;
 #endif
 
-/// Groups whose integer sums wait for their factors, where these lie in one part: one stream, values then factors, has
-/// up to 1.5 times the speed of two in turns (Zen 4). Those of K-quants lie in four parts, which are better read one by
-/// one.
-template <IntScale S, bool Halves> constexpr int64_t kWaitingGroups = !isSuper(S) ? 256 : Halves ? 2 : 1;
-
 /// How far ahead values are fetched. One stream the hardware fetches by itself: more than a little help disturbs it,
 /// but for Intel's cores with tiles.
-template <IntScale S> MLC_SIMD int64_t fetchAheadOf([[maybe_unused]] const LinearInt &a) {
+MLC_SIMD int64_t fetchAheadOf([[maybe_unused]] const LinearInt &a) {
 #if defined(__x86_64__)
-  if (!isSuper(S) && !a.tiles)
+  if (!a.tiles)
     return kFetchAhead / 4;
 #endif
   return kFetchAhead;
 }
 
-/// One row against one panel, from memory: decode reads each weight once.
+/// A group's integer sums, or two groups' (Halves): two chains, for one would wait for each product's latency.
+template <int Bits> struct RowSums {
+  DotSum<dotBits(Bits)> even, odd;
+};
+/// Adds the products of a unit, whose quads are the chains' in turns or the halves of.
+template <int Bits, bool Halves> MLC_SIMD void addUnit(RowSums<Bits> &sums, const uint8_t *values, const uint8_t *x) {
+  VB unit[8];
+  loadUnit<Bits>(values, unit);
+  for (int q = 0; q < 8; ++q) {
+    auto &sum = (Halves ? q >= 4 : q % 2) ? sums.odd : sums.even;
+    dotQuad(sum, unit[q], loadInt(x + 4 * q));
+    dotFlush(sum, Halves ? q % 4 + 1 : q / 2 + 1);
+  }
+  if constexpr (dotBits(Bits) == 4) {
+    dotFlush(sums.even, 8);
+    dotFlush(sums.odd, 8);
+  }
+}
+
+/// One row against one panel, from memory: decode reads each weight once. One stream, values then factors, has up
+/// to 1.5 times the speed of two in turns (Zen 4): so many groups' integer sums wait for their factors.
+constexpr int64_t kWaitingGroups = 256;
 template <int Bits, IntScale S, IntOffset M>
 void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
-  constexpr int kDot = dotBits(Bits);
-  constexpr bool kHalves = Bits == 2 || Bits == 3 || Bits == 6; // Groups of 16 columns.
   VF acc = zero(), part = zero(), offset = zero();
-  constexpr int64_t kWaiting = kWaitingGroups<S, kHalves>;
-  VI integers{}, waiting[kWaiting];
+  VI waiting[kWaitingGroups];
   const int64_t together = int64_t(1) << a.scaleShift;
   // The next panel follows this one: its values are fetched when this one's end.
-  const int64_t ahead = fetchAheadOf<S>(a);
-  const uint8_t *lowEnd = panel + a.highOffset, *highEnd = panel + a.scalesOffset;
-  const int64_t lowGap = a.panelBytes - a.highOffset, highGap = a.panelBytes - (a.scalesOffset - a.highOffset);
-  // Its factors one by one meanwhile; or this panel's at once, if some are wanted before all of its values are read.
-  const uint8_t *factors = highEnd + a.panelBytes;
-  const int64_t factorStep = (a.panelBytes - a.scalesOffset + a.groups - 1) / a.groups;
-  if (!isSuper(S) && a.groups > kWaiting)
+  const int64_t ahead = fetchAheadOf(a);
+  const uint8_t *valuesEnd = panel + a.scalesOffset;
+  const int64_t gap = a.panelBytes - a.scalesOffset;
+  // This panel's factors at once, if some are wanted before all of its values are read.
+  if (a.groups > kWaitingGroups)
     for (int64_t i = a.scalesOffset; i < a.panelBytes; i += 64)
       fetchLine(panel + i);
   int64_t column = 0;
   for (int64_t g = 0; g < a.groups;) {
-    const int64_t last = isSuper(S) || a.groups - g >= kWaiting ? g + kWaiting : a.groups;
+    const int64_t last = a.groups - g >= kWaitingGroups ? g + kWaitingGroups : a.groups;
     for (VI *into = waiting; into < waiting + (last - g);) {
-      // Two chains of sums: one would wait for each product's latency.
-      DotSum<kDot> even, odd;
-      VI init[2] = {};
-      if constexpr (M == IntOffset::none) {
-        const uint8_t *xSums = x + a.xSums + 4 * (g + (into - waiting));
-        init[0] = set1(loadInt(xSums)) << int(a.zeroShift);
-        if constexpr (kHalves)
-          init[1] = set1(loadInt(xSums + 4)) << int(a.zeroShift);
+      RowSums<Bits> isum;
+      VI init{};
+      if constexpr (M == IntOffset::none)
+        init = set1(loadInt(x + a.xSums + 4 * (g + (into - waiting)))) << int(a.zeroShift);
+      isum.even = isum.even.start(init);
+      isum.odd = isum.odd.start(VI{});
+      for (int64_t end = column + a.group; column < end; column += kUnit) {
+        const uint8_t *values = unitAt<Bits, S, M>(panel, column), *next = beyondPanel(values + ahead, valuesEnd, gap);
+        for (int i = 0; i < Bits; ++i)
+          fetchLine(next + i * 64);
+        addUnit<Bits, false>(isum, values, x + column);
       }
-      even = even.start(init[0]);
-      odd = odd.start(init[1]);
-      for (int64_t end = column + (kHalves ? kUnit : a.group); column < end; column += kUnit) {
-        Planes planes = planesAt<Bits>(a, panel, column);
-        const uint8_t *low = beyondPanel(planes.low + ahead, lowEnd, lowGap);
-        for (int i = 0; i < lowBits(Bits); ++i)
-          fetchLine(low + i * 64);
-        if constexpr (Bits != lowBits(Bits)) {
-          const uint8_t *high = beyondPanel(planes.high + ahead / 2, highEnd, highGap);
-          for (int i = 0; i < Bits - lowBits(Bits); ++i)
-            fetchLine(high + i * 64);
-        }
-        VB unit[8];
-        loadUnit<Bits>(planes, unit);
-        for (int q = 0; q < 8; ++q) {
-          bool second = kHalves ? q >= 4 : q % 2;
-          dotQuad(second ? odd : even, unit[q], loadInt(x + column + 4 * q));
-          dotFlush(second ? odd : even, kHalves ? q % 4 + 1 : q / 2 + 1);
-        }
-        if constexpr (kDot == 4) {
-          dotFlush(even, 8);
-          dotFlush(odd, 8);
-        }
-      }
-      VI first = dotTotal(even, init[0]), second = dotTotal(odd, init[1]);
-      *into++ = kHalves ? first : first + second;
-      if constexpr (kHalves)
-        *into++ = second;
+      *into++ = dotTotal(isum.even, init) + dotTotal(isum.odd, VI{});
     }
     for (const VI *isum = waiting; g < last; ++isum) {
-      if constexpr (isSuper(S)) {
-        fetchLine(factors);
-        factors += factorStep;
-      }
       float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
       if constexpr (M != IntOffset::none)
         negated = float(loadInt(x + a.xSums + 4 * g));
-      VF scales = groupScales<S>(a, panel, g);
-      if (!isSuper(S) && together == 1) {
+      VF scales = groupScales<Bits, S, M>(a, panel, g);
+      if (together == 1) {
         acc = fma(toFloat(*isum), scales * set1(xScale), acc);
         if constexpr (M != IntOffset::none)
-          acc = fma(groupOffsets<M>(a, panel, g, scales), set1(negated * xScale), acc);
+          acc = fma(groupOffsets<Bits, M>(a, panel, g, scales), set1(negated * xScale), acc);
         ++g;
         continue;
       }
-      if constexpr (kIntegers<Bits, S>)
-        integers += *isum * groupFactors<S>(a, panel, g);
-      else
-        part = fma(toFloat(*isum), scales, part);
+      part = fma(toFloat(*isum), scales, part);
       if constexpr (M != IntOffset::none)
-        offset = fma(groupOffsets<M>(a, panel, g, scales), set1(negated), offset);
+        offset = fma(groupOffsets<Bits, M>(a, panel, g, scales), set1(negated), offset);
       if ((++g & (together - 1)) == 0) {
-        if constexpr (isSuper(S))
-          part = (kIntegers<Bits, S> ? toFloat(integers) : part) * superScales(a, panel, g - 1);
         if constexpr (M != IntOffset::none)
-          part = fma(offset, isSuper(S) ? superOffsets(a, panel, g - 1) : set1(1.0f), part);
+          part = part + offset;
         acc = fma(part, set1(xScale), acc);
-        part = offset = zero(), integers = VI{};
+        part = offset = zero();
       }
     }
   }
+  store(sums, acc);
+}
+
+/// The same of super-blocks, each of which meets two scales of x.
+template <int Bits, IntScale S, IntOffset M>
+void dotSuperRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
+  constexpr SuperBlock kBlock = kSuperBlock<Bits, M>;
+  constexpr bool kHalves = superGroup(Bits) < kUnit, kOffsets = M != IntOffset::none;
+  constexpr int64_t kScaled = 128; // Columns that share a scale of x.
+  const uint8_t *xSums = x + a.xSums, *xScale = x + a.xScales;
+  const int64_t ahead = fetchAheadOf(a);
+  VF acc = zero();
+  for (const uint8_t *end = panel + a.panelBytes; panel < end; panel += kBlock.bytes)
+    for (int64_t begin = 0; begin < kSuperColumns; begin += kScaled, xScale += 4) {
+      VI integers{};
+      VF part = zero(), offset = zero();
+      auto addGroup = [&](int64_t g, VI isum) __attribute__((always_inline)) {
+        if constexpr (kIntegers<Bits, S>)
+          integers += isum * groupFactors<Bits, S, M>(panel, g);
+        else
+          part = fma(toFloat(isum), groupScales<Bits, S, M>(a, panel, g), part);
+        if constexpr (kOffsets)
+          offset = fma(groupOffsets<Bits, M>(a, panel, g, zero()), set1(float(loadInt(xSums))), offset);
+        xSums += 4;
+      };
+      for (int64_t column = begin; column < begin + kScaled; column += kUnit, x += kUnit) {
+        RowSums<Bits> isum;
+        VI init[2] = {};
+        if constexpr (!kOffsets) {
+          init[0] = set1(loadInt(xSums)) << int(a.zeroShift);
+          if constexpr (kHalves)
+            init[1] = set1(loadInt(xSums + 4)) << int(a.zeroShift);
+        }
+        isum.even = isum.even.start(init[0]);
+        isum.odd = isum.odd.start(init[1]);
+        fetchUnit<Bits, S, M>(panel + ahead, column);
+        addUnit<Bits, kHalves>(isum, unitAt<Bits, S, M>(panel, column), x);
+        VI first = dotTotal(isum.even, init[0]), second = dotTotal(isum.odd, init[1]);
+        const int64_t g = column / superGroup(Bits);
+        if constexpr (kHalves) {
+          addGroup(g, first);
+          addGroup(g + 1, second);
+        } else {
+          addGroup(g, first + second);
+        }
+      }
+      part = (kIntegers<Bits, S> ? toFloat(integers) : part) * superScales<Bits, M>(panel, 0);
+      if constexpr (kOffsets)
+        part = fma(offset, superOffsets<Bits, M>(panel, 0), part);
+      acc = fma(part, set1(loadFloat(xScale)), acc);
+    }
   store(sums, acc);
 }
 
@@ -142,7 +171,9 @@ struct FormatCode {
   void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
   void (*dot[2])(const DotBlock &, int64_t rows); // Any number of rows; the second: several groups share a scale of x.
   DotWeights weights;                             // As LinearInt::tiles takes them.
-  int64_t lowBits, factors;                       // Of a value in the first plane; f32 vectors of factors, in lanes.
+  bool bytes;                                     // Values are whole bytes, which nothing unpacks.
+  int64_t tileBytes;                              // Values of kSuperColumns, or a super-block.
+  int64_t factors;                                // f32 vectors of a group's, in lanes.
   bool supers;                                    // Scales are super.
 };
 template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
@@ -150,10 +181,12 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   FormatCode code{};
   code.unpack = unpackPanel<Bits, S, M, false>;
   code.weights = kOffset ? DotWeights::plain : kSigned<Bits, S, M> ? DotWeights::ofSigned : DotWeights::withZero;
-  code.lowBits = lowBits(Bits);
+  code.bytes = Bits == 8;
+  code.tileBytes = kSuperColumns * 2 * Bits;
   code.factors = kLanes * (kOffset ? 2 : 1);
   code.supers = isSuper(S);
   if constexpr (isSuper(S)) {
+    code.tileBytes = kSuperBlock<Bits, M>.bytes;
     code.dot[0] = code.dot[1] = dotRows<dotBits(Bits), superScaling(Bits)>;
 #if defined(__AVX512F__)
     code.unpackScaled = unpackPanel<Bits, S, M, true>;
@@ -163,7 +196,9 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
     code.dot[0] = dotRows<dotBits(Bits), Scaling::alone>;
     code.dot[1] = dotRows<dotBits(Bits), Scaling::shared>;
   }
-  if constexpr (kRowKernels)
+  if constexpr (kRowKernels && isSuper(S))
+    code.row = dotSuperRow<Bits, S, M>;
+  else if constexpr (kRowKernels)
     code.row = dotRow<Bits, S, M>;
   return code;
 }
@@ -172,19 +207,17 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
 void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64_t rowEnd, const uint8_t *first,
              const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
   // What registers hold at once they multiply sooner.
-  const bool bytes = code.lowBits == 8, tiles = a.tiles && rowEnd - rowBegin > kDotRows,
-             scaled = tiles && code.unpackScaled;
+  const bool tiles = a.tiles && rowEnd - rowBegin > kDotRows, scaled = tiles && code.unpackScaled;
   // Two planes take twice the room.
-  const int64_t columns = scaled ? kIntColumns / 2 : kIntColumns, block = a.group < columns ? columns / a.group : 1,
-                columnBytes = 2 * code.lowBits;
+  const int64_t columns = scaled ? kIntColumns / 2 : kIntColumns, block = a.group < columns ? columns / a.group : 1;
   for (int64_t begin = 0; begin < a.groups; begin += block) {
     int64_t end = begin + block < a.groups ? begin + block : a.groups;
     const uint8_t *panels[] = {first, second};
     for (int64_t p = 0; p < (first == second ? 1 : kPanelsTogether); ++p) {
       // What is unpacked next: the following groups, or the next panels' first.
       const uint8_t *nextPanel = panels[p] + a.panelBytes * nextPanels,
-                    *next = end < a.groups ? panels[p] + columnBytes * (end - begin) * a.group
-                                           : nextPanel - columnBytes * begin * a.group;
+                    *next = end < a.groups ? panels[p] + code.tileBytes * (end - begin) * a.group / kSuperColumns
+                                           : nextPanel - code.tileBytes * begin * a.group / kSuperColumns;
       const Unpacked unpacked{panels[p],
                               next,
                               nextPanel,
@@ -199,9 +232,9 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     DotBlock b{};
     b.xStride = a.xStride;
     b.sumStride = a.groups * 4;
-    b.w = bytes ? first + begin * a.group * kPanelColumns : s.tile;
+    b.w = code.bytes ? first + begin * a.group * kPanelColumns : s.tile;
     // A single panel stands in for its missing neighbour, whose sums nobody reads.
-    b.wPanel = first == second ? 0 : bytes ? second - first : kIntColumns * kPanelColumns;
+    b.wPanel = first == second ? 0 : code.bytes ? second - first : kIntColumns * kPanelColumns;
     b.factors = s.factors;
     b.supers = code.supers ? s.supers : nullptr;
     b.offsets = code.factors > kLanes;

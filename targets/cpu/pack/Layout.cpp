@@ -77,19 +77,27 @@ PanelLayout panelLayout(const fb::WeightDesc &desc) {
   }
   layout.groups = ceilDiv(desc.k(), layout.group);
   layout.columns = layout.group * layout.groups;
-  uint64_t low = layout.bits == 8 ? 8 : layout.bits >= 4 ? 4 : 2, at = layout.columns * kPanel / 8 * low;
+  if (super) {
+    SuperBlock parts = superBlock(int(layout.bits), int64_t(layout.group), offsets);
+    layout.blockColumns = kSuperColumns;
+    layout.blockBytes = uint64_t(parts.bytes);
+    layout.valuesOffset = uint64_t(parts.values);
+    layout.offsetsOffset = uint64_t(parts.offsets);
+    layout.subScalesOffset = uint64_t(parts.subScales);
+    layout.subOffsetsOffset = uint64_t(parts.subOffsets);
+    layout.bytes = layout.columns / layout.blockColumns * layout.blockBytes;
+    return layout;
+  }
+  uint64_t at = layout.columns * kPanel / 8 * layout.bits;
   auto part = [&](uint64_t bytes) {
     uint64_t begin = at;
     at += alignUp<uint64_t>(bytes, 64);
     return begin;
   };
-  uint64_t factors = super ? layout.columns / 256 : layout.groups;
-  layout.highOffset = part(layout.columns * kPanel / 8 * (layout.bits - low));
-  layout.scalesOffset = part(factors * kPanel * 2);
-  layout.offsetsOffset = part(offsets ? factors * kPanel * (block ? 2 : 1) : 0);
-  layout.subScalesOffset = part(super ? layout.groups * kPanel : 0);
-  layout.subOffsetsOffset = part(super && offsets ? layout.groups * kPanel : 0);
-  layout.bytes = at;
+  layout.scalesOffset = part(layout.groups * kPanel * 2);
+  layout.offsetsOffset = part(offsets ? layout.groups * kPanel * (block ? 2 : 1) : 0);
+  layout.blockColumns = layout.columns;
+  layout.blockBytes = layout.bytes = at;
   return layout;
 }
 

@@ -11,6 +11,7 @@
 #include "runtime/core/Checked.h"
 #include "runtime/core/Result.h"
 #include "schema_generated.h"
+#include "targets/cpu/pack/SuperBlock.h"
 
 namespace mlc::cpu {
 
@@ -75,24 +76,32 @@ RowGroups rowGroups(const fb::WeightDesc &desc);
 /// The rows that meet `desc`, which is valid and isQuantized().
 QuantizedRow quantizedRow(const fb::WeightDesc &desc);
 
-/// Where things lie in one panel of 16 outputs of a panel_* weight. The offsets after `groups` are of integer formats.
+/// Where things lie in one panel of 16 outputs of a panel_* weight: one block or, of K-quants, one for every 256
+/// columns. The offsets are those of integer formats within a block.
 struct PanelLayout {
   uint64_t columns; // k with padding: bf16 lies in pairs.
   uint64_t group;   // Columns per scale.
   uint64_t groups;  // Groups of a row.
   unsigned bits;    // Of a value.
-  /// The plane of the values' upper bits, where they have 3, 5 or 6.
-  uint64_t highOffset;
-  /// 2 bytes for each output, of every group or of every 256 columns: bf16 (int8, int4) or f16.
+  uint64_t blockColumns, blockBytes;
+  /// Units of 32 columns (kUnit).
+  uint64_t valuesOffset;
+  /// 2 bytes for each output, of every group or of a K-quant's block: bf16 (int8, int4) or f16.
   uint64_t scalesOffset;
   /// i8 zero points [groups][16] (asymmetric int4); f16 offsets, as the scales lie (q4_1, q5_1, q2_k, q4_k, q5_k).
   uint64_t offsetsOffset;
-  /// 8 bits for each group and output, factors of the scale and of the offset of 256 columns (q2_k ... q6_k).
+  /// 8 bits for each group and output, factors of the scale and of the offset of the block (q2_k ... q6_k).
   uint64_t subScalesOffset, subOffsetsOffset;
   uint64_t bytes; // Of the whole panel; a multiple of 64.
 };
 /// Of a valid panel_* descriptor.
 PanelLayout panelLayout(const fb::WeightDesc &desc);
+
+/// Where the values of the unit of 32 columns that `column` lies in begin in a panel of integers.
+constexpr uint64_t unitOffset(const PanelLayout &layout, uint64_t column) {
+  return column / layout.blockColumns * layout.blockBytes + layout.valuesOffset +
+         column % layout.blockColumns / kUnit * layout.bits * 64;
+}
 
 /// Whether n, k, group, format and asymmetric are in range and fit together; names the field that does not.
 Status checkWeightDesc(const fb::WeightDesc &desc);

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// GGUF's blocks as panels: the bits of 16 rows interleaved in planes, scales and offsets beside them. No value changes.
+// GGUF's blocks as panels: the bits of 16 rows interleaved, scales and offsets beside them. No value changes.
 //
 #include "targets/cpu/pack/Pack.h"
 
@@ -14,10 +14,10 @@
 namespace mlc::cpu {
 
 // Values are put into bytes of quads: byte (r * 4 + column % 4) of the quad's 64, several quads in one byte where the
-// plane's values are narrower.
-static void putBits(uint8_t *plane, unsigned width, uint64_t column, unsigned row, unsigned value) {
+// values are narrower.
+static void putBits(uint8_t *lines, unsigned width, uint64_t column, unsigned row, unsigned value) {
   uint64_t quad = column / 4, quadsPerByte = 8 / width;
-  plane[quad / quadsPerByte * 64 + row * 4 + column % 4] |= uint8_t(value << (quad % quadsPerByte * width));
+  lines[quad / quadsPerByte * 64 + row * 4 + column % 4] |= uint8_t(value << (quad % quadsPerByte * width));
 }
 
 void packBlocks(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, const uint8_t *blocks, uint8_t *out) {
@@ -25,7 +25,7 @@ void packBlocks(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, 
   const BlockShape &shape = blockShape(format);
   PanelLayout layout = panelLayout(desc);
   uint64_t elements = blockElements(format), perRow = desc.k() / elements, groups = elements / shape.group;
-  unsigned low = shape.bits == 8 ? 8 : shape.bits >= 4 ? 4 : 2, high = shape.bits - low;
+  unsigned low = unsigned(lowBits(shape.bits)), high = shape.bits - low;
   for (uint64_t row = rowBegin; row < rowEnd; ++row) {
     uint64_t r = row % kPanel;
     uint8_t *panel = out + (row - rowBegin) / kPanel * layout.bytes;
@@ -35,17 +35,20 @@ void packBlocks(const fb::WeightDesc &desc, uint64_t rowBegin, uint64_t rowEnd, 
       BlockParts parts;
       splitBlock(format, blocks, parts);
       for (uint64_t i = 0; i < elements; ++i) {
-        putBits(panel, low, b * elements + i, unsigned(r), parts.q[i] & ((1u << low) - 1));
+        uint8_t *unit = panel + unitOffset(layout, b * elements + i);
+        putBits(unit, low, i % kUnit, unsigned(r), parts.q[i] & ((1u << low) - 1));
         if (high)
-          putBits(panel + layout.highOffset, high, b * elements + i, unsigned(r), parts.q[i] >> low);
+          putBits(unit + low * 64, high, i % kUnit, unsigned(r), parts.q[i] >> low);
       }
-      memcpy(panel + layout.scalesOffset + (b * kPanel + r) * 2, &parts.d, 2);
+      uint64_t factor = (b * elements % layout.blockColumns / elements * kPanel + r) * 2;
+      uint8_t *to = panel + b * elements / layout.blockColumns * layout.blockBytes;
+      memcpy(to + layout.scalesOffset + factor, &parts.d, 2);
       if (shape.offsets)
-        memcpy(panel + layout.offsetsOffset + (b * kPanel + r) * 2, &parts.m, 2);
+        memcpy(to + layout.offsetsOffset + factor, &parts.m, 2);
       for (uint64_t g = 0; shape.super && g < groups; ++g) {
-        panel[layout.subScalesOffset + (b * groups + g) * kPanel + r] = parts.scales[g];
+        to[layout.subScalesOffset + g * kPanel + r] = parts.scales[g];
         if (shape.offsets)
-          panel[layout.subOffsetsOffset + (b * groups + g) * kPanel + r] = parts.offsets[g];
+          to[layout.subOffsetsOffset + g * kPanel + r] = parts.offsets[g];
       }
     }
   }

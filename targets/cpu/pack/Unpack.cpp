@@ -27,15 +27,16 @@ float half(const uint8_t *p) { return f16ToF32(load16(p)); }
 
 } // namespace
 
-static unsigned bitsAt(const uint8_t *plane, unsigned width, uint64_t column, uint64_t row) {
+static unsigned bitsAt(const uint8_t *lines, unsigned width, uint64_t column, uint64_t row) {
   uint64_t quad = column / 4, quadsPerByte = 8 / width;
-  return plane[quad / quadsPerByte * 64 + row * 4 + column % 4] >> (quad % quadsPerByte * width) & ((1u << width) - 1);
+  return lines[quad / quadsPerByte * 64 + row * 4 + column % 4] >> (quad % quadsPerByte * width) & ((1u << width) - 1);
 }
 
 unsigned panelCode(const PanelLayout &layout, const uint8_t *panel, uint64_t column, uint64_t row) {
-  unsigned low = layout.bits == 8 ? 8 : layout.bits >= 4 ? 4 : 2, high = layout.bits - low;
-  unsigned code = bitsAt(panel, low, column, row);
-  return high ? code | bitsAt(panel + layout.highOffset, high, column, row) << low : code;
+  unsigned low = unsigned(lowBits(int(layout.bits))), high = layout.bits - low;
+  const uint8_t *unit = panel + unitOffset(layout, column);
+  unsigned code = bitsAt(unit, low, column % kUnit, row);
+  return high ? code | bitsAt(unit + low * 64, high, column % kUnit, row) << low : code;
 }
 
 GroupFactors groupFactors(const fb::WeightDesc &desc, const PanelLayout &layout, const uint8_t *panel, uint64_t g,
@@ -47,10 +48,13 @@ GroupFactors groupFactors(const fb::WeightDesc &desc, const PanelLayout &layout,
     return {bf16ToF32(load16(panel + layout.scalesOffset + (g * kPanel + row) * 2)), 0, zero};
   }
   const BlockShape &shape = blockShape(blockOfPanel(desc.format()));
-  uint64_t super = shape.super ? g * layout.group / 256 : g;
-  GroupFactors factors{half(panel + layout.scalesOffset + (super * kPanel + row) * 2), 0, shape.zero};
+  const uint64_t blockGroups = layout.blockColumns / layout.group;
+  panel += g / blockGroups * layout.blockBytes;
+  g %= blockGroups;
+  uint64_t at = (shape.super ? row : g * kPanel + row) * 2;
+  GroupFactors factors{half(panel + layout.scalesOffset + at), 0, shape.zero};
   if (shape.offsets)
-    factors.offset = half(panel + layout.offsetsOffset + (super * kPanel + row) * 2);
+    factors.offset = half(panel + layout.offsetsOffset + at);
   if (shape.super) {
     uint8_t scale = panel[layout.subScalesOffset + g * kPanel + row];
     factors.scale *= shape.signedScales ? float(int8_t(scale)) : float(scale);

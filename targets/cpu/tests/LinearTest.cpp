@@ -180,28 +180,26 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
       PanelLayout layout = panelLayout(desc);
       const BlockShape *shape = isBlockPanel(format.format) ? &blockShape(blockOfPanel(format.format)) : nullptr;
       const bool offsets = format.asymmetric || (shape && shape->offsets), super = shape && shape->super;
-      uint64_t halves =
-          isBlockPanel(format.format) ? layout.columns / blockElements(blockOfPanel(format.format)) : layout.groups;
-      for (uint64_t p = 0; p < ceilDiv(n, kPanel); ++p)
+      uint64_t halves = super ? 1 : layout.groups, blockGroups = layout.blockColumns / layout.group;
+      for (uint8_t *block = packed.data(); block < packed.data() + packed.size(); block += layout.blockBytes) {
         for (uint64_t i = 0; i < halves * kPanel; ++i) {
           // Of bf16 and of f16 finite and not subnormal.
-          uint8_t *panel = packed.data() + p * layout.bytes;
           uint16_t scale = uint16_t(0x3c00 + random() % 256), offset = uint16_t(0xbc00 + random() % 256);
-          memcpy(panel + layout.scalesOffset + 2 * i, &scale, 2);
+          memcpy(block + layout.scalesOffset + 2 * i, &scale, 2);
           if (offsets && !format.asymmetric)
-            memcpy(panel + layout.offsetsOffset + 2 * i, &offset, 2);
+            memcpy(block + layout.offsetsOffset + 2 * i, &offset, 2);
         }
-      // Integer factors have the bits that their blocks give them.
-      for (uint64_t p = 0; super && p < ceilDiv(n, kPanel); ++p)
-        for (uint64_t i = 0; i < layout.groups * kPanel; ++i) {
-          uint8_t *panel = packed.data() + p * layout.bytes, &scale = panel[layout.subScalesOffset + i];
+        // Integer factors have the bits that GGUF's blocks give them.
+        for (uint64_t i = 0; super && i < blockGroups * kPanel; ++i) {
+          uint8_t &scale = block[layout.subScalesOffset + i];
           if (format.format == WeightFormat::panel_q3_k)
             scale = uint8_t(int8_t(scale) >> 2);
           else if (format.format != WeightFormat::panel_q6_k)
             scale &= format.format == WeightFormat::panel_q2_k ? 0x0f : 0x3f;
           if (offsets)
-            panel[layout.subOffsetsOffset + i] &= format.format == WeightFormat::panel_q2_k ? 0x0f : 0x3f;
+            block[layout.subOffsetsOffset + i] &= format.format == WeightFormat::panel_q2_k ? 0x0f : 0x3f;
         }
+      }
       Tensor weight = Tensor::bytes(packed);
       Tensor x(DType::u8, {rows, int64_t(layoutOfX.bytes)});
       for (int64_t r = 0; r < rows; ++r) {
@@ -248,16 +246,17 @@ TEST(Linear, IntegerFormsAreBitwiseEqual) {
             memcpy(&negated, row + layoutOfX.sumsOffset + 4 * g, 4);
             bool ends = (g + 1) * layout.group % layoutOfX.group == 0;
             if (super) {
-              uint64_t at = g * kPanel + c % kPanel, whole = g * layout.group / 256 * kPanel + c % kPanel;
-              uint8_t factor = panel[layout.subScalesOffset + at];
+              const uint8_t *block = panel + g / blockGroups * layout.blockBytes;
+              uint64_t at = g % blockGroups * kPanel + c % kPanel;
+              uint8_t factor = block[layout.subScalesOffset + at];
               products += sum * (shape->signedScales ? int8_t(factor) : factor);
               if (offsets)
-                offsetProducts += int64_t(negated) * panel[layout.subOffsetsOffset + at];
+                offsetProducts += int64_t(negated) * block[layout.subOffsetsOffset + at];
               if (!ends)
                 continue;
-              part = float(int32_t(products)) * halfAt(panel + layout.scalesOffset, whole);
+              part = float(int32_t(products)) * halfAt(block + layout.scalesOffset, c % kPanel);
               if (offsets)
-                part = std::fma(float(offsetProducts), halfAt(panel + layout.offsetsOffset, whole), part);
+                part = std::fma(float(offsetProducts), halfAt(block + layout.offsetsOffset, c % kPanel), part);
               acc = std::fma(part, scale, acc);
               products = offsetProducts = 0;
               continue;

@@ -49,7 +49,7 @@ std::vector<Case> fileCases() {
   bytes(Check::FileSize, [](auto &file) { resize(file, 63); });
   bytes(Check::Magic, [](auto &file) { file[0] ^= 1; });
   bytes(Check::HeaderDigest, [](auto &file) { file[16] ^= 1; }, false);
-  bytes(Check::Version, [](auto &file) { headerOf(file)->version = 2; });
+  bytes(Check::Version, [](auto &file) { headerOf(file)->version = kArtifactVersion + 1; });
   bytes(Check::Reserved, [](auto &file) { headerOf(file)->reserved[1] = 1; });
   bytes(Check::DeclaredSize, [](auto &file) { resize(file, file.size() + 1); });
   bytes(Check::DeclaredSize, [](auto &file) { resize(file, file.size() - 1); });

@@ -37,7 +37,7 @@ std::string inspect(const TinyModel &model,
 TEST(Inspect, JsonSaysWhatTheModelHolds) {
   TinyModel model = makeTinyModel();
   auto json = nlohmann::json::parse(inspect(model, inspectJson));
-  EXPECT_EQ(json["format"], 1);
+  EXPECT_EQ(json["format"], kArtifactVersion);
   EXPECT_EQ(json["code"], false);
   EXPECT_EQ(json["model"]["vocab_size"], 67);
   EXPECT_EQ(json["model"]["end_tokens"], nlohmann::json({2}));
