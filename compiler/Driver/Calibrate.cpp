@@ -29,54 +29,77 @@ constexpr uint64_t kWindow = 512;
 /// The head's input is seen at one of so many positions: its columns are those of the norm before it, alike everywhere.
 constexpr size_t kRowStride = 8;
 
-/// Sums of squares of the columns that products read.
+/// Sums of squares of the columns that products read: of a mixture's, of each expert's.
 class ColumnEnergies {
 public:
   explicit ColumnEnergies(const Plan &plan) : products(plan.kernelCalls().size()) {
     const fb::Artifact &metadata = plan.metadata();
     for (auto [index, call] : llvm::enumerate(plan.kernelCalls())) {
-      if (call.attrsType != fb::KernelAttrs::LinearAttrs)
+      Product &product = products[index];
+      const fb::WeightDesc *desc;
+      if (call.attrsType == fb::KernelAttrs::LinearAttrs) {
+        desc = &static_cast<const fb::LinearAttrs *>(call.attrs)->weight();
+      } else if (call.attrsType == fb::KernelAttrs::MoeUpAttrs) {
+        auto attrs = static_cast<const fb::MoeUpAttrs *>(call.attrs);
+        desc = &attrs->weight(), product.experts = attrs->experts(), product.kind = Product::up;
+      } else if (call.attrsType == fb::KernelAttrs::MoeDownAttrs) {
+        auto attrs = static_cast<const fb::MoeDownAttrs *>(call.attrs);
+        desc = &attrs->weight(), product.experts = attrs->experts(), product.kind = Product::down;
+      } else {
         continue;
+      }
       const fb::Slot &weight = *metadata.slots()->Get(plan.viewSlots()[call.firstView + 1]);
       for (const fb::Constant *constant : *metadata.constants())
         if (weight.space() == fb::Space::segment && constant->segment() == weight.segment() &&
             constant->offset() == weight.offset())
-          products[index].constant = constant;
-      products[index].sums.resize(static_cast<const fb::LinearAttrs *>(call.attrs)->weight().k());
+          product.constant = constant;
+      product.columns = desc->k();
+      product.sums.resize(product.experts * product.columns);
+      product.rows.resize(product.experts);
     }
   }
 
   KernelObserver observer() {
     return {[](void *self, uint32_t call, const KernelContext &context) {
-              static_cast<ColumnEnergies *>(self)->add(call, context.inputs[0]);
+              static_cast<ColumnEnergies *>(self)->add(call, context.inputs);
             },
             this};
   }
 
-  /// The mean square of every column of every weight that was read.
-  llvm::StringMap<std::vector<double>> means() const {
+  /// The mean square of every column of every weight that was read; one that holds a matrix for each expert has the
+  /// columns of each. Those of an expert that no token chose all cost the same, 1.
+  llvm::StringMap<std::vector<double>> means(llvm::function_ref<bool(llvm::StringRef)> hasExperts) const {
     struct Total {
-      std::vector<double> sums;
-      double rows = 0;
+      size_t columns;
+      std::vector<double> sums, rows;
     };
     llvm::StringMap<Total> totals;
     for (const Product &product : products) {
       if (!product.constant || !product.constant->source())
         continue;
+      size_t next = 0;
       for (const flatbuffers::String *source : *product.constant->source()) {
         Total &total = totals[source->c_str()];
-        total.sums.resize(product.sums.size());
-        for (auto [to, from] : llvm::zip_equal(total.sums, product.sums))
-          to += from;
-        total.rows += double(product.rows);
+        size_t first = 0, count = product.experts;
+        if (!hasExperts(source->c_str()))
+          first = next++ % product.experts, count = 1;
+        total.columns = product.columns;
+        total.sums.resize(count * product.columns);
+        total.rows.resize(count);
+        for (size_t i = 0; i < count; ++i)
+          total.rows[i] += double(product.rows[first + i]);
+        for (size_t i = 0; i < total.sums.size(); ++i)
+          total.sums[i] += product.sums[first * product.columns + i];
       }
     }
     llvm::StringMap<std::vector<double>> means;
     for (auto &[name, total] : totals) {
-      if (!total.rows)
+      if (llvm::all_of(total.rows, [](double rows) { return rows == 0; }))
         continue;
-      for (double &sum : total.sums)
-        sum /= total.rows;
+      for (auto [i, sum] : llvm::enumerate(total.sums)) {
+        double rows = total.rows[i / total.columns];
+        sum = rows != 0 ? sum / rows : 1;
+      }
       means[name] = std::move(total.sums);
     }
     return means;
@@ -84,22 +107,47 @@ public:
 
 private:
   struct Product {
+    enum Kind { linear, up, down } kind = linear;
     const fb::Constant *constant = nullptr;
-    std::vector<double> sums;
-    uint64_t rows = 0;
+    size_t experts = 1, columns = 0;
+    std::vector<double> sums; // [experts][columns]
+    std::vector<uint64_t> rows;
   };
 
   /// Rows in order, so the sums do not depend on threads.
-  void add(uint32_t call, const TensorView &input) {
+  void add(uint32_t call, std::span<const TensorView> inputs) {
     Product &product = products[call];
     if (!product.constant)
       return;
-    for (int64_t row = 0; row < input.dims[0]; ++row) {
-      const float *values = input.row<const float>(row);
-      for (auto [column, sum] : llvm::enumerate(product.sums))
-        sum += double(values[column]) * double(values[column]);
+    auto addRow = [&](size_t expert, const float *values) {
+      for (double &sum : llvm::MutableArrayRef(product.sums).slice(expert * product.columns, product.columns)) {
+        sum += double(*values) * double(*values);
+        ++values;
+      }
+      ++product.rows[expert];
+    };
+    const TensorView &x = inputs[0];
+    if (product.kind == Product::linear) {
+      for (int64_t row = 0; row < x.dims[0]; ++row)
+        addRow(0, x.row<const float>(row));
+      return;
     }
-    product.rows += uint64_t(input.dims[0]);
+    const TensorView &ids = inputs[2];
+    std::vector<size_t> chosen(product.experts);
+    for (int64_t token = 0; token < ids.dims[0]; ++token)
+      for (int32_t id : llvm::ArrayRef(ids.row<const int32_t>(token), size_t(ids.dims[1])))
+        if (size_t(id) < product.experts) {
+          if (product.kind == Product::up)
+            addRow(size_t(id), x.row<const float>(token));
+          ++chosen[size_t(id)];
+        }
+    if (product.kind == Product::up)
+      return;
+    // Hidden rows lie one behind the other, by expert.
+    const float *hidden = x.row<const float>(0);
+    for (size_t expert = 0; expert < product.experts; ++expert)
+      for (size_t row = 0; row < chosen[expert]; ++row, hidden += product.columns)
+        addRow(expert, hidden);
   }
 
   std::vector<Product> products;
@@ -251,10 +299,15 @@ llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
   if (llvm::Error error = run(*session, *tokenizer, *tokens, options))
     return error;
 
-  llvm::StringMap<std::vector<double>> means = energies.means();
+  SymbolTable symbols(module);
+  llvm::StringMap<std::vector<double>> means = energies.means([&](llvm::StringRef name) {
+    auto weight = symbols.lookup<graph::WeightOp>(name);
+    return weight && weight.getTensorType().getRank() == 3;
+  });
   for (auto weight : module.getOps<graph::WeightOp>()) {
     auto found = means.find(weight.getSymName());
-    if (found == means.end() || weight.getTensorType().getRank() != 2)
+    int64_t rank = weight.getTensorType().getRank();
+    if (found == means.end() || (rank != 2 && rank != 3))
       continue;
     llvm::SmallVector<float> importance;
     for (double mean : found->second)

@@ -5,7 +5,8 @@
 //
 // --calibrate: which columns of a weight matter. The source is compiled as it is stored (`--quant keep --math exact`)
 // into a file without a name, run over the text, and the mean square of every column that a product reads becomes the
-// weight's `importance`: the diagonal of the squared error's Hessian, as llama.cpp's imatrix has it.
+// weight's `importance`: the diagonal of the squared error's Hessian, as llama.cpp's imatrix has it. Of a mixture each
+// expert has its own, over the tokens that choose it.
 //
 #pragma once
 

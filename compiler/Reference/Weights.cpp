@@ -72,15 +72,18 @@ template <typename Visit> static llvm::Error packAndVisit(WeightSource &source, 
   uint64_t rowBytes = stored.size() / desc.n();
   std::vector<uint8_t> bytes(layout.bytes);
   std::vector<float> rows(cpu::kPanel * desc.k());
-  for (uint64_t begin = 0; begin < desc.n(); begin += cpu::kPanel) {
-    uint64_t count = std::min<uint64_t>(cpu::kPanel, desc.n() - begin);
+  // Each expert's columns have an importance of their own.
+  llvm::ArrayRef<float> importance = weight.getImportance().value_or(llvm::ArrayRef<float>());
+  uint64_t matrices = importance.empty() ? 1 : importance.size() / desc.k(), matrixRows = desc.n() / matrices, count;
+  for (uint64_t begin = 0; begin < desc.n(); begin += count) {
+    count = std::min<uint64_t>(cpu::kPanel, matrixRows - begin % matrixRows);
     if (blocks) {
       cpu::packBlocks(panel, 0, count, stored.data() + begin * rowBytes, bytes.data());
     } else {
       std::fill(rows.begin(), rows.end(), 0.0f);
       std::copy_n(values.begin() + begin * desc.k(), count * desc.k(), rows.begin());
       if (!cpu::packRows(panel, 0, cpu::kPanel, rows.data(), bytes.data(),
-                         weight.getImportance() ? weight.getImportance()->data() : nullptr))
+                         importance.empty() ? nullptr : importance.data() + begin / matrixRows * desc.k()))
         return llvm::createStringError("weight @%s holds a value that is not finite and cannot be quantized",
                                        weight.getSymName().str().c_str());
     }

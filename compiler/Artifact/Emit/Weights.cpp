@@ -69,8 +69,9 @@ public:
     for (const TensorInfo *tensor : sources)
       for (int64_t row = 0; row < tensor->rows(); row += desc.n()) {
         TensorInfo matrix = rowsOf(*tensor, row, desc.n());
-        if (llvm::Error error = pack(desc, &matrix, importance))
+        if (llvm::Error error = pack(desc, &matrix, importance.take_front(desc.k())))
           return error;
+        importance = importance.drop_front(std::min<size_t>(importance.size(), desc.k()));
       }
     return llvm::Error::success();
   }

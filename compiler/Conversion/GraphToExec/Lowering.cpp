@@ -233,9 +233,9 @@ static std::string joinNames(ArrayRef<Attribute> weights) {
   return name;
 }
 
-bool Lowering::storedAlike(graph::WeightOp weight, graph::WeightOp first) {
+bool Lowering::storedAlike(graph::WeightOp weight, graph::WeightOp first, bool matrices) {
   bool alike = productFormat(weight) == productFormat(first) && weight.getQuantAttr() == first.getQuantAttr() &&
-               weight.getImportanceAttr() == first.getImportanceAttr();
+               (matrices || weight.getImportanceAttr() == first.getImportanceAttr());
   if (!alike)
     current->emitOpError("reads @") << weight.getSymName() << " and @" << first.getSymName()
                                     << ", which are not stored alike; --quant int8 or int4 stores them anew";
@@ -248,12 +248,24 @@ std::pair<Value, exec::WeightAttr> Lowering::expertWeights(ArrayRef<ArrayAttr> p
     llvm::append_range(names, part);
   graph::WeightOp first = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(names[0]));
   int64_t count = 0;
+  SmallVector<float> importance;
   for (Attribute name : names) {
     graph::WeightOp weight = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(name));
-    if (!storedAlike(weight, first))
+    if (!storedAlike(weight, first, /*matrices=*/true))
       return {};
-    count += weight.getRows() / rows;
+    int64_t matrices = weight.getRows() / rows;
+    count += matrices;
+    // Only packing reads it. A weight without is one whose columns all cost the same.
+    if (std::optional<ArrayRef<float>> costs = weight.getImportance(); first.getQuant()) {
+      int64_t columns = weight.getColumns(), experts = costs ? int64_t(costs->size()) / columns : 1;
+      for (int64_t matrix = 0; matrix < matrices; ++matrix)
+        if (costs)
+          llvm::append_range(importance, costs->slice(matrix / (matrices / experts) * columns, columns));
+        else
+          importance.append(columns, 1.0f);
+    }
   }
+  bool weighed = llvm::any_of(importance, [](float cost) { return cost != 1; });
   exec::WeightAttr desc = describe(first, productFormat(first), rows);
   FailureOr<MemRefType> type = constantType(location, desc, count);
   if (failed(type))
@@ -262,7 +274,9 @@ std::pair<Value, exec::WeightAttr> Lowering::expertWeights(ArrayRef<ArrayAttr> p
   std::string name;
   for (ArrayAttr part : parts)
     name += (name.empty() ? "" : "|") + cast<FlatSymbolRefAttr>(part[0]).getValue().str();
-  return {constant(first.getLoc(), name, *type, desc, names, {}, {}, count), desc};
+  return {constant(first.getLoc(), name, *type, desc, names, {},
+                   weighed ? builder.getDenseF32ArrayAttr(importance) : DenseF32ArrayAttr(), count),
+          desc};
 }
 
 std::pair<Value, exec::WeightAttr> Lowering::productWeight(ArrayAttr weights) {

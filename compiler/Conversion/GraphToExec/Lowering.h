@@ -99,8 +99,8 @@ private:
   mlir::Value constant(mlir::Location where, const std::string &name, mlir::MemRefType type, exec::WeightAttr weight,
                        llvm::ArrayRef<mlir::Attribute> sources, llvm::ArrayRef<float> values,
                        mlir::DenseF32ArrayAttr importance = {}, int64_t count = 1, mlir::ElementsAttr elements = {});
-  /// Whether both are packed alike, so that one constant can hold them; a diagnostic else.
-  bool storedAlike(graph::WeightOp weight, graph::WeightOp first);
+  /// Whether both are packed alike, so that one constant can hold them; a diagnostic else. `matrices`: each on its own.
+  bool storedAlike(graph::WeightOp weight, graph::WeightOp first, bool matrices = false);
   /// The current op writes over what `buffer` holds: names of both values stay on its slot.
   void overwriteTaps(mlir::Value buffer);
   /// Whether XNNPACK was asked for, and can read `weight`: floats, which it packs as f32.

@@ -72,10 +72,11 @@ LogicalResult ConstantOp::verify() {
     return emitOpError("elements must fill the type");
   if (getValues() && (!type.getElementType().isF32() || int64_t(getValues()->size()) != type.getNumElements()))
     return emitOpError("values must be f32 and fill the type");
-  if (getImportance() && (!getWeight() || int64_t(getImportance()->size()) != getWeight()->getK()))
-    return emitOpError("importance needs one value for each column");
   if (int64_t(getCount()) < 1 || (getCount() > 1 && (!getWeight() || !getSources())))
     return emitOpError("a count is positive, and of matrices that are packed from sources");
+  if (getImportance() && (!getWeight() || getImportance()->size() % getCount() != 0 ||
+                          int64_t(getImportance()->size() / getCount()) != getWeight()->getK()))
+    return emitOpError("importance needs one value for each column of each matrix");
   return success();
 }
 

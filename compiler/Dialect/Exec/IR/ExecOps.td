@@ -125,8 +125,8 @@ def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
   let summary = "A piece of the weights segment: `sources` packed one under the other as `weight` says, or `values`.";
   let description = [{
     Without `weight`, one source lies there as the checkpoint stores it. `elements`: values of any type.
-    `importance`, one for each column, weighs the squared errors that packing minimises. `count` matrices of `weight`,
-    each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
+    `importance`, one for each column of each matrix, weighs the squared errors that packing minimises. `count` matrices
+    of `weight`, each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Buffer>:$type, OptionalAttr<Exec_WeightAttr>:$weight,
     OptionalAttr<StrArrayAttr>:$sources, OptionalAttr<DenseF32ArrayAttr>:$values, OptionalAttr<I64Attr>:$offset,

@@ -106,8 +106,9 @@ LogicalResult WeightOp::verify() {
   if (getQuant() && type.getRank() != 2 && type.getRank() != 3)
     return emitOpError("only a matrix, or one for each expert, can be quantized");
   if (std::optional<ArrayRef<float>> importance = getImportance()) {
-    if (type.getRank() != 2 || int64_t(importance->size()) != type.getDimSize(1))
-      return emitOpError("importance needs one value for each column of a matrix");
+    int64_t matrices = type.getRank() == 3 ? type.getDimSize(0) : 1;
+    if (type.getRank() < 2 || type.getRank() > 3 || int64_t(importance->size()) != matrices * type.getShape().back())
+      return emitOpError("importance needs one value for each column of a matrix, or of one for each expert");
     if (!llvm::all_of(*importance, [](float value) { return value >= 0 && value < INFINITY; }))
       return emitOpError("importance must be finite and not negative");
   }

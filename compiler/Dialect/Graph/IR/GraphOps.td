@@ -59,7 +59,7 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
     `type` is the logical shape with f32 values (networks: with the values' own type), row-major, slowest axis first (GGUF's dimensions reversed); `storage`
     how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
     a block format's values as f32; from `graph-round-products`: `rounded` that it rounds floats to bf16. `importance`,
-    one for each column, is what a squared error there costs (--calibrate: the mean square of what the products read);
+    one for each column (of every expert, where the weight holds a matrix for each), is what a squared error there costs (--calibrate: the mean square of what the products read);
     quantization minimises their sum.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<WeightTensor>:$type, Graph_StorageAttr:$storage,

@@ -101,6 +101,11 @@ graph.weight @w : tensor<2xf32> stored f32 {importance = array<f32: 1.0, 2.0>}
 
 // -----
 
+// expected-error @+1 {{importance needs one value for each column of a matrix, or of one for each expert}}
+graph.weight @w : tensor<2x8x2xf32> stored f32 {importance = array<f32: 1.0, 2.0>}
+
+// -----
+
 // expected-error @+1 {{importance must be finite and not negative}}
 graph.weight @w : tensor<8x2xf32> stored f32 {importance = array<f32: 1.0, -2.0>}
 
