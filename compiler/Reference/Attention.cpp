@@ -66,22 +66,32 @@ static void attendExact(graph::AttentionOp op, const T *q, const HeadView<T> &kv
       out[i] += weights[p - first] / total * (kv.valueScale(p) * kv.value(p, i));
 }
 
-/// The same with the factors of both products rounded to bf16; the softmax is in powers of two, so that the maximum,
-/// rounded up to an integer, does not change what a probability rounds to.
+/// The same with the factors of both products rounded to bf16, or with scores from codes; the softmax is in powers of
+/// two, so that the maximum, rounded up to an integer, does not change what a probability rounds to.
 template <typename T>
-static void attendBf16(graph::AttentionOp op, const T *q, const HeadView<T> &kv, int64_t first, int64_t end, T *out) {
+static void attendRounded(graph::AttentionOp op, const T *q, const HeadView<T> &kv, int64_t first, int64_t end,
+                          T *out) {
   constexpr float kLog2e = 1.44269504f;
-  T scale = T(op.getScale().convertToFloat() * kLog2e), cap = T(op.getSoftcap().convertToFloat() * kLog2e);
+  float scale = op.getScale().convertToFloat() * kLog2e;
+  T cap = T(op.getSoftcap().convertToFloat() * kLog2e);
   Type bf16 = BFloat16Type::get(op.getContext());
   std::vector<T> rounded(kv.dim), weights(end - first);
-  for (int64_t i = 0; i < kv.dim; ++i)
-    rounded[i] = roundTo(bf16, q[i] * scale);
+  T queryScale = 1;
+  if (op.getProducts() == graph::Products::i8) {
+    std::vector<int8_t> codes(kv.dim);
+    std::vector<float> values(q, q + kv.dim);
+    queryScale = T(quantizeGroup(values, codes.data()) * scale);
+    rounded.assign(codes.begin(), codes.end());
+  } else {
+    for (int64_t i = 0; i < kv.dim; ++i)
+      rounded[i] = roundTo(bf16, q[i] * T(scale));
+  }
   T largest = -std::numeric_limits<T>::infinity();
   for (int64_t p = first; p < end; ++p) {
     T score = 0;
     for (int64_t i = 0; i < kv.dim; ++i)
       score += rounded[i] * roundTo(bf16, kv.key(p, i));
-    score *= kv.keyScale(p);
+    score *= queryScale * kv.keyScale(p);
     if (cap != 0)
       score = cap * std::tanh(score / cap);
     weights[p - first] = score;
@@ -133,9 +143,9 @@ template <typename T> static llvm::Error evaluateAttention(graph::AttentionOp op
       appendRounded(state, value.row(row), rows.values);
       int64_t first = window ? std::max<int64_t>(0, position - window + 1) : 0;
       for (int64_t h = 0; h < heads; ++h)
-        (exact ? attendExact<T> : attendBf16<T>)(op, query.row(row) + h * dim,
-                                                 HeadView<T>{rows, width, kvHeads, h / (heads / kvHeads), dim}, first,
-                                                 position + 1, result.row(row) + h * dim);
+        (exact ? attendExact<T> : attendRounded<T>)(op, query.row(row) + h * dim,
+                                                    HeadView<T>{rows, width, kvHeads, h / (heads / kvHeads), dim},
+                                                    first, position + 1, result.row(row) + h * dim);
     }
   }
   frame.set(op.getResult(), std::move(result));

@@ -67,10 +67,10 @@ def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp">
 }
 
 def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
-  let summary = "Rounds the factors of attention's products to bf16 (--math fast)";
+  let summary = "Rounds the factors of attention's products to bf16 or int8 (--math fast)";
   let description = [{
-    Where keys and values are stored as bf16 or int8: nothing more of them is lost. Stored as f32 or f16 they keep
-    their precision.
+    Where keys and values are stored as bf16 or int8: nothing more of them is lost. Queries are rounded as keys are
+    stored, probabilities to bf16. Stored as f32 or f16 they keep their precision.
   }];
 }
 

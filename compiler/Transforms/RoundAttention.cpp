@@ -15,8 +15,10 @@ struct RoundAttention : impl::RoundAttentionBase<RoundAttention> {
     getOperation().walk([](AttentionOp attention) {
       auto state = mlir::SymbolTable::lookupNearestSymbolFrom<StateOp>(attention, attention.getStateAttr());
       std::optional<mlir::Type> stored = state ? state.getDtype() : std::nullopt;
-      if (stored && (stored->isBF16() || stored->isInteger(8)))
+      if (stored && stored->isBF16())
         attention.setProducts(Products::bf16);
+      else if (stored && stored->isInteger(8) && state.getHeadDim() <= kCodesHeadDim)
+        attention.setProducts(Products::i8);
     });
   }
 };

@@ -40,8 +40,15 @@ static Status check(const KernelCallInfo &call) {
     return Error(ErrorCode::Corrupt, "attention: %u heads of %u are too many", attrs->heads(), attrs->head_dim());
   if (!finite(attrs->scale()) || !finite(attrs->softcap()) || attrs->softcap() < 0)
     return Error(ErrorCode::Corrupt, "attention: scale and softcap must be finite, softcap not negative");
-  if (attrs->products() > fb::Products::bf16)
+  if (attrs->products() > fb::Products::i8)
     return Error(ErrorCode::Corrupt, "attention: unknown products %u", unsigned(attrs->products()));
+  bool codes = call.states[0]->kv()->dtype() == DType::i8;
+  if (attrs->products() != fb::Products::f32 && codes != (attrs->products() == fb::Products::i8))
+    return Error(ErrorCode::Corrupt, "attention: products %s over a KV state of %s; compile the model again",
+                 fb::EnumNameProducts(attrs->products()), fb::EnumNameDType(call.states[0]->kv()->dtype()));
+  if (attrs->products() == fb::Products::i8 && attrs->head_dim() > kCodesHeadDim)
+    return Error(ErrorCode::Corrupt, "attention: products i8 of head_dim %u, at most %u", attrs->head_dim(),
+                 kCodesHeadDim);
   uint32_t kept = call.states[0]->kv()->window();
   if (kept && (!attrs->window() || attrs->window() > kept))
     return Error(ErrorCode::Corrupt, "attention: window %u over a state that keeps %u positions", attrs->window(),

@@ -14,6 +14,8 @@
 
 namespace mlc::cpu {
 
+// Most columns of a head whose scores are products of codes: up to 1040 such sums are exact in f32.
+constexpr uint32_t kCodesHeadDim = 1024;
 // Positions of a page, and pages of a chunk: inside a chunk one online softmax, then the chunks are combined in order.
 constexpr int64_t kAttentionPage = 64, kChunkPages = 16, kChunkPositions = kChunkPages * kAttentionPage;
 
@@ -45,7 +47,7 @@ constexpr int64_t attentionBlockRows(int64_t paddedDim) { return paddedDim <= 64
 constexpr int64_t kGroupRows = 16; // Rows of a group, at most; the scores of two groups exist at once.
 /// Floats of a worker's scratch, aligned to 64 bytes.
 constexpr int64_t attentionScratch(int64_t paddedDim) {
-  return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 3) + 2 * kAttentionPage * (paddedDim + 16) +
+  return attentionBlockRows(paddedDim) * (3 * paddedDim + 16 + 2 * 16 + 5) + 2 * kAttentionPage * (paddedDim + 16) +
          4 * kGroupRows * kAttentionPage + 16;
 }
 

@@ -11,6 +11,7 @@
 //
 #pragma once
 
+#include "targets/cpu/kernels/AttentionBytes.h"
 #include "targets/cpu/kernels/AttentionRows.h"
 #include "targets/cpu/simd/Softmax.h"
 
@@ -39,14 +40,14 @@ template <int Type> MLC_SIMD VF loadStored(const uint8_t *base, int64_t at) {
 ///   kTogether               factors along a sum that go together: sums begin and end at multiples of it
 ///   kTiles                  AttentionArgs::tiles may multiply, kTilesTogether factors at a time
 ///   kDirect                 a page of f32 is its own tiles
-///   kCodes                  int8 pages give codes, and their scales meet scores and probabilities
+///   kCodes                  int8 pages give codes, q becomes codes too, and scales meet scores and probabilities
 ///   storeRow(p, low, high)  32 factors of a row
 ///   storeTile<Type>(...)    two rows of a tile, from values of the type
 ///   product(...)            acc += rows x tile
 ///   power(x)                2^x
 template <typename Products> struct TiledRows {
   using Value = typename Products::Value;
-  static_assert(Products::kRows <= kGroupRows);
+  static_assert(Products::kRows <= kGroupRows && (!kByteProducts || !Products::kCodes || Products::kRows <= kByteRows));
   MLC_SIMD VF power(VF x) { return Products::power(x); }
 
   TiledRows(const AttentionArgs &a, int64_t rowBegin, int64_t rowEnd, uint8_t *scratch)
@@ -62,11 +63,17 @@ template <typename Products> struct TiledRows {
     totals = parts + rows * record;
     positions = reinterpret_cast<int64_t *>(totals + rows * record);
     tops = reinterpret_cast<float *>(positions + rows);
+    queryScales = tops + rows;
+    querySums = reinterpret_cast<int32_t *>(queryScales + rows);
     // The softmax is in powers of two.
     VF scale = set1(a.scale * kLog2e);
     for (int64_t row = rowBegin; row < rowEnd; ++row) {
       positions[row - rowBegin] = a.firstPosition + row / a.group;
       const float *source = a.q + row / a.group * a.qStride + row % a.group * a.headDim;
+      if (coded()) {
+        storeCodes(source, row - rowBegin);
+        continue;
+      }
       auto part = [&](int64_t i) __attribute__((always_inline)) {
         return i < a.headDim ? loadPart(source + i, a.headDim - i) * scale : zero();
       };
@@ -99,6 +106,21 @@ private:
   static constexpr int64_t kTilesTogether = 32;
   int64_t queryStride() const { return (a.paddedDim + 2 * kLanes - 1) & ~int64_t(2 * kLanes - 1); }
   bool tiled() const { return Products::kTiles && a.tiles; }
+  bool coded() const { return Products::kCodes && a.dtype == 4; }
+  /// Scores are products of bytes: the others are exact as well, but not as fast.
+  bool inBytes() const { return kByteProducts && coded() && !tiled(); }
+  uint8_t *queryBytes(int64_t r) const { return reinterpret_cast<uint8_t *>(q) + r * queryStride(); }
+
+  /// A row of q as int8 codes with their scale.
+  void storeCodes(const float *source, int64_t r) {
+    // Scores do not exist yet.
+    uint8_t *codes = inBytes() ? queryBytes(r) : reinterpret_cast<uint8_t *>(scores);
+    quantizeGroup(source, a.headDim, queryStride(), queryStride(), codes, reinterpret_cast<uint8_t *>(queryScales + r),
+                  reinterpret_cast<uint8_t *>(querySums + r));
+    queryScales[r] *= a.scale * kLog2e;
+    for (int64_t i = 0; !inBytes() && i < queryStride(); i += 2 * kLanes)
+      Products::storeRow(q + r * queryStride() + i, toFloat(loadI8(codes + i)), toFloat(loadI8(codes + i + kLanes)));
+  }
 
   /// K of a page, [headDim][64], into its tile of as many rows as go together.
   template <int Type> void loadKeys(const uint8_t *base) {
@@ -153,7 +175,9 @@ private:
   }
 
   template <int Type> bool loadTiles(const uint8_t *base, Span seen, bool withKeys) {
-    if (withKeys)
+    if (withKeys && inBytes())
+      storeKeyQuads(base, a.headDim, reinterpret_cast<uint8_t *>(keySpace));
+    else if (withKeys)
       loadKeys<Type>(base);
     return loadValues<Type>(base, seen);
   }
@@ -189,7 +213,7 @@ private:
   struct Page {
     int64_t start;
     const uint8_t *base;
-    const float *keyScales, *valueScales;
+    const float *keyScales, *valueScales; // Of codes.
   };
 
   void page(int64_t start, const uint8_t *base, int64_t begin, int64_t end) {
@@ -216,7 +240,7 @@ private:
                 low.end == kPage && high.begin == 0,
                 scores + g % 2 * kGroupRows * kPage,
                 p + g % 2 * kGroupRows * kPage};
-        score(next);
+        score(next, page);
       }
       if (g >= 1 && g <= groups)
         softmaxOf(group[(g - 1) % 3], page);
@@ -225,14 +249,30 @@ private:
     }
   }
 
-  void score(const Group &g) {
+  void score(const Group &g, const Page &page) {
     // From L2, for the stages that follow.
-    const float *sums = parts + (g.row - rowBegin) * record;
+    const int64_t r = g.row - rowBegin;
+    const float *sums = parts + r * record;
     for (int64_t i = 0; i < g.count * record; i += kLanes)
       __builtin_prefetch(sums + i, 1);
-    multiply({q + (g.row - rowBegin) * queryStride(), queryStride(), keys, kPage, together(a.headDim), g.scores, kPage,
-              true},
-             g.count, (g.seen.end + kLanes - 1) / kLanes);
+    if constexpr (Products::kCodes && kByteProducts)
+      if (inBytes())
+        return scoreBytes({queryBytes(r), queryStride(), queryScales + r, querySums + r,
+                           reinterpret_cast<const uint8_t *>(keySpace), page.keyScales, keyQuads(a.headDim), g.scores},
+                          g.count);
+    int64_t vectors = (g.seen.end + kLanes - 1) / kLanes;
+    multiply({q + r * queryStride(), queryStride(), keys, kPage, together(a.headDim), g.scores, kPage, true}, g.count,
+             vectors);
+    if (coded())
+      scaleScores(g, page.keyScales, vectors);
+  }
+
+  /// Sums of products of codes into scores.
+  void scaleScores(const Group &g, const float *keyScales, int64_t vectors) {
+    for (int64_t i = 0; i < g.count; ++i)
+      for (int64_t c = 0; c < vectors * kLanes; c += kLanes)
+        store(g.scores + i * kPage + c,
+              load(g.scores + i * kPage + c) * set1(queryScales[g.row - rowBegin + i]) * load(keyScales + c));
   }
 
   /// Factors that sums begin and end at multiples of.
@@ -268,40 +308,31 @@ private:
   }
 
   void softmaxOf(const Group &g, const Page &page) {
+    if (a.softcap != 0)
+      capScores(g);
     // The portable form and capped scores do without the form for full pages.
     bool full = kFused && g.full && a.softcap == 0;
     if constexpr (Products::kCodes)
-      if (a.dtype == 4) {
-        if (a.softcap != 0) {
-          capScores(g, page.keyScales);
-          return softmax<false, true, false>(g, page);
-        }
-        return full ? softmax<true, true, kFused>(g, page) : softmax<true, true, false>(g, page);
-      }
-    if (a.softcap != 0)
-      capScores(g, nullptr);
-    full ? softmax<false, false, kFused>(g, page) : softmax<false, false, false>(g, page);
+      if (coded())
+        return full ? softmax<true, kFused>(g, page) : softmax<true, false>(g, page);
+    full ? softmax<false, kFused>(g, page) : softmax<false, false>(g, page);
   }
 
-  /// scores = tanh(scores / cap) * cap, after the keys' scales where there are any.
-  void capScores(const Group &g, const float *keyScales) {
+  /// scores = tanh(scores / cap) * cap.
+  void capScores(const Group &g) {
     VF cap = set1(a.softcap * kLog2e);
-    for (int64_t i = 0; i < g.count * kPage; i += kLanes) {
-      VF s = load(g.scores + i);
-      if (keyScales)
-        s = s * load(keyScales + i % kPage);
-      store(g.scores + i, tanh(s / cap) * cap);
-    }
+    for (int64_t i = 0; i < g.count * kPage; i += kLanes)
+      store(g.scores + i, tanh(load(g.scores + i) / cap) * cap);
   }
 
   /// The scores of a group of rows into probabilities relative to the new maxima; what a row whose maximum grew has
   /// summed is rescaled.
-  template <bool KeysScaled, bool ValuesScaled, bool Full> void softmax(const Group &g, const Page &page) {
+  template <bool ValuesScaled, bool Full> void softmax(const Group &g, const Page &page) {
     // Locals: a store of a vector could otherwise change the members.
     const int64_t row = g.row, count = g.count, stride = record;
     float *const score = g.scores, *const top = tops + (row - rowBegin);
     float *const sums = parts + (row - rowBegin) * record;
-    const float *const keyScales = page.keyScales, *const valueScales = page.valueScales;
+    const float *const valueScales = page.valueScales;
     Value *const out = g.p;
     for (int64_t first = 0; first < count; first += 8) {
       VF most[8];
@@ -313,8 +344,6 @@ private:
         [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
         for (int c = 0; c < kPageVectors; ++c) {
           VF s = load(score + r * kPage + c * kLanes);
-          if constexpr (KeysScaled)
-            s = s * load(keyScales + c * kLanes);
           if constexpr (!Full)
             s = select(laneMask(span.begin - c * kLanes, span.end - c * kLanes), s, set1(-__builtin_inff()));
           most[i] = maximum(s, most[i]);
@@ -330,8 +359,7 @@ private:
       [[maybe_unused]] Span span = Full ? Span{0, kPage} : seenBy(row + r, page.start);
       VF m = set1(top[r]), e[kPageVectors], sum = load(sums + r * stride);
       for (int c = 0; c < kPageVectors; ++c) {
-        VF s = load(score + r * kPage + c * kLanes);
-        e[c] = power(KeysScaled ? fma(s, load(keyScales + c * kLanes), -m) : s - m);
+        e[c] = power(load(score + r * kPage + c * kLanes) - m);
         [[maybe_unused]] VI mask = laneMask(span.begin - c * kLanes, span.end - c * kLanes);
         if constexpr (!Full)
           e[c] = select(mask, e[c], zero());
@@ -364,6 +392,8 @@ private:
   Value *q, *p, *keySpace, *valueSpace;
   const Value *keys = nullptr, *values = nullptr; // The tiles of the page at hand.
   float *scores, *tops;                           // tops: the rows' maxima so far.
+  float *queryScales;                             // Of rows of codes.
+  int32_t *querySums;                             // Negated sums of rows of codes.
   int64_t *positions;                             // Of the rows.
   int64_t tileShape = 0;                          // Of PairTilesFn.
 

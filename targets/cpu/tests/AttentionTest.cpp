@@ -24,6 +24,13 @@ struct Shape {
   fb::Products products = fb::Products::f32;
 };
 
+/// What products over a state of the type may be.
+std::vector<fb::Products> productsOf(DType dtype) {
+  return {fb::Products::f32, dtype == DType::i8 ? fb::Products::i8 : fb::Products::bf16};
+}
+
+constexpr float kLog2e = 1.44269504f;
+
 double toBf16(double value) { return double(bf16ToF32(f32ToBf16(float(value)))); }
 
 /// Sequences of q, k, v rows; attention over them in any cut.
@@ -118,12 +125,28 @@ struct Model {
     return {out, scale};
   }
 
-  /// The double reference of one query; with bf16 products it rounds what docs/kernels.md says.
-  std::vector<double> reference(size_t sequence, int64_t position) const {
-    bool rounds = shape.products == fb::Products::bf16;
-    auto factor = [&](double x) { return rounds ? toBf16(x) : x; };
-    constexpr float kLog2e = 1.44269504f;
+  /// q's row as the products take it, with the factor of scores.
+  std::pair<std::vector<double>, double> queryFactors(const float *query) const {
     float scale = 1.0f / std::sqrt(float(shape.dim)) * kLog2e;
+    std::vector<double> out;
+    if (shape.products != fb::Products::i8) {
+      for (int64_t i = 0; i < shape.dim; ++i)
+        out.push_back(shape.products == fb::Products::bf16 ? toBf16(query[i] * scale)
+                                                           : double(query[i]) * double(scale));
+      return {out, 1.0};
+    }
+    float most = 0;
+    for (int64_t i = 0; i < shape.dim; ++i)
+      most = std::max(most, std::abs(query[i]));
+    for (int64_t i = 0; i < shape.dim; ++i)
+      out.push_back(std::nearbyint(query[i] * (127.0f / most)));
+    return {out, double(most / 127.0f * scale)};
+  }
+
+  /// The double reference of one query, which rounds what docs/kernels.md says.
+  std::vector<double> reference(size_t sequence, int64_t position) const {
+    bool rounds = shape.products != fb::Products::f32;
+    auto factor = [&](double x) { return rounds ? toBf16(x) : x; };
     double cap = double(shape.softcap) * double(kLog2e);
     std::vector<double> out;
     int64_t group = shape.heads / shape.kvHeads;
@@ -138,15 +161,15 @@ struct Model {
         }
       }
       const float *query = q[sequence].data() + (position * shape.heads + h) * shape.dim;
+      auto [factors, queryScale] = queryFactors(query);
       std::vector<double> sum(size_t(shape.dim), 0.0), scores;
       double total = 0;
       for (int64_t p = first; p <= position; ++p) {
         const auto &[key, keyScale] = keys[size_t(p - first)];
         double score = 0;
         for (int64_t i = 0; i < shape.dim; ++i)
-          score += factor(rounds ? double(query[i] * scale) : double(query[i]) * double(scale)) *
-                   factor(double(key[size_t(i)]));
-        score *= double(keyScale);
+          score += factors[size_t(i)] * factor(double(key[size_t(i)]));
+        score *= queryScale * double(keyScale);
         if (shape.softcap != 0)
           score = cap * std::tanh(score / cap);
         scores.push_back(score);
@@ -182,9 +205,9 @@ const Shape kShapes[] = {{4, 4, 20},
 
 } // namespace
 
-// Every form, product type and KV type; dimensions, groups, positions and windows with every kind of remainder. With
-// bf16 products a score's last bit may round a probability the other way: that moves the result by less than 2^-8 of
-// it, and seldom.
+// Every form, product type and KV type; dimensions, groups, positions and windows with every kind of remainder. Where
+// probabilities are rounded, a score's last bit may round a probability the other way: that moves the result by less
+// than 2^-8 of it, and seldom.
 TEST(Attention, MatchesDouble) {
   Random random(3);
   std::vector<Shape> shapes(std::begin(kShapes), std::end(kShapes));
@@ -195,12 +218,12 @@ TEST(Attention, MatchesDouble) {
                         trial == 1 ? uint32_t(uniform(random, 1, 130)) : 0, trial == 2 ? 20.0f : 0.0f, dtype});
     }
   for (size_t at = 0; at < shapes.size(); ++at)
-    for (fb::Products products : {fb::Products::f32, fb::Products::bf16}) {
-      if (kEmulated && (products == fb::Products::bf16) != (at % 2 == 1))
+    for (fb::Products products : productsOf(shapes[at].dtype)) {
+      bool rounds = products != fb::Products::f32;
+      if (kEmulated && rounds != (at % 2 == 1))
         continue;
       Shape shape = shapes[at];
       shape.products = products;
-      bool rounds = products == fb::Products::bf16;
       Model model(random, shape, {150, 40});
       std::vector<BatchSegment> all = {segment(0, 0, 150, 0), segment(1, 150, 40, 0)};
       model.append(all, 2);
@@ -216,11 +239,12 @@ TEST(Attention, MatchesDouble) {
           for (int64_t c = 0; c < columns; ++c) {
             double error = std::abs(double(got[size_t(rows[i] * columns + c)]) - expected[i][size_t(c)]);
             ASSERT_LE(error, rounds ? 1.5e-2 : 4e-6)
-                << isaName(isa) << " bf16 " << rounds << " heads " << shape.heads << " dim " << shape.dim << " type "
-                << int(shape.dtype) << " row " << rows[i] << " column " << c;
+                << isaName(isa) << " products " << int(products) << " heads " << shape.heads << " dim " << shape.dim
+                << " type " << int(shape.dtype) << " row " << rows[i] << " column " << c;
             errors += error;
           }
-        EXPECT_LE(errors / double(std::size(rows) * size_t(columns)), 3e-5) << isaName(isa) << " bf16 " << rounds;
+        EXPECT_LE(errors / double(std::size(rows) * size_t(columns)), 3e-5)
+            << isaName(isa) << " products " << int(products);
       }
     }
 }
@@ -230,7 +254,7 @@ TEST(Attention, MatchesDouble) {
 TEST(Attention, BatchInvariance) {
   Random random(5);
   for (const Shape &shape : {Shape{4, 2, 20, 0, 0, DType::f16}, Shape{7, 1, 16, 1100, 30.0f, DType::f32},
-                             Shape{4, 4, 12, 90, 0, DType::i8}, Shape{14, 2, 20, 0, 0, DType::i8, fb::Products::bf16},
+                             Shape{4, 4, 12, 90, 0, DType::i8}, Shape{14, 2, 20, 0, 0, DType::i8, fb::Products::i8},
                              Shape{7, 1, 17, 1100, 30.0f, DType::f16, fb::Products::bf16}}) {
     std::vector<int64_t> lengths = {kEmulated ? 1070 : 2100, 130};
     const int64_t first = kEmulated ? 1000 : 0; // What is computed of the longest sequence.
@@ -270,9 +294,9 @@ TEST(Attention, BatchInvariance) {
 TEST(Attention, FormsAgree) {
   Random random(27);
   for (DType dtype : {DType::f32, DType::f16, DType::bf16, DType::i8})
-    for (fb::Products products : {fb::Products::f32, fb::Products::bf16})
+    for (fb::Products products : productsOf(dtype))
       for (float softcap : {0.0f, 20.0f}) {
-        if (kEmulated && (products == fb::Products::bf16) != (softcap != 0))
+        if (kEmulated && (products != fb::Products::f32) != (softcap != 0))
           continue;
         Model model(random, {6, 2, uniform(random, 1, 90), softcap != 0 ? 70u : 0u, softcap, dtype, products}, {150});
         const std::vector<BatchSegment> all = {segment(0, 0, 150, 0)};
@@ -282,7 +306,7 @@ TEST(Attention, FormsAgree) {
           std::vector<float> got = model.attend(all, isa, 1);
           if (products == fb::Products::f32 || !usesTiles(isa)) {
             EXPECT_TRUE(sameBits(got, first))
-                << isaName(isa) << " bf16 " << (products == fb::Products::bf16) << " type " << int(dtype);
+                << isaName(isa) << " products " << int(products) << " type " << int(dtype);
             continue;
           }
           for (size_t i = 0; i < got.size(); ++i)
@@ -291,11 +315,56 @@ TEST(Attention, FormsAgree) {
       }
 }
 
+// The largest sums of codes are exact in every form: equal keys have equal probabilities.
+TEST(Attention, LargestCodes) {
+  Random random(31);
+  Model model(random, {1, 1, kEmulated ? 256 : 1024, 0, 0, DType::i8, fb::Products::i8}, {130});
+  for (size_t i = 0; i < model.k[0].size(); ++i) {
+    model.q[0][i] = 0.25f;
+    model.k[0][i] = 1.0f;
+    model.v[0][i] = int64_t(i) / model.shape.dim % 2 ? 1.0f : -1.0f;
+  }
+  const std::vector<BatchSegment> all = {segment(0, 0, 130, 0)};
+  model.append(all);
+  std::vector<float> first = model.attend(all, Isa::portable, 1);
+  for (int64_t row : {0, 1, 2, 127, 128, 129})
+    EXPECT_NEAR(first[size_t(row * model.shape.dim)], row % 2 ? 0.0f : -1.0f / float(row + 1),
+                0x1p-8f / float(row + 1));
+  for (Isa isa : forms()) {
+    if (!usesTiles(isa))
+      EXPECT_TRUE(sameBits(model.attend(all, isa, 1), first)) << isaName(isa);
+  }
+}
+
+// A query that is not finite has a result that is not, and no other row does.
+TEST(Attention, QueriesAreApart) {
+  Random random(33);
+  for (DType dtype : {DType::f32, DType::bf16, DType::i8})
+    for (fb::Products products : productsOf(dtype))
+      for (float poison : {NAN, INFINITY}) {
+        Model model(random, {4, 2, 20, 0, 0, dtype, products}, {80});
+        const std::vector<BatchSegment> all = {segment(0, 0, 80, 0)};
+        model.append(all);
+        std::vector<std::vector<float>> before;
+        for (Isa isa : forms())
+          before.push_back(model.attend(all, isa, 1));
+        model.q[0][70 * 80 + 25] = poison; // Head 1.
+        for (size_t i = 0; i < before.size(); ++i) {
+          std::vector<float> after = model.attend(all, forms()[i], 1);
+          for (int64_t c = 70 * 80 + 20; c < 70 * 80 + 40; ++c) {
+            EXPECT_FALSE(std::isfinite(after[size_t(c)])) << isaName(forms()[i]) << " type " << int(dtype);
+            after[size_t(c)] = before[i][size_t(c)];
+          }
+          EXPECT_TRUE(sameBits(after, before[i])) << isaName(forms()[i]) << " type " << int(dtype);
+        }
+      }
+}
+
 // What lies beyond a row's own positions, NaN and infinity included, never reaches it.
 TEST(Attention, OtherPositionsDoNotMatter) {
   Random random(9);
   for (DType dtype : {DType::f32, DType::f16, DType::i8})
-    for (fb::Products products : {fb::Products::f32, fb::Products::bf16})
+    for (fb::Products products : productsOf(dtype))
       for (uint32_t window : {0u, 10u})
         for (float poison : {NAN, INFINITY}) {
           Model model(random, {4, 2, 16, window, 0, dtype, products}, {100});

@@ -121,7 +121,7 @@ std::vector<Case> cases() {
                       .input(floats(kTokens, 24), true)
                       .input(floats(kTokens, 24), true)
                       .state(spec)));
-    for (fb::Products products : {fb::Products::f32, fb::Products::bf16})
+    for (fb::Products products : {fb::Products::f32, dtype == DType::i8 ? fb::Products::i8 : fb::Products::bf16})
       add(std::move(Case("attention", fb::AttentionAttrs(6, 2, 12, 0.3f, 0.0f, 40, products))
                         .input(floats(kTokens, 72), true)
                         .output(floats(kTokens, 72))
@@ -310,6 +310,17 @@ TEST(Check, StatesMustFit) {
                            .state(fb::KvSpec(2, 12, DType::f32, 40)));
     EXPECT_EQ(c.call->check().empty(), window == 40 || window == 1) << window;
   }
+  // Products of codes are of an int8 state, with sums that f32 holds.
+  for (DType dtype : {DType::f32, DType::bf16, DType::i8})
+    for (fb::Products products : {fb::Products::bf16, fb::Products::i8})
+      for (uint32_t dim : {1024u, 1025u}) {
+        Case c = std::move(Case("attention", fb::AttentionAttrs(1, 1, dim, 1.0f, 0.0f, 0, products))
+                               .input(floats(kTokens, dim), true)
+                               .output(floats(kTokens, dim))
+                               .state(fb::KvSpec(1, dim, dtype, 0)));
+        bool good = dtype == DType::i8 ? products == fb::Products::i8 && dim == 1024 : products == fb::Products::bf16;
+        EXPECT_EQ(c.call->check().empty(), good) << int(dtype) << " " << int(products) << " " << dim;
+      }
 }
 
 // An extent that shrinks on an axis that check() saw at its bound never widens an access.

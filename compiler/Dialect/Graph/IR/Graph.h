@@ -43,6 +43,9 @@ inline constexpr llvm::StringLiteral kCarryAttr = "graph.carry";
 /// Positions between the points where a recurrent state is kept: it rolls back to the last so many at no cost.
 inline constexpr int64_t kStatePage = 16;
 
+/// Most columns of a head whose scores are products of codes.
+inline constexpr int64_t kCodesHeadDim = 1024;
+
 /// How values of `element` are stored as they are.
 Storage storageOf(mlir::Type element);
 /// Columns (last axis) of a rows type, or of a quantized one.

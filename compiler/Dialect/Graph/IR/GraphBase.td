@@ -108,7 +108,7 @@ def Graph_RopeScaling : I32EnumAttr<"RopeScaling", "How rotary frequencies are s
 def Graph_RopeScalingAttr : EnumAttr<Graph_Dialect, Graph_RopeScaling, "rope_scaling">;
 
 def Graph_Products : I32EnumAttr<"Products", "What the factors of products are rounded to", [
-  I32EnumAttrCase<"f32", 0>, I32EnumAttrCase<"bf16", 1>]> {
+  I32EnumAttrCase<"f32", 0>, I32EnumAttrCase<"bf16", 1>, I32EnumAttrCase<"i8", 2>]> {
   let cppNamespace = "::mlc::graph";
   let genSpecializedAttr = 0;
 }

@@ -403,6 +403,11 @@ LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (getColumns(getQuery().getType()) != heads * headDim || getColumns(getKey().getType()) != kvHeads * headDim ||
       getKey().getType() != getValue().getType())
     return emitOpError("query must have heads * head_dim columns, key and value kv_heads * head_dim");
+  bool codes = state.getDtype().value_or(Type()) && state.getDtype()->isInteger(8);
+  if (getProducts() != Products::f32 && codes != (getProducts() == Products::i8))
+    return emitOpError("takes products i8 of a state of i8, and of no other");
+  if (getProducts() == Products::i8 && headDim > kCodesHeadDim)
+    return emitOpError("takes products i8 of a head_dim of at most ") << kCodesHeadDim;
   return success();
 }
 

@@ -269,8 +269,10 @@ def Graph_AttentionOp : Graph_Op<"attention", [AllTypesMatch<["query", "result"]
     query: [T, heads * head_dim]; key, value: [T, kv_heads * head_dim]; heads a multiple of kv_heads (GQA, arXiv
     2305.13245). `softcap` c: s = c * tanh(s / c) before the mask (Gemma 2). With the state's window w the token at
     position p sees (p - w, p]. `products` bf16 (`graph-round-attention`) rounds the factors of both products to bf16:
-    q * (scale * log2 e), k as stored, e = 2^(s - ceil(max s)) and v as stored; an int8 state's codes are exact, its
-    scales multiply s, and e before it is rounded. The normaliser is the sum of the unrounded e.
+    q * (scale * log2 e), k as stored, e = 2^(s - ceil(max s)) and v as stored. i8, of an int8 state with a head_dim of
+    at most 1024, takes scores from the codes of k and of q, which is quantized as quantize_rows does, one scale for each
+    row and head; their scales multiply s, and v's multiply e before it is rounded to bf16. The normaliser is the sum of
+    the unrounded e.
   }];
   let arguments = (ins Rows:$query, Rows:$key, Rows:$value, Graph_BatchType:$batch, FlatSymbolRefAttr:$state,
     I64Attr:$heads, F32Attr:$scale, DefaultValuedAttr<F32Attr, "0.0f">:$softcap,

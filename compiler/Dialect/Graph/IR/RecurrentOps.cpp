@@ -131,6 +131,8 @@ LogicalResult SsdOp::verifySymbolUses(SymbolTableCollection &symbols) {
   StateOp state = resolveState(*this, symbols, getStateAttr(), StateKind::ssm);
   if (!state)
     return failure();
+  if (getProducts() == Products::i8)
+    return emitOpError("takes products f32 or bf16");
   int64_t heads = state.getHeads(), group = state.getGroups() * state.getStateSize();
   for (auto [value, columns, what] :
        {std::tuple(getInput(), int64_t(heads * state.getHeadDim()), "x must have heads * head_dim"),
