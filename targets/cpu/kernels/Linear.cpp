@@ -272,6 +272,9 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
     linear.weight = context.inputs[1].as<uint8_t>();
     linear.rowTile = rowTile;
     linear.output = output;
+    // A router's few columns are of use to two workers, too.
+    if (rowTile <= 8 && !output.quantized)
+      together = 1;
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), linear.panelBytes,
                 [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
                   functions.real(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
