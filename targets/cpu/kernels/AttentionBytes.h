@@ -43,6 +43,16 @@ MLC_SIMD void storeQuads(VB a, VB b, VB c, VB d, uint8_t *out) {
   _mm512_storeu_si512(out + 64, _mm512_shuffle_i32x4(even, odd, 0xdd));
   _mm512_storeu_si512(out + 128, _mm512_shuffle_i32x4(even2, odd2, 0x88));
   _mm512_storeu_si512(out + 192, _mm512_shuffle_i32x4(even2, odd2, 0xdd));
+#elif defined(__aarch64__)
+  uint8x16_t rows[4][4];
+  __builtin_memcpy(rows[0], &a, sizeof a);
+  __builtin_memcpy(rows[1], &b, sizeof b);
+  __builtin_memcpy(rows[2], &c, sizeof c);
+  __builtin_memcpy(rows[3], &d, sizeof d);
+  for (int v = 0; v < 4; ++v) {
+    uint8x16x4_t part = {{rows[0][v], rows[1][v], rows[2][v], rows[3][v]}};
+    vst4q_u8(out + 64 * v, part);
+  }
 #else
   VB rows[4] = {a, b, c, d};
   for (int p = 0; p < 64; ++p)
