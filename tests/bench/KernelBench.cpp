@@ -219,7 +219,7 @@ MLC_BENCH(contexts, attention, f32, DType::f32, fb::Products::f32);
 MLC_BENCH(contexts, attention, f16, DType::f16, fb::Products::f32);
 MLC_BENCH(contexts, attention, int8, DType::i8, fb::Products::f32);
 MLC_BENCH(contexts, attention, f16_bf16, DType::f16, fb::Products::bf16);
-MLC_BENCH(contexts, attention, int8_bf16, DType::i8, fb::Products::bf16);
+MLC_BENCH(contexts, attention, int8_i8, DType::i8, fb::Products::i8);
 
 } // namespace
 
