@@ -12,6 +12,7 @@
 #include "runtime/exec/Kernel.h"
 #include "targets/cpu/Isa.h"
 #include "targets/cpu/pack/Pack.h"
+#include "targets/cpu/tests/SoftwareTiles.h"
 
 #include "gtest/gtest.h"
 
@@ -110,12 +111,12 @@ inline WorkerPool *poolOf(unsigned threads) {
   return pools[threads - 1].pool;
 }
 
-/// The forms that this machine runs.
+/// The forms that this machine runs, its tiles perhaps in software.
 inline std::vector<Isa> forms() {
   std::vector<Isa> list;
   for (Isa isa : {Isa::portable, Isa::avx2, Isa::avxvnni, Isa::avx512vnni, Isa::avx512bf16, Isa::amx, Isa::dotprod,
                   Isa::i8mm, Isa::bf16})
-    if (machineRuns(isa))
+    if (machineRuns(isa) || (isa == Isa::amx && machineRuns(Isa::avx512bf16) && softwareTiles()))
       list.push_back(isa);
   return list;
 }
