@@ -7,7 +7,8 @@
 
 #if defined(__x86_64__) && defined(__linux__)
 
-#include <bit>
+#include "runtime/core/Float16.h"
+
 #include <cmath>
 #include <csignal>
 #include <cstdint>
@@ -47,7 +48,7 @@ struct Instruction {
   int prefix = 0, opcode = 0;    // VEX.pp: 0 none, 1 66, 2 F3, 3 F2
   int reg = 0, rm = 0, vvvv = 0; // Register operands.
   bool memory = false, sib = false;
-  uint8_t *address = nullptr; // base + displacement, and the index where it is no stride
+  uint8_t *address = nullptr; // base + displacement
   int64_t stride = 0;         // index times scale
   const uint8_t *end = nullptr;
 };
@@ -165,7 +166,7 @@ MLC_WITH_FMA inline float flushed(float x) {
 MLC_WITH_FMA inline float fromBf16(const uint8_t *p) {
   uint16_t bits;
   memcpy(&bits, p, 2);
-  return flushed(std::bit_cast<float>(uint32_t(bits) << 16));
+  return flushed(bf16ToF32(bits));
 }
 
 /// The same of pairs of bf16: even and odd products have a sum each, and meet at the end.
