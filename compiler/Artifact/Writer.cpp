@@ -16,6 +16,9 @@
 
 namespace mlc {
 
+// What a large page of the common processors holds.
+static constexpr uint64_t kLargePage = 2 << 20;
+
 // Names that removePartialArtifacts() unlinks; a writer past the last place just has no entry.
 static std::atomic<const char *> partialNames[8];
 
@@ -73,14 +76,15 @@ Result<ArtifactWriter> ArtifactWriter::create(const std::string &path, bool dura
     return writer.failed("cannot create the file");
   }
   writer.chunk.reserve(kDigestChunk);
+  writer.page.reserve(kLargePage);
   return writer;
 }
 
 ArtifactWriter::ArtifactWriter(ArtifactWriter &&other) noexcept
     : path(std::move(other.path)), descriptor(std::exchange(other.descriptor, -1)), durable(other.durable),
-      metadata(std::move(other.metadata)), chunk(std::move(other.chunk)), written(other.written), total(other.total),
-      metadataSize(other.metadataSize), synced(other.synced), current(other.current), progress(other.progress),
-      progressContext(other.progressContext) {
+      metadata(std::move(other.metadata)), chunk(std::move(other.chunk)), page(std::move(other.page)),
+      pageOffset(other.pageOffset), written(other.written), total(other.total), metadataSize(other.metadataSize),
+      synced(other.synced), current(other.current), progress(other.progress), progressContext(other.progressContext) {
   // A short string moves its bytes: the registry must follow.
   if (!other.temporary.empty()) {
     forgetPartial(other.temporary.c_str());
@@ -151,19 +155,44 @@ Status ArtifactWriter::writeAt(uint64_t offset, const uint8_t *bytes, size_t siz
   return {};
 }
 
+Status ArtifactWriter::flush() {
+  MLC_TRY(writeAt(pageOffset, page.data(), page.size()));
+  pageOffset += page.size();
+  page.clear();
+  // Write-back starts while the next chunks are made, so the sync at the end is short.
+  constexpr uint64_t kSyncEvery = 8 << 20;
+  if (durable && pageOffset >= synced + kSyncEvery) {
+    sync_file_range(descriptor, off_t(synced), off_t(pageOffset - synced), SYNC_FILE_RANGE_WRITE);
+    synced = pageOffset;
+  }
+  return {};
+}
+
+// `offset` is never before what was appended last.
+Status ArtifactWriter::append(uint64_t offset, const uint8_t *bytes, size_t size) {
+  if (offset != pageOffset + page.size()) {
+    MLC_TRY(flush());
+    pageOffset = offset;
+  }
+  while (size) {
+    uint64_t rest = kLargePage - (pageOffset + page.size()) % kLargePage;
+    size_t take = size_t(size < rest ? size : rest);
+    page.insert(page.end(), bytes, bytes + take);
+    bytes += take;
+    size -= take;
+    if (take == rest)
+      MLC_TRY(flush());
+  }
+  return {};
+}
+
 // A complete digest chunk of the current segment, or the segment's last.
 Status ArtifactWriter::closeChunk(const uint8_t *bytes, size_t size) {
   fb::SegmentT &segment = *metadata.segments[current];
   segment.digests[written / kDigestChunk] = digest64({bytes, size});
-  MLC_TRY(writeAt(segment.offset + written, bytes, size));
+  MLC_TRY(append(segment.offset + written, bytes, size));
   written += size;
   uint64_t position = segment.offset + written;
-  // Write-back starts while the next chunks are made, so the sync at the end is short.
-  constexpr uint64_t kSyncEvery = 8 << 20;
-  if (durable && position >= synced + kSyncEvery) {
-    sync_file_range(descriptor, off_t(synced), off_t(position - synced), SYNC_FILE_RANGE_WRITE);
-    synced = position;
-  }
   if (written == segment.size) {
     ++current;
     written = 0;
@@ -199,6 +228,7 @@ Status ArtifactWriter::finish() {
   if (current != metadata.segments.size())
     return Error(ErrorCode::Internal, "%.200s: segment %zu of %zu is not full", path.c_str(), current,
                  metadata.segments.size());
+  MLC_TRY(flush());
   flatbuffers::FlatBufferBuilder builder(metadataSize + 4096);
   pack(metadata, builder);
   if (builder.GetSize() != metadataSize)

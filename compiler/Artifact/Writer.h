@@ -5,7 +5,8 @@
 //
 // Writes a .mlca file: metadata first, then the segments as a stream, digests computed on the way. The file is built
 // without a name in the target's directory and appears there when it is complete, so an error, a signal or a power loss
-// leaves nothing behind. Memory does not grow with the file.
+// leaves nothing behind. Memory does not grow with the file. It reaches the system in whole large pages, which file
+// systems with large folios then keep as such: whoever maps the file reads it with few entries of the page tables.
 //
 #pragma once
 
@@ -52,6 +53,8 @@ public:
 private:
   ArtifactWriter() = default;
   Status closeChunk(const uint8_t *bytes, size_t size);
+  Status append(uint64_t offset, const uint8_t *bytes, size_t size);
+  Status flush();
   Status writeAt(uint64_t offset, const uint8_t *bytes, size_t size);
   Error failed(const char *what) const;
 
@@ -60,7 +63,9 @@ private:
   bool durable = true;
   fb::ArtifactT metadata;
   std::vector<uint8_t> chunk; // the open digest chunk of the current segment
-  uint64_t written = 0;       // bytes of the current segment in the file
+  std::vector<uint8_t> page;  // what is not yet written of the large page from pageOffset on
+  uint64_t pageOffset = 0;
+  uint64_t written = 0; // bytes of the current segment in the file
   uint64_t total = 0, metadataSize = 0, synced = 0;
   size_t current = 0;
   Progress progress = nullptr;
