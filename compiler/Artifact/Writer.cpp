@@ -5,6 +5,7 @@
 
 #include "compiler/Artifact/Writer.h"
 #include "runtime/core/Checked.h"
+#include "runtime/core/Memory.h"
 
 #include <atomic>
 #include <cerrno>
@@ -15,9 +16,6 @@
 #include <unistd.h>
 
 namespace mlc {
-
-// What a large page of the common processors holds.
-static constexpr uint64_t kLargePage = 2 << 20;
 
 // Names that removePartialArtifacts() unlinks; a writer past the last place just has no entry.
 static std::atomic<const char *> partialNames[8];

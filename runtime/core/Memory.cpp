@@ -9,10 +9,8 @@
 
 namespace mlc {
 
-// Large buffers lie on large pages where the system has them: rows far apart then need few entries of its page tables.
-static constexpr size_t kLargePage = size_t(2) << 20;
-
 static void *systemAllocate(void *, size_t size, size_t alignment) {
+  // Rows far apart then need few entries of the page tables.
   bool large = size >= 2 * kLargePage;
   alignment = large && alignment < kLargePage ? kLargePage : alignment;
   size_t rounded;

@@ -24,7 +24,11 @@ struct Allocator {
   void *context;
 };
 
-/// malloc behind an Allocator. Large blocks come zeroed from the system and are not touched.
+/// What a large page of the common processors holds.
+constexpr size_t kLargePage = size_t(2) << 20;
+
+/// malloc behind an Allocator. Large blocks come zeroed from the system, in large pages where it has them, and are not
+/// touched.
 const Allocator &systemAllocator();
 
 /// The same, but every page is in memory at once: what a program has started with, it keeps.

@@ -8,7 +8,6 @@
 #include "targets/cpu/Isa.h"
 
 #include <algorithm>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -97,11 +96,6 @@ Result<double> measureReadBandwidth(WorkerPool &pool) {
   // The prefetch may look beyond the end.
   MLC_ASSIGN(auto buffer,
              OwnedArray<uint8_t>::create(systemAllocator(), bytes + 2 * kPrefetchAhead, "bandwidth measurement"));
-#if defined(MADV_HUGEPAGE)
-  // Advice only: walking page tables is no part of the memory's speed.
-  auto page = uintptr_t(sysconf(_SC_PAGESIZE)), first = (uintptr_t(buffer.data()) + page - 1) / page * page;
-  (void)madvise(reinterpret_cast<void *>(first), (uintptr_t(buffer.end()) - first) / page * page, MADV_HUGEPAGE);
-#endif
   // Untouched pages would all be one page of zeros.
   pool.parallelFor(int64_t(bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
     memset(buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
