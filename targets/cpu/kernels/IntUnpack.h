@@ -16,11 +16,11 @@ namespace MLC_ISA_NS {
 namespace {
 
 /// Groups [begin, end) of `panel` and where they go: DotBlock::w, and factors and supers, of two panels interleaved.
-/// What lies at `next` is fetched meanwhile, and as many factors of `nextPanel`.
+/// What lies at `next` (null: the products fetch it) is fetched meanwhile, and as many factors of `nextPanel`.
 struct Unpacked {
   const uint8_t *panel, *next, *nextPanel;
   int64_t begin, end;
-  uint8_t *quads;
+  uint8_t *quads; // Null: the factors alone are wanted.
   float *factors, *supers;
   bool tiles; // Tiles multiply.
 };
@@ -62,14 +62,15 @@ template <int Bits, IntScale S, IntOffset M> MLC_SIMD void unpackFactors(const L
 /// Scaled: as planes of (q - zero) * factor, where scales are super.
 template <int Bits, IntScale S, IntOffset M, bool Scaled> void unpackPanel(const LinearInt &a, const Unpacked &u) {
   unpackFactors<Bits, S, M>(a, u);
-  if constexpr (Bits == 8)
+  if (Bits == 8 || !u.quads)
     return;
   [[maybe_unused]] VB zero;
   __builtin_memset(&zero, u.tiles ? 1 << a.zeroShift : 0, sizeof zero);
   const int64_t first = u.begin * a.group;
   for (int64_t column = first; column < u.end * a.group; column += kUnit) {
     VB unit[8];
-    fetchUnit<Bits, S, M>(u.next, column);
+    if (u.next)
+      fetchUnit<Bits, S, M>(u.next, column);
     loadUnit<Bits>(unitAt<Bits, S, M>(u.panel, column), unit);
     if constexpr (Scaled) {
       const uint16_t taken = M == IntOffset::none ? uint16_t(1 << a.zeroShift) : 0;

@@ -87,6 +87,7 @@ struct DotBlock {
   int64_t xStride, sumStride;
   const uint8_t *w; // Quads of bytes of the first panel.
   int64_t wPanel;   // Bytes between two panels' quads.
+  int64_t wGap;     // Of packed ones: bytes between those of kSuperColumns and the next.
   /// For each group and panel: 16 scales (i32 where Scaling is integers), then 16 offsets where the format has some.
   const float *factors;
   /// Of formats whose scales are super, else null: what their integer factors are multiplied by, for each scale of x
@@ -97,6 +98,11 @@ struct DotBlock {
   int64_t together;      // Groups that share a scale of x; divides `groups` where it is not 1.
   float *acc;            // [rows][kStride]
   bool begins;           // Nothing is in `acc` yet.
+  /// What is unpacked next: bytes of the first panel, then as many of the second, which lie so far beyond the first's
+  /// end.
+  const uint8_t *ahead;
+  int64_t aheadBytes, aheadGap;
+  int64_t aheadBegin, aheadStep; // Fetched before this block of rows, and beside 64 columns of it (dotRows).
   /// Rows of kStride floats that are wanted next, where they are known: of the output, of the residual.
   struct {
     const float *data;

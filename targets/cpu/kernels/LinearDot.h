@@ -61,6 +61,16 @@ MLC_SIMD void aloneOffsets(const DotBlock &b, int64_t g, const float *factors, c
   }
 }
 
+/// Fetches what follows, beside the columns from `column` on: the next rows' x, and a part of the weights.
+template <int R> MLC_SIMD void fetchBeside(const DotBlock &b, int64_t column) {
+  for (int r = 0; r < R; ++r)
+    __builtin_prefetch(b.next + column + r * b.xStride);
+  // One stream, panel after panel.
+  int64_t at = b.aheadBegin + column / 64 * b.aheadStep;
+  for (const int64_t end = at + b.aheadStep; at < end; at += 64)
+    fetchLine(b.ahead + at + (at < b.aheadBytes ? 0 : b.aheadGap));
+}
+
 /// The group's integer sums join those of the groups that share its scale of x: as floats, or (integers) as the bits of
 /// integers.
 template <Scaling Kind> MLC_SIMD VF addGroup(VF part, VI isum, VF factor) {
@@ -110,10 +120,19 @@ MLC_SIMD void closeAlone(float *acc, VI isum, VF factor, float xScale) {
   store(acc, fma(toFloat(isum), factor * set1(xScale), load(acc)));
 }
 
+// Whether nibbles are unpacked beside their products, for every block of rows: it costs nothing there, while what is
+// unpacked before has to be stored (Zen 4: a store takes the time of one or two products).
 #if defined(__AVX512F__)
+constexpr bool kUnpacksBeside = true;
+/// The lower or the upper nibbles: one of two quads.
+MLC_SIMD VB loadHalf(const uint8_t *p, int high) {
+  VB packed = loadBytes(p);
+  return high ? packed >> 4 : packed & 15;
+}
+
 /// R rows against C panels. A group is scaled among the next one's products, which fill the multipliers meanwhile
 /// (Zen 4: 1.05 to 1.1 times the speed).
-template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(const DotBlock &block) {
+template <int Bits, int R, int C, Scaling Kind, bool Packed> [[gnu::noinline]] void dotBlock(const DotBlock &block) {
   constexpr bool kAlone = Kind == Scaling::alone;
   const DotBlock b = block; // What is stored might be a part of it.
   const int64_t factorStep = kLanes * (b.offsets ? 2 : 1);
@@ -150,15 +169,14 @@ template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(
   };
   for (int64_t g = 0;; ++g) {
     DotSum<Bits> sums[R][C];
-    auto unit = [&](bool scales) __attribute__((always_inline)) {
+    auto quads = [&]<int Count, bool Scales>() __attribute__((always_inline)) {
       if (((x - b.x) & 63) == 0)
-        for (int r = 0; r < R; ++r)
-          __builtin_prefetch(b.next + (x - b.x) + r * b.xStride);
+        fetchBeside<R>(b, x - b.x);
 #pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) {
+      for (int q = 0; q < Count; ++q) {
         VB values[C];
         for (int c = 0; c < C; ++c)
-          values[c] = loadBytes(w + q * 64 + c * b.wPanel);
+          values[c] = Packed ? loadHalf(w + q / 2 * 64 + c * b.wPanel, q % 2) : loadBytes(w + q * 64 + c * b.wPanel);
         for (int r = 0; r < R; ++r) {
           int32_t quad = loadInt(x + q * 4 + r * b.xStride);
           for (int c = 0; c < C; ++c)
@@ -168,12 +186,14 @@ template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(
         for (int r = 0; r < R; ++r)
           for (int c = 0; c < C; ++c)
             asm volatile("" : "+v"(sums[r][c].sum));
-        if (scales)
+        if constexpr (Scales)
 #pragma GCC unroll 4
           for (int i = q * R * C / 4; i < (q + 1) * R * C / 4; ++i)
             scale(i);
       }
-      w += 256, x += 16;
+      w += Count * (Packed ? 32 : 64), x += Count * 4;
+      if (Packed && ((x - b.x) & (kSuperColumns - 1)) == 0)
+        w += b.wGap;
     };
     int64_t u = 0;
     if (g == b.groups) {
@@ -185,23 +205,25 @@ template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(
         for (int c = 0; c < C; ++c)
           sums[r][c] = sums[r][c].start(set1(loadInt(b.sums + r * b.sumStride + 4 * g)) & zeros);
       if (g) {
-        unit(true);
-        u = 1;
+        quads.template operator()<4, true>();
+        u = 2;
       }
     }
     if (g)
       close(g);
     if (g == b.groups)
       return;
-    for (; u < b.units; ++u)
-      unit(false);
+    for (; u < 2 * b.units; ++u)
+      quads.template operator()<2, false>();
     for (int r = 0; r < R; ++r)
       for (int c = 0; c < C; ++c)
         late[r][c] = sums[r][c].sum;
   }
 }
 #else
-template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(const DotBlock &b) {
+constexpr bool kUnpacksBeside = false;
+
+template <int Bits, int R, int C, Scaling Kind, bool> [[gnu::noinline]] void dotBlock(const DotBlock &b) {
   constexpr bool kAlone = Kind == Scaling::alone;
   constexpr int64_t kUnits = Bits < 5 ? 2 : 1; // Of 4 quads, up to a flush.
   const int64_t factorStep = kLanes * (b.offsets ? 2 : 1);
@@ -238,9 +260,8 @@ template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(
         w += 256, x += 16;
       };
       for (int64_t u = 0; u < b.units; u += kUnits) {
-        if (u % 4 == 0)
-          for (int r = 0; r < R; ++r)
-            __builtin_prefetch(b.next + (x - b.x) + r * b.xStride);
+        if (((x - b.x) & 63) == 0)
+          fetchBeside<R>(b, x - b.x);
         unit(0);
         if constexpr (kUnits == 2) {
           if (u + 1 < b.units) {
@@ -272,29 +293,53 @@ template <int Bits, int R, int C, Scaling Kind> [[gnu::noinline]] void dotBlock(
 }
 #endif
 
-/// At most R rows.
-template <int Bits, int R, Scaling Kind> MLC_SIMD void dotSome(const DotBlock &b, int64_t rows) {
-  if (rows == R)
-    dotBlock<Bits, R, 2, Kind>(b);
-  else if constexpr (R > 1)
-    dotSome<Bits, R - 1, Kind>(b, rows);
+/// Rows of the next block of `left`, at least 2 where a block may have 3 and more: a row alone costs as much as two.
+constexpr int64_t blockRows(int64_t left, int most) {
+  if (left > most + 1)
+    return most;
+  return left == most + 1 || (left == 5 && most == 6) ? (left + 1) / 2 : left;
 }
+/// Whether blocks of R rows come up.
+constexpr bool isBlock(int rows, int most) { return blockRows(rows, most) == rows && (rows > 1 || most < 3); }
 
-/// Any number of rows against the panels of weights of Bits bits.
-template <int Bits, Scaling Kind> void dotRows(const DotBlock &first, int64_t rows) {
-  constexpr int kRows = dotRowsOf(Kind);
+using DotFn = void (*)(const DotBlock &);
+/// How a format's rows are multiplied: what takes a block of them, as many as blockRows has chosen.
+struct DotCode {
+  DotFn (*block)(int64_t rows);
+  int most;
+};
+template <int Bits, int R, Scaling Kind, bool Packed> DotFn dotOf(int64_t rows) {
+  if constexpr (isBlock(R, dotRowsOf(Kind)))
+    if (rows == R)
+      return dotBlock<Bits, R, 2, Kind, Packed>;
+  if constexpr (R > 1)
+    return dotOf<Bits, R - 1, Kind, Packed>(rows);
+  return nullptr;
+}
+template <int Bits, Scaling Kind, bool Packed>
+inline constexpr DotCode kDotCode = {dotOf<Bits, dotRowsOf(Kind), Kind, Packed>, dotRowsOf(Kind)};
+
+/// Several rows (any number without kRowKernels) against two panels.
+[[gnu::noinline]] static void dotRows(const DotCode &code, const DotBlock &first, int64_t rows) {
   DotBlock b = first;
   if (b.begins)
     __builtin_memset(b.acc, 0, size_t(rows) * kStride * sizeof(float));
-  for (int64_t r = 0; r < rows; r += kRows) {
-    int64_t count = rows - r < kRows ? rows - r : kRows;
-    b.next = r + 2 * kRows <= rows ? b.x + kRows * b.xStride : b.x;
+  // Weights are fetched evenly: a core drops what it has no place for.
+  const int64_t parts = (b.groups * b.units * 16 + 63) / 64, all = parts * ((rows + code.most - 1) / code.most);
+  b.aheadStep = ((2 * b.aheadBytes + all - 1) / all + 63) & ~int64_t(63);
+  for (int64_t r = 0; r < rows;) {
+    const int64_t count = blockRows(rows - r, code.most);
+    b.next = r + count + code.most <= rows ? b.x + count * b.xStride : b.x;
     fetchRows(b, r, count, 0, 1);
-    dotSome<Bits, kRows, Kind>(b, count);
-    b.x += kRows * b.xStride;
-    b.scales += kRows * b.xStride;
-    b.sums += kRows * b.sumStride;
-    b.acc += kRows * kStride;
+    code.block(count)(b);
+    r += count;
+    b.x += count * b.xStride;
+    b.scales += count * b.xStride;
+    b.sums += count * b.sumStride;
+    b.acc += count * kStride;
+    b.aheadBegin += parts * b.aheadStep;
+    if (b.aheadBegin >= 2 * b.aheadBytes)
+      b.aheadStep = 0;
   }
 }
 

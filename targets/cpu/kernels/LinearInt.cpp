@@ -169,32 +169,36 @@ struct FormatCode {
   void (*unpack)(const LinearInt &, const Unpacked &);
   void (*unpackScaled)(const LinearInt &, const Unpacked &);                           // Null where tiles take quads.
   void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
-  void (*dot[2])(const DotBlock &, int64_t rows); // Any number of rows; the second: several groups share a scale of x.
-  DotWeights weights;                             // As LinearInt::tiles takes them.
-  bool bytes;                                     // Values are whole bytes, which nothing unpacks.
-  int64_t tileBytes;                              // Values of kSuperColumns, or a super-block.
-  int64_t factors;                                // f32 vectors of a group's, in lanes.
-  bool supers;                                    // Scales are super.
+  DotCode dot[2];     // The second: several groups share a scale of x.
+  DotWeights weights; // As LinearInt::tiles takes them.
+  bool bytes;         // Values are whole bytes, which nothing unpacks.
+  bool packed;        // `dot` unpacks.
+  int64_t tileBytes;  // Values of kSuperColumns, or a super-block.
+  int64_t values;     // Where they begin in it.
+  int64_t factors;    // f32 vectors of a group's, in lanes.
+  bool supers;        // Scales are super.
 };
 template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
-  constexpr bool kOffset = M != IntOffset::none;
+  constexpr bool kOffset = M != IntOffset::none, kPacked = Bits == 4 && kUnpacksBeside;
   FormatCode code{};
   code.unpack = unpackPanel<Bits, S, M, false>;
   code.weights = kOffset ? DotWeights::plain : kSigned<Bits, S, M> ? DotWeights::ofSigned : DotWeights::withZero;
   code.bytes = Bits == 8;
+  code.packed = kPacked;
   code.tileBytes = kSuperColumns * 2 * Bits;
   code.factors = kLanes * (kOffset ? 2 : 1);
   code.supers = isSuper(S);
   if constexpr (isSuper(S)) {
     code.tileBytes = kSuperBlock<Bits, M>.bytes;
-    code.dot[0] = code.dot[1] = dotRows<dotBits(Bits), superScaling(Bits)>;
+    code.values = kSuperBlock<Bits, M>.values;
+    code.dot[0] = code.dot[1] = kDotCode<dotBits(Bits), superScaling(Bits), kPacked>;
 #if defined(__AVX512F__)
     code.unpackScaled = unpackPanel<Bits, S, M, true>;
     code.weights = kOffset ? DotWeights::scaledPlain : DotWeights::scaled;
 #endif
   } else {
-    code.dot[0] = dotRows<dotBits(Bits), Scaling::alone>;
-    code.dot[1] = dotRows<dotBits(Bits), Scaling::shared>;
+    code.dot[0] = kDotCode<dotBits(Bits), Scaling::alone, kPacked>;
+    code.dot[1] = kDotCode<dotBits(Bits), Scaling::shared, kPacked>;
   }
   if constexpr (kRowKernels && isSuper(S))
     code.row = dotSuperRow<Bits, S, M>;
@@ -208,6 +212,7 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
              const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
   // What registers hold at once they multiply sooner.
   const bool tiles = a.tiles && rowEnd - rowBegin > kDotRows, scaled = tiles && code.unpackScaled;
+  const bool direct = code.bytes || (code.packed && !tiles); // Nothing is unpacked before.
   // Two planes take twice the room.
   const int64_t columns = scaled ? kIntColumns / 2 : kIntColumns, block = a.group < columns ? columns / a.group : 1;
   for (int64_t begin = 0; begin < a.groups; begin += block) {
@@ -219,11 +224,11 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
                     *next = end < a.groups ? panels[p] + code.tileBytes * (end - begin) * a.group / kSuperColumns
                                            : nextPanel - code.tileBytes * begin * a.group / kSuperColumns;
       const Unpacked unpacked{panels[p],
-                              next,
+                              tiles ? next : nullptr,
                               nextPanel,
                               begin,
                               end,
-                              s.tile + p * kIntColumns * kPanelColumns,
+                              direct ? nullptr : s.tile + p * kIntColumns * kPanelColumns,
                               s.factors + p * code.factors,
                               s.supers + p * code.factors,
                               tiles};
@@ -232,15 +237,19 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     DotBlock b{};
     b.xStride = a.xStride;
     b.sumStride = a.groups * 4;
-    b.w = code.bytes ? first + begin * a.group * kPanelColumns : s.tile;
+    b.w = direct ? first + code.tileBytes * begin * a.group / kSuperColumns + code.values : s.tile;
+    b.wGap = code.values;
     // A single panel stands in for its missing neighbour, whose sums nobody reads.
-    b.wPanel = first == second ? 0 : code.bytes ? second - first : kIntColumns * kPanelColumns;
+    b.wPanel = first == second ? 0 : direct ? second - first : kIntColumns * kPanelColumns;
     b.factors = s.factors;
     b.supers = code.supers ? s.supers : nullptr;
     b.offsets = code.factors > kLanes;
     b.units = a.group / 16;
     b.groups = end - begin;
     b.together = int64_t(1) << a.scaleShift;
+    b.ahead = first + (end < a.groups ? code.tileBytes * end * a.group / kSuperColumns : a.panelBytes * nextPanels);
+    b.aheadBytes = code.tileBytes * (end - begin) * a.group / kSuperColumns;
+    b.aheadGap = second - first - b.aheadBytes;
     b.x = a.x + rowBegin * a.xStride + begin * a.group;
     b.scales = a.x + rowBegin * a.xStride + a.xScales + 4 * (begin >> a.scaleShift);
     b.sums = a.sums + rowBegin * b.sumStride + 4 * begin;
@@ -256,7 +265,7 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     if (tiles)
       a.tiles(b, rowEnd - rowBegin, code.weights, a.scaleShift);
     else
-      code.dot[a.scaleShift != 0](b, rowEnd - rowBegin);
+      dotRows(code.dot[a.scaleShift != 0], b, rowEnd - rowBegin);
   }
 }
 
