@@ -71,7 +71,7 @@ void Drafting::leaveOut(size_t most) {
 
 Result<unsigned> Drafting::draft(LengthPolicy &policy, const RoundCosts &costs, uint64_t seed, uint64_t place,
                                  const Limits &limits) {
-  if (!limits.most || (limits.automatic && policy.wantsPlain()))
+  if (!limits.most || (limits.automatic && policy.wantsPlain(costs)))
     return 0u;
   bool compares = limits.automatic || (count > 1 && costs.plain() > 0);
   double rate = 0;

@@ -15,28 +15,37 @@ namespace {
 // A step of one more token is cheap as long as nobody knows better: weights are read once for all of them.
 constexpr double kStepGrowth = 0.04;
 constexpr float kRecentMemory = 0.96f, kMemory = 0.98f, kIdleMemory = 0.98f;
-// The budget, in plain steps: at the start, for each token, at most, and the deepest debt that is remembered.
-constexpr double kBudgetStart = 1, kBudgetPerToken = 0.008, kBudgetMost = 8, kBudgetLeast = -4;
+// The budget, in plain steps: at the start, more where a draft stands for the first plain step, for each token, at
+// most, and the deepest debt that is remembered.
+constexpr double kBudgetStart = 1, kBudgetFirstDraft = 0.5, kBudgetPerToken = 0.008, kBudgetMost = 8, kBudgetLeast = -4;
 // What a round may cost more than a plain step, in plain steps above the budget.
 constexpr double kMostAtRisk = 4;
-constexpr unsigned kFirstPlainSteps = 1;
+// The first draft of all: tokens in any case, and at most, as long as all stay with this chance. Any rate will do.
+constexpr unsigned kFirstDraft = 2, kFirstMost = 8;
+constexpr double kFirstChance = 0.8, kFirstRate = 1e-6;
 
 } // namespace
 
 double VerifyCosts::at(unsigned tokens) const {
-  if (seen[tokens])
-    return ms[tokens];
-  unsigned below = tokens;
+  if (!seen[tokens])
+    return line(tokens);
+  double known = ms[tokens];
+  return tokens == 1 ? known : known - std::max(0.0, known - line(tokens)) / (seen[tokens] + 1);
+}
+
+/// By the others that were measured; those without are ms[tokens] themselves.
+double VerifyCosts::line(unsigned tokens) const {
+  unsigned below = tokens - 1;
   while (below > 0 && !seen[below])
     --below;
-  size_t above = tokens;
+  size_t above = tokens + 1;
   while (above < kMaxDraftTokens + 2 && !seen[above])
     ++above;
   double aboveMs = above < kMaxDraftTokens + 2 ? ms[above] : promptMs;
   if (above == kMaxDraftTokens + 2)
     above = promptTokens;
   if (!below)
-    return aboveMs;
+    return seen[tokens] ? ms[tokens] : aboveMs;
   if (above > below)
     return ms[below] + std::max(0.0, aboveMs - ms[below]) * double(tokens - below) / double(above - below);
   // Beyond all that was measured, the slope of the largest two, and never none.
@@ -51,6 +60,8 @@ RoundCosts VerifyCosts::round() const {
   RoundCosts costs;
   for (unsigned drafted = 0; drafted <= kMaxDraftTokens; ++drafted)
     costs.ms[drafted] = at(drafted + 1);
+  costs.unknown = !largest;
+  costs.plainUnknown = !seen[1];
   costs.reach = unsigned(std::min(2 * std::max(size_t(largest), promptTokens), size_t(kMaxDraftTokens)));
   return costs;
 }
@@ -67,9 +78,8 @@ void VerifyCosts::learn(unsigned tokens, double measured) {
   // The first step after a prompt finds cold caches.
   if (tokens == 1 && ++plainSteps == 2)
     measured = std::min(measured, ms[1]);
-  if (!seen[tokens]) {
+  if (!seen[tokens]++) {
     ms[tokens] = measured;
-    seen[tokens] = true;
     largest = std::max(largest, tokens);
     return;
   }
@@ -137,6 +147,8 @@ void DraftEstimate::learnRead(size_t tokens, double ms) {
 
 LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most,
                                       size_t behind, unsigned confidence) const {
+  if (costs.unknown)
+    return {std::min(most, kFirstMost), std::min(most, kFirstMost), kFirstRate};
   double plain = costs.plain(), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
   Plan best{0, 0, costs.plainRate()};
   double expected = 1 + costs.others, stays = 1, first = estimate.acceptance(0, confidence);
@@ -156,9 +168,10 @@ LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstima
   return best;
 }
 
-bool LengthPolicy::wantsPlain() const {
+bool LengthPolicy::wantsPlain(const RoundCosts &costs) const {
   // The less there is to win, the more a wrong cost of plain steps would mislead, and the less measuring it costs.
-  return plainSteps < kFirstPlainSteps || roundsSincePlain >= (won < 1.2 ? 16u : 64u);
+  bool unmeasured = !costs.unknown && (!begun || (fell && costs.plainUnknown));
+  return unmeasured || roundsSincePlain >= (won < 1.2 ? 16u : 64u);
 }
 
 /// What the best continuation behind `drafted` tokens brings above its cost, in tokens.
@@ -175,6 +188,8 @@ double LengthPolicy::worth(const RoundCosts &costs, const DraftEstimate &estimat
 
 bool LengthPolicy::goesOn(const RoundCosts &costs, const DraftEstimate &estimate, unsigned drafted, unsigned most,
                           unsigned confidence) const {
+  if (costs.unknown)
+    return drafted < kFirstDraft || reach >= kFirstChance;
   return worth(costs, estimate, drafted, most, confidence) > 0;
 }
 
@@ -182,15 +197,18 @@ bool LengthPolicy::keeps(const RoundCosts &costs, const DraftEstimate &estimate,
                          unsigned confidence) {
   reach *= estimate.acceptance(drafted, confidence);
   double cost = wanted * (costs.ms[drafted + 1] - costs.ms[drafted]);
-  bool worthIt = reach + worth(costs, estimate, drafted + 1, most, kConfidenceClasses) > cost;
+  bool worthIt = costs.unknown ? drafted < kFirstDraft || reach >= kFirstChance
+                               : reach + worth(costs, estimate, drafted + 1, most, kConfidenceClasses) > cost;
   expectedTokens += worthIt ? reach : 0;
   return worthIt;
 }
 
 void LengthPolicy::learn(const Round &round) {
   double plain = round.plainMs, perToken = plain / round.sequences;
-  if (!plainSteps)
-    budget = kBudgetStart * plain;
+  if (!begun)
+    budget = (kBudgetStart + (round.drafted ? kBudgetFirstDraft : 0)) * plain;
+  begun = true;
+  fell = round.fell;
   budget += kBudgetPerToken * perToken * round.tokens;
   // A round that the system held up is no reason to give up.
   if (round.tried)
@@ -200,7 +218,6 @@ void LengthPolicy::learn(const Round &round) {
     ++roundsSincePlain;
     won = wanted * perToken;
   } else {
-    plainSteps = std::min(plainSteps + 1, kFirstPlainSteps);
     roundsSincePlain = 0;
   }
 }

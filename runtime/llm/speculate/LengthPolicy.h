@@ -7,7 +7,9 @@
 // token costs the draft, and how likely the draft's tokens stay, by position and by the draft's confidence. With E(m)
 // the tokens expected of a round of m drafted ones and C(m) its time, the best rate is rho = max E(m) / C(m), m = 0
 // among them; a draft goes on as long as what another token is expected to bring is worth more than rho times its time
-// (optimal stopping of a renewal reward process). docs/speculation.md derives it.
+// (optimal stopping of a renewal reward process). docs/speculation.md derives it. Where nothing was measured yet, a
+// step over two drafted tokens is, or over some more of which the draft is sure; a plain one as soon as a token does
+// not stay.
 //
 // Speculation that loses is paid from a budget: a share of the time of plain decoding, and what it won lately. With the
 // budget spent the text goes on plainly; old observations count less and less, so that drafts are tried again later.
@@ -26,6 +28,8 @@ struct RoundCosts {
   double ms[kMaxDraftTokens + 1] = {};
   /// Most drafted tokens that are worth a try: further on costs are too uncertain.
   unsigned reach = 0;
+  /// No step was measured yet; none without a draft.
+  bool unknown = false, plainUnknown = false;
   /// Of the other sequences of the step: the tokens expected of it, and milliseconds of drafting that they took.
   double others = 0, before = 0;
 
@@ -39,16 +43,19 @@ class VerifyCosts {
 public:
   /// Of one sequence alone. Its reach is twice what was measured, so that no guess is far off.
   RoundCosts round() const;
-  /// What was never measured lies on a line through the nearest ones that were.
+  /// What was never measured lies on a line through the nearest ones that were. What was measured a few times and is
+  /// above that line is drawn towards it: first times are slow ones, and what looks dear is not tried again.
   double at(unsigned tokens) const;
   void learn(unsigned tokens, double measured);
   /// A step over `tokens` of a prompt, which computes logits of its last token alone.
   void learnPrompt(size_t tokens, double measured);
 
 private:
+  double line(unsigned tokens) const;
+
   double ms[kMaxDraftTokens + 2] = {};
-  bool seen[kMaxDraftTokens + 2] = {};
-  unsigned largest = 0; // Of those seen.
+  unsigned seen[kMaxDraftTokens + 2] = {}; // How often.
+  unsigned largest = 0;                    // Of those seen.
   unsigned plainSteps = 0;
   size_t promptTokens = 0; // 0: none were seen.
   double promptMs = 0;
@@ -97,8 +104,8 @@ public:
   /// where it is known.
   Plan plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most, size_t behind,
             unsigned confidence) const;
-  /// Whether plain steps have to be measured (again) before the next round.
-  bool wantsPlain() const;
+  /// Whether a plain step has to be measured (again) before the next round.
+  bool wantsPlain(const RoundCosts &costs) const;
 
   /// Whether the budget bears `ms` that may be in vain.
   bool affords(double ms) const { return ms <= budget / 2; }
@@ -121,6 +128,7 @@ public:
   struct Round {
     bool drafted = false; // Tokens were verified,
     bool tried = false;   // or at least a drafter was asked.
+    bool fell = false;    // One that was verified did not stay.
     unsigned sequences = 1;
     unsigned tokens = 1; // That came out.
     double ms = 0;       // All of it,
@@ -135,9 +143,11 @@ private:
   double wanted = 0; // Tokens per millisecond, of the round in progress.
   double reach = 1;  // The chance that all drafted so far stay.
   double expectedTokens = 1;
-  double budget = 0; // Milliseconds that may be lost.
-  double won = 1;    // The last round's planned rate over the plain one.
-  unsigned plainSteps = 0, roundsSincePlain = 0;
+  double budget = 0;  // Milliseconds that may be lost.
+  double won = 1;     // The last round's planned rate over the plain one.
+  bool begun = false; // A round was learnt,
+  bool fell = false;  // and of the last one a token did not stay.
+  unsigned roundsSincePlain = 0;
 };
 
 } // namespace mlc

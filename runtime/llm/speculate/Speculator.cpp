@@ -136,7 +136,7 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
       counts.rollbackMs += now - judged;
       count(drafted, stayed, now - verifyBegin);
       costs.learn(drafted + 1, now - verifyBegin);
-      policy.learn({drafted > 0, drafting.tried(), 1, came, now - begin, costs.at(1)});
+      policy.learn({drafted > 0, drafting.tried(), stayed < drafted, 1, came, now - begin, costs.at(1)});
       drafting.endRound(drafted > 0);
       result.decodeSteps += came;
     } else {

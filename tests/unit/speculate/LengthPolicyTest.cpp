@@ -50,7 +50,7 @@ Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int 
     LengthPolicy::Plan plan;
     if (behind > kShortRead && !policy.affords(estimate.readMs(behind, 1)))
       behind = kShortRead;
-    if (length < 0 && !policy.wantsPlain())
+    if (length < 0 && !policy.wantsPlain(costs))
       plan = policy.plan(costs, estimate, most, behind, kConfidenceClasses);
     if (length > 0 || plan.length) {
       policy.begin(length >= 0 ? 1 : plan.rate);
@@ -76,7 +76,7 @@ Outcome play(const Machine &machine, unsigned count, Acceptance acceptance, int 
     }
     draw += drafted + 1;
     measured.learn(drafted + 1, step);
-    policy.learn({drafted > 0, tried, 1, stayed + 1, round, measured.at(1)});
+    policy.learn({drafted > 0, tried, stayed < drafted, 1, stayed + 1, round, measured.at(1)});
     if (!drafted)
       estimate.forget();
     behind += !tried;
@@ -130,6 +130,37 @@ TEST(LengthPolicy, BeginsLongWhereTheDraftIsSure) {
   EXPECT_GT(play(machine, 256, never, -1, 1, 0, claims).speedUp, 0.985);
 }
 
+// Before anything was measured two tokens are drafted, more where the draft is sure; a plain step is measured when one
+// of them does not stay, not before.
+TEST(LengthPolicy, MeasuresAsItDrafts) {
+  Claims claims = {0.4f, 0.5f, 0.6f, 0.75f, 0.85f, 0.9f, 0.95f, 0.98f};
+  for (auto [confidence, first] : {std::pair{0u, 2u}, {4u, 2u}, {7u, 8u}}) {
+    LengthPolicy policy;
+    VerifyCosts measured;
+    DraftEstimate estimate(0.2, claims);
+    measured.learnPrompt(64, 4);
+    RoundCosts costs = measured.round();
+    ASSERT_FALSE(policy.wantsPlain(costs));
+    LengthPolicy::Plan plan = policy.plan(costs, estimate, kMaxDraftTokens, 0, kConfidenceClasses);
+    policy.begin(plan.rate);
+    unsigned drafted = 0;
+    while (drafted < plan.most && policy.goesOn(costs, estimate, drafted, plan.most, kConfidenceClasses) &&
+           policy.keeps(costs, estimate, drafted, plan.most, confidence))
+      ++drafted;
+    EXPECT_EQ(drafted, first) << confidence;
+    measured.learn(drafted + 1, 1.1);
+    policy.learn({true, true, false, 1, drafted + 1, 1.5, measured.at(1)});
+    EXPECT_FALSE(policy.wantsPlain(measured.round()));
+    policy.learn({true, true, true, 1, 1, 1.5, measured.at(1)});
+    EXPECT_TRUE(policy.wantsPlain(measured.round()));
+    measured.learn(1, 1);
+    EXPECT_FALSE(policy.wantsPlain(measured.round()));
+  }
+  // Whose costs are known, but nobody's drafts: plain first.
+  RoundCosts known;
+  EXPECT_TRUE(LengthPolicy().wantsPlain(known));
+}
+
 TEST(LengthPolicy, NeverLosesMuch) {
   for (Machine machine : {Machine{0.1, 0.05}, Machine{0.5, 0.1}, Machine{0.9, 0.3}, Machine{0.05, 1.0}})
     for (double chance : {0.0, 0.05, 0.2, 0.4})
@@ -167,9 +198,17 @@ TEST(VerifyCosts, LineBetweenAndBeyond) {
   EXPECT_EQ(prompted.round().reach, kMaxDraftTokens);
   prompted.learn(1, 85);
   EXPECT_NEAR(prompted.at(17), 85 + 5 * 16, 1e-9);
+  // The first time is half believed where it is above the line, and whole where it is below.
+  EXPECT_TRUE(VerifyCosts().round().unknown);
+  EXPECT_FALSE(prompted.round().unknown);
   prompted.learn(17, 200);
-  EXPECT_EQ(prompted.at(17), 200);
+  EXPECT_NEAR(prompted.at(17), (200 + 85 + 5 * 16) / 2.0, 1e-9);
   EXPECT_NEAR(prompted.at(9), 142.5, 1e-9);
+  for (int i = 0; i < 30; ++i)
+    prompted.learn(17, 200);
+  EXPECT_GT(prompted.at(17), 198);
+  prompted.learn(9, 100);
+  EXPECT_EQ(prompted.at(9), 100);
   // One slow step is not believed at once.
   costs.learn(5, 1000);
   EXPECT_LT(costs.at(5), 25);
