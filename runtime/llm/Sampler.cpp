@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/llm/Sampler.h"
+#include "runtime/llm/Exponential.h"
 
 #include <algorithm>
 #include <cmath>
@@ -58,6 +59,8 @@ Result<Sampler> Sampler::createSharing(size_t vocab, const SamplingOptions &opti
   MLC_TRY(checkOptions(options));
   Sampler sampler;
   sampler.options = options;
+  sampler.neutral =
+      bias.empty() && options.repetitionPenalty == 1 && options.presencePenalty == 0 && options.frequencyPenalty == 0;
   MLC_ASSIGN(sampler.generatedCounts, OwnedArray<uint32_t>::create(allocator, vocab, "sampler"));
   MLC_ASSIGN(sampler.inPrompt, OwnedArray<uint8_t>::create(allocator, vocab, "sampler"));
   if (!bias.empty()) {
@@ -90,6 +93,49 @@ void Sampler::retract(int32_t token) {
     --generatedCounts[size_t(token)];
 }
 
+// A whole vocabulary goes through blocks that stay in the first cache, whose loops become vectors.
+static constexpr size_t kBlock = 256, kLanes = 8;
+static constexpr float kMostLogit = 3.4e38f;
+
+/// -inf for NaN, and a finite number for what is larger.
+static float bounded(float logit) {
+  logit = logit > kMostLogit ? kMostLogit : logit;
+  return logit == logit ? logit : -INFINITY;
+}
+
+/// The largest number of `logits`; -inf when there is none.
+static float largest(std::span<const float> logits) {
+  float lanes[kLanes];
+  std::fill(lanes, lanes + kLanes, -INFINITY);
+  size_t i = 0;
+  for (; i + kLanes <= logits.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] = logits[i + lane] > lanes[lane] ? logits[i + lane] : lanes[lane];
+  for (; i < logits.size(); ++i)
+    lanes[0] = logits[i] > lanes[0] ? logits[i] : lanes[0];
+  return *std::max_element(lanes, lanes + kLanes);
+}
+
+/// Sum of `candidates`, in lanes.
+static double sumOf(std::span<const Sampler::Candidate> candidates) {
+  double lanes[kLanes] = {}, sum = 0;
+  size_t i = 0;
+  for (; i + kLanes <= candidates.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] += double(candidates[i + lane].probability);
+  for (double lane : lanes)
+    sum += lane;
+  for (; i < candidates.size(); ++i)
+    sum += double(candidates[i].probability);
+  return sum;
+}
+
+/// Calls each(block) for blocks of `all`, in order.
+template <typename T, typename Each> static void inBlocks(std::span<T> all, const Each &each) {
+  for (size_t first = 0; first < all.size(); first += kBlock)
+    each(all.subspan(first, std::min(kBlock, all.size() - first)));
+}
+
 /// The logit after bias, penalties and temperature; never NaN nor +inf.
 float Sampler::adjusted(std::span<const float> logits, size_t token) const {
   float logit = logits[token];
@@ -100,11 +146,7 @@ float Sampler::adjusted(std::span<const float> logits, size_t token) const {
     logit = logit > 0 ? logit / options.repetitionPenalty : logit * options.repetitionPenalty;
   if (count)
     logit -= options.presencePenalty + options.frequencyPenalty * float(count);
-  if (options.temperature > 0)
-    logit /= options.temperature;
-  if (std::isnan(logit))
-    return -INFINITY;
-  return std::min(logit, 3.4e38f);
+  return bounded(options.temperature > 0 ? logit / options.temperature : logit);
 }
 
 static bool isAllowed(std::span<const uint64_t> allowed, size_t token) {
@@ -116,12 +158,97 @@ static Error nothingLeft() { return Error(ErrorCode::Internal, "no logit is a nu
 /// What a temperature of 0 draws.
 Result<Sampler::Candidate> Sampler::likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const {
   Candidate best = {-1, -INFINITY, 1};
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (float logit = adjusted(logits, i); logit > best.logit && isAllowed(allowed, i))
-      best = {int32_t(i), logit, 1};
+  if (neutral && allowed.empty()) {
+    const float *block = nullptr;
+    inBlocks(logits, [&](std::span<const float> each) {
+      if (float most = bounded(largest(each)); most > best.logit) {
+        best.logit = most;
+        block = each.data();
+      }
+    });
+    while (block && bounded(*block) != best.logit)
+      ++block;
+    best.token = block ? int32_t(block - logits.data()) : -1;
+  } else
+    for (size_t i = 0; i < logits.size(); ++i)
+      if (float logit = adjusted(logits, i); logit > best.logit && isAllowed(allowed, i))
+        best = {int32_t(i), logit, 1};
   if (best.token < 0)
     return nothingLeft();
   return best;
+}
+
+/// The adjusted logits of tokens [first, first + count); -inf for what may not be drawn.
+void Sampler::adjustBlock(std::span<const float> logits, std::span<const uint64_t> allowed, size_t first, size_t count,
+                          float *block) const {
+  const float *from = logits.data() + first;
+  const float temperature = options.temperature;
+  if (neutral)
+    for (size_t i = 0; i < count; ++i)
+      block[i] = bounded(from[i] / temperature);
+  else
+    for (size_t i = 0; i < count; ++i)
+      block[i] = adjusted(logits, first + i);
+  for (size_t i = 0; i < count && !allowed.empty(); ++i)
+    block[i] = isAllowed(allowed, first + i) ? block[i] : -INFINITY;
+}
+
+/// The tokens that may be drawn, in their order, with their logits, and the highest of these; how many.
+size_t Sampler::takeCandidates(std::span<const float> logits, std::span<const uint64_t> allowed, float &highest) {
+  size_t kept = 0;
+  float block[kBlock];
+  inBlocks(logits, [&](std::span<const float> each) {
+    auto first = size_t(each.data() - logits.data());
+    adjustBlock(logits, allowed, first, each.size(), block);
+    highest = std::max(highest, largest({block, each.size()}));
+    // What may not be drawn is written over by the next.
+    for (size_t i = 0; i < each.size(); ++i) {
+      candidates[kept] = {int32_t(first + i), block[i], 0};
+      kept += block[i] > -INFINITY;
+    }
+  });
+  return kept;
+}
+
+/// The distribution where nothing is cut: candidates are written once, for a vocabulary of them is larger than a cache.
+Result<std::span<const Sampler::Candidate>> Sampler::wholeDistribution(std::span<const float> logits,
+                                                                       std::span<const uint64_t> allowed) {
+  float highest = -INFINITY, block[kBlock], exponentials[kBlock];
+  inBlocks(logits, [&](std::span<const float> each) {
+    adjustBlock(logits, allowed, size_t(each.data() - logits.data()), each.size(), block);
+    highest = std::max(highest, largest({block, each.size()}));
+  });
+  if (highest == -INFINITY)
+    return nothingLeft();
+  // The exponentials wait in the last third of the candidates' room, where each is read before it is written over.
+  static_assert(sizeof(Candidate) == 3 * sizeof(float));
+  uint8_t *waiting = reinterpret_cast<uint8_t *>(candidates.data()) + 2 * vocab() * sizeof(float);
+  double lanes[kLanes] = {}, sum = 0;
+  inBlocks(logits, [&](std::span<const float> each) {
+    auto first = size_t(each.data() - logits.data());
+    adjustBlock(logits, allowed, first, each.size(), block);
+    std::fill(block + each.size(), block + kBlock, -INFINITY);
+    for (float &value : block)
+      value = exponential(value - highest);
+    for (size_t i = 0; i < kBlock; i += kLanes)
+      for (size_t lane = 0; lane < kLanes; ++lane)
+        lanes[lane] += double(block[i + lane]);
+    memcpy(waiting + first * sizeof(float), block, each.size_bytes());
+  });
+  for (double lane : lanes)
+    sum += lane;
+  double scale = 1 / sum;
+  size_t kept = 0;
+  inBlocks(logits, [&](std::span<const float> each) {
+    auto first = size_t(each.data() - logits.data());
+    adjustBlock(logits, allowed, first, each.size(), block);
+    memcpy(exponentials, waiting + first * sizeof(float), each.size_bytes());
+    for (size_t i = 0; i < each.size(); ++i) {
+      candidates[kept] = {int32_t(first + i), block[i], float(exponentials[i] * scale)};
+      kept += block[i] > -INFINITY;
+    }
+  });
+  return std::span<const Candidate>(candidates.first(kept));
 }
 
 Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits,
@@ -135,15 +262,10 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
     MLC_ASSIGN(candidates[0], likeliest(logits, allowed));
     return std::span<const Candidate>(candidates.first(1));
   }
-  size_t kept = 0;
+  if ((!options.topK || options.topK >= vocab()) && options.topP >= 1 && options.minP <= 0)
+    return wholeDistribution(logits, allowed);
   float highest = -INFINITY;
-  for (size_t i = 0; i < vocab(); ++i) {
-    float logit = adjusted(logits, i);
-    if (logit == -INFINITY || !isAllowed(allowed, i))
-      continue;
-    highest = std::max(highest, logit);
-    candidates[kept++] = {int32_t(i), logit, 0};
-  }
+  size_t kept = takeCandidates(logits, allowed, highest);
   if (!kept)
     return nothingLeft();
 
@@ -157,15 +279,21 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
     kept = options.topK;
     std::sort(begin, begin + kept, less);
   }
-  double sum = 0;
-  for (size_t i = 0; i < kept; ++i)
-    sum += candidates[i].probability = std::exp(candidates[i].logit - highest);
+  float block[kBlock];
+  inBlocks(candidates.first(kept), [&](std::span<Candidate> each) {
+    for (size_t i = 0; i < each.size(); ++i)
+      block[i] = each[i].logit - highest;
+    for (float &value : std::span(block, each.size()))
+      value = exponential(value);
+    for (size_t i = 0; i < each.size(); ++i)
+      each[i].probability = block[i];
+  });
 
   if (options.topP < 1) {
     // A heap gives the likeliest one after the other; most of the vocabulary is never sorted.
     auto more = [&](const Candidate &a, const Candidate &b) { return less(b, a); };
     std::make_heap(begin, begin + kept, more);
-    double reached = 0, wanted = double(options.topP) * sum;
+    double reached = 0, wanted = double(options.topP) * sumOf(candidates.first(kept));
     size_t taken = 0;
     do {
       std::pop_heap(begin, begin + (kept - taken), more);
@@ -179,23 +307,30 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
     kept =
         size_t(std::remove_if(begin, begin + kept, [&](const Candidate &c) { return c.probability < least; }) - begin);
   }
-  sum = 0;
+  double scale = 1 / sumOf(candidates.first(kept));
   for (size_t i = 0; i < kept; ++i)
-    sum += candidates[i].probability;
-  for (size_t i = 0; i < kept; ++i)
-    candidates[i].probability = float(candidates[i].probability / sum);
+    candidates[i].probability = float(candidates[i].probability * scale);
   return std::span<const Candidate>(begin, kept);
 }
 
 int32_t Sampler::drawFrom(std::span<const Candidate> distribution, double uniform) {
   double sum = 0, reached = 0;
-  for (const Candidate &candidate : distribution)
-    sum += candidate.probability;
+  inBlocks(distribution, [&](std::span<const Candidate> block) { sum += sumOf(block); });
   double wanted = uniform * sum;
-  for (const Candidate &candidate : distribution)
-    if ((reached += candidate.probability) > wanted)
-      return candidate.token;
-  return distribution.back().token;
+  int32_t drawn = -1;
+  inBlocks(distribution, [&](std::span<const Candidate> block) {
+    if (drawn >= 0)
+      return;
+    // A block's sum is the same as above, so that the last one is never passed over.
+    double whole = reached + sumOf(block);
+    for (size_t i = 0; whole > wanted && i < block.size() && reached <= wanted; ++i)
+      if (block[i].probability > 0) {
+        reached += double(block[i].probability);
+        drawn = block[i].token;
+      }
+    reached = whole;
+  });
+  return drawn >= 0 ? drawn : distribution.back().token;
 }
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {

@@ -70,8 +70,14 @@ public:
 private:
   Result<Candidate> likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const;
   float adjusted(std::span<const float> logits, size_t token) const;
+  void adjustBlock(std::span<const float> logits, std::span<const uint64_t> allowed, size_t first, size_t count,
+                   float *block) const;
+  Result<std::span<const Candidate>> wholeDistribution(std::span<const float> logits,
+                                                       std::span<const uint64_t> allowed);
+  size_t takeCandidates(std::span<const float> logits, std::span<const uint64_t> allowed, float &highest);
 
   SamplingOptions options;
+  bool neutral = true; // Neither bias nor penalties.
   OwnedArray<Candidate> ownCandidates;
   std::span<Candidate> candidates;      // The own ones, or those of useCandidates().
   OwnedArray<float> biases;             // Empty without logit bias.

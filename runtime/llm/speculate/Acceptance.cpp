@@ -10,10 +10,16 @@
 namespace mlc {
 
 double keepProbability(std::span<const Sampler::Candidate> target, const Draft &draft) {
-  for (const Sampler::Candidate &candidate : target)
-    if (candidate.token == draft.token)
-      return std::min(1.0, double(candidate.probability) / double(draft.probability(draft.token)));
-  return 0;
+  auto found = target.end();
+  // Where nothing was cut, tokens are their places.
+  if (auto place = size_t(draft.token); place < target.size() && target[place].token == draft.token)
+    found = target.begin() + int64_t(place);
+  else
+    found = std::find_if(target.begin(), target.end(),
+                         [&](const Sampler::Candidate &candidate) { return candidate.token == draft.token; });
+  if (found == target.end())
+    return 0;
+  return std::min(1.0, double(found->probability) / double(draft.probability(draft.token)));
 }
 
 int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform) {

@@ -6,6 +6,7 @@
 // The sampler against exact probabilities, computed here in another way: sorted, in doubles, from the formulas.
 //
 #include "runtime/llm/Sampler.h"
+#include "runtime/llm/Exponential.h"
 
 #include <algorithm>
 #include <cmath>
@@ -111,6 +112,70 @@ TEST(Sampler, DistributionIsExactAndDrawsFollowIt) {
     // Mean plus 4.5 standard deviations of chi-square.
     EXPECT_LT(statistic, freedom - 1 + 4.5 * std::sqrt(2.0 * freedom));
   }
+}
+
+TEST(Sampler, ExponentialIsCloseAndOneAtZero) {
+  EXPECT_EQ(exponential(0.0f), 1.0f);
+  EXPECT_EQ(exponential(-87.4f), 0.0f);
+  EXPECT_EQ(exponential(-INFINITY), 0.0f);
+  EXPECT_EQ(exponential(NAN), 0.0f);
+  for (float x = -1e-6f; x > -87.3f; x = x * 1.0007f - 1e-5f)
+    ASSERT_NEAR(exponential(x) / std::exp(double(x)), 1, 2.4e-7) << x;
+}
+
+// Of a vocabulary of many blocks: every draw is the token at which the sum of those before passes the number.
+TEST(Sampler, DrawsFromManyBlocks) {
+  for (size_t vocab : {1u, 255u, 256u, 257u, 5003u}) {
+    std::mt19937 random{unsigned(vocab)};
+    std::normal_distribution<float> normal(0, 3);
+    std::vector<float> logits(vocab);
+    for (float &logit : logits)
+      logit = normal(random);
+    if (vocab > 300) {
+      logits[17] = -INFINITY;
+      logits[vocab - 1] = -200; // No probability that f32 can say.
+    }
+    SamplingOptions options;
+    options.temperature = 0.8f;
+    Sampler sampler = makeSampler(vocab, options);
+    auto kept = *sampler.distribution(logits);
+    std::vector<double> expected = exact(logits, options);
+    double total = 0;
+    for (const Sampler::Candidate &candidate : kept) {
+      ASSERT_NEAR(candidate.probability, expected[size_t(candidate.token)],
+                  4e-6 * expected[size_t(candidate.token)] + 1e-37);
+      total += candidate.probability;
+    }
+    EXPECT_EQ(kept.size(), vocab > 300 ? vocab - 1 : vocab);
+    double before = 0;
+    for (const Sampler::Candidate &candidate : kept) {
+      double share = candidate.probability;
+      if (share / total > 1e-9)
+        ASSERT_EQ(Sampler::drawFrom(kept, (before + share / 2) / total), candidate.token) << vocab;
+      before += share;
+    }
+    EXPECT_EQ(Sampler::drawFrom(kept, 0), kept[0].token);
+    EXPECT_GT(expected[size_t(Sampler::drawFrom(kept, 1 - 0x1p-53))], 1e-30);
+  }
+}
+
+// With neither bias nor penalties the likeliest is found block by block: the lowest id of equals, NaN never.
+TEST(Sampler, GreedyOverManyBlocks) {
+  std::vector<float> logits(1000, -5);
+  SamplingOptions options;
+  Sampler sampler = makeSampler(logits.size(), options);
+  logits[0] = NAN;
+  EXPECT_EQ(*sampler.sample(logits), 1);
+  logits[700] = logits[900] = 2;
+  EXPECT_EQ(*sampler.sample(logits), 700);
+  logits[300] = INFINITY;
+  logits[299] = 3.4e38f;
+  EXPECT_EQ(*sampler.sample(logits), 299);
+  std::vector<uint64_t> allowed(16);
+  allowed[900 / 64] = uint64_t(1) << (900 % 64);
+  EXPECT_EQ(*sampler.sample(logits, allowed), 900);
+  std::fill(logits.begin(), logits.end(), -INFINITY);
+  EXPECT_FALSE(sampler.sample(logits));
 }
 
 TEST(Sampler, PhiloxIsItsReference) {
