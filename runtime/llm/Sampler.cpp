@@ -193,62 +193,119 @@ void Sampler::adjustBlock(std::span<const float> logits, std::span<const uint64_
     block[i] = isAllowed(allowed, first + i) ? block[i] : -INFINITY;
 }
 
-/// The tokens that may be drawn, in their order, with their logits, and the highest of these; how many.
-size_t Sampler::takeCandidates(std::span<const float> logits, std::span<const uint64_t> allowed, float &highest) {
-  size_t kept = 0;
+/// Calls each(first token, adjusted logits) for every block of the vocabulary.
+template <typename Each>
+void Sampler::inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed, const Each &each) {
   float block[kBlock];
-  inBlocks(logits, [&](std::span<const float> each) {
-    auto first = size_t(each.data() - logits.data());
-    adjustBlock(logits, allowed, first, each.size(), block);
-    highest = std::max(highest, largest({block, each.size()}));
-    // What may not be drawn is written over by the next.
-    for (size_t i = 0; i < each.size(); ++i) {
-      candidates[kept] = {int32_t(first + i), block[i], 0};
-      kept += block[i] > -INFINITY;
+  for (size_t first = 0; first < logits.size(); first += kBlock) {
+    size_t count = std::min(kBlock, logits.size() - first);
+    adjustBlock(logits, allowed, first, count, block);
+    each(first, std::span<float>(block, count));
+  }
+}
+
+float Sampler::highest(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  float most = -INFINITY;
+  inAdjustedBlocks(logits, allowed, [&](size_t, std::span<float> block) { most = std::max(most, largest(block)); });
+  return most;
+}
+
+/// Turns a block into exponentials above `most`, and adds them to `lanes`.
+static void exponentiate(std::span<float> block, float most, double *lanes) {
+  for (float &value : block)
+    value = exponential(value - most);
+  size_t i = 0;
+  for (; i + kLanes <= block.size(); i += kLanes)
+    for (size_t lane = 0; lane < kLanes; ++lane)
+      lanes[lane] += double(block[i + lane]);
+  for (; i < block.size(); ++i)
+    lanes[0] += double(block[i]);
+}
+static double total(const double *lanes) {
+  double sum = 0;
+  for (size_t lane = 0; lane < kLanes; ++lane)
+    sum += lanes[lane];
+  return sum;
+}
+
+/// The likeliest one first; of equals the lowest id.
+static bool likelier(const Sampler::Candidate &a, const Sampler::Candidate &b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+/// The likeliest options.topK tokens, in order, and what exp(logit) is of the likeliest's; how many there are.
+size_t Sampler::takeLikeliest(std::span<const float> logits, std::span<const uint64_t> allowed) {
+  size_t kept = 0;
+  Candidate *begin = candidates.data(); // A heap, the least likely one in front.
+  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
+    if (kept == options.topK && largest(block) <= begin->logit)
+      return;
+    for (size_t i = 0; i < block.size(); ++i) {
+      if (kept == options.topK) {
+        if (block[i] <= begin->logit)
+          continue;
+        std::pop_heap(begin, begin + kept--, likelier);
+      }
+      if (block[i] == -INFINITY)
+        continue;
+      begin[kept++] = {int32_t(first + i), block[i], 0};
+      std::push_heap(begin, begin + kept, likelier);
+    }
+  });
+  std::sort_heap(begin, begin + kept, likelier);
+  for (Candidate &candidate : candidates.first(kept))
+    candidate.probability = exponential(candidate.logit - begin->logit);
+  return kept;
+}
+
+/// The tokens whose logits are at least `least`, in their order, and their exponentials above `most`; how many.
+size_t Sampler::takeAbove(std::span<const float> logits, std::span<const uint64_t> allowed, float least, float most) {
+  size_t kept = 0;
+  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
+    if (largest(block) < least)
+      return;
+    // What is left out is written over by the next.
+    for (size_t i = 0; i < block.size(); ++i) {
+      candidates[kept] = {int32_t(first + i), block[i], exponential(block[i] - most)};
+      kept += block[i] >= least && block[i] > -INFINITY;
     }
   });
   return kept;
 }
 
+/// The same of so many that they reach top-p, and a number that their sum is to reach; the likeliest ones as a rule.
+size_t Sampler::takeMass(std::span<const float> logits, std::span<const uint64_t> allowed, float most, double &wanted) {
+  double lanes[kLanes] = {};
+  inAdjustedBlocks(logits, allowed, [&](size_t, std::span<float> block) { exponentiate(block, most, lanes); });
+  wanted = double(options.topP) * total(lanes);
+  for (float below : {4.0f, 8.0f, 16.0f})
+    if (size_t kept = takeAbove(logits, allowed, most - below, most); sumOf(candidates.first(kept)) >= wanted)
+      return kept;
+  return takeAbove(logits, allowed, -INFINITY, most);
+}
+
 /// The distribution where nothing is cut: candidates are written once, for a vocabulary of them is larger than a cache.
-Result<std::span<const Sampler::Candidate>> Sampler::wholeDistribution(std::span<const float> logits,
-                                                                       std::span<const uint64_t> allowed) {
-  float highest = -INFINITY, block[kBlock], exponentials[kBlock];
-  inBlocks(logits, [&](std::span<const float> each) {
-    adjustBlock(logits, allowed, size_t(each.data() - logits.data()), each.size(), block);
-    highest = std::max(highest, largest({block, each.size()}));
-  });
-  if (highest == -INFINITY)
-    return nothingLeft();
+std::span<const Sampler::Candidate> Sampler::wholeDistribution(std::span<const float> logits,
+                                                               std::span<const uint64_t> allowed, float most) {
   // The exponentials wait in the last third of the candidates' room, where each is read before it is written over.
   static_assert(sizeof(Candidate) == 3 * sizeof(float));
   uint8_t *waiting = reinterpret_cast<uint8_t *>(candidates.data()) + 2 * vocab() * sizeof(float);
-  double lanes[kLanes] = {}, sum = 0;
-  inBlocks(logits, [&](std::span<const float> each) {
-    auto first = size_t(each.data() - logits.data());
-    adjustBlock(logits, allowed, first, each.size(), block);
-    std::fill(block + each.size(), block + kBlock, -INFINITY);
-    for (float &value : block)
-      value = exponential(value - highest);
-    for (size_t i = 0; i < kBlock; i += kLanes)
-      for (size_t lane = 0; lane < kLanes; ++lane)
-        lanes[lane] += double(block[i + lane]);
-    memcpy(waiting + first * sizeof(float), block, each.size_bytes());
+  double lanes[kLanes] = {};
+  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
+    exponentiate(block, most, lanes);
+    memcpy(waiting + first * sizeof(float), block.data(), block.size_bytes());
   });
-  for (double lane : lanes)
-    sum += lane;
-  double scale = 1 / sum;
+  double scale = 1 / total(lanes);
   size_t kept = 0;
-  inBlocks(logits, [&](std::span<const float> each) {
-    auto first = size_t(each.data() - logits.data());
-    adjustBlock(logits, allowed, first, each.size(), block);
-    memcpy(exponentials, waiting + first * sizeof(float), each.size_bytes());
-    for (size_t i = 0; i < each.size(); ++i) {
+  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
+    float exponentials[kBlock];
+    memcpy(exponentials, waiting + first * sizeof(float), block.size_bytes());
+    for (size_t i = 0; i < block.size(); ++i) {
       candidates[kept] = {int32_t(first + i), block[i], float(exponentials[i] * scale)};
       kept += block[i] > -INFINITY;
     }
   });
-  return std::span<const Candidate>(candidates.first(kept));
+  return candidates.first(kept);
 }
 
 Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits,
@@ -262,42 +319,31 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
     MLC_ASSIGN(candidates[0], likeliest(logits, allowed));
     return std::span<const Candidate>(candidates.first(1));
   }
-  if ((!options.topK || options.topK >= vocab()) && options.topP >= 1 && options.minP <= 0)
-    return wholeDistribution(logits, allowed);
-  float highest = -INFINITY;
-  size_t kept = takeCandidates(logits, allowed, highest);
+  bool cutsK = options.topK && options.topK < vocab(), cutsP = options.topP < 1;
+  float most = cutsK ? 0 : highest(logits, allowed);
+  if (most == -INFINITY)
+    return nothingLeft();
+  if (!cutsK && !cutsP && options.minP <= 0)
+    return wholeDistribution(logits, allowed, most);
+  double wanted = 0;
+  // Rounding of the logarithm lets a few more through, which are looked at again.
+  size_t kept = cutsK   ? takeLikeliest(logits, allowed)
+                : cutsP ? takeMass(logits, allowed, most, wanted)
+                        : takeAbove(logits, allowed, most + std::log(options.minP) - 0.001f, most);
   if (!kept)
     return nothingLeft();
-
-  // `less` puts the likeliest first; of equals the lowest id.
-  auto less = [](const Candidate &a, const Candidate &b) {
-    return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-  };
   Candidate *begin = candidates.data();
-  if (options.topK && options.topK < kept) {
-    std::nth_element(begin, begin + options.topK, begin + kept, less);
-    kept = options.topK;
-    std::sort(begin, begin + kept, less);
-  }
-  float block[kBlock];
-  inBlocks(candidates.first(kept), [&](std::span<Candidate> each) {
-    for (size_t i = 0; i < each.size(); ++i)
-      block[i] = each[i].logit - highest;
-    for (float &value : std::span(block, each.size()))
-      value = exponential(value);
-    for (size_t i = 0; i < each.size(); ++i)
-      each[i].probability = block[i];
-  });
-
-  if (options.topP < 1) {
-    // A heap gives the likeliest one after the other; most of the vocabulary is never sorted.
-    auto more = [&](const Candidate &a, const Candidate &b) { return less(b, a); };
-    std::make_heap(begin, begin + kept, more);
-    double reached = 0, wanted = double(options.topP) * sumOf(candidates.first(kept));
+  if (cutsP) {
+    if (cutsK)
+      wanted = double(options.topP) * sumOf(candidates.first(kept));
+    // A heap gives the likeliest one after the other; most of a vocabulary is never sorted.
+    auto less = [](const Candidate &a, const Candidate &b) { return likelier(b, a); };
+    std::make_heap(begin, begin + kept, less);
+    double reached = 0;
     size_t taken = 0;
     do {
-      std::pop_heap(begin, begin + (kept - taken), more);
-      reached += begin[kept - ++taken].probability;
+      std::pop_heap(begin, begin + (kept - taken), less);
+      reached += double(begin[kept - ++taken].probability);
     } while (taken < kept && reached < wanted);
     std::reverse(begin, begin + kept);
     kept = taken;
@@ -308,8 +354,8 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
         size_t(std::remove_if(begin, begin + kept, [&](const Candidate &c) { return c.probability < least; }) - begin);
   }
   double scale = 1 / sumOf(candidates.first(kept));
-  for (size_t i = 0; i < kept; ++i)
-    candidates[i].probability = float(candidates[i].probability * scale);
+  for (Candidate &candidate : candidates.first(kept))
+    candidate.probability = float(candidate.probability * scale);
   return std::span<const Candidate>(begin, kept);
 }
 

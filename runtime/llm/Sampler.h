@@ -72,9 +72,14 @@ private:
   float adjusted(std::span<const float> logits, size_t token) const;
   void adjustBlock(std::span<const float> logits, std::span<const uint64_t> allowed, size_t first, size_t count,
                    float *block) const;
-  Result<std::span<const Candidate>> wholeDistribution(std::span<const float> logits,
-                                                       std::span<const uint64_t> allowed);
-  size_t takeCandidates(std::span<const float> logits, std::span<const uint64_t> allowed, float &highest);
+  template <typename Each>
+  void inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed, const Each &each);
+  float highest(std::span<const float> logits, std::span<const uint64_t> allowed);
+  std::span<const Candidate> wholeDistribution(std::span<const float> logits, std::span<const uint64_t> allowed,
+                                               float most);
+  size_t takeLikeliest(std::span<const float> logits, std::span<const uint64_t> allowed);
+  size_t takeAbove(std::span<const float> logits, std::span<const uint64_t> allowed, float least, float most);
+  size_t takeMass(std::span<const float> logits, std::span<const uint64_t> allowed, float most, double &wanted);
 
   SamplingOptions options;
   bool neutral = true; // Neither bias nor penalties.

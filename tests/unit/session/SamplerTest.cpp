@@ -159,6 +159,33 @@ TEST(Sampler, DrawsFromManyBlocks) {
   }
 }
 
+// Cuts leave of many blocks what sorting all of them leaves, the flat distributions among them of which no threshold
+// leaves few.
+TEST(Sampler, CutsOverManyBlocks) {
+  std::mt19937 random(3);
+  for (float spread : {0.01f, 1.0f, 8.0f})
+    for (SamplingOptions which :
+         {options(1, 40, 1, 0), options(0.7f, 0, 0.95f, 0), options(1, 0, 0.5f, 0), options(1, 300, 0.9f, 0.01f),
+          options(1.3f, 0, 1, 0.2f), options(1, 0, 0.9999f, 0), options(1, 5002, 1, 0), options(2, 0, 0.8f, 0.3f)}) {
+      std::normal_distribution<float> normal(0, spread);
+      std::vector<float> logits(5003);
+      for (float &logit : logits)
+        logit = normal(random);
+      Sampler sampler = makeSampler(logits.size(), which);
+      auto kept = *sampler.distribution(logits);
+      std::vector<double> expected = exact(logits, which), given(logits.size());
+      for (const Sampler::Candidate &candidate : kept)
+        given[size_t(candidate.token)] = candidate.probability;
+      // The last one that a sum reaches may be another where rounding decides.
+      double apart = 0, least = 1;
+      for (double p : expected)
+        least = p > 0 ? std::min(least, p) : least;
+      for (size_t i = 0; i < given.size(); ++i)
+        apart += std::abs(given[i] - expected[i]);
+      EXPECT_LT(apart, 4 * least + 2e-5) << spread << " " << which.topK << " " << which.topP << " " << which.minP;
+    }
+}
+
 // With neither bias nor penalties the likeliest is found block by block: the lowest id of equals, NaN never.
 TEST(Sampler, GreedyOverManyBlocks) {
   std::vector<float> logits(1000, -5);
