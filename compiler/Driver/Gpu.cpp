@@ -99,6 +99,20 @@ static llvm::Error checkOp(const fb::ArtifactT &artifact, const fb::OpT &op) {
   if (const fb::AttentionAttrs *attrs = call->attrs.AsAttentionAttrs())
     if (Status good = cuda::checkAttentionAttrs(*attrs); !good)
       return note(good.error());
+  auto noteExperts = [&](const auto *attrs) -> llvm::Error {
+    if (Status good = cuda::checkExperts(attrs->experts(), attrs->top_k()); !good)
+      return note(good.error());
+    if (Status good = cuda::checkExpertWeight(attrs->weight(), attrs->bf16(), attrs->quantized_input()); !good)
+      return note(good.error());
+    return llvm::Error::success();
+  };
+  if (const fb::MoeUpAttrs *attrs = call->attrs.AsMoeUpAttrs())
+    return noteExperts(attrs);
+  if (const fb::MoeDownAttrs *attrs = call->attrs.AsMoeDownAttrs())
+    return noteExperts(attrs);
+  if (const fb::SsdAttrs *attrs = call->attrs.AsSsdAttrs())
+    if (Status good = cuda::checkSsdAttrs(*attrs); !good)
+      return note(good.error());
   return llvm::Error::success();
 }
 

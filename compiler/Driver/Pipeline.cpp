@@ -43,7 +43,8 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
     }
     passes.addPass(graph::createRoundProducts({options.device}));
     passes.addPass(graph::createRoundAttention());
-    passes.addPass(graph::createRoundScan());
+    if (!options.device)
+      passes.addPass(graph::createRoundScan());
   }
   if (options.compileRegions)
     passes.addPass(graph::createOutlineElementwise());

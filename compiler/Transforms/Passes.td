@@ -83,7 +83,7 @@ def RoundProducts : Pass<"graph-round-products", "::mlir::ModuleOp"> {
   let summary = "Products with weights of floats become bf16 products with f32 sums (--math fast)";
   let description = [{
     The weights are stored rounded to bf16, and each linear rounds its input. A weight that an embedding reads too is
-    rounded for both. With `integers`, for a GPU, rows that meet weights of integers are rounded too; integers are bf16
+    rounded for both. With `integers`, for a GPU, rows that meet weights of integers (experts' too) are rounded; integers are bf16
     numbers themselves, and their scales are applied to sums.
   }];
   let options = [Option<"integers", "integers", "bool", "false", "Also where weights are integers">];

@@ -35,7 +35,7 @@ private:
     for (FlatSymbolRefAttr name : names)
       weights.push_back(lookupWeight(op, name));
     if (llvm::any_of(weights, [](WeightOp weight) { return weight.getQuantizedRows() != nullptr; }))
-      return integers && isa<LinearOp>(op);
+      return integers;
     for (WeightOp weight : weights)
       weight.setBf16(true);
     return true;

@@ -31,6 +31,8 @@ mlc_status mlc_router_stats_create(mlc_session *session, uint64_t window, float 
   RouterOptions options;
   options.window = window ? window : options.window;
   options.alarm = alarm;
+  if (sessionOf(session).model().device())
+    return report(ErrorCode::Unsupported, "no figures are kept of a GPU's routers");
   auto created = RouterStats::create(sessionOf(session).model().executionPlan(), options);
   if (!created)
     return report(created.error());

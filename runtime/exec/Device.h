@@ -23,6 +23,7 @@ struct DeviceStep {
   const BatchView *batch;
   int64_t shape;                         // Stands for the extents.
   std::span<const KvStateView> kvStates; // By state of the artifact; of another kind: empty.
+  const RecurrentSegment *recurrent;     // Of each segment; null: the model has no recurrent states.
   std::span<const DeviceTransfer> inputs, outputs;
 };
 
@@ -53,6 +54,7 @@ protected:
 /// The largest step of a stream.
 struct StreamBounds {
   int64_t tokens = 0, segments = 0, states = 0, pagesPerSlot = 0;
+  bool recurrent = false; // The model has recurrent states.
 };
 
 /// A model's device: weights and kernels. Immutable once opened, shared by sessions of any threads.

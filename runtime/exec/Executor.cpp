@@ -169,6 +169,8 @@ void Executor::bindKvState(uint32_t state, const KvStateView &view) {
 }
 
 void Executor::bindRecurrentState(uint32_t state, const RecurrentStateView &view) {
+  if (view.segments)
+    recurrentSegments = view.segments;
   for (size_t i = 0; i < recurrentViews.size(); ++i)
     if (plan->stateRefs()[i] == state)
       recurrentViews[i] = view;
@@ -261,7 +263,7 @@ Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::a
 
 Status Executor::runOnDevice(uint32_t function) {
   DeviceTransfer inputs[kMostStaged], outputs[kMostStaged];
-  DeviceStep step{batch, 0, stateViews.span(), {}, {}};
+  DeviceStep step{batch, 0, stateViews.span(), recurrentSegments, {}, {}};
   unsigned inputCount = 0, outputCount = 0;
   for (unsigned i = 0; i < stagedCount; ++i) {
     TensorView view = slot(staged[i].slot);

@@ -131,7 +131,8 @@ private:
   Owned<DeviceStream> stream;
   Staged staged[kMostStaged];
   unsigned stagedCount = 0;
-  OwnedArray<KvStateView> stateViews; // Of a device: by state of the artifact.
+  OwnedArray<KvStateView> stateViews;                  // Of a device: by state of the artifact.
+  const RecurrentSegment *recurrentSegments = nullptr; // Of each segment of a step; null: no recurrent states.
   OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
   size_t workerStride = 0;
   OwnedArray<int64_t> extents;

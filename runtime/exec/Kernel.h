@@ -107,6 +107,15 @@ struct RecurrentPage {
   uint32_t base; // The block that takes the state behind the page, which this step fills; kNoBlock: it is not kept.
 };
 
+/// Pages of recurrent states that a segment touches.
+constexpr int64_t recurrentPages(const BatchSegment &segment) {
+  return (segment.firstPosition % kRecurrentPage + segment.length + kRecurrentPage - 1) / kRecurrentPage;
+}
+/// And those of a step at most.
+constexpr int64_t mostRecurrentPages(int64_t tokens, int64_t segments) {
+  return tokens / kRecurrentPage + 2 * segments;
+}
+
 /// The recurrent states of one segment in one step. Its first token stands in page firstPosition / kRecurrentPage at
 /// entry firstPosition % kRecurrentPage.
 struct RecurrentSegment {

@@ -75,7 +75,9 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   if (device) {
     MLC_TRY(checkRoom(plan, *device));
     StreamBounds bounds{int64_t(limits.batch), int64_t(limits.sequences), stateCount,
-                        ceilDiv(int64_t(limits.context), kPagePositions)};
+                        ceilDiv(int64_t(limits.context), kPagePositions),
+                        stateCount && std::any_of(states->begin(), states->end(),
+                                                  [](const fb::State *state) { return isRecurrent(*state); })};
     MLC_ASSIGN(Executor * made, Executor::create(model.executionPlan(), *pool, *device, bounds, allocator));
     executor.reset(made);
     const Model::Entry &entry = model.entry();
@@ -90,13 +92,12 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   MLC_ASSIGN(auto stateList, OwnedArray<const fb::State *>::create(allocator, stateCount, "states"));
   for (uint32_t i = 0; i < stateCount; ++i)
     stateList[i] = states->Get(i);
-  MLC_ASSIGN(KvStore * madeStore,
-             KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator,
-                             device ? PageMemory{&device->memory(), executor->deviceStream()} : PageMemory{}));
+  PageMemory memory = device ? PageMemory{&device->memory(), executor->deviceStream()} : PageMemory{};
+  MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator, memory));
   kv.reset(madeStore);
   MLC_ASSIGN(RecurrentStore * madeRecurrent,
              RecurrentStore::create(stateList.span(), target.recurrentLayout,
-                                    recurrentOptions(model.metadata(), kvOptions), allocator));
+                                    recurrentOptions(model.metadata(), kvOptions), allocator, memory));
   recurrent.reset(madeRecurrent);
   stores[0] = madeStore;
   stores[1] = madeRecurrent;

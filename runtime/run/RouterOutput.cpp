@@ -14,6 +14,8 @@ Status RouterOutput::open(Session &session, const RouterArguments &given) {
     return {};
   }
   arguments = &given;
+  if (session.model().device())
+    return Error(ErrorCode::Unsupported, "--router-stats: no figures are kept of a GPU's routers; leave it out");
   auto created = RouterStats::create(session.model().executionPlan(), given.options);
   if (!created)
     return Error(created.error().code(), "--router-stats: %s", created.error().message());

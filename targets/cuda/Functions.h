@@ -20,6 +20,10 @@ namespace mlc::cuda {
   X(mlc_gather_rows, GatherArgs)                                                                                       \
   X(mlc_pair, PairArgs)                                                                                                \
   X(mlc_rms_norm, NormArgs)                                                                                            \
+  X(mlc_gated_rms_norm, GatedNormArgs)                                                                                 \
+  X(mlc_conv1d, ConvArgs)                                                                                              \
+  X(mlc_ssd_128, SsdArgs)                                                                                              \
+  X(mlc_ssd_256, SsdArgs)                                                                                              \
   X(mlc_rope_angles, AnglesArgs)                                                                                       \
   X(mlc_rope, RopeArgs)                                                                                                \
   X(mlc_linear_f32_1, LinearArgs)                                                                                      \
@@ -47,6 +51,16 @@ namespace mlc::cuda {
   X(mlc_panel_int4_16, PanelLinearArgs)                                                                                \
   X(mlc_panel_int4_32, PanelLinearArgs)                                                                                \
   X(mlc_panel_embedding, PanelEmbeddingArgs)                                                                           \
+  X(mlc_moe_route, MoeRouteArgs)                                                                                       \
+  X(mlc_moe_group, MoeGroupArgs)                                                                                       \
+  X(mlc_moe_bf16_8, MoeArgs)                                                                                           \
+  X(mlc_moe_bf16_32, MoeArgs)                                                                                          \
+  X(mlc_moe_int8_8, MoeArgs)                                                                                           \
+  X(mlc_moe_int8_32, MoeArgs)                                                                                          \
+  X(mlc_moe_int4_8, MoeArgs)                                                                                           \
+  X(mlc_moe_int4_32, MoeArgs)                                                                                          \
+  X(mlc_moe_float, MoeArgs)                                                                                            \
+  X(mlc_moe_join, MoeJoinArgs)                                                                                         \
   X(mlc_kv_append_f32, AppendArgs)                                                                                     \
   X(mlc_kv_append_f16, AppendArgs)                                                                                     \
   X(mlc_kv_append_bf16, AppendArgs)                                                                                    \

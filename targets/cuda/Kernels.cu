@@ -9,5 +9,8 @@
 #include "targets/cuda/elementwise/Elementwise.cuh"
 #include "targets/cuda/linear/LinearFloat.cuh"
 #include "targets/cuda/linear/LinearTensor.cuh"
+#include "targets/cuda/moe/Experts.cuh"
 #include "targets/cuda/norm/Norm.cuh"
+#include "targets/cuda/recurrent/Conv1d.cuh"
+#include "targets/cuda/recurrent/Ssd.cuh"
 #include "targets/cuda/tokens/Rope.cuh"

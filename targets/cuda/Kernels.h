@@ -12,8 +12,8 @@
 
 namespace mlc::cuda {
 
-extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[4], normKernels[2], ropeKernels[2],
-    linearKernels[1], attentionKernels[2];
+extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[5], normKernels[3], ropeKernels[2],
+    linearKernels[1], attentionKernels[2], recurrentKernels[2], moeKernels[3];
 
 /// Rows of a grid's second and third axis.
 constexpr int64_t kMostGridRows = 65535;
@@ -34,6 +34,9 @@ PanelArgs panelArgs(const fb::WeightDesc &weight);
 /// What of these is refused beyond the CPU's checks.
 Status checkLinearAttrs(const fb::LinearAttrs &attrs);
 Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
+Status checkSsdAttrs(const fb::SsdAttrs &attrs);
+Status checkExperts(uint32_t experts, uint32_t chosen);
+Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);
 
 inline Stream &streamOf(const KernelContext &context) { return static_cast<Stream &>(*context.stream); }
 inline Rows<float> rowsOf(const TensorView &view) { return {view.as<float>(), view.strides[0]}; }

@@ -8,6 +8,7 @@
 #include "targets/cpu/pack/Layout.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/KvPage.h"
+#include "targets/cuda/recurrent/Base.h"
 
 namespace mlc {
 
@@ -63,11 +64,15 @@ PanelArgs panelArgs(const fb::WeightDesc &weight) {
 
 const TargetRegistry &cudaTarget() {
   static constexpr const KernelDef *kernels[] = {
-      &embeddingKernels[0], &gatherRowsKernels[0], &pairKernels[0],     &pairKernels[1], &pairKernels[2],
-      &pairKernels[3],      &normKernels[0],       &normKernels[1],     &ropeKernels[0], &ropeKernels[1],
-      &linearKernels[0],    &attentionKernels[0],  &attentionKernels[1]};
-  static constexpr TargetRegistry target{
-      kernels, {kvPageBytes, kvToCanonical, kvFromCanonical}, {}, kCudaFamily, Gpu::open};
+      &embeddingKernels[0], &gatherRowsKernels[0], &pairKernels[0],   &pairKernels[1],      &pairKernels[2],
+      &pairKernels[3],      &pairKernels[4],       &normKernels[0],   &normKernels[1],      &normKernels[2],
+      &ropeKernels[0],      &ropeKernels[1],       &linearKernels[0], &attentionKernels[0], &attentionKernels[1],
+      &recurrentKernels[0], &recurrentKernels[1],  &moeKernels[0],    &moeKernels[1],       &moeKernels[2]};
+  static constexpr TargetRegistry target{kernels,
+                                         {kvPageBytes, kvToCanonical, kvFromCanonical},
+                                         {recurrentBaseBytes, recurrentToCanonical, recurrentFromCanonical},
+                                         kCudaFamily,
+                                         Gpu::open};
   return target;
 }
 

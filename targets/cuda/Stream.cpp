@@ -25,7 +25,7 @@ Status Stream::build() {
   MLC_TRY(gpu.use());
   MLC_TRY(calls.check(calls.streamCreate(&stream, CU_STREAM_NON_BLOCKING), "a stream"));
   uint64_t bytes = stepLayout(uint64_t(bounds.tokens), uint64_t(bounds.segments), uint64_t(bounds.states),
-                              uint64_t(bounds.pagesPerSlot))
+                              uint64_t(bounds.pagesPerSlot), bounds.recurrent)
                        .bytes;
   MLC_ASSIGN(block, OwnedArray<uint8_t>::create(gpu.memory(), bytes, "the GPU's tables of a step"));
   MLC_ASSIGN(staged, OwnedArray<uint8_t>::create(gpu.hostMemory(), bytes, "pinned tables of a step"));
@@ -90,6 +90,15 @@ void Stream::fill(const DeviceStep &step) {
       int64_t used = ceilDiv(all[s].firstPosition + all[s].length, kPagePositions);
       memcpy(table, state.pages[s], size_t(used) * sizeof(uint32_t));
     }
+  if (!step.recurrent)
+    return;
+  auto *stateSegments = reinterpret_cast<StateSegment *>(staged.data() + layout.stateSegments);
+  auto *first = reinterpret_cast<StatePage *>(staged.data() + layout.statePages), *page = first;
+  for (size_t s = 0; s < all.size(); ++s) {
+    stateSegments[s] = {step.recurrent[s].base, step.recurrent[s].log, uint32_t(page - first)};
+    for (int64_t i = 0; i < recurrentPages(all[s]); ++i)
+      *page++ = {step.recurrent[s].pages[i].log, step.recurrent[s].pages[i].base};
+  }
 }
 
 Status Stream::enqueueTransfers(std::span<const DeviceTransfer> transfers, bool toDevice) {
@@ -123,7 +132,8 @@ Result<bool> Stream::begin(const DeviceStep &step) {
   for (const BatchSegment &segment : step.batch->segments)
     pages = std::max(pages, ceilDiv(segment.firstPosition + segment.length, kPagePositions));
   key = {step.batch->tokens, step.shape, int64_t(step.batch->segments.size()), pageBucket(pages, bounds.pagesPerSlot)};
-  layout = stepLayout(uint64_t(key.tokens), uint64_t(key.segments), step.kvStates.size(), uint64_t(key.pages));
+  layout = stepLayout(uint64_t(key.tokens), uint64_t(key.segments), step.kvStates.size(), uint64_t(key.pages),
+                      bounds.recurrent);
   fill(step);
   if (key.tokens <= kGraphTokens) {
     Captured &shape = captured();
@@ -200,6 +210,16 @@ StepView Stream::step() const {
   return {reinterpret_cast<const int32_t *>(base + layout.positions),
           reinterpret_cast<const int32_t *>(base + layout.segmentOfRow),
           reinterpret_cast<const StepSegment *>(base + layout.segments)};
+}
+
+StateView Stream::recurrent(const RecurrentStateView &state) const {
+  return {state.bases,
+          state.logs,
+          int64_t(state.baseStride),
+          int64_t(state.logBlockStride),
+          int64_t(state.logStride),
+          reinterpret_cast<const StateSegment *>(block.data() + layout.stateSegments),
+          reinterpret_cast<const StatePage *>(block.data() + layout.statePages)};
 }
 
 KvView Stream::kv(const KvStateView &state) const {

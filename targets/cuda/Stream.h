@@ -17,15 +17,19 @@ namespace mlc::cuda {
 
 /// Where the parts of a step's block lie, in bytes.
 struct StepLayout {
-  uint64_t positions, segmentOfRow, segments, tables, bytes;
+  uint64_t positions, segmentOfRow, segments, tables, stateSegments, statePages, bytes;
 };
-/// Of a step of `tokens` over `segments`, with tables of `pages` pages for each of `states`.
-constexpr StepLayout stepLayout(uint64_t tokens, uint64_t segments, uint64_t states, uint64_t pages) {
+/// Of a step of `tokens` over `segments`, with tables of `pages` pages for each of `states`; `recurrent`: with the
+/// blocks of recurrent states.
+constexpr StepLayout stepLayout(uint64_t tokens, uint64_t segments, uint64_t states, uint64_t pages, bool recurrent) {
   StepLayout layout{};
   layout.segmentOfRow = layout.positions + tokens * sizeof(int32_t);
   layout.segments = (layout.segmentOfRow + tokens * sizeof(int32_t) + 15) / 16 * 16;
   layout.tables = layout.segments + segments * sizeof(StepSegment);
-  layout.bytes = layout.tables + states * segments * pages * sizeof(uint32_t);
+  layout.stateSegments = layout.tables + states * segments * pages * sizeof(uint32_t);
+  layout.statePages = layout.stateSegments + (recurrent ? segments * sizeof(StateSegment) : 0);
+  uint64_t statePages = recurrent ? uint64_t(mostRecurrentPages(int64_t(tokens), int64_t(segments))) : 0;
+  layout.bytes = layout.statePages + statePages * sizeof(StatePage);
   return layout;
 }
 
@@ -58,6 +62,8 @@ public:
   }
   StepView step() const;
   KvView kv(const KvStateView &state) const;
+  StateView recurrent(const RecurrentStateView &state) const;
+  int64_t segments() const { return key.segments; }
   /// Pages that the step's tables hold.
   int64_t pages() const { return key.pages; }
 

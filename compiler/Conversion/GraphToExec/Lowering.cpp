@@ -193,6 +193,20 @@ WeightFormat Lowering::rowsFormat(graph::WeightOp weight) {
   }
 }
 
+/// Experts' products read panels on every target.
+static WeightFormat panelsOf(WeightFormat format) {
+  switch (format) {
+  case WeightFormat::rows_f32:
+    return WeightFormat::panel_f32;
+  case WeightFormat::rows_f16:
+    return WeightFormat::panel_f16;
+  case WeightFormat::rows_bf16:
+    return WeightFormat::panel_bf16;
+  default:
+    return format;
+  }
+}
+
 static exec::WeightAttr describe(graph::WeightOp weight, WeightFormat format, int64_t rows) {
   graph::QuantAttr quant = weight.getQuantAttr();
   return exec::WeightAttr::get(weight.getContext(), rows, weight.getColumns(), quant ? quant.getGroup() : 0, format,
@@ -266,7 +280,7 @@ std::pair<Value, exec::WeightAttr> Lowering::expertWeights(ArrayRef<ArrayAttr> p
     }
   }
   bool weighed = llvm::any_of(importance, [](float cost) { return cost != 1; });
-  exec::WeightAttr desc = describe(first, productFormat(first), rows);
+  exec::WeightAttr desc = describe(first, panelsOf(productFormat(first)), rows);
   FailureOr<MemRefType> type = constantType(location, desc, count);
   if (failed(type))
     return {};

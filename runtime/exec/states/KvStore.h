@@ -16,12 +16,6 @@
 
 namespace mlc {
 
-/// Where pages lie: null, the host's memory; else a device's, which is reached through a stream.
-struct PageMemory {
-  const Allocator *allocator = nullptr;
-  DeviceStream *stream = nullptr;
-};
-
 class KvStore final : public StateStore {
 public:
   /// `states`: the artifact's; those that are not KV are left to other stores.

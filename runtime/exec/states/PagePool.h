@@ -11,6 +11,14 @@
 
 namespace mlc {
 
+class DeviceStream;
+
+/// Where pages lie: null, the host's memory; else a device's, which is reached through a stream.
+struct PageMemory {
+  const Allocator *allocator = nullptr;
+  DeviceStream *stream = nullptr;
+};
+
 class PagePool {
 public:
   /// `what` names the pool in errors.

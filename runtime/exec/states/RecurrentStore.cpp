@@ -4,6 +4,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "runtime/exec/states/RecurrentStore.h"
+#include "runtime/exec/Device.h"
 
 #include <algorithm>
 #include <cstring>
@@ -11,7 +12,8 @@
 namespace mlc {
 
 Result<RecurrentStore *> RecurrentStore::create(std::span<const fb::State *const> states, const RecurrentLayout &layout,
-                                                const RecurrentStoreOptions &options, const Allocator &allocator) {
+                                                const RecurrentStoreOptions &options, const Allocator &allocator,
+                                                const PageMemory &memoryOfPages) {
   void *memory = allocator.allocate(allocator.context, sizeof(RecurrentStore), alignof(RecurrentStore));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for recurrent states");
@@ -19,6 +21,7 @@ Result<RecurrentStore *> RecurrentStore::create(std::span<const fb::State *const
   store->allocator = allocator;
   store->layout = layout;
   store->options = options;
+  store->pageMemory = memoryOfPages;
   MLC_TRY(store->build(states));
   return store.release();
 }
@@ -35,21 +38,24 @@ Status RecurrentStore::build(std::span<const fb::State *const> all) {
   if (!plan.states)
     return {};
   size_t next = 0;
-  uint64_t baseOffset = 0, logOffset = 0;
+  uint64_t baseOffset = 0, logOffset = 0, largestPiece = 0;
   for (uint32_t i = 0; i < all.size(); ++i) {
     if (!isRecurrent(*all[i]))
       continue;
     states[next++] = {all[i], i, baseOffset, logOffset, recurrentLogStride(*all[i])};
-    baseOffset += alignUp(uint64_t(layout.baseBytes(*all[i])), uint64_t(64));
-    logOffset += recurrentLogStride(*all[i]) * kRecurrentPage * sizeof(float);
+    uint64_t base = layout.baseBytes(*all[i]), log = recurrentLogStride(*all[i]) * kRecurrentPage * sizeof(float);
+    baseOffset += alignUp(base, uint64_t(64));
+    logOffset += log;
+    largestPiece = std::max({largestPiece, base, log});
   }
   basesPerSlot = plan.basesPerSlot;
   if (plan.baseBytes > kMaxObjectBytes || plan.logBytes > kMaxObjectBytes)
     return Error(ErrorCode::OutOfMemory, "recurrent states of %llu bytes overflow the address space",
                  (unsigned long long)plan.baseBytes);
-  MLC_ASSIGN(basePool, PagePool::create(allocator, allocator, size_t(plan.baseBytes), plan.bases, "recurrent states"));
-  MLC_ASSIGN(logPool,
-             PagePool::create(allocator, allocator, size_t(plan.logBytes), plan.logs, "logs of recurrent states"));
+  const Allocator &pools = pageMemory.allocator ? *pageMemory.allocator : allocator;
+  MLC_ASSIGN(basePool, PagePool::create(allocator, pools, size_t(plan.baseBytes), plan.bases, "recurrent states"));
+  MLC_ASSIGN(logPool, PagePool::create(allocator, pools, size_t(plan.logBytes), plan.logs, "logs of recurrent states"));
+  MLC_ASSIGN(hostPiece, OwnedArray<uint8_t>::create(allocator, pageMemory.stream ? largestPiece : 0, "a state"));
   const char *tables = "tables of recurrent states";
   uint64_t slots = options.slots, entries = basesPerSlot + kLogsPerSlot;
   MLC_ASSIGN(baseTable, OwnedArray<RecurrentHeld>::create(allocator, slots * basesPerSlot, tables));
@@ -109,9 +115,17 @@ void RecurrentStore::releaseLog(uint32_t slot, uint32_t block) {
   logPool.release(block);
 }
 
-void RecurrentStore::copyEntries(uint32_t from, uint32_t to, uint32_t entries) {
-  for (const Recurrent &state : states)
-    memcpy(logOf(state, to, 0), logOf(state, from, 0), size_t(entries * state.logStride * sizeof(float)));
+Status RecurrentStore::copyEntries(uint32_t from, uint32_t to, uint32_t entries) {
+  for (const Recurrent &state : states) {
+    auto *source = reinterpret_cast<uint8_t *>(logOf(state, from, 0)),
+         *target = reinterpret_cast<uint8_t *>(logOf(state, to, 0));
+    auto bytes = size_t(entries * state.logStride * sizeof(float));
+    if (pageMemory.stream)
+      MLC_TRY(pageMemory.stream->copy(target, source, bytes));
+    else
+      memcpy(target, source, bytes);
+  }
+  return {};
 }
 
 Status RecurrentStore::reserve(uint32_t slot, int64_t length, int64_t count) {
@@ -136,7 +150,10 @@ Status RecurrentStore::reserve(uint32_t slot, int64_t length, int64_t count) {
     return exhausted(logPool, "log pages");
   if (copies) {
     uint32_t old = partial->block, copy = takeLog(slot);
-    copyEntries(old, copy, entry);
+    if (Status copied = copyEntries(old, copy, entry); !copied) {
+      releaseLog(slot, copy);
+      return copied;
+    }
     releaseLog(slot, old);
     const_cast<RecurrentHeld *>(partial)->block = copy;
   } else if (appends) {

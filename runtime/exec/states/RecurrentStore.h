@@ -36,7 +36,7 @@ public:
   /// `states`: the artifact's; those that are not recurrent are left to other stores.
   static Result<RecurrentStore *> create(std::span<const fb::State *const> states, const RecurrentLayout &layout,
                                          const RecurrentStoreOptions &options,
-                                         const Allocator &allocator = systemAllocator());
+                                         const Allocator &allocator = systemAllocator(), const PageMemory &memory = {});
   static void destroy(RecurrentStore *store);
 
   Status reserve(uint32_t slot, int64_t length, int64_t count) override;
@@ -64,7 +64,7 @@ public:
 
   /// Pages that the segments of one step touch at most.
   static uint64_t stepPages(const RecurrentStoreOptions &options) {
-    return uint64_t(options.batch) / kRecurrentPage + 2 * uint64_t(options.sequences);
+    return uint64_t(mostRecurrentPages(options.batch, options.sequences));
   }
 
 private:
@@ -95,7 +95,9 @@ private:
     return options.checkpointEvery && int64_t(page) * kRecurrentPage % options.checkpointEvery == 0;
   }
   bool mayAppend(uint32_t slot, uint32_t block, uint32_t entry) const;
-  void copyEntries(uint32_t from, uint32_t to, uint32_t entries);
+  Status copyEntries(uint32_t from, uint32_t to, uint32_t entries);
+  /// `bytes` at `from` of a pool as the host can read them, until the next call.
+  Result<const uint8_t *> readPiece(const uint8_t *from, size_t bytes) const;
   uint32_t takeLog(uint32_t slot);
   void releaseLog(uint32_t slot, uint32_t block);
   template <typename Keep> void retainBases(uint32_t slot, const Keep &keep);
@@ -113,6 +115,8 @@ private:
   Status checkImport(uint32_t slot, uint16_t *marks, int64_t length) const;
 
   Allocator allocator{};
+  PageMemory pageMemory;
+  mutable OwnedArray<uint8_t> hostPiece; // A copy of one state's base or log page of a device.
   RecurrentLayout layout{};
   RecurrentStoreOptions options;
   uint32_t basesPerSlot = 0;

@@ -5,6 +5,7 @@
 
 // Export and import of recurrent states: a chunk for each base (no positions) and each log page of each state.
 //
+#include "runtime/exec/Device.h"
 #include "runtime/exec/states/RecurrentStore.h"
 
 #include <algorithm>
@@ -26,13 +27,21 @@ size_t RecurrentStore::maxPayload() const {
   return most;
 }
 
+Result<const uint8_t *> RecurrentStore::readPiece(const uint8_t *from, size_t bytes) const {
+  if (!pageMemory.stream)
+    return from;
+  MLC_TRY(pageMemory.stream->read(hostPiece.data(), from, bytes));
+  return const_cast<const uint8_t *>(hostPiece.data());
+}
+
 Status RecurrentStore::exportChunks(uint32_t slot, int64_t length, std::span<uint8_t> buffer,
                                     const StateChunkSink &sink) const {
   for (const Recurrent &own : states) {
     Blocks heldBases = bases(slot), heldLogs = logs(slot);
     for (uint32_t i = 0; i < heldBases.count; ++i) {
       const RecurrentHeld &held = heldBases.entries[i];
-      layout.toCanonical(*own.schema, baseOf(own, held.block), buffer.data());
+      MLC_ASSIGN(const uint8_t *base, readPiece(baseOf(own, held.block), layout.baseBytes(*own.schema)));
+      layout.toCanonical(*own.schema, base, buffer.data());
       MLC_TRY(sink.take(sink.context, {own.state, int64_t(held.page) * kRecurrentPage, 0,
                                        buffer.first(size_t(recurrentCanonicalBytes(*own.schema)))}));
     }
@@ -41,8 +50,11 @@ Status RecurrentStore::exportChunks(uint32_t slot, int64_t length, std::span<uin
       const RecurrentHeld &held = heldLogs.entries[i];
       int64_t begin = int64_t(held.page) * kRecurrentPage;
       auto entries = uint32_t(std::min(kRecurrentPage, length - begin));
+      size_t stride = size_t(own.logStride) * sizeof(float);
+      MLC_ASSIGN(const uint8_t *log,
+                 readPiece(reinterpret_cast<const uint8_t *>(logOf(own, held.block, 0)), entries * stride));
       for (uint32_t e = 0; e < entries; ++e)
-        memcpy(buffer.data() + e * bytes, logOf(own, held.block, e), bytes);
+        memcpy(buffer.data() + e * bytes, log + e * stride, bytes);
       MLC_TRY(sink.take(sink.context, {own.state, begin, entries, buffer.first(entries * bytes)}));
     }
   }
@@ -119,12 +131,16 @@ Status RecurrentStore::importChunk(uint32_t slot, const StateChunk &chunk) {
   if (mark & mask)
     return Error(ErrorCode::Corrupt, "import of state %s: positions %lld + %u arrive twice", name,
                  (long long)chunk.firstPosition, chunk.positions);
-  mark |= mask;
+  uint8_t *target = log ? reinterpret_cast<uint8_t *>(logOf(*own, held->block, begin)) : baseOf(*own, held->block);
+  uint8_t *piece = pageMemory.stream ? hostPiece.data() : target;
+  size_t stride = size_t(own->logStride) * sizeof(float), entry = entryBytes(*own->schema);
   if (!log)
-    layout.fromCanonical(*own->schema, baseOf(*own, held->block), chunk.payload.data());
+    layout.fromCanonical(*own->schema, piece, chunk.payload.data());
   for (uint32_t e = 0; e < chunk.positions; ++e)
-    memcpy(logOf(*own, held->block, begin + e), chunk.payload.data() + e * entryBytes(*own->schema),
-           entryBytes(*own->schema));
+    memcpy(piece + e * stride, chunk.payload.data() + e * entry, entry);
+  if (pageMemory.stream)
+    MLC_TRY(pageMemory.stream->write(target, piece, log ? chunk.positions * stride : layout.baseBytes(*own->schema)));
+  mark |= mask;
   return {};
 }
 

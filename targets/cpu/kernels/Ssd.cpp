@@ -52,7 +52,7 @@ static Status check(const KernelCallInfo &call) {
 
 static ScratchNeed scratch(const KernelCallInfo &call) {
   const auto *attrs = call.attrsAs<fb::SsdAttrs>();
-  int64_t pages = call.maxTokens / kSsdPage + 2 * call.maxSequences;
+  int64_t pages = mostRecurrentPages(call.maxTokens, call.maxSequences);
   int64_t head = ssdHeadScratch(attrs->head_dim(), attrs->state()),
           pack = ssdPackScratch(attrs->state()) * int64_t(sizeof(float));
   return {uint64_t(pages * attrs->groups() * ssdPackedSize(attrs->state()) +
@@ -83,14 +83,10 @@ struct Step {
   // Where the parts of a log entry begin.
   int64_t logB = heads * dim, logDt = logB + groups * size;
 
-  static int64_t pagesOf(const BatchSegment &segment) {
-    return ceilDiv(segment.firstPosition % kSsdPage + segment.length, kSsdPage);
-  }
-
   void run() {
     int64_t pages = 0;
     for (const BatchSegment &segment : segments)
-      pages += pagesOf(segment);
+      pages += recurrentPages(segment);
     context.pool->parallelFor(pages * groups, 2, [&](int64_t begin, int64_t end, unsigned worker) {
       for (int64_t item = begin; item < end; ++item)
         prepare(item / groups, item % groups, worker);
@@ -108,8 +104,8 @@ private:
   void prepare(int64_t page, int64_t group, unsigned worker) {
     size_t s = 0;
     int64_t index = page;
-    for (; index >= pagesOf(segments[s]); ++s)
-      index -= pagesOf(segments[s]);
+    for (; index >= recurrentPages(segments[s]); ++s)
+      index -= recurrentPages(segments[s]);
     const BatchSegment &segment = segments[s];
     const RecurrentSegment &view = state.segments[s];
     int64_t entry = segment.firstPosition % kSsdPage;
@@ -149,7 +145,7 @@ private:
     const RecurrentSegment &view = state.segments[s];
     int64_t firstPage = 0, group = head / (heads / groups);
     for (size_t i = 0; i < s; ++i)
-      firstPage += pagesOf(segments[i]);
+      firstPage += recurrentPages(segments[i]);
     SsdHeadArgs args;
     args.headDim = dim;
     args.state = size;

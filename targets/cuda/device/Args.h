@@ -65,9 +65,21 @@ struct NormArgs {
 /// fb::Activation.
 enum class Act : uint8_t { none = 0, silu = 1, geluTanh = 2, geluErf = 3, relu = 4, relu2 = 5, tanh = 6, sigmoid = 7 };
 /// fb::Binary, then what is none of its.
-enum class Pair : uint8_t { add = 0, sub = 1, mul = 2, div = 3, max = 4, min = 5, gate = 6, copy = 7, unary = 8 };
+enum class Pair : uint8_t {
+  add = 0,
+  sub = 1,
+  mul = 2,
+  div = 3,
+  max = 4,
+  min = 5,
+  gate = 6,
+  copy = 7,
+  unary = 8,
+  scale = 9
+};
 
-/// out = a op b by rows of `columns`; gate: act(a) * b; unary: act(a * scaleIn) * scaleOut.
+/// out = a op b by rows of `columns`; gate: act(a) * b; unary: act(a * scaleIn) * scaleOut; scale: a * act(b), of one
+/// column.
 struct PairArgs {
   Rows<const float> a, b;
   Rows<float> out;
@@ -118,16 +130,74 @@ struct PanelArgs {
   bool halfScales;              // Scales are f16, not bf16.
 };
 
+/// What a product with panels reads of rows: k columns, which begin at multiples of 16 bytes if `aligned`.
+struct PanelProductArgs : PanelArgs {
+  int64_t k;
+  bool aligned;
+};
+
 /// As LinearArgs.
-struct PanelLinearArgs : PanelArgs {
+struct PanelLinearArgs : PanelProductArgs {
   Rows<const float> x;
   const void *weight;
   const float *bias;
   Rows<const float> residual;
   Rows<float> out;
-  int64_t n, k;
+  int64_t n;
   int32_t rows;
-  bool aligned; // Rows of x begin at multiples of 16 bytes.
+};
+
+/// fb::RouterForm.
+enum class Router : uint8_t { softmaxTopk = 0, topkSoftmax = 1, sigmoid = 2 };
+
+/// From a router's logits to each token's experts and their weights.
+struct MoeRouteArgs {
+  Rows<const float> logits;
+  const float *bias; // [experts]; null: none.
+  Rows<int32_t> ids; // [tokens][chosen]
+  Rows<float> weights;
+  int32_t experts, chosen, groups, topGroups;
+  float scale;
+  Router form;
+  bool normalize;
+};
+
+/// Some of the rows of one expert: slots[first], ..., slots[first + count - 1]. Slot t * chosen + j is token t's j-th.
+struct MoeTile {
+  int32_t expert, first, count;
+};
+
+/// Orders the slots by expert, and cuts each expert's into tiles; tiles behind the last have no rows.
+struct MoeGroupArgs {
+  Rows<const int32_t> ids;
+  int32_t *slots;
+  MoeTile *tiles;
+  int64_t tokens, mostTiles;
+  int32_t experts, chosen;
+};
+
+/// out of each slot = act(W x), with a gate act(W x) * (V x), by the matrices of the slot's expert.
+struct MoeArgs : PanelProductArgs {
+  Rows<const int32_t> ids;
+  const MoeTile *tiles; // Null: each slot is a tile of its own.
+  const int32_t *slots;
+  Rows<const float> x;
+  Rows<float> out;
+  const uint8_t *weight;
+  int64_t matrixBytes, stride, gate; // Matrices from expert to expert, and from W to V; gate 0: none.
+  int64_t n;
+  int32_t experts, chosen, share; // Slots that share a row of x.
+  Act act;
+  Storage floats; // Of panels of floats.
+};
+
+/// out = residual + the parts of a token's slots times their weights, by rising expert; residual null: none.
+struct MoeJoinArgs {
+  Rows<const int32_t> ids;
+  Rows<const float> weights, parts, residual; // parts: by slot.
+  Rows<float> out;
+  int64_t n;
+  int32_t experts, chosen;
 };
 
 struct PanelEmbeddingArgs {
@@ -147,6 +217,65 @@ struct KvView {
   int64_t pageBytes, tableStride;
   int32_t heads, headDim;
   Storage storage;
+};
+
+/// Positions of a page of recurrent states: kRecurrentPage.
+constexpr int kStatePage = 16;
+/// No block of a recurrent state.
+constexpr uint32_t kNoStateBlock = ~0u;
+
+/// Blocks of the recurrent states of one segment: the base of its first page (none: zeros) and that page's log; where
+/// its pages begin in StateView::pages.
+struct StateSegment {
+  uint32_t base, log, firstPage;
+};
+/// Blocks that a step writes: the log of a page, and the base behind it; none: they are not kept.
+struct StatePage {
+  uint32_t log, base;
+};
+
+/// A recurrent state as RecurrentStateView says. A base: conv [kernel - 1][channels] f32; ssm [heads][head_dim][state].
+struct StateView {
+  uint8_t *bases, *logs;              // Of this state, in block 0.
+  int64_t baseStride, logBlockStride; // Bytes from block to block.
+  int64_t logStride;                  // Values from entry to entry.
+  const StateSegment *segments;
+  const StatePage *pages;
+};
+
+/// y = act(bias + sum over j < kernel of weight[c][j] x[t - kernel + 1 + j][c]); bias null: none.
+struct ConvArgs {
+  StepView step;
+  StateView state;
+  Rows<const float> x;
+  const float *weight; // [channels][kernel]
+  const float *bias;
+  Rows<float> out;
+  int64_t channels;
+  int32_t kernel;
+  Act act;
+};
+
+struct SsdArgs {
+  StepView step;
+  StateView state;
+  Rows<const float> x, dt, b, c;
+  const float *a, *d, *dtBias; // [heads]
+  Rows<float> out;
+  int32_t heads, headDim, groups, size; // size: of the state, for each column of head_dim.
+  float dtMin, dtMax;
+  bool logA, bf16State; // Bases are bf16.
+};
+
+/// norm(x) * weight * act(gate), or norm(x * act(gate)) * weight, over groups of `width` columns.
+struct GatedNormArgs {
+  Rows<const float> x, gate;
+  const float *weight;
+  Rows<float> out;
+  int64_t width;
+  float eps;
+  bool normFirst;
+  Act act;
 };
 
 struct AppendArgs {

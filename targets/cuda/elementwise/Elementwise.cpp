@@ -62,7 +62,7 @@ const KernelDef embeddingKernels[] = {{"embedding", 1, Isa::portable, checkEmbed
 const KernelDef gatherRowsKernels[] = {{"gather_rows", 1, Isa::portable, checkGather, nullptr, runGather}};
 
 //===----------------------------------------------------------------------===//
-// gated_activation, unary, binary, copy
+// gated_activation, unary, binary, copy, scale_rows
 //===----------------------------------------------------------------------===//
 
 static Status checkPair(const KernelCallInfo &call, const char *name) {
@@ -79,7 +79,10 @@ static void runPair(const KernelContext &context, PairArgs args) {
   int64_t rows = out.dims[0], columns = out.dims[1];
   for (const TensorView &view : context.inputs) {
     rows = view.dims[0] < rows ? view.dims[0] : rows;
-    columns = view.dims[1] < columns ? view.dims[1] : columns;
+    // A factor stands for its row.
+    columns = args.op == Pair::scale && &view != &context.inputs[0] ? columns
+              : view.dims[1] < columns                              ? view.dims[1]
+                                                                    : columns;
   }
   args.a = inputRows(context.inputs[0]);
   args.b = context.inputs.size() > 1 ? inputRows(context.inputs[1]) : Rows<const float>{};
@@ -121,9 +124,18 @@ static void runCopy(const KernelContext &context) {
   runPair(context, args);
 }
 
+static Status checkScale(const KernelCallInfo &call) { return checkPair(call, "scale_rows"); }
+static void runScale(const KernelContext &context) {
+  PairArgs args{};
+  args.op = Pair::scale;
+  args.act = Act(context.attrsAs<fb::ScaleRowsAttrs>().activation());
+  runPair(context, args);
+}
+
 const KernelDef pairKernels[] = {{"gated_activation", 1, Isa::portable, checkGated, nullptr, runGated},
                                  {"unary", 1, Isa::portable, checkUnary, nullptr, runUnary},
                                  {"binary", 1, Isa::portable, checkBinary, nullptr, runBinary},
-                                 {"copy", 1, Isa::portable, checkCopy, nullptr, runCopy}};
+                                 {"copy", 1, Isa::portable, checkCopy, nullptr, runCopy},
+                                 {"scale_rows", 1, Isa::portable, checkScale, nullptr, runScale}};
 
 } // namespace mlc::cuda

@@ -68,7 +68,7 @@ MLC_KERNEL(mlc_pair, PairArgs) {
   if (column >= args.columns)
     return;
   float a = args.a.data[row * args.a.stride + column], y = a;
-  float b = args.b.data ? args.b.data[row * args.b.stride + column] : 0.0f;
+  float b = args.b.data ? args.b.data[row * args.b.stride + (args.op == Pair::scale ? 0 : column)] : 0.0f;
   switch (args.op) {
   case Pair::add:
     y = a + b;
@@ -90,6 +90,9 @@ MLC_KERNEL(mlc_pair, PairArgs) {
     break;
   case Pair::gate:
     y = activate(args.act, a) * b;
+    break;
+  case Pair::scale:
+    y = a * activate(args.act, b);
     break;
   case Pair::copy:
     break;

@@ -88,9 +88,10 @@ MLC_DEVICE void loadRounded(const float *row, int64_t k, int64_t end, bool align
   out[1] = pairToBf16(v[2], v[3]);
 }
 
-/// The sums of one slice of one panel for 8 kTiles rows: sums[tile] in the order of a product's result.
-template <Panel panel, int kTiles>
-MLC_DEVICE void sliceSums(const PanelLinearArgs &args, const uint8_t *data, int slice, int firstRow,
+/// The sums of one slice of one panel for 8 kTiles rows: sums[tile] in the order of a product's result. rowAt(i): where
+/// the i-th row begins; null: there is none.
+template <Panel panel, int kTiles, typename RowAt>
+MLC_DEVICE void sliceSums(const PanelProductArgs &args, const RowAt &rowAt, const uint8_t *data, int slice,
                           float (&sums)[kTiles][4]) {
   using Steps = PanelSteps<panel>;
   constexpr int kBatch = 4;
@@ -100,10 +101,8 @@ MLC_DEVICE void sliceSums(const PanelLinearArgs &args, const uint8_t *data, int 
   bool aligned = args.aligned;
   const float *rows[kTiles];
 #pragma unroll
-  for (int i = 0; i < kTiles; ++i) {
-    int row = firstRow + 8 * i + g;
-    rows[i] = row < args.rows ? args.x.data + row * args.x.stride : nullptr;
-  }
+  for (int i = 0; i < kTiles; ++i)
+    rows[i] = rowAt(8 * i + g);
   float group[kTiles][4];
   for (int i = 0; i < kTiles; ++i)
     for (int e = 0; e < 4; ++e)
@@ -170,6 +169,37 @@ MLC_DEVICE int sliceCount(int64_t columns) {
   return int((units + each - 1) / each);
 }
 
+/// The same of all slices, in order.
+template <Panel panel, int kTiles, typename RowAt>
+MLC_DEVICE void wholeSums(const PanelProductArgs &args, const RowAt &rowAt, const uint8_t *data,
+                          float (&total)[kTiles][4]) {
+  float sums[kTiles][4];
+  sliceSums<panel, kTiles>(args, rowAt, data, 0, total);
+  for (int slice = 1; slice < sliceCount(args.columns); ++slice) {
+    sliceSums<panel, kTiles>(args, rowAt, data, slice, sums);
+    for (int i = 0; i < kTiles; ++i)
+      for (int e = 0; e < 4; ++e)
+        total[i][e] += sums[i][e];
+  }
+}
+
+/// The rows of x from `first` on.
+struct LinearRows {
+  const PanelLinearArgs &args;
+  int first;
+  MLC_DEVICE const float *operator()(int i) const {
+    return first + i < args.rows ? args.x.data + (first + i) * args.x.stride : nullptr;
+  }
+};
+
+/// Where warp `slice` of a block leaves its slice's sums: [row][output].
+template <int kTiles> MLC_DEVICE void shareSums(const float (&sums)[kTiles][4], float *parts) {
+  int lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+  for (int i = 0; i < kTiles; ++i)
+    for (int e = 0; e < 4; ++e)
+      parts[(8 * i + 2 * t + e % 2) * 16 + 2 * g + e / 2] = sums[i][e];
+}
+
 /// Stores one output; `panelRow` of `panel`, in the order of the panel.
 MLC_DEVICE void storeOutput(const PanelLinearArgs &args, int64_t column, int row, float sum) {
   if (row >= args.rows || column >= args.n)
@@ -186,15 +216,12 @@ template <Panel panel, int kTiles> MLC_DEVICE void linearSplit(const PanelLinear
   constexpr int kOutputs = 16 * 8 * kTiles;
   MLC_SHARED float parts[kSlices][kOutputs];
   letNextStart();
-  int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  int firstRow = int(blockIdx.y) * 8 * kTiles, slices = sliceCount(args.columns);
+  int warp = int(threadIdx.x) / kWarp, firstRow = int(blockIdx.y) * 8 * kTiles, slices = sliceCount(args.columns);
   const uint8_t *data = static_cast<const uint8_t *>(args.weight) + blockIdx.x * args.panelBytes;
   if (warp < slices) {
     float sums[kTiles][4];
-    sliceSums<panel, kTiles>(args, data, warp, firstRow, sums);
-    for (int i = 0; i < kTiles; ++i)
-      for (int e = 0; e < 4; ++e)
-        parts[warp][(8 * i + 2 * t + e % 2) * 16 + 2 * g + e / 2] = sums[i][e];
+    sliceSums<panel, kTiles>(args, LinearRows{args, firstRow}, data, warp, sums);
+    shareSums<kTiles>(sums, parts[warp]);
   }
   awaitInputs();
   __syncthreads();
@@ -215,14 +242,8 @@ template <Panel panel, int kTiles> MLC_DEVICE void linearWhole(const PanelLinear
   if (index * 16 >= args.n)
     return awaitInputs();
   const uint8_t *data = static_cast<const uint8_t *>(args.weight) + index * args.panelBytes;
-  float total[kTiles][4], sums[kTiles][4];
-  sliceSums<panel, kTiles>(args, data, 0, firstRow, total);
-  for (int slice = 1; slice < sliceCount(args.columns); ++slice) {
-    sliceSums<panel, kTiles>(args, data, slice, firstRow, sums);
-    for (int i = 0; i < kTiles; ++i)
-      for (int e = 0; e < 4; ++e)
-        total[i][e] += sums[i][e];
-  }
+  float total[kTiles][4];
+  wholeSums<panel, kTiles>(args, LinearRows{args, firstRow}, data, total);
   for (int i = 0; i < kTiles; ++i)
     for (int e = 0; e < 4; ++e)
       storeOutput(args, index * 16 + 2 * g + e / 2, firstRow + 8 * i + 2 * t + e % 2, total[i][e]);

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "targets/cpu/Kernels.h"
 #include "targets/cuda/Kernels.h"
 
 namespace mlc::cuda {
@@ -10,9 +11,10 @@ namespace mlc::cuda {
 static Status checkNorm(const KernelCallInfo &call) { return checkAsHost(call, "rms_norm"); }
 static Status checkAddNorm(const KernelCallInfo &call) { return checkAsHost(call, "add_rms_norm"); }
 
+// As in Norm.cuh.
+static constexpr unsigned kNormThreads = 256;
+
 static void run(const KernelContext &context) {
-  // As in mlc_rms_norm.
-  constexpr unsigned threads = 256;
   const auto &attrs = context.attrsAs<fb::RmsNormAttrs>();
   bool adds = context.outputs.size() == 2;
   const TensorView &x = context.inputs[0], &out = context.outputs[adds ? 1 : 0];
@@ -32,10 +34,32 @@ static void run(const KernelContext &context) {
   args.width = int64_t(attrs.width());
   args.eps = attrs.eps();
   args.offset = attrs.offset();
-  streamOf(context).launch(Function::mlc_rms_norm, {uint64_t(columns / args.width), uint64_t(rows)}, threads, args);
+  streamOf(context).launch(Function::mlc_rms_norm, {uint64_t(columns / args.width), uint64_t(rows)}, kNormThreads,
+                           args);
+}
+
+static Status checkGated(const KernelCallInfo &call) { return checkAsHost(call, "gated_rms_norm"); }
+
+static void runGated(const KernelContext &context) {
+  const auto &attrs = context.attrsAs<fb::GatedRmsNormAttrs>();
+  const TensorView &x = context.inputs[0], &gate = context.inputs[1], &out = context.outputs[0];
+  // The weight's extent is fixed, so its length is what the check saw.
+  auto columns = uint64_t(context.inputs[2].dims[0]);
+  int64_t rows = cpu::commonRows({{&x, columns}, {&gate, columns}, {&out, columns}});
+  GatedNormArgs args{};
+  args.x = inputRows(x);
+  args.gate = inputRows(gate);
+  args.weight = context.inputs[2].as<float>();
+  args.out = rowsOf(out);
+  args.width = int64_t(attrs.group());
+  args.eps = attrs.eps();
+  args.normFirst = attrs.norm_before_gate();
+  args.act = Act(attrs.activation());
+  streamOf(context).launch(Function::mlc_gated_rms_norm, {columns / attrs.group(), uint64_t(rows)}, kNormThreads, args);
 }
 
 const KernelDef normKernels[] = {{"rms_norm", 1, Isa::portable, checkNorm, nullptr, run},
-                                 {"add_rms_norm", 1, Isa::portable, checkAddNorm, nullptr, run}};
+                                 {"add_rms_norm", 1, Isa::portable, checkAddNorm, nullptr, run},
+                                 {"gated_rms_norm", 1, Isa::portable, checkGated, nullptr, runGated}};
 
 } // namespace mlc::cuda

@@ -3,20 +3,33 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// rms_norm and add_rms_norm: a block for a group of `width` columns of one row, grid (groups, rows). Each thread sums
-// the squares of its columns in order; lanes, then warps are added by halves.
+// rms_norm, add_rms_norm and gated_rms_norm: a block for a group of `width` columns of one row, grid (groups, rows).
+// Each thread sums the squares of its columns in order; lanes are added by halves, then the warps in order.
 //
 #pragma once
 
-#include "targets/cuda/device/Cuda.h"
+#include "targets/cuda/elementwise/Elementwise.cuh"
 
 namespace mlc::cuda {
 constexpr int kNormThreads = 256;
+
+/// 1 / sqrt(mean + eps) of a group whose squares the block's threads have summed.
+MLC_DEVICE float normScale(float squares, int64_t width, float eps) {
+  MLC_SHARED float partial[kNormThreads / kWarp];
+  squares = warpSum(squares);
+  if (threadIdx.x % kWarp == 0)
+    partial[threadIdx.x / kWarp] = squares;
+  __syncthreads();
+  float total = 0;
+  for (int i = 0; i < kNormThreads / kWarp; ++i)
+    total += partial[i];
+  return 1.0f / sqrtf(total / float(width) + eps);
+}
+
 } // namespace mlc::cuda
 
 MLC_KERNEL(mlc_rms_norm, NormArgs) {
   begin();
-  MLC_SHARED float partial[kNormThreads / kWarp];
   int64_t row = blockIdx.y, first = blockIdx.x * args.width;
   const float *x = args.x.data + row * args.x.stride + first;
   const float *residual = args.residual.data ? args.residual.data + row * args.residual.stride + first : nullptr;
@@ -29,17 +42,29 @@ MLC_KERNEL(mlc_rms_norm, NormArgs) {
       sum[i] = v = v + residual[i];
     squares = fmaf(v, v, squares);
   }
-  squares = warpSum(squares);
-  if (threadIdx.x % kWarp == 0)
-    partial[threadIdx.x / kWarp] = squares;
-  __syncthreads();
-  float total = 0;
-  for (int i = 0; i < kNormThreads / kWarp; ++i)
-    total += partial[i];
-  float scale = 1.0f / sqrtf(total / float(args.width) + args.eps);
+  float scale = normScale(squares, args.width, args.eps);
   for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
     // The thread that wrote a sum reads it.
     float v = residual ? sum[i] : x[i];
     out[i] = v * scale * (args.weight[i] + args.offset);
+  }
+}
+
+/// A thread reads and writes the same columns, so the output may be x or the gate.
+MLC_KERNEL(mlc_gated_rms_norm, GatedNormArgs) {
+  begin();
+  int64_t row = blockIdx.y, first = blockIdx.x * args.width;
+  const float *x = args.x.data + row * args.x.stride + first;
+  const float *gate = args.gate.data + row * args.gate.stride + first;
+  float *out = args.out.data + row * args.out.stride + first;
+  float squares = 0;
+  for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
+    float v = args.normFirst ? x[i] : x[i] * activate(args.act, gate[i]);
+    squares = fmaf(v, v, squares);
+  }
+  float scale = normScale(squares, args.width, args.eps);
+  for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
+    float v = x[i], factor = activate(args.act, gate[i]), weight = args.weight[first + i];
+    out[i] = args.normFirst ? v * scale * weight * factor : v * factor * scale * weight;
   }
 }

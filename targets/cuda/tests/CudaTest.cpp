@@ -72,15 +72,18 @@ void expectClose(const std::vector<float> &a, const std::vector<float> &b) {
 
 // Prompts, decoding and a ragged batch give the CPU's logits, and the same bits however a sequence is split.
 TEST_F(CudaTest, LogitsAreTheCpusAndDoNotDependOnTheSplit) {
-  for (auto [format, kv, window] : {std::tuple{fb::WeightFormat::rows_f32, fb::DType::f32, 0u},
-                                    {fb::WeightFormat::rows_f16, fb::DType::f16, 0u},
-                                    {fb::WeightFormat::rows_bf16, fb::DType::bf16, 40u}}) {
-    TinyOptions options;
+  for (auto [format, kv, window, recurrent] : {std::tuple{fb::WeightFormat::rows_f32, fb::DType::f32, 0u, false},
+                                               {fb::WeightFormat::rows_f16, fb::DType::f16, 0u, false},
+                                               {fb::WeightFormat::rows_bf16, fb::DType::bf16, 40u, false},
+                                               {fb::WeightFormat::rows_f32, fb::DType::f32, 0u, true},
+                                               {fb::WeightFormat::rows_f32, fb::DType::bf16, 0u, true}}) {
+    TinyOptions options = recurrent ? hybridOptions() : TinyOptions();
+    options.ssm = kv == fb::DType::bf16 ? kv : fb::DType::f32;
     options.format = format;
     options.kv = kv;
     options.window = window;
     // Pages end, and the window is left behind.
-    std::vector<int32_t> tokens = someTokens(window ? 70 : 20, 7);
+    std::vector<int32_t> tokens = someTokens(window ? 70 : recurrent ? 50 : 20, 7);
     TestModel host(options);
     std::vector<float> expected = plainLogits(*host.model, tokens);
     AlignedBytes bytes = modelBytes(onGpu(options));
@@ -110,11 +113,9 @@ TEST_F(CudaTest, LogitsAreTheCpusAndDoNotDependOnTheSplit) {
 }
 
 // What a sequence remembers lies on the device, and every operation on it works.
-TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
-  TinyOptions options;
-  options.kv = fb::DType::f16;
+void expectStatesMove(const TinyOptions &options) {
   AlignedBytes bytes = modelBytes(onGpu(options));
-  Owned<Model> model(must(open(bytes)));
+  Owned<Model> model(must(Model::fromMemory(bytes.span())));
   std::vector<int32_t> tokens = someTokens(76, 9);
   std::span<const int32_t> all = tokens;
   Owned<Session> session = makeSession(*model);
@@ -148,6 +149,20 @@ TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
   for (size_t i = exported.chunks.size(); i-- > 0;)
     EXPECT_EQ(must(session->importChunk(copy, exported.chunks[i])), i == 0);
   EXPECT_EQ(feed(copy, 70, 76), tail(70));
+}
+
+TEST_F(CudaTest, ForksSnapshotsRollbacksAndTransfers) {
+  TinyOptions options;
+  options.kv = fb::DType::f16;
+  expectStatesMove(options);
+}
+
+TEST_F(CudaTest, RecurrentStatesMoveLikeKv) {
+  TinyOptions options = hybridOptions();
+  expectStatesMove(options);
+  options.ssm = fb::DType::bf16;
+  options.attention = false;
+  expectStatesMove(options);
 }
 
 // A step's calls: tables, ids and rows go to the device, kernels, logits come back, one wait. The third step of a shape
@@ -290,8 +305,10 @@ TEST_F(CudaTest, ADamagedWeightIsNamed) {
 
 // Kernels that the target does not have, and images that lie.
 TEST_F(CudaTest, HostileArtifactsAreRefused) {
-  EXPECT_THAT(failure(open(modelBytes(onGpu(hybridOptions()))), ErrorCode::Unsupported),
-              testing::HasSubstr("kernel 'conv1d_causal' version 1 is not in this runtime"));
+  TinyModel renamed = onGpu({});
+  renamed.metadata.kernels[0]->name = "quantize_rows";
+  EXPECT_THAT(failure(open(modelBytes(renamed)), ErrorCode::Unsupported),
+              testing::HasSubstr("kernel 'quantize_rows' version 1 is not in this runtime"));
   TinyOptions quantized;
   quantized.format = fb::WeightFormat::panel_f32;
   EXPECT_THAT(failure(open(modelBytes(onGpu(quantized))), ErrorCode::Corrupt),

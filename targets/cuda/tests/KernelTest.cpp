@@ -10,10 +10,10 @@
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/Random.h"
 #include "targets/cuda/tests/emulator/Emulator.h"
 
 #include <gtest/gtest.h>
-#include <random>
 
 using namespace mlc;
 using namespace mlc::cuda;
@@ -27,13 +27,9 @@ template <typename Args> void launch(void (*kernel)(const Args &), EmulatedDim g
   emulator::launch(grid, threads, [&] { kernel(args); });
 }
 
-std::vector<float> normals(size_t count, unsigned seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> values(count);
-  for (float &value : values)
-    value = normal(random);
-  return values;
+std::vector<float> seeded(size_t count, unsigned seed) {
+  Random random(seed);
+  return normals(random, count);
 }
 float asBf16(float value) { return bf16ToF32(f32ToBf16(value)); }
 unsigned blocks(int64_t items, int64_t each) { return unsigned((items + each - 1) / each); }
@@ -47,9 +43,12 @@ static_assert(archRank(parseArch("compute_80"), 120) > 0 && archRank(parseArch("
 static_assert(!parseArch("sm_").number && !parseArch("sm_9x").number && !parseArch("gfx90a").number);
 static_assert(pageBucket(1, 100) == 4 && pageBucket(5, 100) == 8 && pageBucket(9, 10) == 10 && pageBucket(1, 2) == 2);
 // Parts follow each other without overlap, each aligned for its elements.
-constexpr StepLayout kLayout = stepLayout(3, 2, 5, 4);
+constexpr StepLayout kLayout = stepLayout(3, 2, 5, 4, true);
 static_assert(kLayout.segmentOfRow == 12 && kLayout.segments == 32 && kLayout.tables == 32 + 2 * sizeof(StepSegment) &&
-              kLayout.bytes == kLayout.tables + 5 * 2 * 4 * 4);
+              kLayout.stateSegments == kLayout.tables + 5 * 2 * 4 * 4 &&
+              kLayout.statePages == kLayout.stateSegments + 2 * sizeof(StateSegment) &&
+              kLayout.bytes == kLayout.statePages + 4 * sizeof(StatePage));
+static_assert(stepLayout(3, 2, 5, 4, false).bytes == kLayout.stateSegments);
 
 /// A form of linear: what it takes of a weight, and its kernels by rows.
 struct Case {
@@ -108,11 +107,11 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
     fb::WeightDesc desc(n, k, c.group, c.format, c.asymmetric);
     if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 || !cpu::packedBytes(desc))
       continue;
-    std::vector<float> values = normals(n * k, 1), bias = normals(n, 2);
+    std::vector<float> values = seeded(n * k, 1), bias = seeded(n, 2);
     std::vector<uint8_t> packed(*cpu::packedBytes(desc) + 64);
     ASSERT_TRUE(cpu::packRows(desc, 0, n, values.data(), packed.data(), nullptr));
     constexpr int kRows = 40;
-    std::vector<float> x = normals(kRows * k, 3), residual = normals(kRows * n, 4);
+    std::vector<float> x = seeded(kRows * k, 3), residual = seeded(kRows * n, 4);
     std::vector<float> all = run(packed, desc, x, bias, residual, kRows);
     bool rounds = (*storedAs(desc)).panels;
     std::vector<float> row(k);
@@ -194,11 +193,11 @@ TEST(Attention, PagesInPartsGiveTheBitsOfOnePassAndAgreeWithF64) {
   constexpr int64_t positions[kRows] = {0, 70, 200};
   for (AttentionCase c : {AttentionCase{1, 8, 0, 0}, {3, 40, 0, 0}, {2, 64, 65, 0}, {4, 16, 0, 5}}) {
     size_t pageFloats = 2 * kHeads * kPage * size_t(c.dim);
-    std::vector<float> pool = normals(kSlots * pageFloats, 5);
+    std::vector<float> pool = seeded(kSlots * pageFloats, 5);
     // Each row is a segment of its own; pages lie in another order than positions.
     std::vector<uint32_t> tables = {3, 9, 9, 9, 1, 2, 9, 9, 0, 3, 1, 2};
     int columns = kHeads * c.group * c.dim;
-    std::vector<float> q = normals(size_t(kRows * columns), 6), out(size_t(kRows * columns), NAN), whole = out;
+    std::vector<float> q = seeded(size_t(kRows * columns), 6), out(size_t(kRows * columns), NAN), whole = out;
     std::vector<float> parts(size_t(kRows * kHeads * c.group * kSlots * (2 + c.dim)));
     std::vector<int32_t> position(positions, positions + kRows), segment = {0, 1, 2};
     AttentionArgs args{};

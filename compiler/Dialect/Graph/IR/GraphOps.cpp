@@ -260,7 +260,7 @@ static FailureOr<int64_t> verifyExperts(MoeOp op, SymbolTableCollection &symbols
       return op.emitOpError("weight ") << name << " has another shape than its list's first";
     if (rows && rows != weight.getQuantizedRows())
       return op.emitOpError("has rows of type ") << rows << ", which do not meet weight " << name;
-    if (op.getBf16() && !weight.getBf16())
+    if (op.getBf16() && !weight.getBf16() && !weight.getQuantizedRows())
       return op.emitOpError("with bf16 products reads weight ") << name << ", which is not rounded";
   }
   return MoeOp::expertRows(first, experts);

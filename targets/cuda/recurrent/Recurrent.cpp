@@ -1,0 +1,89 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+
+#include "targets/cpu/Kernels.h"
+#include "targets/cuda/Kernels.h"
+#include "targets/cuda/recurrent/Base.h"
+
+namespace mlc::cuda {
+
+// As in Ssd.cuh.
+static constexpr int64_t kColumns = 32;
+static constexpr unsigned kSsdThreads = 256;
+
+static Status checkConv(const KernelCallInfo &call) { return checkAsHost(call, "conv1d_causal"); }
+
+static void runConv(const KernelContext &context) {
+  const auto &attrs = context.attrsAs<fb::Conv1dAttrs>();
+  const TensorView &x = context.inputs[0], &out = context.outputs[0];
+  if (cpu::commonRows({{&x, attrs.channels()}, {&out, attrs.channels()}}) != context.batch->tokens)
+    return;
+  Stream &stream = streamOf(context);
+  ConvArgs args{};
+  args.step = stream.step();
+  args.state = stream.recurrent(context.recurrentStates[0]);
+  args.x = inputRows(x);
+  args.weight = context.inputs[1].as<float>();
+  args.bias = attrs.has_bias() ? context.inputs[2].as<float>() : nullptr;
+  args.out = rowsOf(out);
+  args.channels = int64_t(attrs.channels());
+  args.kernel = int32_t(attrs.kernel());
+  args.act = Act(attrs.activation());
+  stream.launch(Function::mlc_conv1d, rowGrid(args.channels, context.batch->tokens), kRowThreads, args);
+}
+
+Status checkSsdAttrs(const fb::SsdAttrs &attrs) {
+  if (attrs.state() > kMostSsdState)
+    return Error(ErrorCode::Unsupported, "no CUDA kernel has states of %u; at most %u", attrs.state(), kMostSsdState);
+  if (attrs.products() != fb::Products::f32)
+    return Error(ErrorCode::Unsupported, "no CUDA kernel has bf16 products of states; choose f32");
+  return {};
+}
+
+static Status checkSsd(const KernelCallInfo &call) {
+  MLC_TRY(checkAsHost(call, "ssd"));
+  return checkSsdAttrs(*call.attrsAs<fb::SsdAttrs>());
+}
+
+static void runSsd(const KernelContext &context) {
+  const auto &attrs = context.attrsAs<fb::SsdAttrs>();
+  uint64_t columns = uint64_t(attrs.heads()) * attrs.head_dim(), states = uint64_t(attrs.groups()) * attrs.state();
+  std::span<const TensorView> in = context.inputs;
+  if (cpu::commonRows({{&in[0], columns},
+                       {&in[1], attrs.heads()},
+                       {&in[2], states},
+                       {&in[3], states},
+                       {&context.outputs[0], columns}}) != context.batch->tokens)
+    return;
+  Stream &stream = streamOf(context);
+  const RecurrentStateView &state = context.recurrentStates[0];
+  SsdArgs args{};
+  args.step = stream.step();
+  args.state = stream.recurrent(state);
+  args.x = inputRows(in[0]);
+  args.dt = inputRows(in[1]);
+  args.b = inputRows(in[2]);
+  args.c = inputRows(in[3]);
+  args.a = in[4].as<float>();
+  args.d = in[5].as<float>();
+  args.dtBias = in[6].as<float>();
+  args.out = rowsOf(context.outputs[0]);
+  args.heads = int32_t(attrs.heads());
+  args.headDim = int32_t(attrs.head_dim());
+  args.groups = int32_t(attrs.groups());
+  args.size = int32_t(attrs.state());
+  args.dtMin = attrs.dt_min();
+  args.dtMax = attrs.dt_max();
+  args.logA = attrs.log_a();
+  args.bf16State = state.state->recurrent()->dtype() == DType::bf16;
+  stream.launch(args.size <= 128 ? Function::mlc_ssd_128 : Function::mlc_ssd_256,
+                {uint64_t(args.heads * ceilDiv<int64_t>(args.headDim, kColumns)), context.batch->segments.size()},
+                kSsdThreads, args);
+}
+
+const KernelDef recurrentKernels[] = {{"conv1d_causal", 1, Isa::portable, checkConv, nullptr, runConv},
+                                      {"ssd", 1, Isa::portable, checkSsd, nullptr, runSsd}};
+
+} // namespace mlc::cuda
