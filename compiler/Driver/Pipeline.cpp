@@ -39,9 +39,11 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   if (options.fast) {
     if (!options.device) {
       passes.addPass(graph::createQuantizeActivations());
-      passes.addPass(graph::createFuseLinearGate());
+      passes.addPass(graph::createFuseLinearGate({/*rounded=*/false}));
     }
     passes.addPass(graph::createRoundProducts({options.device}));
+    if (options.device)
+      passes.addPass(graph::createFuseLinearGate({/*rounded=*/true}));
     passes.addPass(graph::createRoundAttention());
     if (!options.device)
       passes.addPass(graph::createRoundScan());

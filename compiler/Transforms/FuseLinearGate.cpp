@@ -16,6 +16,8 @@ namespace mlc::graph {
 
 namespace {
 struct FuseLinearGate : impl::FuseLinearGateBase<FuseLinearGate> {
+  using FuseLinearGateBase::FuseLinearGateBase;
+
   void runOnOperation() override {
     // Collected first: a fusion erases ops around the gate.
     SmallVector<GatedActivationOp> gates;
@@ -26,8 +28,8 @@ struct FuseLinearGate : impl::FuseLinearGateBase<FuseLinearGate> {
           gated.getUp() != split.getResult(1) || !split.getResult(0).hasOneUse() || !split.getResult(1).hasOneUse())
         continue;
       auto linear = split.getInput().getDefiningOp<LinearOp>();
-      if (!linear || !linear.getResult().hasOneUse() || !isa<QuantizedType>(linear.getInput().getType()) ||
-          linear.getResidual() || linear.getGate() || getColumns(gated.getType()) % cpu::kPanel ||
+      if (!linear || !linear.getResult().hasOneUse() || !takesGate(linear) || linear.getResidual() ||
+          linear.getGate() || getColumns(gated.getType()) % cpu::kPanel ||
           split.getResult(0).getType() != split.getResult(1).getType())
         continue;
       fuse(gated, split, linear);
@@ -35,6 +37,10 @@ struct FuseLinearGate : impl::FuseLinearGateBase<FuseLinearGate> {
   }
 
 private:
+  bool takesGate(LinearOp linear) const {
+    return isa<QuantizedType>(linear.getInput().getType()) || (rounded && linear.getBf16() && !linear.getBiases());
+  }
+
   void fuse(GatedActivationOp gated, SplitOp split, LinearOp linear) {
     QuantizeRowsOp quantize;
     if (gated->hasOneUse())
@@ -43,7 +49,7 @@ private:
     Type type = quantize ? Type(quantize.getType()) : Type(gated.getType());
     auto fusedOp = builder.create<LinearOp>(builder.getFusedLoc({linear.getLoc(), gated.getLoc()}), type,
                                             linear.getInput(), Value(), linear.getWeightsAttr(), linear.getBiasesAttr(),
-                                            gated.getFunctionAttr(), UnitAttr());
+                                            gated.getFunctionAttr(), linear.getBf16Attr());
     swallowTaps(linear, fusedOp);
     swallowTaps(split, fusedOp);
     if (quantize) {

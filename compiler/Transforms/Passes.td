@@ -83,8 +83,8 @@ def RoundProducts : Pass<"graph-round-products", "::mlir::ModuleOp"> {
   let summary = "Products with weights of floats become bf16 products with f32 sums (--math fast)";
   let description = [{
     The weights are stored rounded to bf16, and each linear rounds its input. A weight that an embedding reads too is
-    rounded for both. With `integers`, for a GPU, rows that meet weights of integers (experts' too) are rounded; integers are bf16
-    numbers themselves, and their scales are applied to sums.
+    rounded for both. With `integers`, for a GPU, rows that meet weights of integers, experts' too, are rounded; integers
+    are bf16 numbers themselves, and their scales are applied to sums.
   }];
   let options = [Option<"integers", "integers", "bool", "false", "Also where weights are integers">];
 }
@@ -112,8 +112,9 @@ def FuseLinearGate : Pass<"graph-fuse-linear-gate", "::mlir::ModuleOp"> {
   let summary = "gated_activation of the two halves of a quantized product moves into the linear";
   let description = [{
     The halves must be whole panels of 16 columns. Where quantize_rows alone reads the result, the linear gives quantized
-    rows at once: what lies between never reaches memory.
+    rows at once: what lies between never reaches memory. With `rounded`, for a GPU, also of bf16 products without a bias.
   }];
+  let options = [Option<"rounded", "rounded", "bool", "false", "Also where rows are rounded to bf16">];
   let statistics = [Statistic<"fused", "fused", "Gates fused">];
 }
 

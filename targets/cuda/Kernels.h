@@ -36,6 +36,8 @@ Status checkLinearAttrs(const fb::LinearAttrs &attrs);
 Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
 Status checkSsdAttrs(const fb::SsdAttrs &attrs);
 Status checkExperts(uint32_t experts, uint32_t chosen);
+/// A linear with a gate, of `rows` rows (moe/Moe.cpp).
+void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows);
 Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);
 
 inline Stream &streamOf(const KernelContext &context) { return static_cast<Stream &>(*context.stream); }

@@ -21,6 +21,8 @@ BUILD = os.environ.get("MLC_BUILD_DIR", os.path.join(run_oracles.ROOT, "build"))
 MLC = os.path.join(BUILD, "bin", "mlc")
 DRIVER = os.path.join(BUILD, "tests", "cuda")
 IMAGES = os.path.join(BUILD, "cuda", "mlc_cuda_images")
+# Its MLP is wide enough for linear with a gate.
+NANO = os.path.join(run_oracles.ROOT, "models", "chimera-nano")
 # Pages of recurrent states end, and an expert's rows fill more than one step's.
 PROMPT = ",".join(str(i * 11 % 61) for i in range(37))
 FAMILIES = ("llama", "qwen3", "gemma2", "phi3", "mamba2", "mamba2-odd", "granitemoehybrid", "granitemoehybrid-experts",
@@ -64,20 +66,22 @@ class EmulatedGpu(unittest.TestCase):
                 self.close(self.artifact(name, "--target", "cuda", *options), self.artifact(name, *options))
 
     def test_interpreter_is_the_oracle_of_tensor_cores(self):
-        for name in ("granitemoehybrid-experts", "nemotron-h", "qwen2-moe", "mixtral"):
+        for name in (NANO, "granitemoehybrid-experts", "nemotron-h", "qwen2-moe", "mixtral"):
             for options in (["--quant", "int4", "--group", "32"], ["--quant", "int8"],
                             ["--quant", "none", "--math", "fast", "--ssm", "bf16"]):
                 options = ["--target", "cuda", "--kv", "f32", *options]
                 with self.subTest(case=name, options=options):
-                    want = self.logits("interpret", os.path.join(run_oracles.ORACLES, name), "--after-transforms", *options)
+                    source = os.path.join(run_oracles.ORACLES, name), "--after-transforms", *options
+                    want, exact = self.logits("interpret", *source), self.logits("interpret", *source, "--f64")
                     got = self.artifact(name, *options)
-                    # A number between two of bf16 that rounds the other way moves what comes behind it.
-                    errors = np.abs(got - want).max(axis=1) / np.abs(want).max()
-                    self.assertLess(np.median(errors), 1e-6)
+                    # A number between two of bf16 that rounds the other way moves what comes behind it, in the
+                    # interpreter's f32 as here: seldom in a narrow model, somewhere in nearly every row of a wide one.
+                    own, errors = (np.abs(x - exact).max(axis=1) / np.abs(exact).max() for x in (want, got))
+                    self.assertLess(np.median(errors), 2 * np.median(own) + 1e-6)
                     self.assertLess(errors.max(), 1e-2)
 
     def test_steps_do_not_matter(self):
-        for name in ("granitemoehybrid-experts", "mamba2-odd", "qwen3-moe"):
+        for name in (NANO, "granitemoehybrid-experts", "mamba2-odd", "qwen3-moe"):
             for options in (["--quant", "none", "--math", "exact"], ["--quant", "int4", "--group", "32"]):
                 with self.subTest(case=name, options=options):
                     answers = [self.artifact(name, "--target", "cuda", "--batch", batch, *options)

@@ -178,8 +178,8 @@ struct MoeGroupArgs {
 
 /// out of each slot = act(W x), with a gate act(W x) * (V x), by the matrices of the slot's expert.
 struct MoeArgs : PanelProductArgs {
-  Rows<const int32_t> ids;
-  const MoeTile *tiles; // Null: each slot is a tile of its own.
+  Rows<const int32_t> ids; // data null: one expert has all slots, `rows` of them.
+  const MoeTile *tiles;    // Null: each slot is a tile of its own, or of one expert as many as a block takes.
   const int32_t *slots;
   Rows<const float> x;
   Rows<float> out;
@@ -187,6 +187,7 @@ struct MoeArgs : PanelProductArgs {
   int64_t matrixBytes, stride, gate; // Matrices from expert to expert, and from W to V; gate 0: none.
   int64_t n;
   int32_t experts, chosen, share; // Slots that share a row of x.
+  int32_t rows;
   Act act;
   Storage floats; // Of panels of floats.
 };

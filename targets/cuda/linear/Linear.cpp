@@ -3,14 +3,18 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
+#include "targets/cpu/Kernels.h"
 #include "targets/cuda/Kernels.h"
 
 namespace mlc::cuda {
 
 Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
   MLC_ASSIGN(Stored stored, storedAs(attrs.weight()));
-  if (attrs.quantized_input() || attrs.gated())
-    return Error(ErrorCode::Unsupported, "no CUDA kernel takes quantized rows or has a gate");
+  if (attrs.quantized_input())
+    return Error(ErrorCode::Unsupported, "no CUDA kernel takes quantized rows");
+  if (attrs.gated() && (!attrs.bf16() || attrs.has_bias() || attrs.weight().n() % 32))
+    return Error(ErrorCode::Unsupported,
+                 "no CUDA kernel has a gate with f32 products or a bias, or of halves that are no whole panels");
   if (stored.panels && !attrs.bf16())
     return Error(ErrorCode::Unsupported,
                  "no CUDA kernel has f32 products with weights stored as %s; choose "
@@ -28,12 +32,24 @@ static Status check(const KernelCallInfo &call) {
     return checkAsHost(call, "linear");
   // The CPU has no bf16 products with integers; all else of such a call is as it would be with f32 rows.
   const fb::LinearAttrs &a = *attrs;
-  const fb::LinearAttrs plain(a.weight(), a.quantized_input(), a.has_bias(), a.has_residual(), a.gated(),
-                              a.activation(), a.out_group(), a.out_sum_group(), false);
+  const fb::LinearAttrs plain(a.weight(), a.quantized_input(), a.has_bias(), a.has_residual(), false,
+                              a.gated() ? fb::Activation::none : a.activation(), a.out_group(), a.out_sum_group(),
+                              false);
   KernelCallInfo hosts = call;
   hosts.attrs = &plain;
-  MLC_TRY(checkAsHost(hosts, "linear"));
-  return checkLinearAttrs(a);
+  MLC_TRY(checkLinearAttrs(a));
+  if (!a.gated() || call.outputs.size() != 1)
+    return checkAsHost(hosts, "linear");
+  // The host's has no gate with f32 rows: its check sees both halves as the output, and what is there is checked here.
+  if (a.activation() > fb::Activation::MAX)
+    return Error(ErrorCode::Unsupported, "linear: activation %u is unknown", unsigned(a.activation()));
+  if (a.has_residual())
+    return Error(ErrorCode::Corrupt, "linear: a gate takes no residual");
+  MLC_TRY(cpu::checkMatrix(call.outputs[0], "the output", DType::f32, a.weight().n() / 2));
+  TensorView both = call.outputs[0];
+  both.dims[1] = both.strides[0] = int64_t(a.weight().n());
+  hosts.outputs = {&both, 1};
+  return checkAsHost(hosts, "linear");
 }
 
 /// The kernel for so many rows, by the storage of the weights.
@@ -107,8 +123,10 @@ static void run(const KernelContext &context) {
     args.residual = inputRows(residual);
     rows = residual.dims[1] != args.n ? 0 : residual.dims[0] < rows ? residual.dims[0] : rows;
   }
-  if (x.dims[1] != args.k || out.dims[1] != args.n)
+  if (x.dims[1] != args.k || out.dims[1] != (attrs.gated() ? args.n / 2 : args.n))
     return;
+  if (attrs.gated())
+    return runGatedLinear(context, attrs, rows);
   args.out = rowsOf(out);
   args.rows = int32_t(rows);
   if (stored.panels)

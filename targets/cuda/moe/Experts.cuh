@@ -5,7 +5,8 @@
 //
 // moe_up and moe_down: a slot is a token with one of its experts. On tensor cores by the products of linear, whose
 // order of sums does not depend on a row's company: few slots each for itself, a warp for a slice of k; many by tiles
-// of 32 slots of one expert, a warp for a panel. Panels of floats with f32 products: a slot for itself.
+// of 32 slots of one expert, a warp for a panel. Panels of floats with f32 products: a slot for itself. A linear with a
+// gate is a mixture of one expert, whose slots are its rows.
 //
 #pragma once
 
@@ -19,15 +20,21 @@ struct MoeRows {
   const MoeArgs &args;
   MoeTile tile;
 
-  MLC_DEVICE MoeRows(const MoeArgs &args, int index) : args(args) {
+  /// Tile `index` of tiles of `most` slots.
+  MLC_DEVICE MoeRows(const MoeArgs &args, int index, int most) : args(args) {
     if (args.tiles) {
       tile = args.tiles[index];
+      return;
+    }
+    if (!args.ids.data) {
+      int left = args.rows - index * most;
+      tile = {0, index * most, left < most ? left : most};
       return;
     }
     int expert = args.ids.data[index / args.chosen * args.ids.stride + index % args.chosen];
     tile = {expert, index, expert >= 0 && expert < args.experts};
   }
-  MLC_DEVICE int64_t slot(int i) const { return args.tiles ? args.slots[tile.first + i] : tile.first; }
+  MLC_DEVICE int64_t slot(int i) const { return args.tiles ? args.slots[tile.first + i] : tile.first + i; }
   MLC_DEVICE const float *operator()(int i) const {
     return i < tile.count ? args.x.data + slot(i) / args.share * args.x.stride : nullptr;
   }
@@ -47,7 +54,7 @@ template <Panel panel> MLC_DEVICE void moeSplit(const MoeArgs &args) {
   constexpr int kOutputs = 16 * 8;
   MLC_SHARED float parts[kSlices][kOutputs];
   begin();
-  MoeRows rows(args, int(blockIdx.y));
+  MoeRows rows(args, int(blockIdx.y), 8);
   if (!rows.tile.count)
     return;
   int warp = int(threadIdx.x) / kWarp, item = int(threadIdx.x), slices = sliceCount(args.columns);
@@ -75,7 +82,7 @@ template <Panel panel> MLC_DEVICE void moeSplit(const MoeArgs &args) {
 template <Panel panel> MLC_DEVICE void moeWhole(const MoeArgs &args) {
   constexpr int kTiles = kMoeRows / 8;
   begin();
-  MoeRows rows(args, int(blockIdx.y));
+  MoeRows rows(args, int(blockIdx.y), kMoeRows);
   int64_t index = int64_t(blockIdx.x) * kSlices + threadIdx.x / kWarp;
   if (!rows.tile.count || index * 16 >= args.n)
     return;
@@ -117,7 +124,7 @@ MLC_MOE(int4)
 MLC_KERNEL_OF(mlc_moe_float, MoeArgs, 256) {
   begin();
   MLC_SHARED float parts[16][16];
-  MoeRows rows(args, int(blockIdx.y));
+  MoeRows rows(args, int(blockIdx.y), 1);
   if (!rows.tile.count)
     return;
   int output = int(threadIdx.x) % 16, slice = int(threadIdx.x) / 16;

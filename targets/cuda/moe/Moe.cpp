@@ -125,6 +125,33 @@ struct MoeForm {
 static constexpr MoeForm kMoeForms[] = {{Function::mlc_moe_bf16_8, Function::mlc_moe_bf16_32},
                                         {Function::mlc_moe_int8_8, Function::mlc_moe_int8_32},
                                         {Function::mlc_moe_int4_8, Function::mlc_moe_int4_32}};
+/// Rows of one expert that a block of the first form has, and up to how many rows it is taken.
+static constexpr int64_t kFewRows = 8, kSplitRows = 16;
+
+void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows) {
+  const fb::WeightDesc &both = attrs.weight();
+  fb::WeightDesc half(both.n() / 2, both.k(), both.group(), both.format(), both.asymmetric());
+  MoeArgs args{};
+  static_cast<PanelArgs &>(args) = panelArgs(half);
+  args.x = inputRows(context.inputs[0]);
+  args.out = rowsOf(context.outputs[0]);
+  args.weight = context.inputs[1].as<uint8_t>();
+  args.matrixBytes = int64_t(cpu::packedOffset(half, half.n()));
+  args.gate = 1;
+  args.k = int64_t(half.k());
+  args.n = int64_t(half.n());
+  args.aligned = reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0 && args.x.stride % 4 == 0;
+  args.experts = args.chosen = args.share = 1;
+  args.rows = int32_t(rows);
+  args.act = Act(attrs.activation());
+  const MoeForm &form = kMoeForms[unsigned((*storedAs(half)).panel)];
+  auto panels = blocksFor(args.n, 16);
+  if (rows <= kSplitRows)
+    streamOf(context).launch(form.few, {panels, blocksFor(rows, kFewRows)}, kMoeThreads, args);
+  else
+    streamOf(context).launch(form.many, {uint64_t(ceilDiv(int64_t(panels), kSlices)), blocksFor(rows, kMoeRows)},
+                             kMoeThreads, args);
+}
 
 /// What both products have in common; `tokens` is how many have slots.
 static void runProducts(const KernelContext &context, MoeArgs args, const fb::WeightDesc &weight, bool bf16,

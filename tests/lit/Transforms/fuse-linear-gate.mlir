@@ -1,7 +1,9 @@
 // RUN: mlc-opt %s -graph-fuse-linear-gate | FileCheck %s
+// RUN: mlc-opt %s -graph-fuse-linear-gate=rounded=true | FileCheck %s --check-prefix=ROUNDED
 
 graph.weight @gate : tensor<32x64xf32> stored f32 as <bits = 4, group = 32>
 graph.weight @up : tensor<32x64xf32> stored f32 as <bits = 4, group = 32>
+graph.weight @bias : tensor<32xf32> stored f32
 graph.weight @odd : tensor<24x64xf32> stored f32 as <bits = 4, group = 32>
 
 // CHECK-LABEL: func.func @quantized
@@ -36,4 +38,20 @@ func.func @kept(%x: !graph.quantized<?, 64, group = 32>) -> (tensor<?x24xf32>, t
   %t:2 = graph.split %r : tensor<?x64xf32> -> tensor<?x32xf32>, tensor<?x32xf32>
   %h = graph.gated_activation silu %t#1, %t#0 : tensor<?x32xf32>
   return %g, %h : tensor<?x24xf32>, tensor<?x32xf32>
+}
+
+// Of a GPU, bf16 products have gates too, but none with a bias.
+// CHECK-LABEL: func.func @rounded
+// ROUNDED-LABEL: func.func @rounded
+func.func @rounded(%x: tensor<?x64xf32>) -> (tensor<?x32xf32>, tensor<?x32xf32>) {
+  // CHECK-COUNT-2: graph.gated_activation
+  // ROUNDED: graph.linear %arg0, [@gate, @up] gate silu bf16 : tensor<?x64xf32> -> tensor<?x32xf32>
+  // ROUNDED: graph.gated_activation
+  %p = graph.linear %x, [@gate, @up] bf16 : tensor<?x64xf32> -> tensor<?x64xf32>
+  %s:2 = graph.split %p : tensor<?x64xf32> -> tensor<?x32xf32>, tensor<?x32xf32>
+  %g = graph.gated_activation silu %s#0, %s#1 : tensor<?x32xf32>
+  %r = graph.linear %x, [@gate, @up] bias [@bias, @bias] bf16 : tensor<?x64xf32> -> tensor<?x64xf32>
+  %t:2 = graph.split %r : tensor<?x64xf32> -> tensor<?x32xf32>, tensor<?x32xf32>
+  %h = graph.gated_activation silu %t#0, %t#1 : tensor<?x32xf32>
+  return %g, %h : tensor<?x32xf32>, tensor<?x32xf32>
 }

@@ -174,8 +174,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
       return emitOpError("bias ") << name << " has " << bias.getTensorType().getDimSize(0) << " values, its weight "
                                   << rows << " rows";
   }
-  if (getGate() && (outputs % 2 || getResidual() || !isa<QuantizedType>(getInput().getType())))
-    return emitOpError("with a gate takes quantized rows, an even number of weight rows and no residual");
+  if (getGate() && (outputs % 2 || getResidual() || (!isa<QuantizedType>(getInput().getType()) && !getBf16())))
+    return emitOpError("with a gate takes quantized or rounded rows, an even number of weight rows and no residual");
   if (getBf16() && isa<QuantizedType>(getInput().getType()))
     return emitOpError("with bf16 products takes f32 rows");
   if (!getGate() && isa<QuantizedType>(getResult().getType()))

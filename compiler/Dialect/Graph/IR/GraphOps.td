@@ -172,7 +172,7 @@ def Graph_MoeOp : Graph_Op<"moe", [Pure, DeclareOpInterfaceMethods<SymbolUserOpI
     Last, p is multiplied with `scale`.
 
     With a quantized x, `hidden` is what h is quantized to, as quantize_rows does; absent, h stays f32. `bf16`: x and h are
-    rounded to bf16, and every expert's weight is `rounded`.
+    rounded to bf16, and every expert's weight is `rounded` or one of integers.
   }];
   let arguments = (ins AnyTypeOf<[Rows, Graph_QuantizedType]>:$input, Rows:$logits, Optional<Rows>:$residual,
     Graph_RouterFormAttr:$router, WeightParts:$into, WeightRefs:$down, OptionalAttr<FlatSymbolRefAttr>:$selection_bias,
