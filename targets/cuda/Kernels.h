@@ -43,6 +43,10 @@ Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized
 inline Stream &streamOf(const KernelContext &context) { return static_cast<Stream &>(*context.stream); }
 inline Rows<float> rowsOf(const TensorView &view) { return {view.as<float>(), view.strides[0]}; }
 inline Rows<const float> inputRows(const TensorView &view) { return {view.as<float>(), view.strides[0]}; }
+/// Whether rows can be loaded 16 bytes at a time.
+inline bool aligned(const void *data, int64_t strideBytes) {
+  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
+}
 /// Blocks of `threads` for `items`.
 constexpr uint64_t blocksFor(int64_t items, int64_t threads) { return uint64_t(ceilDiv(items, threads)); }
 /// Of a kernel with a thread for each column of each row.

@@ -63,7 +63,6 @@ public:
   StepView step() const;
   KvView kv(const KvStateView &state) const;
   StateView recurrent(const RecurrentStateView &state) const;
-  int64_t segments() const { return key.segments; }
   /// Pages that the step's tables hold.
   int64_t pages() const { return key.pages; }
 

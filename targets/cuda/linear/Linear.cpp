@@ -67,10 +67,6 @@ static constexpr Form kForms[] = {
 static constexpr Form kAny{4, 2, Function::mlc_linear_f32_any, Function::mlc_linear_f16_any,
                            Function::mlc_linear_bf16_any};
 
-static bool aligned(const void *data, int64_t strideBytes) {
-  return reinterpret_cast<uintptr_t>(data) % 16 == 0 && strideBytes % 16 == 0;
-}
-
 // Kernels of panels: of up to 8 and 16 rows a block for each panel, of more a warp, 32 rows at a time.
 struct PanelForm {
   int64_t rows, panels; // Of a block.

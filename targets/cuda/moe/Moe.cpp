@@ -140,7 +140,7 @@ void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, 
   args.gate = 1;
   args.k = int64_t(half.k());
   args.n = int64_t(half.n());
-  args.aligned = reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0 && args.x.stride % 4 == 0;
+  args.aligned = aligned(args.x.data, args.x.stride * 4);
   args.experts = args.chosen = args.share = 1;
   args.rows = int32_t(rows);
   args.act = Act(attrs.activation());
@@ -162,7 +162,7 @@ static void runProducts(const KernelContext &context, MoeArgs args, const fb::We
   args.n = int64_t(weight.n());
   args.weight = context.inputs[1].as<uint8_t>();
   args.ids = {ids.as<int32_t>(), ids.strides[0]};
-  args.aligned = reinterpret_cast<uintptr_t>(args.x.data) % 16 == 0 && args.x.stride % 4 == 0;
+  args.aligned = aligned(args.x.data, args.x.stride * 4);
   auto panels = blocksFor(args.n, 16);
   args.matrixBytes = int64_t(cpu::packedOffset(weight, weight.n()));
   if (!bf16) {
