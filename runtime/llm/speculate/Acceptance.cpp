@@ -13,7 +13,7 @@ double keepProbability(std::span<const Sampler::Candidate> target, const Draft &
   auto found = target.end();
   // Where nothing was cut, tokens are their places.
   if (auto place = size_t(draft.token); place < target.size() && target[place].token == draft.token)
-    found = target.begin() + int64_t(place);
+    found = target.begin() + ptrdiff_t(place);
   else
     found = std::find_if(target.begin(), target.end(),
                          [&](const Sampler::Candidate &candidate) { return candidate.token == draft.token; });
