@@ -19,22 +19,27 @@ alignas(64) constexpr float kNothing[kLanes] = {};
 /// Columns of k that one instruction takes: the largest that divides a group of `units` times 16.
 constexpr int64_t tileColumns(int64_t units) { return units % 4 == 0 ? 64 : units % 2 == 0 ? 32 : 16; }
 
-/// Shapes of the tiles: 0, 1 and 2, 3 sums of `first` and of `second` rows, 4 and 5 those rows of x, 6 and 7 panels.
-[[gnu::noinline]] void configureTiles(int64_t first, int64_t second, int64_t columns) {
-  struct {
-    uint8_t palette = 1, start = 0, reserved[14] = {};
-    uint16_t rowBytes[16] = {};
-    uint8_t rows[16] = {};
-  } config;
-  auto shape = [&](int tile, int64_t tileRows, int64_t bytes) {
+/// What ldtilecfg reads.
+struct TileShapes {
+  uint8_t palette = 1, start = 0, reserved[14] = {};
+  uint16_t rowBytes[16] = {};
+  uint8_t rows[16] = {};
+
+  void set(int tile, int64_t tileRows, int64_t bytes) {
     // A tile without rows has no bytes either.
-    config.rowBytes[tile] = uint16_t(tileRows ? bytes : 0);
-    config.rows[tile] = uint8_t(tileRows);
-  };
-  shape(0, first, 64), shape(1, first, 64), shape(2, second, 64), shape(3, second, 64);
-  shape(4, first, columns), shape(5, second, columns);
-  shape(6, columns / 4, 64), shape(7, columns / 4, 64);
-  asm volatile("ldtilecfg %0" : : "m"(config));
+    rowBytes[tile] = uint16_t(tileRows ? bytes : 0);
+    rows[tile] = uint8_t(tileRows);
+  }
+  void configure() const { asm volatile("ldtilecfg %0" : : "m"(*this)); }
+};
+
+/// Shapes of the tiles: 0, 1 and 2, 3 sums of `first` and of `second` rows, 4 and 5 those rows of x, 6 and 7 panels.
+[[gnu::noinline, maybe_unused]] void configureTiles(int64_t first, int64_t second, int64_t columns) {
+  TileShapes shapes;
+  shapes.set(0, first, 64), shapes.set(1, first, 64), shapes.set(2, second, 64), shapes.set(3, second, 64);
+  shapes.set(4, first, columns), shapes.set(5, second, columns);
+  shapes.set(6, columns / 4, 64), shapes.set(7, columns / 4, 64);
+  shapes.configure();
 }
 
 // Assembly, for the headers of g++ take no tile that a template names, and say nothing of the memory that is read.
@@ -52,6 +57,10 @@ template <bool Signed, int Sums, int X, int W> MLC_SIMD void multiplyTile() {
     asm volatile("tdpbssd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
   else
     asm volatile("tdpbsud %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
+}
+
+template <int Sums, int X, int W> MLC_SIMD void multiplyPairTile() {
+  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
 }
 
 /// Some rows of a step whose products are in the tiles, or stored, and not yet scaled.

@@ -14,10 +14,6 @@ namespace {
 
 constexpr int64_t kTilePairs = 16;
 
-template <int Sums, int X, int W> MLC_SIMD void multiplyPairTile() {
-  asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
-}
-
 /// The four tiles of sums: 16 rows by 4 vectors, or 32 rows by 2.
 template <bool Wide> struct SumTiles {
   const PairTiles &b;

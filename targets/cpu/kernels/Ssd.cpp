@@ -7,12 +7,11 @@
 // to it alone, so every split into steps gives the same bits. A step has two stages: for every page of every segment
 // and each group, b and c are packed and multiplied (and what is kept goes to the log); then every head of every
 // segment goes through its pages. A decode step reads the base and writes none but where a page fills. This file
-// checks, and splits the work; SsdF32.cpp and SsdBf16.cpp do it.
+// checks, and splits the work; SsdF32.cpp, SsdBf16.cpp and SsdAmx.cpp do it.
 //
-#include "targets/cpu/kernels/Ssd.h"
-
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/RecurrentBase.h"
+#include "targets/cpu/kernels/TileForms.h"
 
 #include <cstring>
 
@@ -188,7 +187,8 @@ template <Isa isa> void run(const KernelContext &context) {
                   {&context.outputs[0], columns}}) != context.batch->tokens)
     return;
   constexpr Functions kF32{formFor(ssdStepForms, isa), formFor(ssdPackF32Forms, isa), formFor(ssdHeadF32Forms, isa)};
-  constexpr Functions kBf16{formFor(ssdStepForms, isa), formFor(ssdPackBf16Forms, isa), formFor(ssdHeadBf16Forms, isa)};
+  constexpr Functions kBf16{formFor(ssdStepForms, isa), formFor(ssdPackBf16Forms, isa),
+                            kSsdHeadTiles<isa> ? kSsdHeadTiles<isa> : formFor(ssdHeadBf16Forms, isa)};
   Step{context, attrs.products() == fb::Products::f32 ? kF32 : kBf16}.run();
 }
 

@@ -28,8 +28,8 @@ struct SsdPackArgs {
 using SsdPackFn = void(const SsdPackArgs &args);
 
 // A packed page, in units of f32 (bf16 values take half of it): c [16][paddedState] from entry `begin` on, b transposed
-// [paddedState][16], and c x b [16][16] in f32, row t of entry begin + t.
-constexpr int64_t ssdPaddedState(int64_t state) { return (state + 15) & ~int64_t(15); }
+// [paddedState][16], and c x b [16][16] in f32, row t of entry begin + t. Rows of c end with zeros.
+constexpr int64_t ssdPaddedState(int64_t state) { return (state + 31) & ~int64_t(31); }
 constexpr int64_t ssdPackedB(int64_t state) { return kSsdPage * ssdPaddedState(state); }
 constexpr int64_t ssdPackedProducts(int64_t state) { return 2 * ssdPackedB(state); }
 constexpr int64_t ssdPackedSize(int64_t state) { return ssdPackedProducts(state) + kSsdPage * kSsdPage; }
@@ -62,8 +62,9 @@ using SsdHeadFn = void(const SsdHeadArgs &args);
 
 /// Bytes: the state in f32 and in the products' form, x and weighted x of a page, the page's coefficients.
 constexpr int64_t ssdHeadScratch(int64_t headDim, int64_t state) {
-  int64_t columns = (headDim + 15) & ~int64_t(15), rows = (state + 1) & ~int64_t(1);
-  return (2 * columns * rows + 2 * kSsdPage * columns + kSsdPage * kSsdPage) * int64_t(sizeof(float)) + 64;
+  int64_t columns = (headDim + 15) & ~int64_t(15);
+  return (2 * columns * ssdPaddedState(state) + 2 * kSsdPage * columns + kSsdPage * kSsdPage) * int64_t(sizeof(float)) +
+         64;
 }
 
 /// out = min(max(softplus(dt + bias), low), high), softplus(v) = log(1 + exp(v)).

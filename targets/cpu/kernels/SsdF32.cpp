@@ -16,6 +16,7 @@ struct F32 {
   using Vec = VF;
   static constexpr int64_t kStep = 1;
   static constexpr bool kTile = false;
+  static constexpr int64_t kTileRows = 1;
   MLC_SIMD VF load(const float *p) { return MLC_ISA_NS::load(p); }
   MLC_SIMD VF broadcast(const float *p) { return set1(*p); }
   MLC_SIMD VF firstOf(VF v) { return v; }

@@ -12,7 +12,8 @@
 // each sum in the order of its index, in one accumulator, for every blocking.
 //
 // An Ops has: T, how a factor is stored; Vec, 16 (with kStep 2: 16 pairs of) factors; kStep, factors that one mac
-// takes; kTile, whether the state is copied to be multiplied. Pairs are summed the second one first, as vdpbf16ps does.
+// takes; kTile, whether the state is copied to be multiplied, and kTileRows, what the rows of that copy are a multiple
+// of. Pairs are summed the second one first, as vdpbf16ps does. SsdAmx.cpp has outputs and folds of its own.
 //
 #pragma once
 
@@ -49,30 +50,37 @@ template <typename Ops> struct SsdHead {
     panels = columns / kLanes;
     int64_t even = (a.state + 1) & ~int64_t(1);
     rows32 = round ? even : a.state;
-    tileRows = Ops::kTile ? even : rows32;
+    tileRows = Ops::kTile ? (a.state + Ops::kTileRows - 1) / Ops::kTileRows * Ops::kTileRows : rows32;
     ahead = (kPage * kSsdRows + a.state - 1) / a.state;
     work = reinterpret_cast<float *>(a.scratch);
-    tileScratch = reinterpret_cast<T *>(work + columns * even);
-    x = reinterpret_cast<T *>(work + 2 * columns * even);
+    int64_t most = ssdPaddedState(a.state) * columns;
+    tileScratch = reinterpret_cast<T *>(work + most);
+    x = reinterpret_cast<T *>(work + 2 * most);
     xw = reinterpret_cast<T *>(reinterpret_cast<float *>(x) + kPage * columns);
     g = reinterpret_cast<T *>(reinterpret_cast<float *>(xw) + kPage * columns);
   }
 
   void run() {
+    forPages([&](int64_t begin, int64_t end, int64_t done, int64_t page) {
+      inputs(begin, end, done, end);
+      advance(begin, end, done, page);
+    });
+  }
+
+  /// Calls body(begin, end, done, page) for entries [begin, end) of every page, behind its coefficients.
+  template <typename Body> [[gnu::always_inline]] void forPages(const Body &body) {
     float rate = a.logA ? -exp(set1(a.a))[0] : a.a;
     loadBase();
     int64_t begin = a.firstEntry;
     for (int64_t done = 0, page = 0; done < a.tokens; ++page) {
       int64_t end = a.tokens - done < kPage - begin ? begin + a.tokens - done : kPage;
       coefficients(rate, begin, end, done, page);
-      inputs(begin, end, done);
-      advance(begin, end, done, page);
+      body(begin, end, done, page);
       done += end - begin;
       begin = 0;
     }
   }
 
-private:
   /// Some columns of tokens [t, end), which the next page reads and writes: each lies far from the one before.
   void prefetch(int64_t t, int64_t end, int64_t column, int64_t columnEnd) const {
     for (; t < end && t < a.tokens; ++t)
@@ -87,7 +95,7 @@ private:
     if (!a.base)
       return;
     if (round) {
-      const bool direct = sizeof(T) == 2; // Stored as the tile is.
+      const bool direct = sizeof(T) == 2 && tileRows == rows32; // Stored as the tile is.
       if (direct)
         tile = reinterpret_cast<const T *>(a.base);
       if (direct && a.firstEntry + a.tokens < kPage)
@@ -109,7 +117,7 @@ private:
       return;
     }
     for (int64_t p = 0; p < panels; ++p)
-      for (int64_t n = 0; n < tileRows; n += 2) {
+      for (int64_t n = 0; n < a.state; n += 2) {
         const float *row = state + (p * rows32 + n) * kLanes;
         Ops::storeTile(tileScratch + p * tileRows * kLanes, kLanes, n, 0, load(row),
                        n + 1 < a.state ? load(row + kLanes) : zero());
@@ -137,15 +145,15 @@ private:
     }
   }
 
-  /// x of the page as factors, and, where the page fills, weighted.
-  void inputs(int64_t begin, int64_t end, int64_t done) {
+  /// x of the page as factors, zeros from `end` to `last`, and, where the page fills, weighted.
+  void inputs(int64_t begin, int64_t end, int64_t done, int64_t last) {
     auto row = [&](int64_t j, int64_t column) __attribute__((always_inline)) {
       if (j >= end)
         return zero();
       const float *from = j < begin ? a.logX + j * a.logStride : a.x + rowOf(done, j, begin) * a.xStride;
       return loadPart(from + column, a.headDim - column);
     };
-    for (int64_t j = 0; j < end; j += 2)
+    for (int64_t j = 0; j < last; j += 2)
       for (int64_t column = 0; column < columns; column += kLanes) {
         VF even = row(j, column), odd = row(j + 1, column);
         Ops::storeTile(x, columns, j, column, even, odd);
@@ -221,7 +229,8 @@ private:
     }
   }
 
-  template <int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p, int64_t next) {
+  /// Panels from p on, behind `page`.
+  SsdFold<Ops> foldOf(float *target, uint8_t *stored, int64_t page, int64_t p) const {
     const T *b = reinterpret_cast<const T *>(a.packed + page * a.packedStride + ssdPackedB(a.state));
     SsdFold<Ops> f;
     f.source = state ? state + p * rows32 * kLanes : nullptr;
@@ -235,6 +244,11 @@ private:
     f.b = b;
     f.xw = xw + p * Ops::kStep * kLanes;
     f.columns = columns;
+    return f;
+  }
+
+  template <int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p, int64_t next) {
+    const SsdFold<Ops> f = foldOf(target, stored, page, p);
     round ? foldRows<true, P>(f, p, next) : foldRows<false, P>(f, p, next);
   }
 
@@ -302,7 +316,8 @@ template <typename Ops> MLC_SIMD void ssdPackOf(const SsdPackArgs &a) {
   }
   for (int64_t t = a.begin; t < a.end; ++t)
     for (int64_t n = 0; n < padded; n += kLanes)
-      Ops::storeRow(c + (t - a.begin) * padded + n, loadPart(a.c + (t - a.begin) * a.cStride + n, a.state - n));
+      Ops::storeRow(c + (t - a.begin) * padded + n,
+                    n < a.state ? loadPart(a.c + (t - a.begin) * a.cStride + n, a.state - n) : zero());
   float *products = a.packed + ssdPackedProducts(a.state);
   for (int64_t t = 0; t < a.end - a.begin;)
     t += withRows(a.end - a.begin - t, [&]<int R>() __attribute__((always_inline)) {
