@@ -26,12 +26,13 @@ struct TileSums {
   alignas(64) float of[kSums][kTileRows][kLanes];
 };
 
-/// Calls body.operator()<i>() for i < P.
-template <int P, int Q = 0, typename Body> MLC_SIMD void forTiles(const Body &body) {
-  if constexpr (Q < P) {
-    body.template operator()<Q>();
-    forTiles<P, Q + 1>(body);
-  }
+/// Calls body.operator()<i>() for i < count.
+template <int I = 0, typename Body> MLC_SIMD void forTiles(int64_t count, const Body &body) {
+  if (I >= count)
+    return;
+  body.template operator()<I>();
+  if constexpr (I + 1 < kSums)
+    forTiles<I + 1>(count, body);
 }
 
 struct TileHead : SsdHead<InTiles> {
@@ -53,9 +54,8 @@ struct TileHead : SsdHead<InTiles> {
       uint8_t *stored = keeps ? a.bases + int64_t(block) * a.baseStride : nullptr;
       float *target = !round && keeps ? reinterpret_cast<float *>(stored) : work;
       for (int64_t p = 0; p < panels; p += kSums)
-        withPanels(panels - p, [&]<int P>() __attribute__((always_inline)) {
-          advance<P>(begin, end, done, page, p, fills ? target : nullptr, round ? stored : nullptr);
-        });
+        advance(begin, end, done, page, p, panels - p < kSums ? panels - p : kSums, fills ? target : nullptr,
+                round ? stored : nullptr);
       if (!fills)
         return;
       state = target;
@@ -65,13 +65,6 @@ struct TileHead : SsdHead<InTiles> {
   }
 
 private:
-  template <int P = kSums, typename Body> static void withPanels(int64_t left, const Body &body) {
-    if constexpr (P > 1)
-      if (left < P)
-        return withPanels<P - 1>(left, body);
-    body.template operator()<P>();
-  }
-
   /// Sums, c, the state's rows; then pairs of one page: rows of g or of b, and of x.
   void configure(int64_t rows) {
     if (shape == rows)
@@ -96,10 +89,10 @@ private:
     return found;
   }
 
-  /// Rows of g by x of P panels from p on.
-  template <int P> [[gnu::always_inline]] void multiplyPage(const T *rows, int64_t p, float *out) const {
+  /// Rows of g by x of `count` panels from p on.
+  [[gnu::noinline]] void multiplyPage(const T *rows, int64_t p, int64_t count, float *out) const {
     loadTile<kHalfRows>(reinterpret_cast<const uint8_t *>(rows), 2 * kPage);
-    forTiles<P>([&]<int Q>() __attribute__((always_inline)) {
+    forTiles(count, [&]<int Q>() __attribute__((always_inline)) {
       loadTile<kHalfColumns>(reinterpret_cast<const uint8_t *>(x + (p + Q) * 2 * kLanes), columns * 4);
       zeroTile<Q>();
       multiplyPairTile<Q, kHalfRows, kHalfColumns>();
@@ -107,35 +100,35 @@ private:
     });
   }
 
-  /// P panels from p on of a page: outputs, and behind a page that fills the state (`target`, and `stored` as bf16).
-  template <int P>
-  void advance(int64_t begin, int64_t end, int64_t done, int64_t page, int64_t p, float *target, uint8_t *stored) {
+  /// `count` panels from p on of a page: outputs, and behind a page that fills the state (`target`, and `stored` as
+  /// bf16).
+  void advance(int64_t begin, int64_t end, int64_t done, int64_t page, int64_t p, int64_t count, float *target,
+               uint8_t *stored) {
     TileSums byState, byPage;
     const T *c = reinterpret_cast<const T *>(a.packed + page * a.packedStride);
     const int64_t padded = ssdPaddedState(a.state), rows = end - begin;
     configure(rows);
     if (tile) {
-      forTiles<P>([&]<int Q>() __attribute__((always_inline)) { zeroTile<Q>(); });
+      forTiles(count, [&]<int Q>() __attribute__((always_inline)) { zeroTile<Q>(); });
       for (int64_t n = 0; n < tileRows; n += 2 * kTileRows) {
         loadTile<kC>(reinterpret_cast<const uint8_t *>(c + n), padded * 2);
-        forTiles<P>([&]<int Q>() __attribute__((always_inline)) {
+        forTiles(count, [&]<int Q>() __attribute__((always_inline)) {
           loadTile<kState>(reinterpret_cast<const uint8_t *>(tile + ((p + Q) * tileRows + n) * kLanes), 64);
           multiplyPairTile<Q, kC, kState>();
         });
       }
-      forTiles<P>([&]<int Q>() __attribute__((always_inline)) { storeTile<Q>(byState.of[Q], kLanes * 4); });
+      forTiles(count, [&]<int Q>() __attribute__((always_inline)) { storeTile<Q>(byState.of[Q], kLanes * 4); });
     }
     if (poisoned)
-      multiplyRows<P>(begin, end, p, byPage);
+      multiplyRows(begin, end, p, count, byPage);
     else
-      multiplyPage<P>(g, p, byPage.of[0][0]);
+      multiplyPage(g, p, count, byPage.of[0][0]);
     if (target)
-      round ? fold<true, P>(target, stored, page, p, done + rows)
-            : fold<false, P>(target, stored, page, p, done + rows);
+      fold(target, stored, page, p, count, done + rows);
     for (int64_t t = 0; t < rows; ++t) {
       const float *from = a.x + (done + t) * a.xStride + p * kLanes;
       float *to = a.y + (done + t) * a.yStride + p * kLanes;
-      for (int q = 0; q < P; ++q) {
+      for (int64_t q = 0; q < count; ++q) {
         const int64_t left = a.headDim - (p + q) * kLanes;
         VF sum = tile ? load(byState.of[q][t]) * set1(decay[begin + t]) : zero();
         sum = sum + load(byPage.of[q][t]);
@@ -145,33 +138,33 @@ private:
   }
 
   /// As multiplyPage, a row at a time, the last one first: what comes later is no more.
-  template <int P> [[gnu::noinline]] void multiplyRows(int64_t begin, int64_t end, int64_t p, TileSums &sums) {
+  [[gnu::noinline]] void multiplyRows(int64_t begin, int64_t end, int64_t p, int64_t count, TileSums &sums) {
     configure(1);
     for (int64_t t = end - 1; t >= begin; --t) {
-      multiplyPage<P>(g + (t - begin) * kPage, p, sums.of[0][t - begin]);
+      multiplyPage(g + (t - begin) * kPage, p, count, sums.of[0][t - begin]);
       T *entry = x + (t & ~int64_t(1)) * columns + p * 2 * kLanes + (t & 1);
-      for (int64_t column = 0; column < P * kLanes; ++column)
+      for (int64_t column = 0; column < count * kLanes; ++column)
         entry[2 * column] = 0;
     }
   }
 
-  /// The state of P panels behind the page, in items of 64 rows of a panel. Products that follow each other have the
-  /// same x, which the tiles' unit keeps. While an item is multiplied the one before it is stored, and the one before
-  /// that is added to the state: what tiles store is soon read badly.
-  template <bool Round, int P> void fold(float *target, uint8_t *stored, int64_t page, int64_t p, int64_t next) {
+  /// The state of `count` panels behind the page, in items of 64 rows of a panel. Products that follow each other have
+  /// the same x, which the tiles' unit keeps. While an item is multiplied the one before it is stored, and the one
+  /// before that is added to the state: what tiles store is soon read badly.
+  void fold(float *target, uint8_t *stored, int64_t page, int64_t p, int64_t count, int64_t next) {
     configure(kTileRows);
     SsdFold<InTiles> f = foldOf(target, stored, page, p);
     if (!f.source) {
-      __builtin_memset(f.target, 0, size_t(P * f.panelStride) * sizeof(float));
+      __builtin_memset(f.target, 0, size_t(count * f.panelStride) * sizeof(float));
       f.source = f.target;
     }
     constexpr int64_t kItem = kSums * kTileRows;
-    const int64_t parts = (a.state + kItem - 1) / kItem, items = P * parts, atOnce = (kPage + items - 1) / items;
+    const int64_t parts = (a.state + kItem - 1) / kItem, items = count * parts, atOnce = (kPage + items - 1) / items;
     TileSums sums[2];
     for (int64_t item = 0; item < items + 2; ++item) {
       if (item < items && item % parts == 0)
         loadTile<kHalfColumns>(reinterpret_cast<const uint8_t *>(f.xw + item / parts * 2 * kLanes), columns * 4);
-      forTiles<kSums>([&]<int I>() __attribute__((always_inline)) {
+      forTiles(kSums, [&]<int I>() __attribute__((always_inline)) {
         if (item && item <= items)
           storeTile<I>(sums[(item - 1) % 2].of[I], kLanes * 4);
         const int64_t n = item % parts * kItem + I * kTileRows;
@@ -184,22 +177,21 @@ private:
       if (item < 2)
         continue;
       const int64_t done = item - 2, q = done / parts, n = done % parts * kItem;
-      prefetch(next + done * atOnce, next + (done + 1) * atOnce, p * kLanes, (p + P) * kLanes);
-      addToState<Round>(f, q, n, a.state - n < kItem ? a.state - n : kItem, sums[done % 2].of[0][0]);
+      prefetch(next + done * atOnce, next + (done + 1) * atOnce, p * kLanes, (p + count) * kLanes);
+      (round ? addToState<true> : addToState<false>)(f, q, n, a.state - n < kItem ? a.state - n : kItem,
+                                                     sums[done % 2].of[0][0]);
     }
   }
 
   /// Rows [n, n + count) of panel q.
   template <bool Round>
-  [[gnu::always_inline]] static void addToState(const SsdFold<InTiles> &f, int64_t q, int64_t n, int64_t count,
-                                                const float *sums) {
+  static void addToState(const SsdFold<InTiles> &f, int64_t q, int64_t n, int64_t count, const float *sums) {
     const float *source = f.source + q * f.panelStride + n * kLanes;
     const VF decay = set1(f.decay);
     auto row = [&](int64_t i) __attribute__((always_inline)) {
       return load(source + i * kLanes) * decay + load(sums + i * kLanes);
     };
     int64_t i = 0;
-#pragma GCC unroll 4
     for (; i + 1 < count; i += 2)
       storeFolded<InTiles, Round>(f, n + i, q, row(i), row(i + 1));
     if (i < count)

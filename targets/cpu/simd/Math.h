@@ -20,18 +20,28 @@ MLC_SIMD VF exp2Integer(VF n) {
   return (VF)((VI)(n + set1(12582912.f + 127.f)) << 23);
 }
 
+/// The polynomial of x with these coefficients, the highest power's first.
+template <int N> MLC_SIMD VF polynomial(VF x, const float (&coefficients)[N]) {
+  VF p = set1(coefficients[0]);
+  auto step = [&](int i) __attribute__((always_inline)) { p = fma(p, x, set1(coefficients[i])); };
+  if constexpr (kFused) {
+#pragma GCC unroll 16
+    for (int i = 1; i < N; ++i)
+      step(i);
+  } else { // Emulated, the series would fill half a page of code at each of its uses.
+    for (int i = 1; i < N; ++i)
+      step(i);
+  }
+  return p;
+}
+
 /// x = n ln 2 + r with |r| <= ln 2 / 2; returns expm1(r).
 MLC_MATH VF reducedExpm1(VF x, VF &n) {
   n = roundEven(x * set1(1.44269504f));
   VF r = fma(n, set1(-0.693145752f), x);
   r = fma(n, set1(-1.42860677e-6f), r);
   // Taylor's series to r^7: its remainder is below half an ulp of the sum.
-  VF p = set1(1.98412698e-4f);
-  p = fma(p, r, set1(1.38888889e-3f));
-  p = fma(p, r, set1(8.33333333e-3f));
-  p = fma(p, r, set1(4.16666667e-2f));
-  p = fma(p, r, set1(1.66666667e-1f));
-  p = fma(p, r, set1(0.5f));
+  VF p = polynomial(r, {1.98412698e-4f, 1.38888889e-3f, 8.33333333e-3f, 4.16666667e-2f, 1.66666667e-1f, 0.5f});
   return fma(p * r, r, r);
 }
 
@@ -76,26 +86,12 @@ MLC_MATH VF tanh(VF x) {
 /// Below 1: x * P(x^2); else 1 - t Q(t) e^(-x^2) with t = 1 / (1 + x / 2).
 MLC_MATH VF erf(VF x) {
   VF a = magnitude(x), s = a * a;
-  VF p = set1(-9.67359024e-06f);
-  p = fma(p, s, set1(0.000112682537f));
-  p = fma(p, s, set1(-0.000848439652f));
-  p = fma(p, s, set1(0.00522105341f));
-  p = fma(p, s, set1(-0.0268654383f));
-  p = fma(p, s, set1(0.112837826f));
-  p = fma(p, s, set1(-0.376126385f));
-  p = fma(p, s, set1(1.12837917f));
+  VF p = polynomial(s, {-9.67359024e-06f, 0.000112682537f, -0.000848439652f, 0.00522105341f, -0.0268654383f,
+                        0.112837826f, -0.376126385f, 1.12837917f});
   VF small = p * a;
   VF bounded = minimum(a, set1(9.0f)), t = set1(1.0f) / fma(bounded, set1(0.5f), set1(1.0f));
-  VF q = set1(-0.0644395236f);
-  q = fma(q, t, set1(0.198046778f));
-  q = fma(q, t, set1(-0.155892853f));
-  q = fma(q, t, set1(-0.0645872644f));
-  q = fma(q, t, set1(0.0296263059f));
-  q = fma(q, t, set1(0.0653456664f));
-  q = fma(q, t, set1(0.181490773f));
-  q = fma(q, t, set1(0.245990124f));
-  q = fma(q, t, set1(0.282169848f));
-  q = fma(q, t, set1(0.282091952f));
+  VF q = polynomial(t, {-0.0644395236f, 0.198046778f, -0.155892853f, -0.0645872644f, 0.0296263059f, 0.0653456664f,
+                        0.181490773f, 0.245990124f, 0.282169848f, 0.282091952f});
   VF large = set1(1.0f) - t * q * exp(-(bounded * bounded));
   VF y = select(a < set1(1.0f), small, large);
   y = select(x != x, x, y);
