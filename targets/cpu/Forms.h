@@ -24,6 +24,8 @@
   X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avxvnni, __VA_ARGS__) X(avx512vnni, __VA_ARGS__)
 /// With bf16 products; AVX-512 without them takes the form before.
 #define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__) X(avx2, __VA_ARGS__) X(avx512bf16, __VA_ARGS__)
+/// And a source of their own with tiles.
+#define MLC_TILE_FORMS(X, ...) MLC_BF16_FORMS(X, __VA_ARGS__) X(amx, __VA_ARGS__)
 #define MLC_ALL_FORMS(X, ...)                                                                                          \
   X(portable, __VA_ARGS__)                                                                                             \
   X(avx2, __VA_ARGS__)                                                                                                 \
@@ -32,10 +34,12 @@
 #define MLC_BASIC_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_DOT_FORMS(X, ...) X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__)
 #define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__) X(bf16, __VA_ARGS__)
+#define MLC_TILE_FORMS MLC_BF16_FORMS
 #define MLC_ALL_FORMS(X, ...) X(portable, __VA_ARGS__) X(dotprod, __VA_ARGS__) X(i8mm, __VA_ARGS__) X(bf16, __VA_ARGS__)
 #else
 #define MLC_BASIC_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_DOT_FORMS(X, ...) X(portable, __VA_ARGS__)
 #define MLC_BF16_FORMS(X, ...) X(portable, __VA_ARGS__)
+#define MLC_TILE_FORMS MLC_BF16_FORMS
 #define MLC_ALL_FORMS(X, ...) X(portable, __VA_ARGS__)
 #endif

@@ -73,7 +73,7 @@ template <int Rows, bool First> MLC_SIMD void multiplyPlanes(bool stores, int32_
 }
 
 /// dotBlock for any number of rows; `Groups` of offsets share a scale of x, 0: the format has none.
-template <int Groups> void scaledRows(const DotBlock &b, int64_t rows) {
+template <int Groups> void scaledRows(const DotBlock &b, int64_t rows, int64_t &shape) {
   constexpr int64_t kFactors = kLanes * (Groups > 0 ? 2 : 1);
   const int64_t steps = b.groups / b.together;
   TileTurns<2 * kPlaneSums> turns;
@@ -90,16 +90,15 @@ template <int Groups> void scaledRows(const DotBlock &b, int64_t rows) {
     }
     turns.inTiles->rows = turns.stored->rows = 0;
   };
-  int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kAmxRows) {
     const int64_t count = rows - r < kAmxRows ? rows - r : kAmxRows;
     const bool two = count > kTileRows;
-    if (count != configured) {
+    if (count != shape) {
       // A configuration empties the tiles.
       finish();
       const int64_t upper = two ? kTileRows : count;
       configureTiles(upper, count - upper, kScaledColumns);
-      configured = count;
+      shape = count;
     }
     const uint8_t *x = b.x + r * b.xStride, *lowerX = x + kTileRows * b.xStride;
     for (int64_t step = 0; step < steps; ++step, x += kScaledGroup, lowerX += kScaledGroup) {
@@ -142,13 +141,13 @@ template <int Groups> void scaledRows(const DotBlock &b, int64_t rows) {
   finish();
 }
 
-inline void amxScaled(const DotBlock &b, int64_t rows, DotWeights weights) {
+inline void amxScaled(const DotBlock &b, int64_t rows, DotWeights weights, int64_t &shape) {
   if (weights == DotWeights::scaled)
-    scaledRows<0>(b, rows);
+    scaledRows<0>(b, rows, shape);
   else if (b.together == 4)
-    scaledRows<4>(b, rows);
+    scaledRows<4>(b, rows, shape);
   else
-    scaledRows<8>(b, rows);
+    scaledRows<8>(b, rows, shape);
 }
 
 } // namespace

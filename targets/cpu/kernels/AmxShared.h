@@ -76,7 +76,7 @@ MLC_SIMD void multiplyShare(const DotBlock &b, const uint8_t *x, const uint8_t *
 }
 
 /// dotBlock for any number of rows; `Groups` share a scale of x.
-template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t rows) {
+template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t rows, int64_t &shape) {
   constexpr bool kSigned = Kind == DotWeights::ofSigned;
   constexpr int64_t kFactors = kLanes * (Kind == DotWeights::plain ? 2 : 1);
   const int64_t group = b.units * 16, columns = tileColumns(b.units), steps = b.groups / Groups;
@@ -94,14 +94,13 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
     }
     turns.inTiles->rows = turns.stored->rows = 0;
   };
-  int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kTileRows) {
     const int64_t count = rows - r < kTileRows ? rows - r : kTileRows;
-    if (count != configured) {
+    if (count != shape) {
       // A configuration empties the tiles.
       finish();
       configureTiles(count, count, columns);
-      configured = count;
+      shape = count;
     }
     const uint8_t *x = b.x + r * b.xStride, *w = b.w;
     for (int64_t step = 0; step < steps; ++step, x += Groups * group, w += Groups * group * kPanelColumns) {
@@ -131,12 +130,12 @@ template <DotWeights Kind, int Groups> void sharesOf(const DotBlock &b, int64_t 
   finish();
 }
 
-inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights) {
-  using SharesFn = void(const DotBlock &, int64_t rows);
+inline void amxShares(const DotBlock &b, int64_t rows, DotWeights weights, int64_t &shape) {
+  using SharesFn = void(const DotBlock &, int64_t rows, int64_t &shape);
   static constexpr SharesFn *kShares[] = {sharesOf<DotWeights::plain, 2>,    sharesOf<DotWeights::plain, 4>,
                                           sharesOf<DotWeights::withZero, 2>, sharesOf<DotWeights::withZero, 4>,
                                           sharesOf<DotWeights::ofSigned, 2>, sharesOf<DotWeights::ofSigned, 4>};
-  kShares[2 * unsigned(weights) + (b.together == 4)](b, rows);
+  kShares[2 * unsigned(weights) + (b.together == 4)](b, rows, shape);
 }
 
 } // namespace

@@ -63,15 +63,6 @@ template <int Sums, int X, int W> MLC_SIMD void multiplyPairTile() {
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(Sums), "i"(X), "i"(W));
 }
 
-/// Some rows of a step whose products are in the tiles, or stored, and not yet scaled.
-struct TileStep {
-  int64_t rows = 0;
-  const uint8_t *xScales = nullptr, *xSums = nullptr;
-  const float *factors = nullptr, *supers = nullptr; // Of the first group.
-  float *acc = nullptr;                              // [rows][kStride]
-  bool begins = false;                               // Nothing is in `acc` yet.
-};
-
 /// Three steps, and sums of two: while the next is multiplied the one in the tiles is stored, and the one before that
 /// is scaled: neither waits for the other. They take turns: a copy of what was just written would wait until all stores
 /// before it are done.

@@ -112,8 +112,23 @@ struct DotBlock {
 /// How a format's weights meet tiles: as they are, less a zero that the integer sums begin with, signed, or multiplied
 /// by their group's integer factor, as two planes of bytes (ScaledPlanes.h), with offsets or without.
 enum class DotWeights : uint8_t { plain, withZero, ofSigned, scaled, scaledPlain };
-/// Adds the products of any number of rows to DotBlock::acc; `shared`: several groups share a scale of x.
-using DotTilesFn = void(const DotBlock &, int64_t rows, DotWeights, bool shared);
+/// Some rows of a step whose products are in the tiles, or stored, and not yet scaled.
+struct TileStep {
+  int64_t rows = 0;
+  const uint8_t *xScales = nullptr, *xSums = nullptr;
+  const float *factors = nullptr, *supers = nullptr; // Of the first group.
+  float *acc = nullptr;                              // [rows][kStride]
+  bool begins = false;                               // Nothing is in `acc` yet.
+};
+/// What products with tiles leave from one block to the next.
+struct TileState {
+  int64_t shape = 0; // What the tiles are configured for; 0: nothing.
+  TileStep pending;
+};
+/// Adds the products of any number of rows to DotBlock::acc; `shared`: several groups share a scale of x. The last
+/// group's may be pending, factors and all, until the next block or a call without rows; one without weights sets the
+/// tiles free.
+using DotTilesFn = void(const DotBlock &, int64_t rows, DotWeights, bool shared, TileState &);
 
 /// Quantized rows against integer panels.
 struct LinearInt {

@@ -13,18 +13,9 @@ namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-/// A group of some rows whose products are in the tiles, or stored, and not yet scaled.
-struct AmxStep {
-  int64_t rows = 0;
-  const uint8_t *xScales, *xSums;
-  const float *factors;
-  float *acc;
-  bool begins; // Nothing is in `acc` yet.
-};
-
 /// Scales the rows [begin, end) of a step, whose sums are [kAmxRows][kStride].
 template <DotWeights Kind>
-MLC_SIMD void scaleRows(const DotBlock &b, const AmxStep &step, const int32_t *sums, int64_t begin, int64_t end) {
+MLC_SIMD void scaleRows(const DotBlock &b, const TileStep &step, const int32_t *sums, int64_t begin, int64_t end) {
   constexpr bool kOffset = Kind == DotWeights::plain;
   constexpr int64_t kFactors = kLanes * (kOffset ? 2 : 1);
   VF scale[kPanelsTogether], offset[kPanelsTogether];
@@ -49,9 +40,9 @@ MLC_SIMD void scaleRows(const DotBlock &b, const AmxStep &step, const int32_t *s
   }
 }
 
-using ScaleFn = void(const DotBlock &, const AmxStep &, const int32_t *sums, int64_t begin, int64_t end);
+using ScaleFn = void(const DotBlock &, const TileStep &, const int32_t *sums, int64_t begin, int64_t end);
 template <DotWeights Kind>
-[[gnu::noinline]] void scaleSome(const DotBlock &b, const AmxStep &step, const int32_t *sums, int64_t begin,
+[[gnu::noinline]] void scaleSome(const DotBlock &b, const TileStep &step, const int32_t *sums, int64_t begin,
                                  int64_t end) {
   if (begin < end)
     scaleRows<Kind>(b, step, sums, begin, end);
@@ -65,7 +56,7 @@ template <int Tile> MLC_SIMD void storeSums(int32_t *sums) {
 /// is zeroed, and the rows are scaled between later products: neither side waits for the other.
 template <bool Signed>
 void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows, int64_t columns,
-             const AmxStep &before, int32_t *sums, ScaleFn *scale) {
+             const TileStep &before, int32_t *sums, ScaleFn *scale) {
   const int64_t group = b.units * 16, xStride = b.xStride, wPanel = b.wPanel;
   const bool two = rows > kTileRows, stores = before.rows > 0, storesTwo = before.rows > kTileRows;
   loadTile<6>(w, 64);
@@ -120,65 +111,69 @@ void amxStep(const DotBlock &b, const uint8_t *x, const uint8_t *w, int64_t rows
 }
 
 /// dotBlock for any number of rows, where every group has a scale of x.
-template <bool Signed> void amxRows(const DotBlock &b, int64_t rows, int64_t factors, ScaleFn *scale) {
+template <bool Signed>
+void amxRows(const DotBlock &b, int64_t rows, int64_t factors, ScaleFn *scale, TileState &state) {
   const int64_t group = b.units * 16, columns = tileColumns(b.units);
   alignas(64) int32_t sums[kAmxRows * kStride];
-  // Two that take turns: a copy of what was just written would wait until all stores before it are done.
-  AmxStep steps[2];
-  bool turn = false;
-  auto finish = [&](AmxStep &step) {
-    if (!step.rows)
+  TileStep &pending = state.pending;
+  auto finish = [&] {
+    if (!pending.rows)
       return;
     storeSums<0>(sums);
     storeSums<1>(sums);
-    if (step.rows > kTileRows) {
+    if (pending.rows > kTileRows) {
       storeSums<2>(sums);
       storeSums<3>(sums);
     }
-    scale(b, step, sums, 0, step.rows);
-    step.rows = 0;
+    scale(b, pending, sums, 0, pending.rows);
+    pending.rows = 0;
   };
-  int64_t configured = 0;
   for (int64_t r = 0; r < rows; r += kAmxRows) {
     const int64_t count = rows - r < kAmxRows ? rows - r : kAmxRows;
-    if (count != configured) {
+    if (count != state.shape) {
       // A configuration empties the tiles.
-      finish(steps[!turn]);
+      finish();
       int64_t upper = count < kTileRows ? count : kTileRows;
       configureTiles(upper, count - upper, columns);
-      configured = count;
+      state.shape = count;
     }
-    for (int64_t g = 0; g < b.groups; ++g, turn = !turn) {
+    for (int64_t g = 0; g < b.groups; ++g) {
       fetchRows(b, r, count, g, b.groups);
       const uint8_t *x = b.x + r * b.xStride + g * group;
-      amxStep<Signed>(b, x, b.w + g * group * kPanelColumns, count, columns, steps[!turn], sums, scale);
-      AmxStep &step = steps[turn];
-      step.rows = count;
-      step.factors = b.factors + g * factors * kPanelsTogether;
-      step.acc = b.acc + r * kStride;
-      step.xSums = b.sums + r * b.sumStride + 4 * g;
-      step.xScales = b.scales + r * b.xStride + 4 * g;
-      step.begins = b.begins && g == 0;
+      const TileStep before = pending;
+      amxStep<Signed>(b, x, b.w + g * group * kPanelColumns, count, columns, before, sums, scale);
+      pending.rows = count;
+      pending.factors = b.factors + g * factors * kPanelsTogether;
+      pending.acc = b.acc + r * kStride;
+      pending.xSums = b.sums + r * b.sumStride + 4 * g;
+      pending.xScales = b.scales + r * b.xStride + 4 * g;
+      pending.begins = b.begins && g == 0;
     }
   }
-  finish(steps[!turn]);
+  if (!rows)
+    finish();
 }
 
 } // namespace
 
 DotTilesFn dotTiles;
-void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared) {
+void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared, TileState &state) {
   const int64_t factors = kLanes * (weights == DotWeights::plain ? 2 : 1);
-  if (weights == DotWeights::scaled || weights == DotWeights::scaledPlain)
-    amxScaled(b, rows, weights);
-  else if (shared)
-    amxShares(b, rows, weights);
-  else if (weights == DotWeights::ofSigned)
-    amxRows<true>(b, rows, factors, scaleSome<DotWeights::ofSigned>);
-  else
+  if (!b.w) {
+    if (state.shape)
+      releaseTiles();
+    state.shape = 0;
+  } else if (weights == DotWeights::scaled || weights == DotWeights::scaledPlain) {
+    amxScaled(b, rows, weights, state.shape);
+  } else if (shared) {
+    amxShares(b, rows, weights, state.shape);
+  } else if (weights == DotWeights::ofSigned) {
+    amxRows<true>(b, rows, factors, scaleSome<DotWeights::ofSigned>, state);
+  } else {
     amxRows<false>(b, rows, factors,
-                   weights == DotWeights::plain ? scaleSome<DotWeights::plain> : scaleSome<DotWeights::withZero>);
-  releaseTiles();
+                   weights == DotWeights::plain ? scaleSome<DotWeights::plain> : scaleSome<DotWeights::withZero>,
+                   state);
+  }
 }
 
 } // namespace MLC_ISA_NS

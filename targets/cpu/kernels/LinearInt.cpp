@@ -207,16 +207,29 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   return code;
 }
 
+/// Most rows that tiles multiply a group at a time.
+constexpr int64_t kSoonMultiplied = 64;
+
 /// Rows [rowBegin, rowEnd) against the panels at `first` and `second`, which are unpacked a tile at a time.
 void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64_t rowEnd, const uint8_t *first,
-             const uint8_t *second, int64_t nextPanels, const LinearScratch &s) {
+             const uint8_t *second, int64_t nextPanels, const LinearScratch &s, TileState &tileState) {
   // What registers hold at once they multiply sooner.
   const bool tiles = a.tiles && rowEnd - rowBegin > kDotRows, scaled = tiles && code.unpackScaled;
   const bool direct = code.bytes || (code.packed && !tiles); // Nothing is unpacked before.
-  // Two planes take twice the room.
-  const int64_t columns = scaled ? kIntColumns / 2 : kIntColumns, block = a.group < columns ? columns / a.group : 1;
+  // Whether what is multiplied last waits in the tiles while the next block is unpacked, in another place. Few rows are
+  // multiplied as soon as something is unpacked.
+  const bool waits = tiles && !scaled && !a.scaleShift;
+  const int64_t columns = !waits ? kIntColumns / (scaled ? 2 : 1) // Two planes take twice the room.
+                          : rowEnd - rowBegin > kSoonMultiplied ? kIntColumns / 2
+                                                                : kIntColumns / 4,
+                block = a.group < columns ? columns / a.group : 1;
+  DotBlock b{};
+  int64_t turn = 0;
   for (int64_t begin = 0; begin < a.groups; begin += block) {
     int64_t end = begin + block < a.groups ? begin + block : a.groups;
+    float *factors = s.factors + turn * (kLinearFactors / 2);
+    uint8_t *tile = s.tile + turn * kPanelsTogether * kIntColumns * kPanelColumns;
+    turn = waits && !turn;
     const uint8_t *panels[] = {first, second};
     for (int64_t p = 0; p < (first == second ? 1 : kPanelsTogether); ++p) {
       // What is unpacked next: the following groups, or the next panels' first.
@@ -228,20 +241,19 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
                               nextPanel,
                               begin,
                               end,
-                              direct ? nullptr : s.tile + p * kIntColumns * kPanelColumns,
-                              s.factors + p * code.factors,
+                              direct ? nullptr : tile + p * kIntColumns * kPanelColumns,
+                              factors + p * code.factors,
                               s.supers + p * code.factors,
                               tiles};
       (scaled ? code.unpackScaled : code.unpack)(a, unpacked);
     }
-    DotBlock b{};
     b.xStride = a.xStride;
     b.sumStride = a.groups * 4;
-    b.w = direct ? first + code.tileBytes * begin * a.group / kSuperColumns + code.values : s.tile;
+    b.w = direct ? first + code.tileBytes * begin * a.group / kSuperColumns + code.values : tile;
     b.wGap = code.values;
     // A single panel stands in for its missing neighbour, whose sums nobody reads.
     b.wPanel = first == second ? 0 : direct ? second - first : kIntColumns * kPanelColumns;
-    b.factors = s.factors;
+    b.factors = factors;
     b.supers = code.supers ? s.supers : nullptr;
     b.offsets = code.factors > kLanes;
     b.units = a.group / 16;
@@ -263,10 +275,12 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
         b.fetched[1] = {o.residual + rowBegin * o.residualStride + at, o.residualStride};
     }
     if (tiles)
-      a.tiles(b, rowEnd - rowBegin, code.weights, a.scaleShift);
+      a.tiles(b, rowEnd - rowBegin, code.weights, a.scaleShift, tileState);
     else
       dotRows(code.dot[a.scaleShift != 0], b, rowEnd - rowBegin);
   }
+  if (tiles)
+    a.tiles(b, 0, code.weights, a.scaleShift, tileState);
 }
 
 } // namespace
@@ -288,6 +302,7 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
                                              __attribute__((always_inline)) { return formatCode<Bits, S, M>(); });
   // A gate's panels pair with those of what it multiplies.
   bool gated = a.output.gatePanels != 0;
+  TileState tileState;
   for (int64_t panel = panelBegin; panel < panelEnd;) {
     // Quantized output is written panel by panel.
     int64_t panels = gated                                 ? (a.gateBytes ? kPanelsTogether : 1)
@@ -302,7 +317,7 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
       if (panels > 1)
         code.row(a, x, second, s.acc + kLanes);
     } else {
-      dotTile(a, code, rowBegin, rowEnd, first, second, step, s);
+      dotTile(a, code, rowBegin, rowEnd, first, second, step, s, tileState);
     }
     if (gated)
       writeGated(a.output, rowBegin, rowEnd, panel, s);
@@ -310,6 +325,8 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
       writeOutput(a.output, rowBegin, rowEnd, panel, panels, s);
     panel += step;
   }
+  if (tileState.shape)
+    a.tiles({}, 0, code.weights, false, tileState);
 }
 
 } // namespace MLC_ISA_NS

@@ -9,9 +9,10 @@
 // segment goes through its pages. A decode step reads the base and writes none but where a page fills. This file
 // checks, and splits the work; SsdF32.cpp, SsdBf16.cpp and SsdAmx.cpp do it.
 //
+#include "targets/cpu/kernels/Ssd.h"
+
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/RecurrentBase.h"
-#include "targets/cpu/kernels/TileForms.h"
 
 #include <cstring>
 
@@ -24,7 +25,7 @@ MLC_DECLARE_FORMS(MLC_BASIC_FORMS, ssdStep, SsdStepFn)
 MLC_DECLARE_FORMS(MLC_BASIC_FORMS, ssdPackF32, SsdPackFn)
 MLC_DECLARE_FORMS(MLC_BASIC_FORMS, ssdHeadF32, SsdHeadFn)
 MLC_DECLARE_FORMS(MLC_BF16_FORMS, ssdPackBf16, SsdPackFn)
-MLC_DECLARE_FORMS(MLC_BF16_FORMS, ssdHeadBf16, SsdHeadFn)
+MLC_DECLARE_FORMS(MLC_TILE_FORMS, ssdHeadBf16, SsdHeadFn)
 
 static Status check(const KernelCallInfo &call) {
   MLC_TRY(checkCounts(call, 7, 1, 1));
@@ -187,8 +188,7 @@ template <Isa isa> void run(const KernelContext &context) {
                   {&context.outputs[0], columns}}) != context.batch->tokens)
     return;
   constexpr Functions kF32{formFor(ssdStepForms, isa), formFor(ssdPackF32Forms, isa), formFor(ssdHeadF32Forms, isa)};
-  constexpr Functions kBf16{formFor(ssdStepForms, isa), formFor(ssdPackBf16Forms, isa),
-                            kSsdHeadTiles<isa> ? kSsdHeadTiles<isa> : formFor(ssdHeadBf16Forms, isa)};
+  constexpr Functions kBf16{formFor(ssdStepForms, isa), formFor(ssdPackBf16Forms, isa), formFor(ssdHeadBf16Forms, isa)};
   Step{context, attrs.products() == fb::Products::f32 ? kF32 : kBf16}.run();
 }
 

@@ -201,8 +201,8 @@ private:
 
 } // namespace
 
-SsdHeadFn ssdHeadTiles;
-void ssdHeadTiles(const SsdHeadArgs &args) { TileHead(args).run(); }
+SsdHeadFn ssdHeadBf16;
+void ssdHeadBf16(const SsdHeadArgs &args) { TileHead(args).run(); }
 
 } // namespace MLC_ISA_NS
 } // namespace mlc::cpu

@@ -9,7 +9,6 @@
 
 #include "targets/cpu/Kernels.h"
 #include "targets/cpu/kernels/Linear.h"
-#include "targets/cpu/kernels/Ssd.h"
 
 namespace mlc::cpu {
 
@@ -17,15 +16,12 @@ namespace mlc::cpu {
 namespace amx {
 DotTilesFn dotTiles;
 PairTilesFn multiplyPairs;
-SsdHeadFn ssdHeadTiles;
 } // namespace amx
 template <Isa isa> constexpr DotTilesFn *kDotTiles = isa >= Isa::amx ? amx::dotTiles : nullptr;
 template <Isa isa> constexpr PairTilesFn *kPairTiles = isa >= Isa::amx ? amx::multiplyPairs : nullptr;
-template <Isa isa> constexpr SsdHeadFn *kSsdHeadTiles = isa >= Isa::amx ? amx::ssdHeadTiles : nullptr;
 #else
 template <Isa isa> constexpr DotTilesFn *kDotTiles = nullptr;
 template <Isa isa> constexpr PairTilesFn *kPairTiles = nullptr;
-template <Isa isa> constexpr SsdHeadFn *kSsdHeadTiles = nullptr;
 #endif
 
 } // namespace mlc::cpu
