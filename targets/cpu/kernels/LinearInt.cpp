@@ -279,7 +279,7 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     else
       dotRows(code.dot[a.scaleShift != 0], b, rowEnd - rowBegin);
   }
-  if (tiles)
+  if (waits)
     a.tiles(b, 0, code.weights, a.scaleShift, tileState);
 }
 

@@ -49,13 +49,10 @@ struct TileHead : SsdHead<InTiles> {
     forPages([&](int64_t begin, int64_t end, int64_t done, int64_t page) {
       inputs(begin, end, done, kPage);
       poisoned = hasPoison();
-      const uint32_t block = a.kept[2 * page];
-      const bool fills = end == kPage, keeps = fills && block != ~0u;
-      uint8_t *stored = keeps ? a.bases + int64_t(block) * a.baseStride : nullptr;
-      float *target = !round && keeps ? reinterpret_cast<float *>(stored) : work;
+      const bool fills = end == kPage;
+      const auto [target, stored] = behind(page);
       for (int64_t p = 0; p < panels; p += kSums)
-        advance(begin, end, done, page, p, panels - p < kSums ? panels - p : kSums, fills ? target : nullptr,
-                round ? stored : nullptr);
+        advance(begin, end, done, page, p, panels - p < kSums ? panels - p : kSums, fills ? target : nullptr, stored);
       if (!fills)
         return;
       state = target;

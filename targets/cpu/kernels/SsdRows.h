@@ -162,12 +162,21 @@ template <typename Ops> struct SsdHead {
       }
   }
 
+  /// Where the state behind a page that fills goes: in f32, and rounded where that is kept.
+  struct Behind {
+    float *target;
+    uint8_t *stored;
+  };
+  Behind behind(int64_t page) const {
+    uint32_t block = a.kept[2 * page];
+    uint8_t *kept = block != ~0u ? a.bases + int64_t(block) * a.baseStride : nullptr;
+    return {!round && kept ? reinterpret_cast<float *>(kept) : work, round ? kept : nullptr};
+  }
+
   /// Panel by panel, while it lies in L1: the rows' outputs, then the state behind the page.
   void advance(int64_t begin, int64_t end, int64_t done, int64_t page) {
-    uint32_t block = a.kept[2 * page];
-    bool fills = end == kPage, keeps = fills && block != ~0u;
-    uint8_t *stored = keeps ? a.bases + int64_t(block) * a.baseStride : nullptr;
-    float *target = !round && keeps ? reinterpret_cast<float *>(stored) : work;
+    const bool fills = end == kPage;
+    const auto [target, stored] = behind(page);
     constexpr int kWide = 4;
     for (int64_t p = 0; p < panels;) {
       int64_t count = panels - p;
@@ -183,10 +192,10 @@ template <typename Ops> struct SsdHead {
       }
       for (int64_t q = p; fills && q < p + count;) {
         if (p + count - q >= kSsdColumns) {
-          fold<kSsdColumns>(target, round ? stored : nullptr, page, q, done + end - begin);
+          fold<kSsdColumns>(target, stored, page, q, done + end - begin);
           q += kSsdColumns;
         } else {
-          fold<1>(target, round ? stored : nullptr, page, q++, done + end - begin);
+          fold<1>(target, stored, page, q++, done + end - begin);
         }
       }
       p += count;
