@@ -20,9 +20,11 @@ constexpr float kRecentMemory = 0.96f, kMemory = 0.98f, kIdleMemory = 0.98f;
 constexpr double kBudgetStart = 1, kBudgetFirstDraft = 0.5, kBudgetPerToken = 0.008, kBudgetMost = 8, kBudgetLeast = -4;
 // What a round may cost more than a plain step, in plain steps above the budget.
 constexpr double kMostAtRisk = 4;
-// The first draft of all: tokens in any case, and at most, as long as all stay with this chance. Any rate will do.
-constexpr unsigned kFirstDraft = 2, kFirstMost = 8;
-constexpr double kFirstChance = 0.8, kFirstRate = 1e-6;
+// The first draft of all: tokens in any case, and more as long as all stay with this chance. Any rate will do.
+constexpr unsigned kFirstDraft = 2;
+constexpr double kFirstChance = 0.7, kFirstRate = 1e-6;
+// What is assumed of a place in a draft and of a claim counts as much as so many drafted tokens.
+constexpr double kPositionWeight = 6, kClaimWeight = 3;
 
 } // namespace
 
@@ -96,13 +98,13 @@ void DraftEstimate::Tally::add(bool success, float memory) {
 }
 
 double DraftEstimate::acceptance(unsigned position, unsigned confidence) const {
-  double rate = positions[position].rate(recent.rate(kPriorAcceptance, 2), 4);
+  double rate = positions[position].rate(recent.rate(kPriorAcceptance, 2), kPositionWeight);
   if (confidence >= kConfidenceClasses)
     return rate;
   // How drafts fare in this text moves all claims; the root, because other classes may have made the difference.
   double odds = std::sqrt(rate / (1 - rate) * (1 - kPriorAcceptance) / kPriorAcceptance);
   double claim = claims[confidence] * odds / (claims[confidence] * odds + 1 - claims[confidence]);
-  return classes[confidence].rate(claim, 2);
+  return classes[confidence].rate(claim, kClaimWeight);
 }
 
 void DraftEstimate::learn(unsigned position, unsigned confidence, bool stayed) {
@@ -147,8 +149,10 @@ void DraftEstimate::learnRead(size_t tokens, double ms) {
 
 LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most,
                                       size_t behind, unsigned confidence) const {
-  if (costs.unknown)
-    return {std::min(most, kFirstMost), std::min(most, kFirstMost), kFirstRate};
+  if (costs.unknown) {
+    most = unsigned(std::min(double(most), std::max(1.0, kMostAtRisk / std::max(estimate.costShare(), 1e-3))));
+    return {most, most, kFirstRate};
+  }
   double plain = costs.plain(), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);
   Plan best{0, 0, costs.plainRate()};
   double expected = 1 + costs.others, stays = 1, first = estimate.acceptance(0, confidence);

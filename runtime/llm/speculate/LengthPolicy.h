@@ -73,6 +73,8 @@ public:
   void learn(unsigned position, unsigned confidence, bool stayed);
   /// A step passed without a draft of this kind: what is known becomes a little less certain.
   void forget();
+  /// A drafted token's cost in plain steps, as the Drafter says.
+  double costShare() const { return share; }
   /// Milliseconds of one drafted token, and of `tokens` that are read before the first.
   double tokenMs(double plainMs) const { return token >= 0 ? token : share * plainMs; }
   double readMs(size_t tokens, double plainMs) const;
