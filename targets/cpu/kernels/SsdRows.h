@@ -90,8 +90,9 @@ template <typename Ops> struct SsdHead {
       }
   }
 
-  /// The first page's state, in the forms that are read.
+  /// The first page's state, in the forms that are read. One token's time is that of reading it.
   void loadBase() {
+    constexpr int64_t kFetched = kFetchAhead / int64_t(sizeof(float));
     if (!a.base)
       return;
     if (round) {
@@ -116,12 +117,16 @@ template <typename Ops> struct SsdHead {
       tile = reinterpret_cast<const T *>(state);
       return;
     }
-    for (int64_t p = 0; p < panels; ++p)
-      for (int64_t n = 0; n < a.state; n += 2) {
-        const float *row = state + (p * rows32 + n) * kLanes;
-        Ops::storeTile(tileScratch + p * tileRows * kLanes, kLanes, n, 0, load(row),
-                       n + 1 < a.state ? load(row + kLanes) : zero());
+    const int64_t size = a.state;
+    for (int64_t p = 0; p < panels; ++p) {
+      const float *row = state + p * rows32 * kLanes;
+      T *to = tileScratch + p * tileRows * kLanes;
+      for (int64_t n = 0; n < size; n += 2, row += 2 * kLanes) {
+        fetchLine(row + kFetched);
+        fetchLine(row + kFetched + kLanes);
+        Ops::storeTile(to, kLanes, n, 0, load(row), n + 1 < size ? load(row + kLanes) : zero());
       }
+    }
     tile = tileScratch;
   }
 
