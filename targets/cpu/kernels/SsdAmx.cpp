@@ -21,6 +21,9 @@ struct InTiles : Rounded {
 constexpr int kSums = 4;
 constexpr int kC = 4, kState = 5, kHalfRows = 6, kHalfColumns = 7;
 
+/// Factors of a tile's row: so many products are added before they meet a sum.
+constexpr int64_t kTileSum = 2 * kTileRows;
+
 /// What those tiles leave.
 struct TileSums {
   alignas(64) float of[kSums][kTileRows][kLanes];
@@ -42,12 +45,15 @@ struct TileHead : SsdHead<InTiles> {
   using SsdHead::SsdHead;
 
   void run() {
+    asItLies = a.base && a.tokens == 1 && a.firstEntry + 1 < kPage;
     // Rows of the state that there are not.
     for (int64_t p = 0; p < panels; ++p)
       for (int64_t n = a.state & ~int64_t(1); n < tileRows; n += 2)
         store(reinterpret_cast<float *>(tileScratch + (p * tileRows + n) * kLanes), zero());
     forPages([&](int64_t begin, int64_t end, int64_t done, int64_t page) {
       inputs(begin, end, done, kPage);
+      if (asItLies)
+        return advanceOne();
       poisoned = hasPoison();
       const bool fills = end == kPage;
       const auto [target, stored] = behind(page);
@@ -62,8 +68,71 @@ struct TileHead : SsdHead<InTiles> {
   }
 
 private:
+  static VI pairsAt(const void *p) {
+    VI pairs;
+    __builtin_memcpy(&pairs, p, sizeof pairs);
+    return pairs;
+  }
+  /// The factors of pairs.
+  static VF first(VI pairs) { return (VF)(pairs << 16); }
+  static VF second(VI pairs) { return (VF)(pairs & set1(int32_t(0xffff0000))); }
+
+  /// One token that fills no page: registers add in the tiles' order, and the state is read as it lies in memory.
+  [[gnu::noinline]] void advanceOne() {
+    const T *c = reinterpret_cast<const T *>(a.packed);
+    const int64_t size = a.state, pairBytes = 2 * kLanes * (round ? 2 : 4);
+    // Tiles take and give subnormal numbers as 0. What is added goes through memory, so that no compiler moves it out.
+    uint32_t before, flushing;
+    asm volatile("stmxcsr %0" : "=m"(before));
+    flushing = before | 0x8040;
+    asm volatile("ldmxcsr %0" ::"m"(flushing) : "memory");
+    for (int64_t p = 0; p < panels; ++p) {
+      const uint8_t *rows = a.base + p * rows32 * pairBytes / 2;
+      VF even = zero(), odd = zero(), byState = zero();
+      auto add = [&](const T *factors, VI pairs) __attribute__((always_inline)) {
+        int32_t both;
+        __builtin_memcpy(&both, factors, sizeof both);
+        even = fma(first(set1(both)), first(pairs), even);
+        odd = fma(second(set1(both)), second(pairs), odd);
+      };
+      auto total = [&](VF sum) __attribute__((always_inline)) {
+        sum = sum + (even + odd);
+        even = odd = zero();
+        return sum;
+      };
+      for (int64_t n = 0; n < size; byState = total(byState))
+        for (const int64_t end = n + kTileSum < size ? n + kTileSum : size; n < end; n += 2, rows += pairBytes) {
+          VI pairs;
+          fetchLine(rows + kFetchAhead);
+          if (round) {
+            pairs = pairsAt(rows);
+          } else {
+            fetchLine(rows + kFetchAhead + pairBytes / 2);
+            const float *row = reinterpret_cast<const float *>(rows);
+            InTiles::storeTile(reinterpret_cast<T *>(&pairs), kLanes, 0, 0, load(row),
+                               n + 1 < size ? load(row + kLanes) : zero());
+          }
+          add(c + n, pairs);
+        }
+      for (int64_t j = 0; j <= a.firstEntry; j += 2)
+        add(g + j, pairsAt(x + j * columns + p * 2 * kLanes));
+      store(work + 2 * p * kLanes, byState);
+      store(work + (2 * p + 1) * kLanes, total(zero()));
+    }
+    asm volatile("ldmxcsr %0" ::"m"(before) : "memory");
+    for (int64_t p = 0; p < panels; ++p)
+      output(0, p, load(work + 2 * p * kLanes) * set1(decay[a.firstEntry]), load(work + (2 * p + 1) * kLanes));
+  }
+
+  /// Row t of the step, in panel p.
+  void output(int64_t t, int64_t p, VF byState, VF byPage) const {
+    const int64_t left = a.headDim - p * kLanes;
+    const VF input = loadPart(a.x + t * a.xStride + p * kLanes, left);
+    storePart(a.y + t * a.yStride + p * kLanes, multiplyAdd(set1(a.d), input, byState + byPage), left);
+  }
+
   /// Sums, c, the state's rows; then pairs of one page: rows of g or of b, and of x.
-  void configure(int64_t rows) {
+  [[gnu::noinline]] void configure(int64_t rows) {
     if (shape == rows)
       return;
     shape = rows;
@@ -107,7 +176,7 @@ private:
     configure(rows);
     if (tile) {
       forTiles(count, [&]<int Q>() __attribute__((always_inline)) { zeroTile<Q>(); });
-      for (int64_t n = 0; n < tileRows; n += 2 * kTileRows) {
+      for (int64_t n = 0; n < tileRows; n += kTileSum) {
         loadTile<kC>(reinterpret_cast<const uint8_t *>(c + n), padded * 2);
         forTiles(count, [&]<int Q>() __attribute__((always_inline)) {
           loadTile<kState>(reinterpret_cast<const uint8_t *>(tile + ((p + Q) * tileRows + n) * kLanes), 64);
@@ -122,16 +191,9 @@ private:
       multiplyPage(g, p, count, byPage.of[0][0]);
     if (target)
       fold(target, stored, page, p, count, done + rows);
-    for (int64_t t = 0; t < rows; ++t) {
-      const float *from = a.x + (done + t) * a.xStride + p * kLanes;
-      float *to = a.y + (done + t) * a.yStride + p * kLanes;
-      for (int64_t q = 0; q < count; ++q) {
-        const int64_t left = a.headDim - (p + q) * kLanes;
-        VF sum = tile ? load(byState.of[q][t]) * set1(decay[begin + t]) : zero();
-        sum = sum + load(byPage.of[q][t]);
-        storePart(to + q * kLanes, multiplyAdd(set1(a.d), loadPart(from + q * kLanes, left), sum), left);
-      }
-    }
+    for (int64_t t = 0; t < rows; ++t)
+      for (int64_t q = 0; q < count; ++q)
+        output(done + t, p + q, tile ? load(byState.of[q][t]) * set1(decay[begin + t]) : zero(), load(byPage.of[q][t]));
   }
 
   /// As multiplyPage, a row at a time, the last one first: what comes later is no more.
@@ -139,9 +201,12 @@ private:
     configure(1);
     for (int64_t t = end - 1; t >= begin; --t) {
       multiplyPage(g + (t - begin) * kPage, p, count, sums.of[0][t - begin]);
-      T *entry = x + (t & ~int64_t(1)) * columns + p * 2 * kLanes + (t & 1);
-      for (int64_t column = 0; column < count * kLanes; ++column)
-        entry[2 * column] = 0;
+      T *pairs = x + (t & ~int64_t(1)) * columns + p * 2 * kLanes;
+      for (int64_t q = 0; q < count; ++q, pairs += 2 * kLanes) {
+        // The second one of an even t is gone already.
+        const VI kept = t % 2 ? pairsAt(pairs) & set1(0xffff) : VI{};
+        __builtin_memcpy(pairs, &kept, sizeof kept);
+      }
     }
   }
 

@@ -37,6 +37,7 @@ template <typename Ops> struct SsdHead {
   using T = typename Ops::T;
   const SsdHeadArgs &a;
   const bool round;                          // The bases are bf16.
+  bool asItLies = false;                     // The base is read from memory: nothing is loaded.
   int64_t panels, columns, rows32, tileRows; // Rows of a panel in f32, and in the tile.
   int64_t ahead;                             // Tokens of the next page that are fetched beside a block of the state.
   float *work;
@@ -93,7 +94,7 @@ template <typename Ops> struct SsdHead {
   /// The first page's state, in the forms that are read. One token's time is that of reading it.
   void loadBase() {
     constexpr int64_t kFetched = kFetchAhead / int64_t(sizeof(float));
-    if (!a.base)
+    if (!a.base || asItLies)
       return;
     if (round) {
       const bool direct = sizeof(T) == 2 && tileRows == rows32; // Stored as the tile is.
