@@ -150,7 +150,8 @@ void DraftEstimate::learnRead(size_t tokens, double ms) {
 LengthPolicy::Plan LengthPolicy::plan(const RoundCosts &costs, const DraftEstimate &estimate, unsigned most,
                                       size_t behind, unsigned confidence) const {
   if (costs.unknown) {
-    most = unsigned(std::min(double(most), std::max(1.0, kMostAtRisk / std::max(estimate.costShare(), 1e-3))));
+    while (most > 1 && most * estimate.costShare() > kMostAtRisk)
+      --most;
     return {most, most, kFirstRate};
   }
   double plain = costs.plain(), token = estimate.tokenMs(plain), read = estimate.readMs(behind, plain);

@@ -51,7 +51,7 @@ struct TileHead : SsdHead<InTiles> {
       for (int64_t n = a.state & ~int64_t(1); n < tileRows; n += 2)
         store(reinterpret_cast<float *>(tileScratch + (p * tileRows + n) * kLanes), zero());
     forPages([&](int64_t begin, int64_t end, int64_t done, int64_t page) {
-      inputs(begin, end, done, kPage);
+      inputs(begin, end, done, asItLies ? end : kPage);
       if (asItLies)
         return advanceOne();
       poisoned = hasPoison();
@@ -68,15 +68,6 @@ struct TileHead : SsdHead<InTiles> {
   }
 
 private:
-  static VI pairsAt(const void *p) {
-    VI pairs;
-    __builtin_memcpy(&pairs, p, sizeof pairs);
-    return pairs;
-  }
-  /// The factors of pairs.
-  static VF first(VI pairs) { return (VF)(pairs << 16); }
-  static VF second(VI pairs) { return (VF)(pairs & set1(int32_t(0xffff0000))); }
-
   /// One token that fills no page: registers add in the tiles' order, and the state is read as it lies in memory.
   [[gnu::noinline]] void advanceOne() {
     const T *c = reinterpret_cast<const T *>(a.packed);
@@ -92,8 +83,8 @@ private:
       auto add = [&](const T *factors, VI pairs) __attribute__((always_inline)) {
         int32_t both;
         __builtin_memcpy(&both, factors, sizeof both);
-        even = fma(first(set1(both)), first(pairs), even);
-        odd = fma(second(set1(both)), second(pairs), odd);
+        even = fma(firstOfPairs(set1(both)), firstOfPairs(pairs), even);
+        odd = fma(secondOfPairs(set1(both)), secondOfPairs(pairs), odd);
       };
       auto total = [&](VF sum) __attribute__((always_inline)) {
         sum = sum + (even + odd);
@@ -105,7 +96,7 @@ private:
           VI pairs;
           fetchLine(rows + kFetchAhead);
           if (round) {
-            pairs = pairsAt(rows);
+            pairs = (VI)load(rows);
           } else {
             fetchLine(rows + kFetchAhead + pairBytes / 2);
             const float *row = reinterpret_cast<const float *>(rows);
@@ -115,7 +106,7 @@ private:
           add(c + n, pairs);
         }
       for (int64_t j = 0; j <= a.firstEntry; j += 2)
-        add(g + j, pairsAt(x + j * columns + p * 2 * kLanes));
+        add(g + j, (VI)load(x + j * columns + p * 2 * kLanes));
       store(work + 2 * p * kLanes, byState);
       store(work + (2 * p + 1) * kLanes, total(zero()));
     }
@@ -204,8 +195,8 @@ private:
       T *pairs = x + (t & ~int64_t(1)) * columns + p * 2 * kLanes;
       for (int64_t q = 0; q < count; ++q, pairs += 2 * kLanes) {
         // The second one of an even t is gone already.
-        const VI kept = t % 2 ? pairsAt(pairs) & set1(0xffff) : VI{};
-        __builtin_memcpy(pairs, &kept, sizeof kept);
+        const VI kept = t % 2 ? (VI)load(pairs) & set1(0xffff) : VI{};
+        store(reinterpret_cast<float *>(pairs), (VF)kept);
       }
     }
   }

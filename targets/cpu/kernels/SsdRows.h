@@ -103,10 +103,9 @@ template <typename Ops> struct SsdHead {
       if (direct && a.firstEntry + a.tokens < kPage)
         return;
       for (int64_t i = 0; i < panels * rows32 * kLanes; i += 2 * kLanes) {
-        VI pair;
-        __builtin_memcpy(&pair, a.base + i * 2, sizeof pair);
-        store(work + i, (VF)(pair << 16));
-        store(work + i + kLanes, (VF)(pair & set1(int32_t(0xffff0000))));
+        const VI pairs = (VI)load(a.base + i * 2);
+        store(work + i, firstOfPairs(pairs));
+        store(work + i + kLanes, secondOfPairs(pairs));
       }
       state = work;
       if (direct)

@@ -28,6 +28,9 @@ constexpr int kBf16Rows = kGemmRows;
 
 /// Subnormal values as 0: so the instruction takes them.
 MLC_SIMD VF withoutSubnormals(VF v) { return select(magnitude(v) < set1(0x1p-126f), zero(), v); }
+/// The first and the second factors of pairs of bf16.
+MLC_SIMD VF firstOfPairs(VI pairs) { return (VF)(pairs << 16); }
+MLC_SIMD VF secondOfPairs(VI pairs) { return (VF)(pairs & set1(int32_t(0xffff0000))); }
 
 /// v rounded to bf16, to nearest even; NaN stays NaN.
 MLC_MATH VF roundBf16(VF v) {
