@@ -295,7 +295,7 @@ llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
     return inFile(file, created.error());
   Owned<Session> session(*created);
   ColumnEnergies energies(model->executionPlan());
-  session->observeKernels(energies.observer());
+  (void)session->observeKernels(energies.observer());
   if (llvm::Error error = run(*session, *tokenizer, *tokens, options))
     return error;
 

@@ -31,19 +31,20 @@ mlc_status mlc_router_stats_create(mlc_session *session, uint64_t window, float 
   RouterOptions options;
   options.window = window ? window : options.window;
   options.alarm = alarm;
-  if (sessionOf(session).model().device())
-    return report(ErrorCode::Unsupported, "no figures are kept of a GPU's routers");
   auto created = RouterStats::create(sessionOf(session).model().executionPlan(), options);
   if (!created)
     return report(created.error());
-  sessionOf(session).observeKernels((*created)->observer());
+  Owned<RouterStats> made(*created);
+  if (Status watched = sessionOf(session).observeKernels(made->observer()); !watched)
+    return report(watched.error());
+  (void)made.release();
   *stats = reinterpret_cast<mlc_router_stats *>(*created);
   return MLC_OK;
 }
 
 void mlc_router_stats_destroy(mlc_session *session, mlc_router_stats *stats) {
   if (session)
-    sessionOf(session).observeKernels({});
+    (void)sessionOf(session).observeKernels({});
   if (stats)
     RouterStats::destroy(reinterpret_cast<RouterStats *>(stats));
 }

@@ -8,6 +8,7 @@
 //
 #pragma once
 
+#include "runtime/exec/Draw.h"
 #include "runtime/exec/Kernel.h"
 
 namespace mlc {
@@ -18,13 +19,28 @@ struct DeviceTransfer {
   size_t bytes;
 };
 
-/// One step as its kernels see it. Two steps of equal tokens, segments and `shape` may be one captured graph.
+/// Tokens that are drawn behind a step's kernels, one for each row of logits on the device; draws of negative rows draw
+/// none.
+struct DeviceDraws {
+  uint8_t *logits; // [rows][vocabulary] f32; changed.
+  int64_t vocabulary;
+  std::span<const RowDraw> rows;
+  std::span<const TokenAdjustment> adjustments;
+  std::span<int32_t> tokens; // [rows], written when end() returns; -1: there is no logit to draw from.
+};
+
+/// One step as its kernels see it. Two steps of equal tokens, segments, `shape` and `watched` may be one captured
+/// graph.
 struct DeviceStep {
   const BatchView *batch;
   int64_t shape;                         // Stands for the extents.
   std::span<const KvStateView> kvStates; // By state of the artifact; of another kind: empty.
   const RecurrentSegment *recurrent;     // Of each segment; null: the model has no recurrent states.
-  std::span<const DeviceTransfer> inputs, outputs;
+  uint32_t watched;                      // Stands for the calls whose operands are fetched; 0: none.
+  std::span<const DeviceTransfer> inputs;
+  // Behind its graph, of this step alone.
+  std::span<const DeviceTransfer> outputs;
+  const DeviceDraws *draws; // Null: none.
 };
 
 /// An order of work on a device; of one session, used by one thread at a time. An error of what was enqueued shows at
@@ -39,9 +55,11 @@ public:
 
   /// Enqueues the inputs. True: an earlier step's graph does the whole step, no kernel is to be enqueued.
   virtual Result<bool> begin(const DeviceStep &step) = 0;
+  /// Among a step's kernels: a copy that is there when end() returns, of every step of the graph.
+  virtual void fetch(void *to, const uint8_t *from, size_t bytes) = 0;
   /// Drops a step of which not all kernels were enqueued.
   virtual void abandon() = 0;
-  /// Enqueues the outputs and waits until they are there.
+  /// Enqueues draws and outputs, and waits until they are there.
   virtual Status end() = 0;
 
   static void destroy(DeviceStream *stream) { stream->release(); }
@@ -53,7 +71,7 @@ protected:
 
 /// The largest step of a stream.
 struct StreamBounds {
-  int64_t tokens = 0, segments = 0, states = 0, pagesPerSlot = 0;
+  int64_t tokens = 0, rows = 0, segments = 0, states = 0, pagesPerSlot = 0;
   bool recurrent = false; // The model has recurrent states.
 };
 

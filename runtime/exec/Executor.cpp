@@ -261,20 +261,45 @@ Status Executor::run(uint32_t function, const BatchView &stepBatch, const std::a
   return held.skipped() ? Status(cancelledError()) : Status();
 }
 
+void Executor::drawFrom(uint32_t slot, const StepDraws &draws, std::span<int32_t> tokens) {
+  drawnSlot = slot;
+  stepDraws = draws;
+  drawnTokens = tokens;
+}
+
+/// Of all rows of `transfer` those from the first to the last that nothing is drawn from.
+static void leaveDrawnRows(DeviceTransfer &transfer, std::span<const RowDraw> rows) {
+  auto stays = [](const RowDraw &draw) { return draw.row < 0; };
+  auto first = size_t(std::find_if(rows.begin(), rows.end(), stays) - rows.begin());
+  auto last = size_t(std::find_if(rows.rbegin(), rows.rend(), stays).base() - rows.begin());
+  size_t bytes = transfer.bytes / rows.size();
+  transfer.host += first * bytes;
+  transfer.device += first * bytes;
+  transfer.bytes = first < last ? (last - first) * bytes : 0;
+}
+
 Status Executor::runOnDevice(uint32_t function) {
   DeviceTransfer inputs[kMostStaged], outputs[kMostStaged];
-  DeviceStep step{batch, 0, stateViews.span(), recurrentSegments, {}, {}};
+  uint32_t watching = observer.before || observer.after ? watchCount : 0;
+  DeviceStep step{batch, 0, stateViews.span(), recurrentSegments, watching, {}, {}, nullptr};
+  DeviceDraws draws{};
   unsigned inputCount = 0, outputCount = 0;
   for (unsigned i = 0; i < stagedCount; ++i) {
     TensorView view = slot(staged[i].slot);
     DeviceTransfer transfer{staged[i].memory.data(), static_cast<uint8_t *>(view.data), bytesOf(view)};
+    // With the tokens it says how many rows there are.
+    step.shape += int64_t(transfer.bytes);
+    if (!staged[i].input && staged[i].slot == drawnSlot && !stepDraws.rows.empty()) {
+      draws = {transfer.device, view.dims[1], stepDraws.rows, stepDraws.adjustments, drawnTokens};
+      step.draws = &draws;
+      leaveDrawnRows(transfer, stepDraws.rows);
+    }
     if (staged[i].input)
       inputs[inputCount++] = transfer;
     else
       outputs[outputCount++] = transfer;
-    // With the tokens it says how many rows there are.
-    step.shape += int64_t(transfer.bytes);
   }
+  stepDraws = {};
   step.inputs = {inputs, inputCount};
   step.outputs = {outputs, outputCount};
   if (turn->cancelled())
@@ -285,7 +310,10 @@ Status Executor::runOnDevice(uint32_t function) {
       stream->abandon();
       return enqueued;
     }
-  return stream->end();
+  MLC_TRY(stream->end());
+  if (watching)
+    showWatched();
+  return {};
 }
 
 // Recursion is bounded: the verifier bounds block and call depth.
@@ -349,11 +377,18 @@ Status Executor::runKernel(uint32_t index, const char *location) {
   context.prepared = prepared.size() ? prepared[index] : nullptr;
   bool failed = false;
   context.failed = &failed;
-  if (observer.before && !device)
+  bool seen = (observer.before || observer.after) && observer.sees(index);
+  if (seen && device)
+    fetchOperands(index, false);
+  else if (seen && observer.before)
     observer.before(observer.user, index, context);
   call.kernel->run(context);
   if (failed)
     return Error(ErrorCode::Internal, "%s: kernel %s could not run", location, call.kernel->name);
+  if (seen && device)
+    fetchOperands(index, true);
+  else if (seen && observer.after)
+    observer.after(observer.user, index, context);
   return {};
 }
 

@@ -13,16 +13,29 @@
 
 namespace mlc {
 
-/// Sees every kernel call of a run just before it runs: what calibration and taps are made of. `call` is its index in
-/// Plan::kernelCalls(); the outputs still hold what was there before.
+/// Sees kernel calls of a run: what calibration and taps are made of. `call` is its index in Plan::kernelCalls().
 struct KernelObserver {
-  void (*before)(void *user, uint32_t call, const KernelContext &context) = nullptr;
+  using See = void (*)(void *user, uint32_t call, const KernelContext &context);
+  /// Just before it runs: the outputs still hold what was there before. On a device behind the run, as `after`, with
+  /// operands that are copies; those that are constant are null.
+  See before = nullptr;
   void *user = nullptr;
+  See after = nullptr; // Just behind it.
+  /// Those that it sees, rising; empty: all. A device's are named.
+  std::span<const uint32_t> calls = {};
+
+  bool sees(uint32_t call) const;
 };
 
 /// Time of one op of a plan, those that it runs included.
 struct OpTime {
   uint64_t nanoseconds = 0, runs = 0;
+};
+
+/// Rows of a step's logits that do not come to the host as they are.
+struct StepDraws {
+  std::span<const RowDraw> rows; // One for each row; empty: all come.
+  std::span<const TokenAdjustment> adjustments;
 };
 
 class Executor {
@@ -40,9 +53,9 @@ public:
   void bindKvState(uint32_t state, const KvStateView &view);
   void bindRecurrentState(uint32_t state, const RecurrentStateView &view);
 
-  /// Of the next runs; costs one comparison a kernel call where there is none. Not on a device, whose memory no
-  /// observer can look at: there it sees nothing.
-  void observe(const KernelObserver &watcher) { observer = watcher; }
+  /// Of the next runs; costs one comparison a kernel call where there is none. `watcher.calls` lives as long. On a
+  /// device memory of the host is kept for the operands.
+  Status observe(const KernelObserver &watcher);
 
   /// Adds up the time of every op of the next runs, by its index in Plan::ops(); an empty span ends it.
   void timeOps(std::span<OpTime> times) { opTimes = times; }
@@ -74,6 +87,10 @@ public:
   Status stage(uint32_t slot, bool input);
   /// Null on the host.
   DeviceStream *deviceStream() const { return stream.get(); }
+
+  /// On a device: the next run draws tokens from the rows of `slot`, a staged output, of which only those from the
+  /// first to the last come that nothing is drawn from. `tokens`: one for each row.
+  void drawFrom(uint32_t slot, const StepDraws &draws, std::span<int32_t> tokens);
 
   /// Runs a function of the plan over `batch`. Between ops, and between the chunks of an op, it looks at `cancel` (may
   /// be null): when set the run ends with Cancelled, and what it had written to states past the committed positions is
@@ -114,6 +131,9 @@ private:
   Status runCode(const Plan::CodeCall &call, const char *location);
   Status prepareCalls();
   Status runKernel(uint32_t index, const char *location);
+  Status watch(std::span<const uint32_t> calls);
+  void fetchOperands(uint32_t call, bool outputs);
+  void showWatched();
 
   /// A slot with a copy on the host.
   struct Staged {
@@ -131,6 +151,9 @@ private:
   Owned<DeviceStream> stream;
   Staged staged[kMostStaged];
   unsigned stagedCount = 0;
+  uint32_t drawnSlot = 0;
+  StepDraws stepDraws; // Of the next run.
+  std::span<int32_t> drawnTokens;
   OwnedArray<KvStateView> stateViews;                  // Of a device: by state of the artifact.
   const RecurrentSegment *recurrentSegments = nullptr; // Of each segment of a step; null: no recurrent states.
   OwnedArray<uint8_t> arena, sharedScratch, workerScratch;
@@ -148,6 +171,15 @@ private:
   OwnedArray<Members> rangeMembers;              // One more than ranges.
   OwnedArray<Member> slotMembers, viewMembers, bufferMembers;
   KernelObserver observer;
+  // Of a device: copies of the operands of the calls that are watched.
+  struct Operand {
+    uint32_t call, view; // View of the call's operands.
+    uint8_t *copy;
+  };
+  OwnedArray<Operand> watchedOperands;
+  OwnedArray<uint8_t> watchedMemory;
+  OwnedArray<uint32_t> watchedCalls;
+  uint32_t watchCount = 0; // How often the calls that are watched have changed.
   std::span<OpTime> opTimes;
   const BatchView *batch = nullptr;
   const WorkerPool::Turn *turn = nullptr; // Of the run in progress.

@@ -91,9 +91,11 @@ struct BenchSequence {
   }
 };
 
-/// Feeds `count` tokens of a fixed pseudo-random text in steps of the session's batch.
+/// Feeds `count` tokens of a fixed pseudo-random text in steps of the session's batch. `wantLogits`: the last one's, or
+/// on a device the likeliest token, as a text that goes on has it.
 Status feedText(Session &session, SequenceId sequence, uint64_t from, uint64_t count, std::span<int32_t> buffer,
                 bool wantLogits) {
+  const RowDraw greedy{};
   uint64_t vocab = session.model().bounds().vocab;
   while (count) {
     auto part = size_t(std::min(count, session.batch()));
@@ -102,7 +104,10 @@ Status feedText(Session &session, SequenceId sequence, uint64_t from, uint64_t c
     StepSegment segment{sequence, buffer.first(part)};
     auto last = int32_t(part - 1);
     bool wanted = wantLogits && part == count;
-    MLC_TRY(session.step({&segment, 1}, {&last, wanted ? 1u : 0u}));
+    StepDraws draws;
+    if (wanted && session.draws())
+      draws.rows = {&greedy, 1};
+    MLC_TRY(session.step({&segment, 1}, {&last, wanted ? 1u : 0u}, draws));
     from += part;
     count -= part;
   }

@@ -20,8 +20,9 @@ const char *finishReasonName(FinishReason reason) {
   return reason == FinishReason::stop ? "stop" : reason == FinishReason::length ? "length" : "cancelled";
 }
 
-Status feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
-                  const GenerateOptions &options, std::span<int32_t> rows, std::span<const float> &last) {
+Result<LogitsView> feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
+                              const GenerateOptions &options, std::span<int32_t> rows, const StepDraws &draws) {
+  LogitsView last;
   bool all = options.onLogits != nullptr;
   // With all rows wanted, a step holds no more tokens than a step may give rows.
   auto most = size_t(all ? std::min(session.batch(), session.maxRows()) : session.batch());
@@ -31,14 +32,15 @@ Status feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t
     for (size_t i = 0; i < wanted; ++i)
       rows[i] = int32_t(count - wanted + i);
     StepSegment segment{sequence, tokens.first(count)};
-    MLC_ASSIGN(LogitsView logits, session.step({&segment, 1}, rows.first(wanted)));
+    MLC_ASSIGN(LogitsView logits,
+               session.step({&segment, 1}, rows.first(wanted), wanted && !all ? draws : StepDraws{}));
     for (size_t i = 0; all && i < wanted; ++i)
       MLC_TRY(options.onLogits(options.context, logits.row(i)));
     if (wanted)
-      last = logits.row(wanted - 1);
+      last = logits.at(wanted - 1);
     tokens = tokens.subspan(count);
   }
-  return {};
+  return last;
 }
 
 Result<GenerateResult> cancelledOr(const Error &error, GenerateResult result) {
@@ -79,10 +81,18 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
   sampler.acceptPrompt(prompt);
   MLC_ASSIGN(auto rows, OwnedArray<int32_t>::create(systemAllocator(), session.maxRows(), "rows"));
 
+  MLC_ASSIGN(StepDrawing drawing, StepDrawing::create(session));
+  LogitsView logits;
+  auto feed = [&](std::span<const int32_t> tokens) -> Status {
+    drawing.clear();
+    drawing.add(sampler, sampler.nextUniform());
+    MLC_ASSIGN(logits, feedPrompt(session, sequence, tokens, options, rows.span(), drawing.draws()));
+    return {};
+  };
+
   GenerateResult result;
   result.promptTokens = prompt.size();
-  std::span<const float> logits;
-  if (Status fed = feedPrompt(session, sequence, prompt, options, rows.span(), logits); !fed)
+  if (Status fed = feed(prompt); !fed)
     return cancelledOr(fed.error(), result);
   double fedAt = monotonicMs(), firstAt = fedAt;
   result.promptMs = fedAt - start;
@@ -90,7 +100,7 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
   uint64_t room = session.context() - uint64_t(held) - prompt.size() + 1;
   uint64_t most = options.maxTokens ? std::min(options.maxTokens, room) : room;
   while (result.tokens < most) {
-    MLC_ASSIGN(int32_t token, sampler.sample(logits));
+    MLC_ASSIGN(int32_t token, nextToken(sampler, logits, 0));
     if (!result.decodeSteps) {
       firstAt = monotonicMs();
       result.firstTokenMs = firstAt - start;
@@ -107,7 +117,7 @@ Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span
     }
     if (result.tokens == most)
       break;
-    if (Status fed = feedPrompt(session, sequence, {&token, 1}, options, rows.span(), logits); !fed) {
+    if (Status fed = feed({&token, 1}); !fed) {
       result.generateMs = monotonicMs() - firstAt;
       return cancelledOr(fed.error(), result);
     }

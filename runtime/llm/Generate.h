@@ -9,7 +9,7 @@
 #pragma once
 
 #include "runtime/llm/Sampler.h"
-#include "runtime/llm/Session.h"
+#include "runtime/llm/StepDrawing.h"
 
 namespace mlc {
 
@@ -45,10 +45,11 @@ struct GenerateResult {
 Result<GenerateResult> generate(Session &session, SequenceId sequence, std::span<const int32_t> prompt,
                                 const GenerateOptions &options);
 
-/// Feeds `tokens` and leaves the logits of the last one in `last`, valid until the next step; hands those of all to
-/// options.onLogits where it is given. `rows`: room for Session::maxRows() numbers.
-Status feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
-                  const GenerateOptions &options, std::span<int32_t> rows, std::span<const float> &last);
+/// Feeds `tokens` and gives the logits of the last one, valid until the next step, or what `draws` makes of them; hands
+/// those of all to options.onLogits where it is given, and then draws nothing. `rows`: room for Session::maxRows()
+/// numbers. Without tokens: no logits.
+Result<LogitsView> feedPrompt(Session &session, SequenceId sequence, std::span<const int32_t> tokens,
+                              const GenerateOptions &options, std::span<int32_t> rows, const StepDraws &draws = {});
 
 /// Whether `prompt` can follow what `sequence` holds: not empty, ids of the vocabulary, inside the context.
 Status checkPrompt(const Session &session, SequenceId sequence, std::span<const int32_t> prompt);

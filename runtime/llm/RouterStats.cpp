@@ -29,6 +29,7 @@ Result<RouterStats *> RouterStats::create(const Plan &plan, const RouterOptions 
   stats->allocator = allocator;
   stats->options = options;
   MLC_ASSIGN(stats->routers, OwnedArray<Router>::create(allocator, found, "router statistics"));
+  MLC_ASSIGN(stats->calls, OwnedArray<uint32_t>::create(allocator, found, "router statistics"));
   uint64_t total = 0, most = 0;
   size_t next = 0;
   for (uint32_t i = 0; i < plan.kernelCalls().size(); ++i) {
@@ -36,6 +37,7 @@ Result<RouterStats *> RouterStats::create(const Plan &plan, const RouterOptions 
     if (call.attrsType != fb::KernelAttrs::MoeRouteAttrs)
       continue;
     const auto &attrs = *static_cast<const fb::MoeRouteAttrs *>(call.attrs);
+    stats->calls[next] = i;
     Router &router = stats->routers[next++];
     router = {};
     router.call = i;
@@ -66,28 +68,20 @@ void RouterStats::destroy(RouterStats *stats) {
 }
 
 KernelObserver RouterStats::observer() {
-  return {[](void *user, uint32_t call, const KernelContext &context) {
-            static_cast<RouterStats *>(user)->before(call, context);
-          },
-          this};
+  KernelObserver observer;
+  observer.user = this;
+  observer.after = [](void *user, uint32_t call, const KernelContext &context) {
+    static_cast<RouterStats *>(user)->take(call, context);
+  };
+  observer.calls = calls.span();
+  return observer;
 }
 
-void RouterStats::before(uint32_t call, const KernelContext &context) {
-  // What a router chose is there when the next kernel, the experts' first, begins; the logits are still.
-  if (pending)
-    take(*pending);
-  pending = nullptr;
+void RouterStats::take(uint32_t call, const KernelContext &context) {
   // Calls rise within a function, so the routers are sorted.
-  Router *found = std::lower_bound(routers.begin(), routers.end(), call,
-                                   [](const Router &router, uint32_t index) { return router.call < index; });
-  if (found == routers.end() || found->call != call)
-    return;
-  pending = found;
-  logits = context.inputs[0];
-  ids = context.outputs[0];
-}
-
-void RouterStats::take(Router &router) {
+  Router &router = *std::lower_bound(routers.begin(), routers.end(), call,
+                                     [](const Router &router, uint32_t index) { return router.call < index; });
+  const TensorView &logits = context.inputs[0], &ids = context.outputs[0];
   if (logits.dims[1] != router.experts || ids.dims[1] != router.chosen)
     return;
   int64_t tokens = std::min(logits.dims[0], ids.dims[0]);

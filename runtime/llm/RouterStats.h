@@ -78,19 +78,17 @@ private:
     RouterAlarm alarm;
     Block blocks[kRouterBlocks];
   };
-  void before(uint32_t call, const KernelContext &context);
-  void take(Router &router);
+  void take(uint32_t call, const KernelContext &context);
   void addToken(Router &router, const float *logits, const int32_t *ids);
   void beginBlock(Router &router);
 
   Allocator allocator{};
   RouterOptions options;
   OwnedArray<Router> routers;
+  OwnedArray<uint32_t> calls; // Of each router.
   OwnedArray<uint32_t> counts;
   OwnedArray<double> masses;
   OwnedArray<float> probabilities; // Of one token.
-  Router *pending = nullptr;       // Its kernel runs, or has run.
-  TensorView logits, ids;
 };
 
 } // namespace mlc

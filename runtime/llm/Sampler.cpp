@@ -62,7 +62,8 @@ Result<Sampler> Sampler::createSharing(size_t vocab, const SamplingOptions &opti
   sampler.neutral =
       bias.empty() && options.repetitionPenalty == 1 && options.presencePenalty == 0 && options.frequencyPenalty == 0;
   MLC_ASSIGN(sampler.generatedCounts, OwnedArray<uint32_t>::create(allocator, vocab, "sampler"));
-  MLC_ASSIGN(sampler.inPrompt, OwnedArray<uint8_t>::create(allocator, vocab, "sampler"));
+  MLC_ASSIGN(sampler.marks, OwnedArray<uint8_t>::create(allocator, vocab, "sampler"));
+  MLC_ASSIGN(sampler.named, OwnedArray<int32_t>::create(allocator, vocab, "sampler"));
   if (!bias.empty()) {
     MLC_ASSIGN(sampler.biases, OwnedArray<float>::create(allocator, vocab, "sampler"));
   }
@@ -73,19 +74,30 @@ Result<Sampler> Sampler::createSharing(size_t vocab, const SamplingOptions &opti
     if (std::isnan(entry.bias))
       return Error(ErrorCode::InvalidArgument, "logit bias of token id %d is not a number", entry.token);
     sampler.biases[size_t(entry.token)] += entry.bias;
+    sampler.name(size_t(entry.token));
   }
   return sampler;
 }
 
+void Sampler::name(size_t token) {
+  if (!(marks[token] & isNamed))
+    named[namedCount++] = int32_t(token);
+  marks[token] |= isNamed;
+}
+
 void Sampler::acceptPrompt(std::span<const int32_t> tokens) {
   for (int32_t token : tokens)
-    if (token >= 0 && size_t(token) < inPrompt.size())
-      inPrompt[size_t(token)] = 1;
+    if (token >= 0 && size_t(token) < vocab()) {
+      name(size_t(token));
+      marks[size_t(token)] |= prompt;
+    }
 }
 
 void Sampler::accept(int32_t token) {
-  if (token >= 0 && size_t(token) < generatedCounts.size())
+  if (token >= 0 && size_t(token) < vocab()) {
+    name(size_t(token));
     ++generatedCounts[size_t(token)];
+  }
 }
 
 void Sampler::retract(int32_t token) {
@@ -142,11 +154,35 @@ float Sampler::adjusted(std::span<const float> logits, size_t token) const {
   if (biases.size())
     logit += biases[token];
   uint32_t count = generatedCounts[token];
-  if (count || inPrompt[token])
+  if (count || marks[token] & prompt)
     logit = logit > 0 ? logit / options.repetitionPenalty : logit * options.repetitionPenalty;
   if (count)
     logit -= options.presencePenalty + options.frequencyPenalty * float(count);
   return bounded(options.temperature > 0 ? logit / options.temperature : logit);
+}
+
+bool Sampler::describe(RowDraw &draw, std::span<TokenAdjustment> room) const {
+  size_t used = 0;
+  for (size_t i = 0; i < namedCount && !neutral; ++i) {
+    auto token = size_t(named[i]);
+    TokenAdjustment each{named[i], biases.size() ? biases[token] : 0, generatedCounts[token],
+                         uint32_t(marks[token] & prompt)};
+    if (each.bias == 0 && !each.generated && (!each.inPrompt || options.repetitionPenalty == 1))
+      continue;
+    if (used == room.size())
+      return false;
+    room[used++] = each;
+  }
+  draw.temperature = options.temperature;
+  // As many as there are is no cut.
+  draw.topK = options.topK < vocab() ? options.topK : 0;
+  draw.topP = options.topP;
+  draw.minP = options.minP;
+  draw.repetitionPenalty = options.repetitionPenalty;
+  draw.presencePenalty = options.presencePenalty;
+  draw.frequencyPenalty = options.frequencyPenalty;
+  draw.adjustments = uint32_t(used);
+  return true;
 }
 
 static bool isAllowed(std::span<const uint64_t> allowed, size_t token) {
@@ -381,8 +417,9 @@ int32_t Sampler::drawFrom(std::span<const Candidate> distribution, double unifor
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {
   MLC_ASSIGN(std::span<const Candidate> kept, distribution(logits, allowed));
-  uint64_t place = draws++;
-  return kept.size() == 1 ? kept[0].token : drawFrom(kept, uniformDraw(options.seed, place));
+  double uniform = nextUniform();
+  skipDraw();
+  return kept.size() == 1 ? kept[0].token : drawFrom(kept, uniform);
 }
 
 } // namespace mlc

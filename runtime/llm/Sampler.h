@@ -9,6 +9,7 @@
 #pragma once
 
 #include "runtime/core/Memory.h"
+#include "runtime/exec/Draw.h"
 
 namespace mlc {
 
@@ -64,10 +65,17 @@ public:
   /// What sample() draws from, most likely first (in token order when nothing was cut); valid until the next call.
   Result<std::span<const Candidate>> distribution(std::span<const float> logits,
                                                   std::span<const uint64_t> allowed = {});
+  /// The same draw as a device does it, but for `uniform` and the row, with what bias and penalties say of single
+  /// tokens. False, and nothing is written, where `room` does not hold that.
+  bool describe(RowDraw &draw, std::span<TokenAdjustment> room) const;
+  /// The number of the next sample(), for who draws in its place, then calls skipDraw().
+  double nextUniform() const { return uniformDraw(options.seed, draws); }
+  void skipDraw() { ++draws; }
   /// The candidate of a distribution at `uniform`, a number in [0, 1).
   static int32_t drawFrom(std::span<const Candidate> distribution, double uniform);
 
 private:
+  void name(size_t token);
   Result<Candidate> likeliest(std::span<const float> logits, std::span<const uint64_t> allowed) const;
   float adjusted(std::span<const float> logits, size_t token) const;
   void adjustBlock(std::span<const float> logits, std::span<const uint64_t> allowed, size_t first, size_t count,
@@ -87,7 +95,10 @@ private:
   std::span<Candidate> candidates;      // The own ones, or those of useCandidates().
   OwnedArray<float> biases;             // Empty without logit bias.
   OwnedArray<uint32_t> generatedCounts; // Per token.
-  OwnedArray<uint8_t> inPrompt;
+  enum Mark : uint8_t { prompt = 1, isNamed = 2 };
+  OwnedArray<uint8_t> marks;
+  OwnedArray<int32_t> named; // Tokens that a bias or a penalty may change, each once.
+  size_t namedCount = 0;
   uint64_t draws = 0; // Tokens drawn so far: the next one's place.
 };
 

@@ -59,8 +59,8 @@ struct Sampling {
   }
 
   /// Takes the token behind a lane's last one; false ends all.
-  Result<bool> take(Lane &lane, std::span<const float> logits) {
-    MLC_ASSIGN(int32_t token, lane.sampler->sample(logits));
+  Result<bool> take(Lane &lane, const LogitsView &logits, size_t row) {
+    MLC_ASSIGN(int32_t token, nextToken(*lane.sampler, logits, row));
     bool ends = !options.generation.ignoreEnd && session.model().isEndToken(token);
     if (!ends) {
       lane.sampler->accept(token);
@@ -97,16 +97,17 @@ Result<FinishReason> generateSamples(Session &session, std::span<const int32_t> 
       return error;
     return FinishReason::cancelled;
   };
-  std::span<const float> last;
   int32_t row[1];
-  if (Status fed = feedPrompt(session, all.lanes[0].sequence, prompt.first(prompt.size() - 1), {}, row, last); !fed)
+  if (auto fed = feedPrompt(session, all.lanes[0].sequence, prompt.first(prompt.size() - 1), {}, row); !fed)
     return cancelledOr(fed.error());
   MLC_ASSIGN(all.start, session.snapshot(all.lanes[0].sequence));
+  MLC_ASSIGN(StepDrawing drawing, StepDrawing::create(session));
   for (;;) {
     StepSegment segments[kMostLanes];
     int32_t rows[kMostLanes];
     Lane *stepped[kMostLanes];
     size_t count = 0;
+    drawing.clear();
     for (Lane &lane : std::span(all.lanes, lanes)) {
       if (!lane.live && all.begun < options.count)
         MLC_TRY(all.begin(lane));
@@ -115,14 +116,15 @@ Result<FinishReason> generateSamples(Session &session, std::span<const int32_t> 
       segments[count] = {lane.sequence, {&lane.last, 1}};
       rows[count] = int32_t(count);
       stepped[count++] = &lane;
+      drawing.add(*lane.sampler, lane.sampler->nextUniform());
     }
     if (!count)
       return FinishReason::length;
-    auto logits = session.step({segments, count}, {rows, count});
+    auto logits = session.step({segments, count}, {rows, count}, drawing.draws());
     if (!logits)
       return cancelledOr(logits.error());
     for (size_t i = 0; i < count; ++i) {
-      MLC_ASSIGN(bool on, all.take(*stepped[i], logits->row(i)));
+      MLC_ASSIGN(bool on, all.take(*stepped[i], *logits, i));
       if (!on)
         return FinishReason::cancelled;
     }

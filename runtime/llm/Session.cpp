@@ -74,7 +74,7 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   uint32_t stateCount = states ? states->size() : 0;
   if (device) {
     MLC_TRY(checkRoom(plan, *device));
-    StreamBounds bounds{int64_t(limits.batch), int64_t(limits.sequences), stateCount,
+    StreamBounds bounds{int64_t(limits.batch), int64_t(maxRows()), int64_t(limits.sequences), stateCount,
                         ceilDiv(int64_t(limits.context), kPagePositions),
                         stateCount && std::any_of(states->begin(), states->end(),
                                                   [](const fb::State *state) { return isRecurrent(*state); })};
@@ -84,6 +84,9 @@ Status Session::build(const Model &model, const SessionOptions &options) {
     MLC_TRY(executor->stage(entry.ids, true));
     MLC_TRY(executor->stage(entry.rows, true));
     MLC_TRY(executor->stage(entry.logits, false));
+    if (int64_t(model.bounds().vocab) <= kMostDrawnVocabulary) {
+      MLC_ASSIGN(drawnTokens, OwnedArray<int32_t>::create(allocator, maxRows(), "drawn tokens"));
+    }
   } else {
     MLC_ASSIGN(Executor * made, Executor::create(model.executionPlan(), *pool, allocator, options.sessionClass));
     executor.reset(made);
@@ -329,6 +332,33 @@ Result<int64_t> Session::checkStep(std::span<const StepSegment> segments, std::s
   return int64_t(tokens);
 }
 
+Status Session::checkDraws(const StepDraws &draws, size_t rows) const {
+  if (!this->draws() || draws.rows.size() != rows)
+    return Error(ErrorCode::InvalidArgument, "draws of %zu rows in a step of %zu; %s", draws.rows.size(), rows,
+                 this->draws() ? "give one for each" : "the host draws its tokens itself");
+  if (draws.adjustments.size() > kMostStepAdjustments)
+    return Error(ErrorCode::OutOfRange, "%zu penalties in a step; at most %u", draws.adjustments.size(),
+                 kMostStepAdjustments);
+  for (size_t i = 0; i < rows; ++i) {
+    const RowDraw &draw = draws.rows[i];
+    if (draw.row >= 0 && (draw.row != int32_t(i) || draw.firstAdjustment > draws.adjustments.size() ||
+                          draw.adjustments > draws.adjustments.size() - draw.firstAdjustment))
+      return Error(ErrorCode::InvalidArgument, "draw %zu names row %d and penalties %u to %u of %zu", i, draw.row,
+                   draw.firstAdjustment, draw.firstAdjustment + draw.adjustments, draws.adjustments.size());
+  }
+  for (const TokenAdjustment &each : draws.adjustments)
+    if (each.token < 0 || uint64_t(each.token) >= theModel->bounds().vocab)
+      return Error(ErrorCode::OutOfRange, "a penalty of token id %d, outside the vocabulary of %llu", each.token,
+                   (unsigned long long)theModel->bounds().vocab);
+  return {};
+}
+
+Result<int32_t> LogitsView::token(size_t i) const {
+  if (tokens[i] < 0)
+    return Error(ErrorCode::Internal, "no logit is a number above -infinity");
+  return tokens[i];
+}
+
 Status Session::reserveStep(std::span<const StepSegment> segments) {
   for (const StepSegment &segment : segments) {
     uint32_t slot = uint32_t(segment.sequence) & 0xffff;
@@ -338,8 +368,12 @@ Status Session::reserveStep(std::span<const StepSegment> segments) {
   return {};
 }
 
-Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::span<const int32_t> rows) {
+Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::span<const int32_t> rows,
+                                 const StepDraws &draws) {
   MLC_ASSIGN(int64_t tokens, checkStep(segments, rows));
+  bool drawing = !draws.rows.empty();
+  if (drawing)
+    MLC_TRY(checkDraws(draws, rows.size()));
   // Whatever goes wrong from here on, committing the old lengths drops what the step added.
   auto commit = [&](bool advance) {
     for (const StepSegment &segment : segments) {
@@ -373,6 +407,8 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
   if (!rows.empty())
     memcpy(executor->hostSlot(entry.rows).as<int32_t>(), rows.data(), rows.size_bytes());
   batch.segments = {segmentArray.data(), segments.size()};
+  if (drawing)
+    executor->drawFrom(entry.logits, draws, drawnTokens.span().first(rows.size()));
   if (Status ran = executor->run(entry.function, batch, &cancelled); !ran) {
     commit(false);
     return ran.error();
@@ -380,7 +416,11 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
   for (size_t i = 0; i < segments.size(); ++i)
     slots[segmentArray[i].sequence].formLength = segmentArray[i].formLength;
   commit(true);
-  return LogitsView{executor->hostSlot(entry.logits).as<const float>(), rows.size(), size_t(theModel->bounds().vocab)};
+  for (size_t i = 0; drawing && i < rows.size(); ++i)
+    if (draws.rows[i].row < 0)
+      drawnTokens[i] = LogitsView::kLogits;
+  return LogitsView{executor->hostSlot(entry.logits).as<const float>(), rows.size(), size_t(theModel->bounds().vocab),
+                    drawing ? drawnTokens.data() : nullptr};
 }
 
 } // namespace mlc

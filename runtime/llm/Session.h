@@ -52,11 +52,22 @@ struct StepSegment {
   std::span<const int32_t> tokens;
 };
 
-/// Logits of the rows asked for, in that order; valid until the next step.
+/// Logits of the rows asked for, in that order, or the tokens that a device drew of them; valid until the next step.
 struct LogitsView {
   const float *data = nullptr;
   size_t rows = 0, vocab = 0;
+  const int32_t *tokens = nullptr; // Null: none was drawn.
+
+  /// Of a row that was not drawn.
   std::span<const float> row(size_t i) const { return {data + i * vocab, vocab}; }
+  bool drawn(size_t i) const { return tokens && tokens[i] != kLogits; }
+  /// Of a row that was drawn; an error when no logit is left, as Sampler::sample() has it.
+  Result<int32_t> token(size_t i) const;
+  /// The view of one row.
+  LogitsView at(size_t i) const { return {data + i * vocab, 1, vocab, tokens ? tokens + i : nullptr}; }
+
+  /// In the place of a token: the row's logits came.
+  static constexpr int32_t kLogits = -2;
 };
 
 /// Receives an exported state: whole chunks, each described by its own header (docs/runtime.md), the commit record
@@ -105,8 +116,12 @@ public:
   Result<bool> importChunk(SequenceId sequence, std::span<const uint8_t> chunk);
 
   /// Processes the segments, each sequence at most once, and computes logits of `rows`, row numbers in the order of the
-  /// concatenated tokens. On any error no sequence has changed.
-  Result<LogitsView> step(std::span<const StepSegment> segments, std::span<const int32_t> rows);
+  /// concatenated tokens. `draws`, where draws() is true: which of them the device draws a token from instead
+  /// (StepDrawing). On any error no sequence has changed.
+  Result<LogitsView> step(std::span<const StepSegment> segments, std::span<const int32_t> rows,
+                          const StepDraws &draws = {});
+  /// Whether there is a device that draws tokens.
+  bool draws() const { return drawnTokens.size() > 0; }
 
   /// Ends the step in progress, or the next one, with Cancelled, also while it waits for its turn on a shared pool. Any
   /// thread, also a signal handler.
@@ -117,8 +132,8 @@ public:
   void clearCancel() { cancelled.store(false, std::memory_order_relaxed); }
   const std::atomic<bool> &cancelFlag() const { return cancelled; }
 
-  /// Sees the kernel calls of the next steps.
-  void observeKernels(const KernelObserver &observer) { executor->observe(observer); }
+  /// Sees the kernel calls of the next steps. Errors are a device's, where calls are named.
+  Status observeKernels(const KernelObserver &observer) { return executor->observe(observer); }
 
   const Model &model() const { return *theModel; }
   uint64_t context() const { return limits.context; }
@@ -161,6 +176,7 @@ private:
   void copySlot(uint32_t from, uint32_t to);
   uint32_t handle(uint32_t slot) const { return uint32_t(slots[slot].generation) << 16 | slot; }
   Result<int64_t> checkStep(std::span<const StepSegment> segments, std::span<const int32_t> rows);
+  Status checkDraws(const StepDraws &draws, size_t rows) const;
   Status reserveStep(std::span<const StepSegment> segments);
   StateStore *storeOf(uint32_t state);
 
@@ -176,6 +192,7 @@ private:
   OwnedArray<Slot> slots;     // Sequences (imports among them), then snapshots.
   StateStore *stores[2] = {}; // Every store of the artifact's states.
   OwnedArray<BatchSegment> segmentArray;
+  OwnedArray<int32_t> drawnTokens; // Of each row of a step; empty: the host draws.
   OwnedArray<uint8_t> chunkBuffer;
   size_t payloadOffset = 0;
   std::atomic<bool> cancelled{false};

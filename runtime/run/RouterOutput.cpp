@@ -14,15 +14,12 @@ Status RouterOutput::open(Session &session, const RouterArguments &given) {
     return {};
   }
   arguments = &given;
-  if (session.model().device())
-    return Error(ErrorCode::Unsupported, "--router-stats: no figures are kept of a GPU's routers; leave it out");
   auto created = RouterStats::create(session.model().executionPlan(), given.options);
   if (!created)
     return Error(created.error().code(), "--router-stats: %s", created.error().message());
   stats = Owned<RouterStats>(*created);
   MLC_TRY(file.create(given.file));
-  session.observeKernels(stats->observer());
-  return {};
+  return session.observeKernels(stats->observer());
 }
 
 static void writeFigures(JsonWriter &json, const RouterFigures &figures) {

@@ -84,7 +84,7 @@ Status run(const char *file, const RunArguments &arguments, std::span<const Opti
       if (!made)
         return made.error().code() == ErrorCode::Io ? made : Status(inFile(file, made.error()));
     }
-    session->observeKernels({});
+    (void)session->observeKernels({});
     return routers.finish();
   }
   GenerationOutput output(model->tokenizer(), arguments.generation);
@@ -108,7 +108,7 @@ Status run(const char *file, const RunArguments &arguments, std::span<const Opti
   // Errors of the logits' file name it; all others are about the model.
   if (!generated)
     return generated.error().code() == ErrorCode::Io ? generated.error() : inFile(file, generated.error());
-  session->observeKernels({});
+  (void)session->observeKernels({});
   MLC_TRY(routers.finish());
   MLC_TRY(output.finish(*generated, loadMs, draft.stats()));
   // On a terminal, for whoever tries drafts out.

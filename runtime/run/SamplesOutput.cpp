@@ -38,9 +38,8 @@ Status withDraft(Session &session, DraftSession &draft, std::span<const int32_t>
     auto &collected = *static_cast<Collected *>(context);
     return collected.add(collected.sample, id);
   };
-  std::span<const float> last;
   int32_t row[1];
-  MLC_TRY(feedPrompt(session, sequence, options.history, {}, row, last));
+  MLC_TRY(feedPrompt(session, sequence, options.history, {}, row));
   MLC_ASSIGN(SnapshotId start, session.snapshot(sequence));
   for (; collected.sample < count; ++collected.sample, ++options.sampling.seed) {
     MLC_TRY(session.restore(sequence, start));

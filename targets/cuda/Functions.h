@@ -18,6 +18,7 @@ namespace mlc::cuda {
 #define MLC_CUDA_FUNCTIONS(X)                                                                                          \
   X(mlc_embedding, EmbeddingArgs)                                                                                      \
   X(mlc_gather_rows, GatherArgs)                                                                                       \
+  X(mlc_draw, DrawArgs)                                                                                                \
   X(mlc_pair, PairArgs)                                                                                                \
   X(mlc_rms_norm, NormArgs)                                                                                            \
   X(mlc_gated_rms_norm, GatedNormArgs)                                                                                 \

@@ -13,4 +13,5 @@
 #include "targets/cuda/norm/Norm.cuh"
 #include "targets/cuda/recurrent/Conv1d.cuh"
 #include "targets/cuda/recurrent/Ssd.cuh"
+#include "targets/cuda/tokens/Draw.cuh"
 #include "targets/cuda/tokens/Rope.cuh"

@@ -29,6 +29,11 @@ Status Stream::build() {
                        .bytes;
   MLC_ASSIGN(block, OwnedArray<uint8_t>::create(gpu.memory(), bytes, "the GPU's tables of a step"));
   MLC_ASSIGN(staged, OwnedArray<uint8_t>::create(gpu.hostMemory(), bytes, "pinned tables of a step"));
+  bytes = drawBytes(uint64_t(bounds.rows), kMostStepAdjustments);
+  MLC_ASSIGN(drawBlock, OwnedArray<uint8_t>::create(gpu.memory(), bytes, "the GPU's draws"));
+  MLC_ASSIGN(stagedDraws, OwnedArray<uint8_t>::create(gpu.hostMemory(), bytes, "pinned draws"));
+  MLC_ASSIGN(drawn, OwnedArray<int32_t>::create(gpu.memory(), uint64_t(bounds.rows), "the GPU's draws"));
+  MLC_ASSIGN(stagedDrawn, OwnedArray<int32_t>::create(gpu.hostMemory(), uint64_t(bounds.rows), "pinned draws"));
   return {};
 }
 
@@ -126,19 +131,20 @@ Stream::Captured &Stream::captured() {
 Result<bool> Stream::begin(const DeviceStep &step) {
   MLC_TRY(gpu.use());
   failure.reset();
-  capturing = replaying = nullptr;
+  capturing = nullptr;
   outputs = step.outputs;
+  draws = step.draws;
   int64_t pages = 0;
   for (const BatchSegment &segment : step.batch->segments)
     pages = std::max(pages, ceilDiv(segment.firstPosition + segment.length, kPagePositions));
-  key = {step.batch->tokens, step.shape, int64_t(step.batch->segments.size()), pageBucket(pages, bounds.pagesPerSlot)};
+  key = {step.batch->tokens, step.shape, int64_t(step.batch->segments.size()), pageBucket(pages, bounds.pagesPerSlot),
+         step.watched};
   layout = stepLayout(uint64_t(key.tokens), uint64_t(key.segments), step.kvStates.size(), uint64_t(key.pages),
                       bounds.recurrent);
   fill(step);
   if (key.tokens <= kGraphTokens) {
     Captured &shape = captured();
     if (shape.graph) {
-      replaying = &shape;
       shape.used = ++steps;
       note(calls.graphLaunch(shape.graph, stream), "launching a step's graph");
       return true;
@@ -152,6 +158,11 @@ Result<bool> Stream::begin(const DeviceStep &step) {
   if (Status copied = enqueueTransfers(step.inputs, true); !copied && !failure)
     failure.emplace(copied.error());
   return false;
+}
+
+void Stream::fetch(void *to, const uint8_t *from, size_t bytes) {
+  if (bytes && !failure)
+    note(calls.copyToHost(to, address(from), bytes, stream), "copying what is watched");
 }
 
 void Stream::abandon() {
@@ -178,19 +189,45 @@ Status Stream::finishCapture() {
   return calls.check(calls.graphLaunch(shape.graph, stream), "launching a step's graph");
 }
 
+/// What is drawn from the logits that the step leaves.
+Status Stream::enqueueDraws() {
+  memcpy(stagedDraws.data(), draws->rows.data(), draws->rows.size_bytes());
+  if (!draws->adjustments.empty())
+    memcpy(stagedDraws.data() + draws->rows.size_bytes(), draws->adjustments.data(), draws->adjustments.size_bytes());
+  MLC_TRY(calls.check(calls.copyToDevice(address(drawBlock.data()), stagedDraws.data(),
+                                         drawBytes(draws->rows.size(), draws->adjustments.size()), stream),
+                      "a step's draws"));
+  const auto *first = reinterpret_cast<const TokenAdjustment *>(drawBlock.data() + draws->rows.size_bytes());
+  launch(Function::mlc_draw, {draws->rows.size()}, kDrawThreads,
+         DrawArgs{{reinterpret_cast<float *>(draws->logits), draws->vocabulary},
+                  reinterpret_cast<const RowDraw *>(drawBlock.data()),
+                  first,
+                  drawn.data(),
+                  draws->vocabulary});
+  return calls.check(calls.copyToHost(stagedDrawn.data(), address(reinterpret_cast<const uint8_t *>(drawn.data())),
+                                      draws->tokens.size_bytes(), stream),
+                     "the tokens drawn");
+}
+
 Status Stream::end() {
-  if (!replaying && !failure)
-    if (Status copied = enqueueTransfers(outputs, false); !copied)
-      failure.emplace(copied.error());
+  auto attempt = [&](const Status &status) {
+    if (!status && !failure)
+      failure.emplace(status.error());
+  };
   if (capturing && failure)
     abandon();
   if (capturing)
-    if (Status launched = finishCapture(); !launched)
-      failure.emplace(launched.error());
-  CuResult waited = calls.streamSynchronize(stream);
+    attempt(finishCapture());
+  if (draws && !failure)
+    attempt(enqueueDraws());
+  if (!failure)
+    attempt(enqueueTransfers(outputs, false));
+  attempt(calls.check(calls.streamSynchronize(stream), "a step on the GPU failed"));
   if (failure)
     return *failure;
-  return calls.check(waited, "a step on the GPU failed");
+  if (draws)
+    memcpy(draws->tokens.data(), stagedDrawn.data(), draws->tokens.size_bytes());
+  return {};
 }
 
 void Stream::enqueue(Function function, const Grid &grid, unsigned threads, const void *args) {

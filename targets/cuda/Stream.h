@@ -33,6 +33,11 @@ constexpr StepLayout stepLayout(uint64_t tokens, uint64_t segments, uint64_t sta
   return layout;
 }
 
+/// Where the parts of a step's draws lie: RowDraw, one for each row, then TokenAdjustment.
+constexpr uint64_t drawBytes(uint64_t rows, uint64_t adjustments) {
+  return rows * sizeof(RowDraw) + adjustments * sizeof(TokenAdjustment);
+}
+
 /// Pages that the tables of a step have room for: a power of two, so that few graphs serve a growing sequence.
 constexpr int64_t pageBucket(int64_t pages, int64_t most) {
   int64_t bucket = 4;
@@ -49,6 +54,7 @@ public:
   Status read(void *to, const uint8_t *from, size_t bytes) override;
   Status write(uint8_t *to, const void *from, size_t bytes) override;
   Result<bool> begin(const DeviceStep &step) override;
+  void fetch(void *to, const uint8_t *from, size_t bytes) override;
   void abandon() override;
   Status end() override;
 
@@ -69,6 +75,7 @@ public:
 private:
   struct Key {
     int64_t tokens = 0, shape = 0, segments = 0, pages = 0;
+    uint32_t watched = 0;
     bool operator==(const Key &) const = default;
   };
   /// A shape of a step that came before; its graph once it has come twice.
@@ -91,6 +98,7 @@ private:
   void note(CuResult result, const char *what);
   Captured &captured();
   Status finishCapture();
+  Status enqueueDraws();
   Status enqueueTransfers(std::span<const DeviceTransfer> transfers, bool toDevice);
 
   const Gpu &gpu;
@@ -99,11 +107,14 @@ private:
   Allocator allocator;
   CuStream stream = nullptr;
   OwnedArray<uint8_t> block, staged; // On the device; pinned.
+  OwnedArray<uint8_t> drawBlock, stagedDraws;
+  OwnedArray<int32_t> drawn, stagedDrawn; // The tokens.
   StepLayout layout{};
   Key key;
-  std::span<const DeviceTransfer> outputs; // Of the step in progress.
+  std::span<const DeviceTransfer> outputs; // Of the step in progress, as `draws`.
+  const DeviceDraws *draws = nullptr;
   Captured graphs[kGraphs];
-  Captured *capturing = nullptr, *replaying = nullptr;
+  Captured *capturing = nullptr;
   uint64_t steps = 0;
   std::optional<Error> failure; // The first of the step.
 };

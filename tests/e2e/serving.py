@@ -47,10 +47,11 @@ class Requests:
 class Server(Requests):
     """mlc-serve on a free port. `log` holds its events; `with` stops it."""
 
-    def __init__(self, *arguments, program=None, ready=True):
+    def __init__(self, *arguments, program=None, ready=True, env=None):
         self.log, self.changed = [], threading.Condition()
         command = [program or tool("mlc-serve"), *arguments, "--port", "0", "--log", "json"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, **(env or {})})
         self.stderr = []
         threading.Thread(target=self._read, daemon=True).start()
         self.port = self.event("listening")["port"]

@@ -4,6 +4,8 @@
 # ===----------------------------------------------------------------------===#
 """Every family on an emulated GPU: the CPU's logits with f32 products, the interpreter's of the transformed graph with
 tensor cores, and any split of a prompt bitwise the same."""
+import concurrent.futures
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 try:
     import numpy as np
     import run_oracles
+    from serving import Server
 except ImportError as error:
     raise unittest.SkipTest(f"{error}; install python3-numpy")
 
@@ -45,6 +48,7 @@ class EmulatedGpu(unittest.TestCase):
         done = subprocess.run([MLC, *arguments], capture_output=True, text=True, timeout=300,
                               env=dict(os.environ, LD_LIBRARY_PATH=DRIVER))
         self.assertEqual(done.returncode, 0, done.stderr)
+        return done
 
     def logits(self, verb, source, *options):
         self.call(verb, source, "--tokens", PROMPT, "--max-tokens", "3", "--ignore-eos", "--logits", self.path("l.npy"),
@@ -64,6 +68,65 @@ class EmulatedGpu(unittest.TestCase):
             options = "--quant", "none", "--math", "exact", "--kv", "f32"
             with self.subTest(case=name):
                 self.close(self.artifact(name, "--target", "cuda", *options), self.artifact(name, *options))
+
+    def test_texts_drawn_are_the_cpus(self):
+        """The device draws what the host's sampler draws of the same logits, with the same seed."""
+        options = "--quant", "none", "--math", "exact", "--kv", "f32"
+        for name in (NANO, "llama", "qwen2-moe"):
+            source = os.path.join(run_oracles.ORACLES, name)
+            self.call("compile", source, "-o", self.path("cpu.mlca"), *options)
+            self.call("compile", source, "-o", self.path("gpu.mlca"), "--target", "cuda", *options)
+            for sampling in (["--temperature", "0"], ["--temperature", "0.9", "--top-p", "0.9"],
+                             ["--temperature", "1.2", "--top-k", "20", "--min-p", "0.02"],
+                             ["--temperature", "1", "--repeat-penalty", "1.3"]):
+                with self.subTest(case=name, sampling=sampling):
+                    texts = [self.call("run", self.path(artifact), "--tokens", PROMPT, "--max-tokens", "20", "--ignore-eos",
+                                       "--seed", "5", *sampling).stdout for artifact in ("cpu.mlca", "gpu.mlca")]
+                    self.assertEqual(*texts)
+
+    def test_router_figures_are_the_cpus(self):
+        options = "--quant", "none", "--math", "exact", "--kv", "f32"
+        figures = []
+        for target in ("cpu", "cuda"):
+            self.call("compile", os.path.join(run_oracles.ORACLES, "mixtral"), "-o", self.path("m.mlca"), "--target", target,
+                      *options)
+            # Steps of one token come often enough to be a graph.
+            self.call("run", self.path("m.mlca"), "--tokens", PROMPT, "--max-tokens", "12", "--ignore-eos",
+                      "--router-stats", self.path("stats.json"))
+            with open(self.path("stats.json"), encoding="utf-8") as f:
+                figures.append(json.load(f)["layers"])
+        for cpu, gpu in zip(*figures, strict=True):
+            self.assertEqual(cpu.keys(), gpu.keys())
+            for name, value in cpu.items():
+                if name in ("layer", "experts", "top_k", "tokens", "dead_experts", "load", "alarm"):
+                    self.assertEqual(gpu[name], value, name)
+                elif not isinstance(value, dict):
+                    np.testing.assert_allclose(gpu[name], value, rtol=1e-4, atol=1e-5, err_msg=name)
+
+    def test_server_answers_as_on_the_cpu(self):
+        """Sampled together, with logprobs and under a grammar (whose logits come to the host), and embeddings."""
+        answers = []
+        for target in ("cpu", "cuda"):
+            self.call("compile", NANO, "-o", self.path("m.mlca"), "--target", target, "--quant", "none", "--math", "exact",
+                      "--kv", "f32", "--context", "256")
+            with Server(self.path("m.mlca"), env={"LD_LIBRARY_PATH": DRIVER}) as server:
+                asked = [dict(temperature=0), dict(temperature=0.9, top_p=0.9), dict(temperature=1, frequency_penalty=1),
+                         dict(temperature=0.8, logprobs=2), dict(temperature=1, n=3),
+                         dict(temperature=1, response_format={"type": "json_object"})]
+                with concurrent.futures.ThreadPoolExecutor(len(asked)) as pool:
+                    done = [pool.submit(server.post, "/v1/completions", model="m", prompt="The city", max_tokens=5, seed=3,
+                                        **each)
+                            for each in asked]
+                answers.append([])
+                for each in done:
+                    status, _, body = each.result()
+                    self.assertEqual(status, 200, body)
+                    answers[-1].append([choice["text"] for choice in body["choices"]])
+                status, _, body = server.post("/v1/embeddings", model="m", input=["The city", "a"])
+                self.assertEqual(status, 200, body)
+                answers[-1].append(np.array([each["embedding"] for each in body["data"]]))
+        self.assertEqual(answers[0][:-1], answers[1][:-1])
+        np.testing.assert_allclose(answers[0][-1], answers[1][-1], atol=1e-4)
 
     def test_interpreter_is_the_oracle_of_tensor_cores(self):
         for name in (NANO, "granitemoehybrid-experts", "nemotron-h", "qwen2-moe", "mixtral"):

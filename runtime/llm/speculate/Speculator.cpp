@@ -102,10 +102,10 @@ Result<GenerateResult> Speculator::generate(SequenceId sequence, std::span<const
 
   GenerateResult result;
   result.promptTokens = prompt.size();
-  std::span<const float> last;
-  if (Status fed = feedPrompt(*target, sequence, prompt, given, rows.span(), last); !fed)
+  auto fed = feedPrompt(*target, sequence, prompt, given, rows.span());
+  if (!fed)
     return cancelledOr(fed.error(), result);
-  LogitsView logits{last.data(), 1, last.size()};
+  LogitsView logits = *fed;
   double draftStart = options.clock();
   auto promptSteps = (prompt.size() + target->batch() - 1) / target->batch();
   costs.learnPrompt(prompt.size() / promptSteps, (draftStart - start) / double(promptSteps));

@@ -43,8 +43,9 @@ Result<std::unique_ptr<Engine>> Engine::create(const Model &model, const EngineO
   MLC_ASSIGN(Session * made, Session::create(model, settled.session));
   Owned<Session> session(made);
   MLC_ASSIGN(std::unique_ptr<Speculation> speculation, Speculation::create(settled, *session));
-  return std::unique_ptr<Engine>(
-      new Engine(std::make_unique<Impl>(model, settled, std::move(session), std::move(speculation))));
+  MLC_ASSIGN(StepDrawing drawing, StepDrawing::create(*session));
+  return std::unique_ptr<Engine>(new Engine(
+      std::make_unique<Impl>(model, settled, std::move(session), std::move(speculation), std::move(drawing))));
 }
 
 Engine::Engine(std::unique_ptr<Impl> impl) : impl(std::move(impl)) {}
@@ -63,9 +64,9 @@ Status Engine::embeddingSupport() const { return impl->embeddings(); }
 size_t Engine::embeddingSize() const { return impl->embeddingSize(); }
 
 Engine::Impl::Impl(const Model &model, const EngineOptions &options, Owned<Session> made,
-                   std::unique_ptr<Speculation> drafts)
+                   std::unique_ptr<Speculation> drafts, StepDrawing draws)
     : model(model), options(options), session(std::move(made)), hidden(model), forms(model),
-      cache(*session, options.cacheEntries), speculation(std::move(drafts)) {
+      cache(*session, options.cacheEntries), speculation(std::move(drafts)), drawing(std::move(draws)) {
   thread = std::thread([this] { run(); });
 }
 

@@ -16,6 +16,7 @@
 //
 #pragma once
 
+#include "runtime/llm/StepDrawing.h"
 #include "runtime/server/engine/CostModel.h"
 #include "runtime/server/engine/Engine.h"
 #include "runtime/server/engine/FairQueue.h"
@@ -36,7 +37,7 @@ Submission validate(const Request &request, const Session &session, const Status
 class Engine::Impl {
 public:
   Impl(const Model &model, const EngineOptions &options, Owned<Session> session,
-       std::unique_ptr<Speculation> speculation);
+       std::unique_ptr<Speculation> speculation, StepDrawing drawing);
   ~Impl();
 
   // Any thread.
@@ -78,10 +79,12 @@ private:
   void draftTokens();
   bool stopDrafting();
   Status runStep();
+  void addDraw(const Piece &piece, size_t row);
   unsigned handleRows();
   void workOn(RowWork &work, std::span<RowResult> results, unsigned worker);
-  Status drawToken(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place, unsigned worker,
-                   RowResult &result);
+  Status judgeRow(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place, unsigned worker,
+                  RowResult &result);
+  Status takeRow(Lane &lane, size_t row, const Draft *draft, uint64_t place, unsigned worker, RowResult &result);
   void takePromptRow(const RowWork &work, RowResult &result);
   void promptFed(Lane &lane);
   void takeTokens(const RowWork &work, std::span<RowResult> results);
@@ -114,6 +117,7 @@ private:
   std::vector<OwnedArray<Sampler::Candidate>> candidateRooms; // One a worker.
   std::vector<std::vector<uint64_t>> masks;                   // One a worker.
   std::vector<int32_t> stepRows, draftedTokens;
+  StepDrawing drawing;      // Of a model on a device.
   bool speculating = false; // In the step in progress.
   std::vector<StepSegment> segments;
   LogitsView logits;

@@ -46,8 +46,6 @@ Status HiddenStates::find(const Model &model) {
   auto refuse = [&](const char *what) {
     return Error(ErrorCode::Unsupported, "%s: %s, so it gives no embeddings", model.name(), what);
   };
-  if (model.device())
-    return refuse("it runs on a GPU, whose hidden states the host does not see");
   // Backwards from the logits, past what is done to each of them (a cap), to the product with the vocabulary.
   uint32_t slot = model.entry().logits, at = end;
   do {
@@ -71,16 +69,14 @@ Status HiddenStates::find(const Model &model) {
   return {};
 }
 
-void HiddenStates::observe(Session &session, bool on) {
+Status HiddenStates::observe(Session &session, bool on) {
   if (on)
     rows.resize(size_t(session.maxRows()) * columns);
-  session.observeKernels(on ? KernelObserver{before, this} : KernelObserver{});
+  return session.observeKernels(on ? KernelObserver{before, this, nullptr, {&reader, 1}} : KernelObserver{});
 }
 
-void HiddenStates::before(void *self, uint32_t call, const KernelContext &context) {
+void HiddenStates::before(void *self, uint32_t, const KernelContext &context) {
   auto *hidden = static_cast<HiddenStates *>(self);
-  if (call != hidden->reader)
-    return;
   const TensorView &view = context.inputs[0];
   for (int64_t row = 0; row < view.dims[0]; ++row)
     memcpy(hidden->rows.data() + size_t(row) * hidden->columns, view.row<const float>(row),

@@ -25,7 +25,7 @@ public:
   size_t width() const { return columns; }
 
   /// The rows of the session's next steps are kept; `on` false: no more.
-  void observe(Session &session, bool on);
+  Status observe(Session &session, bool on);
   /// Row i of the step's rows, as the last one left it.
   std::span<const float> row(size_t i) const { return {rows.data() + i * columns, columns}; }
 

@@ -146,8 +146,19 @@ bool Engine::Impl::stopDrafting() {
   return any;
 }
 
+/// Row `row` of a piece's: a device draws the token of one that is wanted for nothing else.
+void Engine::Impl::addDraw(const Piece &piece, size_t row) {
+  const Lane &lane = *piece.lane;
+  const Job &job = lane.job;
+  bool samples = row + 1 == piece.rows && lane.held + piece.count == lane.tokens.size();
+  if (!samples || piece.drafted || job.embeds() || job.scoresAnswer() || lane.constraint)
+    return drawing.addLogits();
+  drawing.add(*lane.sampler, drawFor(Draw::token, lane.seed(), lane.generated()));
+}
+
 Status Engine::Impl::runStep() {
   segments.clear();
+  drawing.clear();
   stepRows.clear();
   draftedTokens.clear();
   draftedTokens.reserve(size_t(session->batch())); // Segments point into it.
@@ -165,10 +176,13 @@ Status Engine::Impl::runStep() {
     }
     segments.push_back({piece.lane->sequence, tokens});
     at += piece.count;
-    for (size_t row = piece.rows; row; --row)
-      stepRows.push_back(int32_t(at - row));
+    for (size_t row = 0; row < piece.rows; ++row) {
+      stepRows.push_back(int32_t(at - piece.rows + row));
+      addDraw(piece, row);
+    }
     hiddenWanted |= piece.lane->job.embeds();
   }
+  MLC_TRY(hidden.observe(*session, hiddenWanted));
   {
     std::lock_guard guard(lock);
     for (const Piece &piece : pieces)
@@ -176,8 +190,7 @@ Status Engine::Impl::runStep() {
     if (stopping)
       session->requestCancel();
   }
-  hidden.observe(*session, hiddenWanted);
-  auto stepped = session->step(segments, stepRows);
+  auto stepped = session->step(segments, stepRows, drawing.draws());
   {
     std::lock_guard guard(lock);
     stepJobs.clear();
@@ -248,7 +261,7 @@ void Engine::Impl::workOn(RowWork &work, std::span<RowResult> results, unsigned 
     unsigned i = work.judged++;
     const Draft *draft = i < work.drafted ? &lane.draft->drafting[i] : nullptr;
     RowResult &result = results[i];
-    if (Status drawn = drawToken(lane, logits.row(work.row + i), draft, lane.generated() + i, worker, result); !drawn) {
+    if (Status drawn = takeRow(lane, work.row + i, draft, lane.generated() + i, worker, result); !drawn) {
       result.code = drawn.error().code();
       result.message = drawn.error().message();
     } else if (draft && !result.grammarEnds) {
@@ -258,10 +271,9 @@ void Engine::Impl::workOn(RowWork &work, std::span<RowResult> results, unsigned 
   }
 }
 
-/// The lane's token at `place` of its answer.
-Status Engine::Impl::drawToken(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place,
-                               unsigned worker, RowResult &result) {
-  const Request &request = lane.job.request;
+/// Draws the lane's token at `place` of its answer.
+Status Engine::Impl::judgeRow(Lane &lane, std::span<const float> row, const Draft *draft, uint64_t place,
+                              unsigned worker, RowResult &result) {
   std::span<const uint64_t> allowed;
   if (lane.constraint) {
     std::vector<uint64_t> &mask = masks[worker];
@@ -281,7 +293,21 @@ Status Engine::Impl::drawToken(Lane &lane, std::span<const float> row, const Dra
   result.token = verdict.token;
   result.stays = verdict.stays;
   if (lane.job.scoresAnswer())
-    result.score = scoreRow(row, result.token, size_t(std::max(request.logprobs, 0)));
+    result.score = scoreRow(row, result.token, size_t(std::max(lane.job.request.logprobs, 0)));
+  return {};
+}
+
+/// The lane's token at `place` of its answer, which the device has drawn, or is drawn now.
+Status Engine::Impl::takeRow(Lane &lane, size_t row, const Draft *draft, uint64_t place, unsigned worker,
+                             RowResult &result) {
+  if (logits.drawn(row)) {
+    MLC_ASSIGN(result.token, logits.token(row));
+  } else {
+    MLC_TRY(judgeRow(lane, logits.row(row), draft, place, worker, result));
+    if (result.grammarEnds)
+      return {};
+  }
+  const Request &request = lane.job.request;
   bool stops =
       std::find(request.stopTokens.begin(), request.stopTokens.end(), result.token) != request.stopTokens.end();
   result.ends = stops || (!request.ignoreEnd && model.isEndToken(result.token));

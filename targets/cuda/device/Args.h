@@ -9,9 +9,14 @@
 //
 #pragma once
 
+#include "runtime/exec/Draw.h"
+
 #include <cstdint>
 
 namespace mlc::cuda {
+
+using mlc::RowDraw;
+using mlc::TokenAdjustment;
 
 /// Positions of a KV page.
 constexpr int kPage = 64;
@@ -52,6 +57,16 @@ struct GatherArgs {
   const int32_t *rows;
   Rows<float> out;
   int64_t available, columns; // Rows of x.
+};
+
+/// A block for each draw; those of negative rows do nothing. Changes the logits of the others.
+constexpr int kDrawThreads = 512;
+struct DrawArgs {
+  Rows<float> logits;
+  const RowDraw *draws;
+  const TokenAdjustment *adjustments;
+  int32_t *tokens; // Of each draw; -1: no logit was a number above -infinity.
+  int64_t vocabulary;
 };
 
 struct NormArgs {

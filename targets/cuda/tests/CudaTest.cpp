@@ -8,6 +8,7 @@
 //
 #include "targets/cuda/tests/FakeDriver.h"
 
+#include "runtime/llm/StepDrawing.h"
 #include "tests/unit/session/SessionSupport.h"
 
 #include <dlfcn.h>
@@ -189,16 +190,187 @@ TEST_F(CudaTest, AStepIsOneGraphFromTheThirdOn) {
       EXPECT_EQ(record.front(), "cuStreamBeginCapture_v2");
       EXPECT_EQ(calls("cuGraphInstantiateWithFlags"), 1u);
     } else {
-      EXPECT_EQ(record, (fake::Record{"cuGraphLaunch", "cuStreamSynchronize"}));
+      EXPECT_EQ(calls("cuGraphLaunch"), 1u);
+      EXPECT_EQ(calls("cuMemcpyDtoHAsync_v2"), 1u);
+      EXPECT_EQ(record.size(), 3u);
+      EXPECT_EQ(record.back(), "cuStreamSynchronize");
     }
   }
   EXPECT_EQ(logits, expected);
+}
+
+/// Draws of `sampler` for a step of one row.
+StepDrawing drawingOf(const Session &session, const Sampler &sampler) {
+  StepDrawing drawing = must(StepDrawing::create(session));
+  drawing.add(sampler, sampler.nextUniform());
+  return drawing;
+}
+
+// Where tokens are drawn no logits travel; a step's draws are no part of its graph.
+TEST_F(CudaTest, TokensAreDrawnOnTheDevice) {
+  AlignedBytes bytes = modelBytes(onGpu({}));
+  Owned<Model> model(must(open(bytes)));
+  Owned<Session> session = makeSession(*model), logitsOf = makeSession(*model);
+  ASSERT_TRUE(session->draws());
+  SequenceId sequence = must(session->createSequence()), other = must(logitsOf->createSequence());
+  SamplingOptions options;
+  options.temperature = 0.8f;
+  options.topP = 0.9f;
+  options.frequencyPenalty = 0.5f;
+  Sampler device = must(Sampler::create(TinyOptions().vocab, options)),
+          host = must(Sampler::create(TinyOptions().vocab, options));
+  int32_t token = 3, row = 0;
+  for (unsigned i = 0; i < 12; ++i) {
+    StepDrawing drawing = drawingOf(*session, device);
+    StepSegment segment{sequence, {&token, 1}};
+    fake::record().clear();
+    LogitsView view = must(session->step({&segment, 1}, {&row, 1}, drawing.draws()));
+    const fake::Record record = fake::record();
+    if (i > 1) {
+      ASSERT_EQ(record.size(), 5u);
+      EXPECT_EQ(record[0], "cuGraphLaunch");
+      EXPECT_EQ(record[1].substr(0, 20), "cuMemcpyHtoDAsync_v2");
+      EXPECT_EQ(record[2], "cuLaunchKernelEx mlc_draw 1,1,1 512");
+      EXPECT_EQ(record[3].substr(0, 20), "cuMemcpyDtoHAsync_v2");
+      EXPECT_EQ(record[4], "cuStreamSynchronize");
+    }
+    ASSERT_TRUE(view.drawn(0));
+    int32_t drawn = must(nextToken(device, view, 0));
+    std::vector<float> logits = feedAll(*logitsOf, other, segment.tokens);
+    EXPECT_EQ(drawn, must(host.sample(logits)));
+    device.accept(drawn);
+    host.accept(drawn);
+    token = drawn;
+  }
+}
+
+// A step of both: tokens of some rows, logits of others.
+TEST_F(CudaTest, RowsThatAreNotDrawnGiveLogits) {
+  AlignedBytes bytes = modelBytes(onGpu({}));
+  Owned<Model> model(must(open(bytes)));
+  Owned<Session> session = makeSession(*model), logitsOf = makeSession(*model);
+  std::vector<int32_t> tokens = someTokens(6, 5);
+  size_t vocab = TinyOptions().vocab;
+  std::vector<float> all = feedAll(*logitsOf, must(logitsOf->createSequence()), tokens);
+  Sampler greedy = must(Sampler::create(vocab, {}));
+  // None, all, in turns, runs at either end.
+  for (unsigned drawn : {0u, 0b111111u, 0b101010u, 0b010101u, 0b000111u, 0b110011u}) {
+    StepDrawing drawing = must(StepDrawing::create(*session));
+    std::vector<int32_t> rows;
+    for (unsigned i = 0; i < 6; ++i) {
+      rows.push_back(int32_t(i));
+      if (drawn >> i & 1)
+        drawing.add(greedy, 0);
+      else
+        drawing.addLogits();
+    }
+    SequenceId sequence = must(session->createSequence());
+    StepSegment segment{sequence, tokens};
+    LogitsView view = must(session->step({&segment, 1}, rows, drawing.draws()));
+    for (unsigned i = 0; i < 6; ++i) {
+      std::span<const float> expected = std::span<const float>(all).subspan(i * vocab, vocab);
+      ASSERT_EQ(view.drawn(i), (drawn >> i & 1) != 0);
+      if (view.drawn(i))
+        EXPECT_EQ(must(view.token(i)), std::max_element(expected.begin(), expected.end()) - expected.begin());
+      else
+        EXPECT_EQ(0, memcmp(view.row(i).data(), expected.data(), vocab * sizeof(float)));
+    }
+    must(session->destroySequence(sequence));
+  }
+}
+
+// An observer of a device sees copies of the calls that it names, of captured steps too, and changing it makes other
+// graphs.
+TEST_F(CudaTest, ObserversSeeCopies) {
+  AlignedBytes bytes = modelBytes(onGpu({}));
+  Owned<Model> model(must(open(bytes)));
+  Owned<Session> session = makeSession(*model), logitsOf = makeSession(*model);
+  // The product that gives the logits: its rows, and what comes of them.
+  struct Seen {
+    std::vector<uint32_t> calls;
+    std::vector<std::vector<float>> outputs;
+    bool weightHidden = true;
+  } seen;
+  auto last = uint32_t(model->executionPlan().kernelCalls().size() - 1);
+  const uint32_t named[] = {last};
+  KernelObserver observer;
+  observer.user = &seen;
+  observer.after = [](void *user, uint32_t call, const KernelContext &context) {
+    auto &seen = *static_cast<Seen *>(user);
+    seen.calls.push_back(call);
+    seen.weightHidden &= context.inputs[0].data && !context.inputs[1].data;
+    const TensorView &out = context.outputs[0];
+    std::vector<float> values;
+    for (int64_t row = 0; row < out.dims[0]; ++row)
+      values.insert(values.end(), out.row<float>(row), out.row<float>(row) + out.dims[1]);
+    seen.outputs.push_back(values);
+  };
+  EXPECT_EQ(failure(session->observeKernels(observer), ErrorCode::InvalidArgument),
+            "a device's kernel calls are watched by their numbers; give some");
+  observer.calls = named;
+  SequenceId sequence = must(session->createSequence()), other = must(logitsOf->createSequence());
+  std::vector<int32_t> tokens = someTokens(24, 4);
+  std::span<const int32_t> all = tokens;
+  size_t at = 0, shown = 0;
+  for (unsigned i = 0; at < tokens.size(); ++i) {
+    size_t count = std::min<size_t>(i % 5 == 4 ? 3 : 1, tokens.size() - at);
+    bool watching = i % 8 < 6;
+    must(session->observeKernels(watching ? observer : KernelObserver{}));
+    std::vector<float> logits = feedAll(*session, sequence, all.subspan(at, count));
+    EXPECT_EQ(logits, feedAll(*logitsOf, other, all.subspan(at, count)));
+    shown += watching;
+    ASSERT_EQ(seen.calls.size(), shown);
+    if (watching)
+      EXPECT_EQ(seen.outputs.back(), logits);
+    at += count;
+  }
+  EXPECT_TRUE(seen.weightHidden);
+  EXPECT_EQ(seen.calls, std::vector<uint32_t>(shown, last));
+  const uint32_t beyond[] = {last + 1};
+  observer.calls = beyond;
+  failure(session->observeKernels(observer), ErrorCode::OutOfRange);
+  // What could not be watched is not.
+  feedAll(*session, must(session->createSequence()), all.first(1));
+  EXPECT_EQ(seen.calls.size(), shown);
+}
+
+TEST_F(CudaTest, DrawsThatCannotBeAreRefused) {
+  AlignedBytes bytes = modelBytes(onGpu({}));
+  Owned<Model> model(must(open(bytes)));
+  Owned<Session> session = makeSession(*model);
+  SequenceId sequence = must(session->createSequence());
+  int32_t token = 3, row = 0;
+  StepSegment segment{sequence, {&token, 1}};
+  auto refused = [&](Session &of, std::span<const RowDraw> rows, std::span<const TokenAdjustment> adjustments,
+                     ErrorCode code) { return failure(of.step({&segment, 1}, {&row, 1}, {rows, adjustments}), code); };
+  RowDraw draws[2] = {};
+  TokenAdjustment adjustment{int32_t(TinyOptions().vocab), 0, 1, 0};
+  EXPECT_EQ(refused(*session, draws, {}, ErrorCode::InvalidArgument),
+            "draws of 2 rows in a step of 1; give one for each");
+  EXPECT_EQ(refused(*session, {draws, 1}, {&adjustment, 1}, ErrorCode::OutOfRange),
+            "a penalty of token id " + std::to_string(TinyOptions().vocab) + ", outside the vocabulary of " +
+                std::to_string(TinyOptions().vocab));
+  draws[0].adjustments = 2;
+  EXPECT_EQ(refused(*session, {draws, 1}, {&adjustment, 1}, ErrorCode::InvalidArgument),
+            "draw 0 names row 0 and penalties 0 to 2 of 1");
+  draws[0] = {};
+  draws[0].row = 5;
+  EXPECT_EQ(refused(*session, {draws, 1}, {}, ErrorCode::InvalidArgument),
+            "draw 0 names row 5 and penalties 0 to 0 of 0");
+  TestModel host((TinyOptions()));
+  Owned<Session> onHost = makeSession(*host.model);
+  EXPECT_FALSE(onHost->draws());
+  segment.sequence = must(onHost->createSequence());
+  draws[0].row = 0;
+  EXPECT_EQ(refused(*onHost, {draws, 1}, {}, ErrorCode::InvalidArgument),
+            "draws of 1 rows in a step of 1; the host draws its tokens itself");
 }
 
 // Whatever call fails: one line that is no empty one, nothing that leaks, no call that the driver would refuse.
 TEST_F(CudaTest, EveryFailureIsAnError) {
   AlignedBytes bytes = modelBytes(onGpu({}));
   std::vector<int32_t> tokens = someTokens(4, 3);
+  Sampler greedy = must(Sampler::create(TinyOptions().vocab, {}));
   auto attempt = [&]() -> Status {
     MLC_ASSIGN(Model * opened, open(bytes));
     Owned<Model> model(opened);
@@ -208,7 +380,8 @@ TEST_F(CudaTest, EveryFailureIsAnError) {
     for (int32_t &token : tokens) {
       StepSegment segment{sequence, {&token, 1}};
       int32_t row = 0;
-      MLC_TRY(session->step({&segment, 1}, {&row, 1}));
+      StepDrawing drawing = drawingOf(*session, greedy);
+      MLC_TRY(session->step({&segment, 1}, {&row, 1}, &token == &tokens[1] ? StepDraws{} : drawing.draws()));
     }
     return {};
   };

@@ -159,19 +159,19 @@ TEST(Executor, ObserverSeesCallsBeforeTheyRun) {
     std::vector<uint32_t> calls;
     std::vector<float> inputs;
   } seen;
-  running.executor->observe({[](void *user, uint32_t call, const KernelContext &context) {
-                               auto &seen = *static_cast<Seen *>(user);
-                               seen.calls.push_back(call);
-                               seen.inputs.push_back(context.inputs[1].as<float>()[0]);
-                             },
-                             &seen});
+  must(running.executor->observe({[](void *user, uint32_t call, const KernelContext &context) {
+                                    auto &seen = *static_cast<Seen *>(user);
+                                    seen.calls.push_back(call);
+                                    seen.inputs.push_back(context.inputs[1].as<float>()[0]);
+                                  },
+                                  &seen}));
   running.run("twice");
   ASSERT_EQ(seen.calls.size(), 2u);
   EXPECT_EQ(seen.calls[1], seen.calls[0] + 1);
   EXPECT_EQ(running.model->executionPlan().kernelCalls().size(), seen.calls[1] + 1);
   EXPECT_EQ(seen.inputs, (std::vector<float>{2, 3}));
   EXPECT_EQ(running.at<float>(sum)[0], 6);
-  running.executor->observe({});
+  must(running.executor->observe({}));
   running.run("twice");
   EXPECT_EQ(seen.calls.size(), 2u);
 }

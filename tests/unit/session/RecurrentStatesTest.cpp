@@ -177,12 +177,12 @@ TEST(RecurrentStates, CancelledStepChangesNothing) {
     Session &session;
     unsigned left;
   } canceller{session, 12};
-  session.observeKernels({[](void *user, uint32_t, const KernelContext &) {
-                            auto &self = *static_cast<Canceller *>(user);
-                            if (self.left && !--self.left)
-                              self.session.requestCancel();
-                          },
-                          &canceller});
+  must(session.observeKernels({[](void *user, uint32_t, const KernelContext &) {
+                                 auto &self = *static_cast<Canceller *>(user);
+                                 if (self.left && !--self.left)
+                                   self.session.requestCancel();
+                               },
+                               &canceller}));
   for (size_t count : {1u, 20u, 60u}) {
     canceller.left = 12;
     StepSegment segment{sequence, std::span(hybrid.text).subspan(60, count)}; // Other tokens than those that follow.
@@ -191,7 +191,7 @@ TEST(RecurrentStates, CancelledStepChangesNothing) {
     EXPECT_EQ(must(session.length(sequence)), 37);
     EXPECT_EQ(session.recurrentBytesUsed(), used);
   }
-  session.observeKernels({});
+  must(session.observeKernels({}));
   hybrid.feed(sequence, 37, 90);
   must(session.restore(sequence, kept));
   hybrid.feed(sequence, 37, 140);

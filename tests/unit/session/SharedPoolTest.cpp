@@ -135,12 +135,12 @@ TEST(SharedPool, ARealtimeStepDoesNotWaitForAPrefill) {
     Clock::time_point submitted;
     double waitMs;
   } watch{};
-  realtime.session->observeKernels({[](void *user, uint32_t, const KernelContext &) {
-                                      auto &watch = *static_cast<Watch *>(user);
-                                      if (watch.waitMs < 0)
-                                        watch.waitMs = msSince(watch.submitted);
-                                    },
-                                    &watch});
+  must(realtime.session->observeKernels({[](void *user, uint32_t, const KernelContext &) {
+                                           auto &watch = *static_cast<Watch *>(user);
+                                           if (watch.waitMs < 0)
+                                             watch.waitMs = msSince(watch.submitted);
+                                         },
+                                         &watch}));
   std::atomic<bool> stop{false};
   std::atomic<int> prefills{0};
   double prefillMs = 0;

@@ -140,7 +140,7 @@ TEST(Lossless, LengthsThatAreChosenToo) {
       Owned<Session> target = makeSession(*targetModel.model);
       TableDrafter table(target->model().bounds().vocab);
       Drafter *drafters[] = {&table};
-      target->observeKernels({[](void *, uint32_t, const KernelContext &) { ++workMs; }});
+      must(target->observeKernels({[](void *, uint32_t, const KernelContext &) { ++workMs; }}));
       SpeculationOptions options;
       options.clock = [] { return workMs; };
       if (bug)

@@ -79,3 +79,10 @@ inline float shuffleXor(float value, int lanes) {
 inline void __syncthreads() { mlc::cuda::emulator::syncBlock(); }
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(value); }
+inline uint64_t __umul64hi(uint64_t a, uint64_t b) { return uint64_t((unsigned __int128)a * b >> 64); }
+/// Threads change places at exchanges alone.
+inline int atomicAdd(int *to, int value) {
+  int before = *to;
+  *to += value;
+  return before;
+}
