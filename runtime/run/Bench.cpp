@@ -88,6 +88,7 @@ int benchCommand(int argc, char **argv) {
       {"r", "N", "repetitions (default 5; of a network: about a second of runs)", OptionKind::count, &repetitions, 1,
        100000},
       MLC_THREADS_OPTION(session),
+      MLC_DEVICE_OPTION(session),
       MLC_CONTEXT_OPTION(session),
       MLC_KV_MEMORY_OPTION(session),
       MLC_MAX_MEMORY_OPTION(session),
@@ -124,6 +125,7 @@ int benchCommand(int argc, char **argv) {
     bench.repetitions = unsigned(repetitions);
   auto measured = [&]() -> Status {
     MLC_ASSIGN(Owned<Model> model, openModel(file, session, /*networks=*/true));
+    MLC_TRY(checkDevice(*model, session.device));
     MLC_TRY(
         checkOptions(*model, options, given, {"input", "profile"}, {"r", "threads", "json", "max-memory", "no-code"}));
     if (drafting.draft.wanted())

@@ -392,6 +392,7 @@ private:
 Status chat(const char *file, const SessionArguments &sessionArguments, const GenerationArguments &generation,
             const ChatArguments &arguments, const DraftArguments &draftArguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(file, sessionArguments));
+  MLC_TRY(checkDevice(*model, sessionArguments.device));
   auto created = ChatPrompt::create(model->tokenizer());
   if (!created)
     return inFile(file, created.error());

@@ -74,6 +74,13 @@ Status refuseCheckpoint(const char *path) {
                int(in.size()), in.view().data(), int(out.size()), out.view().data());
 }
 
+Status checkDevice(const Model &model, uint64_t device) {
+  if (model.target().open || device == SessionArguments::kNoDevice)
+    return {};
+  return Error(ErrorCode::InvalidArgument, "--device %u: %s is compiled for CPUs; leave it out", unsigned(device),
+               model.name());
+}
+
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks, bool device) {
   MLC_TRY(refuseCheckpoint(path));
   ModelOptions options;
@@ -89,6 +96,7 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
   options.networks = networks;
   options.openDevice = device;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
+  options.gpu = arguments.device == SessionArguments::kNoDevice ? 0 : unsigned(arguments.device);
   MLC_ASSIGN(Model * model, Model::open(path, options));
   return Owned<Model>(model);
 }

@@ -16,6 +16,8 @@ namespace mlc::cli {
 /// The value of --threads and the lowered bounds. 0: the default.
 struct SessionArguments {
   uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0, maxMemory = 0;
+  static constexpr uint64_t kNoDevice = ~uint64_t(0);
+  uint64_t device = kNoDevice; // Of drafts and references, too, if they are for GPUs.
   bool noCode = false;
 };
 
@@ -23,6 +25,8 @@ struct SessionArguments {
 /// checked, no GPU is opened.
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks = false,
                                bool device = true);
+/// Refuses a model that is not for GPUs where --device chose one.
+Status checkDevice(const Model &model, uint64_t device);
 /// One sequence unless more are asked for. Error messages name the model's file.
 Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
 
@@ -58,6 +62,8 @@ constexpr size_t kMaxTextBytes = size_t(1) << 30;
    OptionKind::bytes,                                                                                                  \
    &(ARGUMENTS).maxMemory,                                                                                             \
    1}
+#define MLC_DEVICE_OPTION(ARGUMENTS)                                                                                   \
+  {"device", "N", "GPU of an artifact for GPUs, from 0 (default 0)", OptionKind::count, &(ARGUMENTS).device, 0, 255}
 #define MLC_NO_CODE_OPTION(ARGUMENTS)                                                                                  \
   {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &(ARGUMENTS).noCode}
 

@@ -148,6 +148,7 @@ Status print(const Tally &tally, bool asJson) {
 
 Status evaluate(const char *path, const EvalArguments &arguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(path, arguments.session));
+  MLC_TRY(checkDevice(*model, arguments.session.device));
   if (!model->tokenizer())
     return Error(ErrorCode::Unsupported, "%s: has no tokenizer, which eval needs to read %s", model->name(),
                  arguments.choices);
@@ -202,6 +203,7 @@ int evalCommand(int argc, char **argv) {
       MLC_CONTEXT_OPTION(arguments.session),
       MLC_KV_MEMORY_OPTION(arguments.session),
       MLC_THREADS_OPTION(arguments.session),
+      MLC_DEVICE_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
       {"json", nullptr, "one JSON object on stdout, with the log-likelihood of every choice", OptionKind::flag,
        &arguments.json},

@@ -50,6 +50,7 @@ Status print(const PerplexityResult &result, bool against, bool asJson) {
 
 Status measure(const char *path, const PerplexityArguments &arguments) {
   MLC_ASSIGN(Owned<Model> model, openModel(path, arguments.session));
+  MLC_TRY(checkDevice(*model, arguments.session.device));
   Buffer<char> text;
   MLC_TRY(readAll(arguments.file, kMaxTextBytes, text));
   Buffer<int32_t> ids;
@@ -85,6 +86,7 @@ int perplexityCommand(int argc, char **argv) {
       {"stride", "N", "tokens from window to window (default: --context)", OptionKind::count, &arguments.stride, 1},
       {"against", "REF.mlca", "also the divergence from this artifact", OptionKind::text, &arguments.against},
       MLC_THREADS_OPTION(arguments.session),
+      MLC_DEVICE_OPTION(arguments.session),
       MLC_NO_CODE_OPTION(arguments.session),
       {"json", nullptr, "one JSON object on stdout", OptionKind::flag, &arguments.json},
   };

@@ -62,6 +62,7 @@ private:
 Status run(const char *file, const RunArguments &arguments, std::span<const Option> table, uint64_t given) {
   double start = monotonicMs();
   MLC_ASSIGN(Owned<Model> model, openModel(file, arguments.session, /*networks=*/true));
+  MLC_TRY(checkDevice(*model, arguments.session.device));
   MLC_TRY(checkOptions(*model, table, given, {"input", "output-dir"}, {"threads", "json", "max-memory", "no-code"}));
   if (model->isNetwork())
     return runNetwork(*model, arguments.session, arguments.network, arguments.generation.json, start);
@@ -133,6 +134,7 @@ int runCommand(int argc, char **argv) {
       {"samples", "N", "N texts of the prompt, by the seeds from --seed on", OptionKind::count, &arguments.samples, 1,
        1 << 24},
       MLC_THREADS_OPTION(arguments.session),
+      MLC_DEVICE_OPTION(arguments.session),
       MLC_CONTEXT_OPTION(arguments.session),
       {"sequences", "N", "sequences the memory is for (default 1)", OptionKind::count, &arguments.session.sequences, 1},
       MLC_KV_MEMORY_OPTION(arguments.session),

@@ -56,10 +56,11 @@ struct Loaded {
 static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Log &log, Loaded &loaded) {
   if (!options.draft.empty()) {
     MLC_TRY(cli::refuseCheckpoint(options.draft.c_str()));
-    MLC_ASSIGN(Model * draft, Model::open(options.draft.c_str(), options.model));
+    MLC_ASSIGN(Model * draft, Model::open(options.draft.c_str(), options.modelOptions(0)));
     loaded.draft.reset(draft);
   }
-  for (const ModelSource &source : options.models) {
+  for (size_t i = 0; i < options.models.size(); ++i) {
+    const ModelSource &source = options.models[i];
     MLC_TRY(cli::refuseCheckpoint(source.file.c_str()));
     EngineOptions engine = options.engine;
     // Several models take turns on one pool.
@@ -68,7 +69,9 @@ static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Lo
     // What the plan promises is there from the start, and requests add nothing to it.
     engine.session.allocator = &residentAllocator();
     auto start = Clock::now();
-    MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.model));
+    MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.modelOptions(i)));
+    if (!options.devices.empty())
+      MLC_TRY(cli::checkDevice(model->model(), options.modelOptions(i).gpu));
     if (loaded.draft)
       cli::warnOfLargeDraft(model->model(), *loaded.draft);
     log.event("model", {{"name", source.name},

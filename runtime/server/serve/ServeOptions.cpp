@@ -7,6 +7,7 @@
 #include "runtime/core/Cpus.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 namespace mlc::server {
@@ -38,9 +39,24 @@ Result<ModelSource> readModelSource(std::string_view argument) {
   return source;
 }
 
+/// "0,1": GPUs, no more than models.
+static Status readDevices(const char *list, ServeOptions &out) {
+  Error refused(ErrorCode::InvalidArgument, "--device %.200s: give numbers of GPUs with commas, no more than models",
+                list);
+  for (const char *at = list, *end = at + strlen(at); at <= end;) {
+    unsigned gpu = 0;
+    auto [next, error] = std::from_chars(at, end, gpu);
+    if (error != std::errc() || gpu > 255 || (*next && *next != ',') || out.devices.size() == out.models.size())
+      return refused;
+    out.devices.push_back(gpu);
+    at = next + 1;
+  }
+  return {};
+}
+
 Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
   constexpr Parsed usage{true, 2};
-  const char *host = "127.0.0.1", *keyFile = nullptr, *log = "text", *origin = nullptr;
+  const char *host = "127.0.0.1", *keyFile = nullptr, *log = "text", *origin = nullptr, *devices = nullptr;
   uint64_t port = 8080, threads = 0, sequences = 0, context = 0, kvMemory = 0, maxMemory = 0, queue = 256, cache = 64;
   uint64_t deadline = 600, connections = 4096, maxBody = 8 << 20, idle = 75;
   bool lenient = false, noCode = false;
@@ -67,6 +83,8 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
       {"idle-timeout", "SECONDS", "of a connection without a request (default 75)", OptionKind::count, &idle, 1, 86400},
       {"max-body", "BYTES", "of a request; suffix K, M, G (default 8M)", OptionKind::bytes, &maxBody, 1024, 1 << 30},
       {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &noCode},
+      {"device", "N,...", "of artifacts for GPUs: the GPU of each model, from 0; the last goes on (default 0)",
+       OptionKind::text, &devices},
       MLC_DRAFT_OPTIONS(drafting),
   };
   cli::Command command{argv[0], "[NAME=]MODEL.mlca ...",
@@ -94,6 +112,11 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
       }
     out.models.push_back(std::move(*source));
   }
+  if (devices)
+    if (Status read = readDevices(devices, out); !read) {
+      cli::printError("%s", read.error().message());
+      return usage;
+    }
   static constexpr std::pair<const char *, LogForm> forms[] = {
       {"text", LogForm::text}, {"json", LogForm::json}, {"off", LogForm::off}};
   auto form = std::find_if(std::begin(forms), std::end(forms), [&](auto &entry) { return !strcmp(entry.first, log); });

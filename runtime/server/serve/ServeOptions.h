@@ -10,6 +10,8 @@
 #include "runtime/run/Draft.h"
 #include "runtime/server/api/Service.h"
 
+#include <algorithm>
+
 namespace mlc::server {
 
 struct ServeOptions {
@@ -18,9 +20,18 @@ struct ServeOptions {
   ServiceOptions service;
   EngineOptions engine;
   ModelOptions model;
+  std::vector<unsigned> devices; // GPUs, one a model; empty: the first of all.
   unsigned threads = 1;
   LogForm log = LogForm::text;
   std::string draft; // The file of a draft model; empty: none.
+
+  /// How model number `i` is opened.
+  ModelOptions modelOptions(size_t i) const {
+    ModelOptions options = model;
+    if (!devices.empty())
+      options.gpu = devices[std::min(i, devices.size() - 1)];
+    return options;
+  }
 };
 
 /// Reads the command line; what is wrong is one line on stderr.
