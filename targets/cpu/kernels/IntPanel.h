@@ -77,6 +77,7 @@ template <int Bits> MLC_SIMD void loadUnit(const uint8_t *unit, VB (&quads)[8]) 
 
 /// Of a format whose scales are super: 128 columns of |q - zero| * |factor| * 127 stay below 2^24 with up to 4 bits.
 constexpr Scaling superScaling(int bits) { return bits <= 4 ? Scaling::shared : Scaling::integers; }
+template <int Bits, IntScale S> constexpr bool kIntegers = isSuper(S) && superScaling(Bits) == Scaling::integers;
 
 /// The super-block of group g of a panel, and that group's place in it.
 struct SuperPlace {

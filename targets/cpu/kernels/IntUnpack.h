@@ -27,7 +27,6 @@ struct Unpacked {
 
 // Whether tiles take a format's weights signed, without their zero.
 template <int Bits, IntScale S, IntOffset M> constexpr bool kSigned = Bits < 8 && !isSuper(S) && M == IntOffset::none;
-template <int Bits, IntScale S> constexpr bool kIntegers = isSuper(S) && superScaling(Bits) == Scaling::integers;
 
 template <int Bits, IntScale S, IntOffset M> MLC_SIMD void unpackFactors(const LinearInt &a, const Unpacked &u) {
   const int64_t together = int64_t(1) << a.scaleShift;

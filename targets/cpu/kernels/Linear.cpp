@@ -157,6 +157,21 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   });
 }
 
+/// The same for the only row, which meets `together` panels at once: the time is that of reading weights, so few and
+/// even shares are fastest; each begins its streams through memory anew.
+template <typename F>
+static void forEachShare(WorkerPool *pool, int64_t panels, int64_t together, int64_t panelBytes, const F &fn) {
+  // Each worth handing out: 32 KiB.
+  const int64_t units = ceilDiv(panels, together), least = ceilDiv<int64_t>(32768, panelBytes * together);
+  int64_t items = units / least, most = 2 * int64_t(pool->size());
+  items = items < 1 ? 1 : items < most ? items : most;
+  auto beginOf = [&](int64_t item) { return units * item / items * together; };
+  pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
+    for (int64_t item = begin; item < end; ++item)
+      fn(0, 1, beginOf(item), beginOf(item + 1) < panels ? beginOf(item + 1) : panels, worker);
+  });
+}
+
 static IntFormat intFormatOf(const fb::WeightDesc &weight) {
   if (isBlockPanel(weight.format()))
     return IntFormat(unsigned(IntFormat::q4_0) + unsigned(weight.format()) - unsigned(fb::WeightFormat::panel_q4_0));
@@ -296,11 +311,14 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
       functions.prepareSums(linear.x + r * linear.xStride + linear.xSums, linear.groups, shift,
                             context.sharedScratch + r * linear.groups * 4);
   });
-  forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()),
-              linear.panelBytes * (attrs.gated() ? 2 : 1),
-              [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
-                functions.integer(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
-              });
+  const int64_t panelBytes = linear.panelBytes * (attrs.gated() ? 2 : 1);
+  auto product = [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
+    functions.integer(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
+  };
+  if (rows == 1 && linear.tiles)
+    forEachShare(context.pool, panels, attrs.gated() ? together : kPanelsOfRow, panelBytes, product);
+  else
+    forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), panelBytes, product);
 }
 
 template <Isa isa> static void run(const KernelContext &context) { runWith(context, kLinearFunctions<isa>); }

@@ -180,6 +180,8 @@ constexpr int64_t kPanelColumns = 16;
 constexpr int64_t kFloatColumns = 256, kIntColumns = 512;
 /// Panels a call walks together.
 constexpr int64_t kPanelsTogether = 2;
+/// Panels of small integers that one row meets together where it does (IntRow.h).
+constexpr int64_t kPanelsOfRow = 8;
 constexpr int64_t kStride = kPanelsTogether * kPanelColumns; // Between rows of their sums.
 
 /// Of a worker's scratch: unpacked weights (f32, and a row of them), and scales and offsets of groups of 16 columns.

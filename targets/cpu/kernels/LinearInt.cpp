@@ -9,6 +9,7 @@
 // their product with the negated sum of x, of shared ones summed apart. Where the groups' own factors are integers,
 // these meet isum exactly, and part = float(their sum) * scale. The same bits in every form and blocking.
 //
+#include "targets/cpu/kernels/IntRow.h"
 #include "targets/cpu/kernels/IntUnpack.h"
 #include "targets/cpu/kernels/LinearDot.h"
 #include "targets/cpu/kernels/LinearGate.h"
@@ -17,166 +18,23 @@ namespace mlc::cpu {
 namespace MLC_ISA_NS {
 namespace {
 
-// Where one row is worth code of its own for every format: elsewhere it goes through unpacked weights as several do.
-#if defined(__AVX2__) || defined(__aarch64__)
-constexpr bool kRowKernels = true;
-#else
-constexpr bool kRowKernels = false;
-#endif
-
-/// How far ahead values are fetched. One stream the hardware fetches by itself: more than a little help disturbs it,
-/// but for Intel's cores with tiles.
-MLC_SIMD int64_t fetchAheadOf([[maybe_unused]] const LinearInt &a) {
-#if defined(__x86_64__)
-  if (!a.tiles)
-    return kFetchAhead / 4;
-#endif
-  return kFetchAhead;
-}
-
-/// A group's integer sums, or two groups' (Halves): two chains, for one would wait for each product's latency.
-template <int Bits> struct RowSums {
-  DotSum<dotBits(Bits)> even, odd;
-};
-/// Adds the products of a unit, whose quads are the chains' in turns or the halves of.
-template <int Bits, bool Halves> MLC_SIMD void addUnit(RowSums<Bits> &sums, const uint8_t *values, const uint8_t *x) {
-  VB unit[8];
-  loadUnit<Bits>(values, unit);
-  for (int q = 0; q < 8; ++q) {
-    auto &sum = (Halves ? q >= 4 : q % 2) ? sums.odd : sums.even;
-    dotQuad(sum, unit[q], loadInt(x + 4 * q));
-    dotFlush(sum, Halves ? q % 4 + 1 : q / 2 + 1);
-  }
-  if constexpr (dotBits(Bits) == 4) {
-    dotFlush(sums.even, 8);
-    dotFlush(sums.odd, 8);
-  }
-}
-
-/// One row against one panel, from memory: decode reads each weight once. One stream, values then factors, has up
-/// to 1.5 times the speed of two in turns (Zen 4): so many groups' integer sums wait for their factors.
-constexpr int64_t kWaitingGroups = 256;
-template <int Bits, IntScale S, IntOffset M>
-void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
-  VF acc = zero(), part = zero(), offset = zero();
-  VI waiting[kWaitingGroups];
-  const int64_t together = int64_t(1) << a.scaleShift;
-  // The next panel follows this one: its values are fetched when this one's end.
-  const int64_t ahead = fetchAheadOf(a);
-  const uint8_t *valuesEnd = panel + a.scalesOffset;
-  const int64_t gap = a.panelBytes - a.scalesOffset;
-  // This panel's factors at once, if some are wanted before all of its values are read.
-  if (a.groups > kWaitingGroups)
-    for (int64_t i = a.scalesOffset; i < a.panelBytes; i += 64)
-      fetchLine(panel + i);
-  int64_t column = 0;
-  for (int64_t g = 0; g < a.groups;) {
-    const int64_t last = a.groups - g >= kWaitingGroups ? g + kWaitingGroups : a.groups;
-    for (VI *into = waiting; into < waiting + (last - g);) {
-      RowSums<Bits> isum;
-      VI init{};
-      if constexpr (M == IntOffset::none)
-        init = set1(loadInt(x + a.xSums + 4 * (g + (into - waiting)))) << int(a.zeroShift);
-      isum.even = isum.even.start(init);
-      isum.odd = isum.odd.start(VI{});
-      for (int64_t end = column + a.group; column < end; column += kUnit) {
-        const uint8_t *values = unitAt<Bits, S, M>(panel, column), *next = beyondPanel(values + ahead, valuesEnd, gap);
-        for (int i = 0; i < Bits; ++i)
-          fetchLine(next + i * 64);
-        addUnit<Bits, false>(isum, values, x + column);
-      }
-      *into++ = dotTotal(isum.even, init) + dotTotal(isum.odd, VI{});
-    }
-    for (const VI *isum = waiting; g < last; ++isum) {
-      float xScale = loadFloat(x + a.xScales + 4 * (g >> a.scaleShift)), negated = 0;
-      if constexpr (M != IntOffset::none)
-        negated = float(loadInt(x + a.xSums + 4 * g));
-      VF scales = groupScales<Bits, S, M>(a, panel, g);
-      if (together == 1) {
-        acc = fma(toFloat(*isum), scales * set1(xScale), acc);
-        if constexpr (M != IntOffset::none)
-          acc = fma(groupOffsets<Bits, M>(a, panel, g, scales), set1(negated * xScale), acc);
-        ++g;
-        continue;
-      }
-      part = fma(toFloat(*isum), scales, part);
-      if constexpr (M != IntOffset::none)
-        offset = fma(groupOffsets<Bits, M>(a, panel, g, scales), set1(negated), offset);
-      if ((++g & (together - 1)) == 0) {
-        if constexpr (M != IntOffset::none)
-          part = part + offset;
-        acc = fma(part, set1(xScale), acc);
-        part = offset = zero();
-      }
-    }
-  }
-  store(sums, acc);
-}
-
-/// The same of super-blocks, each of which meets two scales of x.
-template <int Bits, IntScale S, IntOffset M>
-void dotSuperRow(const LinearInt &a, const uint8_t *x, const uint8_t *panel, float *sums) {
-  constexpr SuperBlock kBlock = kSuperBlock<Bits, M>;
-  constexpr bool kHalves = superGroup(Bits) < kUnit, kOffsets = M != IntOffset::none;
-  constexpr int64_t kScaled = 128; // Columns that share a scale of x.
-  const uint8_t *xSums = x + a.xSums, *xScale = x + a.xScales;
-  const int64_t ahead = fetchAheadOf(a);
-  VF acc = zero();
-  for (const uint8_t *end = panel + a.panelBytes; panel < end; panel += kBlock.bytes)
-    for (int64_t begin = 0; begin < kSuperColumns; begin += kScaled, xScale += 4) {
-      VI integers{};
-      VF part = zero(), offset = zero();
-      auto addGroup = [&](int64_t g, VI isum) __attribute__((always_inline)) {
-        if constexpr (kIntegers<Bits, S>)
-          integers += isum * groupFactors<Bits, S, M>(panel, g);
-        else
-          part = fma(toFloat(isum), groupScales<Bits, S, M>(a, panel, g), part);
-        if constexpr (kOffsets)
-          offset = fma(groupOffsets<Bits, M>(a, panel, g, zero()), set1(float(loadInt(xSums))), offset);
-        xSums += 4;
-      };
-      for (int64_t column = begin; column < begin + kScaled; column += kUnit, x += kUnit) {
-        RowSums<Bits> isum;
-        VI init[2] = {};
-        if constexpr (!kOffsets) {
-          init[0] = set1(loadInt(xSums)) << int(a.zeroShift);
-          if constexpr (kHalves)
-            init[1] = set1(loadInt(xSums + 4)) << int(a.zeroShift);
-        }
-        isum.even = isum.even.start(init[0]);
-        isum.odd = isum.odd.start(init[1]);
-        fetchUnit<Bits, S, M>(panel + ahead, column);
-        addUnit<Bits, kHalves>(isum, unitAt<Bits, S, M>(panel, column), x);
-        VI first = dotTotal(isum.even, init[0]), second = dotTotal(isum.odd, init[1]);
-        const int64_t g = column / superGroup(Bits);
-        if constexpr (kHalves) {
-          addGroup(g, first);
-          addGroup(g + 1, second);
-        } else {
-          addGroup(g, first + second);
-        }
-      }
-      part = (kIntegers<Bits, S> ? toFloat(integers) : part) * superScales<Bits, M>(panel, 0);
-      if constexpr (kOffsets)
-        part = fma(offset, superOffsets<Bits, M>(panel, 0), part);
-      acc = fma(part, set1(loadFloat(xScale)), acc);
-    }
-  store(sums, acc);
-}
+/// A row against panels (dotRow).
+using RowCode = void (*)(const LinearInt &, const uint8_t *x, const uint8_t *const *panels, int64_t next, float *sums);
 
 /// A format's code.
 struct FormatCode {
   void (*unpack)(const LinearInt &, const Unpacked &);
-  void (*unpackScaled)(const LinearInt &, const Unpacked &);                           // Null where tiles take quads.
-  void (*row)(const LinearInt &, const uint8_t *x, const uint8_t *panel, float *sums); // Null without kRowKernels.
-  DotCode dot[2];     // The second: several groups share a scale of x.
-  DotWeights weights; // As LinearInt::tiles takes them.
-  bool bytes;         // Values are whole bytes, which nothing unpacks.
-  bool packed;        // `dot` unpacks.
-  int64_t tileBytes;  // Values of kSuperColumns, or a super-block.
-  int64_t values;     // Where they begin in it.
-  int64_t factors;    // f32 vectors of a group's, in lanes.
-  bool supers;        // Scales are super.
+  void (*unpackScaled)(const LinearInt &, const Unpacked &); // Null where tiles take quads.
+  RowCode row;                                               // One panel; null without kRowKernels.
+  RowCode rowTogether;                                       // kRowPanels of them; null where they are met one by one.
+  DotCode dot[2];                                            // The second: several groups share a scale of x.
+  DotWeights weights;                                        // As LinearInt::tiles takes them.
+  bool bytes;                                                // Values are whole bytes, which nothing unpacks.
+  bool packed;                                               // `dot` unpacks.
+  int64_t tileBytes;                                         // Values of kSuperColumns, or a super-block.
+  int64_t values;                                            // Where they begin in it.
+  int64_t factors;                                           // f32 vectors of a group's, in lanes.
+  bool supers;                                               // Scales are super.
 };
 template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   constexpr bool kOffset = M != IntOffset::none, kPacked = Bits == 4 && kUnpacksBeside;
@@ -203,7 +61,9 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
   if constexpr (kRowKernels && isSuper(S))
     code.row = dotSuperRow<Bits, S, M>;
   else if constexpr (kRowKernels)
-    code.row = dotRow<Bits, S, M>;
+    code.row = dotRow<Bits, S, M, 1>;
+  if constexpr (kRowPanels > 1 && !isSuper(S) && (Bits == 4 || Bits == 8) && M == IntOffset::none)
+    code.rowTogether = dotRow<Bits, IntScale::bf16, M, kRowPanels>;
   return code;
 }
 
@@ -283,6 +143,48 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     a.tiles(b, 0, code.weights, a.scaleShift, tileState);
 }
 
+/// One row against panels [begin, end): kRowPanels at a time where these are met together, each an equal part of the
+/// way from the next, so that each is one stream through memory; of a gate half as many and those that they gate, side
+/// by side, for its output may be quantized in order. The others one by one.
+void writeRow(const LinearInt &a, const FormatCode &code, int64_t row, int64_t begin, int64_t end, LinearScratch s) {
+  constexpr int64_t kMost = kRowPanels < kPanelsTogether ? kPanelsTogether : kRowPanels;
+  const bool gated = a.output.gatePanels != 0, pairs = gated && a.gateBytes;
+  const uint8_t *x = a.x + row * a.xStride;
+  alignas(64) float sums[kMost * kLanes];
+  s.acc = sums;
+  if (kRowPanels > 1 && a.tiles && code.rowTogether && (!gated || pairs)) {
+    const int64_t streams = pairs ? kRowPanels / kPanelsTogether : kRowPanels;
+    int64_t each = (end - begin) / streams;
+    // Streams that are whole pages apart would meet in the same few lines of the first cache.
+    if (!pairs && each > 1 && each * a.panelBytes % 4096 == 0)
+      --each;
+    const int64_t apart = pairs ? 1 : each, step = pairs ? streams : 1;
+    for (int64_t i = 0; i < each; ++i) {
+      const uint8_t *met[kRowPanels], *first = a.weight + (begin + i * step) * a.panelBytes;
+      for (int64_t p = 0; p < kRowPanels; ++p)
+        met[p] = first + (pairs ? p / 2 * apart * a.panelBytes + p % 2 * a.gateBytes : p * apart * a.panelBytes);
+      code.rowTogether(a, x, met, step * a.panelBytes, sums);
+      LinearScratch part = s;
+      for (int64_t p = 0; p < streams; ++p, part.acc += pairs ? kPanelsTogether * kLanes : kLanes)
+        if (pairs)
+          writeGated(a.output, row, row + 1, begin + i * step + p, part);
+        else
+          writeOutput(a.output, row, row + 1, begin + i + p * apart, 1, part);
+    }
+    begin += each * streams;
+  }
+  for (int64_t panel = begin; panel < end; ++panel) {
+    const uint8_t *met[] = {a.weight + panel * a.panelBytes, a.weight + panel * a.panelBytes + a.gateBytes};
+    code.row(a, x, met, a.panelBytes, sums);
+    if (pairs)
+      code.row(a, x, met + 1, a.panelBytes, sums + kLanes);
+    if (gated)
+      writeGated(a.output, row, row + 1, panel, s);
+    else
+      writeOutput(a.output, row, row + 1, panel, 1, s);
+  }
+}
+
 } // namespace
 
 PrepareSumsFn prepareSums;
@@ -300,6 +202,8 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
   LinearScratch s(scratch, a.rowTile);
   FormatCode code = withFormat(a.format, []<int Bits, IntScale S, IntOffset M>()
                                              __attribute__((always_inline)) { return formatCode<Bits, S, M>(); });
+  if (code.row && rowEnd - rowBegin == 1)
+    return writeRow(a, code, rowBegin, panelBegin, panelEnd, s);
   // A gate's panels pair with those of what it multiplies.
   bool gated = a.output.gatePanels != 0;
   TileState tileState;
@@ -311,14 +215,7 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
     int64_t step = gated ? 1 : panels;
     const uint8_t *first = a.weight + panel * a.panelBytes;
     const uint8_t *second = panels == 1 ? first : first + (gated ? a.gateBytes : a.panelBytes);
-    if (code.row && rowEnd - rowBegin == 1) {
-      const uint8_t *x = a.x + rowBegin * a.xStride;
-      code.row(a, x, first, s.acc);
-      if (panels > 1)
-        code.row(a, x, second, s.acc + kLanes);
-    } else {
-      dotTile(a, code, rowBegin, rowEnd, first, second, step, s, tileState);
-    }
+    dotTile(a, code, rowBegin, rowEnd, first, second, step, s, tileState);
     if (gated)
       writeGated(a.output, rowBegin, rowEnd, panel, s);
     else

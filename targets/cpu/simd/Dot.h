@@ -33,6 +33,10 @@ template <int Bits> struct DotSum {
 template <int Bits> MLC_SIMD void dotQuad(DotSum<Bits> &s, VB w, int32_t x) {
   s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, _mm512_set1_epi32(x));
 }
+/// The same of a broadcast that several products share (heldSet1).
+template <int Bits> MLC_SIMD void dotQuad(DotSum<Bits> &s, VB w, VI x) {
+  s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, (__m512i)x);
+}
 template <int Bits> MLC_SIMD void dotFlush(DotSum<Bits> &, int) {}
 template <int Bits> MLC_SIMD VI dotTotal(const DotSum<Bits> &s, VI) { return s.sum; }
 

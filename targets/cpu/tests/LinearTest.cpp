@@ -155,6 +155,31 @@ TEST(Linear, ManyTiles) {
   }
 }
 
+// A row alone meets several panels at once where that is faster, and some are left: the bits that it has in a batch.
+TEST(Linear, OneRowAndSeveralPanels) {
+  Random random(19);
+  for (const Format &format : kFormats) {
+    if (!isQuantized(format.format))
+      continue;
+    for (int trial = 0; trial < trials(4); ++trial) {
+      // More groups of 32 than wait for their factors, of one panel and of several.
+      uint64_t n = uint64_t(uniform(random, 49, 150)),
+               k = columnsFor(format, uint64_t(trial == 0 ? 8300 : uniform(random, 1, 2600)));
+      Weight weight(random, format, n, k);
+      std::vector<float> x = normals(random, 3 * k), bias = normals(random, n), residual = normals(random, 3 * n);
+      LinearCase linear{weight, x, trial & 1 ? &bias : nullptr, trial & 2 ? &residual : nullptr};
+      for (Isa isa : forms()) {
+        std::vector<float> batch = linear.run(0, 3, isa, 1);
+        for (int64_t r = 0; r < 3; ++r) {
+          std::vector<float> expected(batch.begin() + r * int64_t(n), batch.begin() + (r + 1) * int64_t(n));
+          ASSERT_TRUE(sameBits(linear.run(r, r + 1, isa, 1 + unsigned(r)), expected))
+              << fb::EnumNameWeightFormat(format.format) << " " << isaName(isa) << " n " << n << " k " << k;
+        }
+      }
+    }
+  }
+}
+
 /// Element `index` of f16 values.
 static float halfAt(const uint8_t *values, uint64_t index) {
   uint16_t bits;
@@ -347,7 +372,7 @@ TEST(Linear, GateEqualsItsParts) {
       bool shared = trial == 4;
       uint64_t half = 16 * uint64_t(shared ? 91 : uniform(random, 1, kEmulated ? 9 : 30));
       uint64_t k = columnsFor(format, uint64_t(uniform(random, shared ? 500 : 30, 700)));
-      int64_t rows = shared ? 32 : uniform(random, 1, trial % 3 == 1 ? 60 : 9);
+      int64_t rows = shared ? 32 : trial % 3 == 2 ? 1 : uniform(random, 1, trial % 3 == 1 ? 60 : 9);
       Weight weight(random, format, 2 * half, k);
       std::vector<float> x = normals(random, size_t(rows) * k), bias = normals(random, 2 * half);
       RowGroups groups = trial % 2 ? RowGroups{32, 16} : trial % 4 ? RowGroups{128, 0} : RowGroups{96, 48};
