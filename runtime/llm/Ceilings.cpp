@@ -8,6 +8,7 @@
 #include "targets/cpu/Isa.h"
 
 #include <algorithm>
+#include <array>
 #include <unistd.h>
 
 #if defined(__x86_64__)
@@ -24,23 +25,29 @@ static constexpr size_t kStreamChunk = size_t(1) << 20;
 static constexpr unsigned kStreamPasses = 12;
 static constexpr unsigned kPrefetchAhead = 4096; // Bytes; hides the latency that the hardware's prefetch leaves.
 
-// How lines are fetched ahead, in turns: the first of a block into the first cache is enough to keep the hardware's
-// prefetch going and costs few load slots; all into the second go past the first one's few buffers for lines under way.
-enum class Ahead : uint8_t { first, all };
-template <Ahead ahead> [[gnu::always_inline]] static inline void fetchAhead(const uint8_t *data, size_t bytes) {
-  if constexpr (ahead == Ahead::first)
+// How memory is read, in turns. One stream whose lines are fetched ahead: the first of a block into the first cache is
+// enough to keep the hardware's prefetch going and costs few load slots; all into the second go past the first one's
+// few buffers for lines under way. Or eight streams, which the hardware fetches ahead.
+enum class Way : uint8_t { first, all, streams };
+/// What is read of the `i`-th bytes by the `j`-th of eight loads of `size`.
+template <Way way>
+[[gnu::always_inline]] static inline const uint8_t *place(const uint8_t *data, size_t bytes, size_t i, size_t j,
+                                                          size_t size) {
+  return way == Way::streams ? data + bytes / 8 * j + i / 8 : data + i + size * j;
+}
+template <Way way> [[gnu::always_inline]] static inline void fetchAhead(const uint8_t *data, size_t bytes) {
+  if constexpr (way == Way::first)
     __builtin_prefetch(data + kPrefetchAhead);
-  else
-    for (size_t i = 0; i < bytes; i += 64)
-      __builtin_prefetch(data + kPrefetchAhead + i, 0, 2);
+  for (size_t i = 0; way == Way::all && i < bytes; i += 64)
+    __builtin_prefetch(data + kPrefetchAhead + i, 0, 2);
 }
 
-template <Ahead ahead> static uint64_t readPortable(const uint8_t *data, size_t bytes) {
+template <Way way> static uint64_t readPortable(const uint8_t *data, size_t bytes) {
   uint64_t sums[8] = {};
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    fetchAhead<ahead>(data + i, sizeof sums);
+    fetchAhead<way>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
-      sums[j] ^= reinterpret_cast<const uint64_t *>(data + i)[j];
+      sums[j] ^= *reinterpret_cast<const uint64_t *>(place<way>(data, bytes, i, j, sizeof(uint64_t)));
   }
   uint64_t total = 0;
   for (uint64_t sum : sums)
@@ -49,29 +56,29 @@ template <Ahead ahead> static uint64_t readPortable(const uint8_t *data, size_t 
 }
 
 #if defined(__x86_64__)
-template <Ahead ahead> __attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, size_t bytes) {
+template <Way way> __attribute__((target("avx2"))) static uint64_t readAvx2(const uint8_t *data, size_t bytes) {
   __m256i sums[8];
   for (__m256i &sum : sums)
     sum = _mm256_setzero_si256();
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    fetchAhead<ahead>(data + i, sizeof sums);
+    fetchAhead<way>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
-      sums[j] = _mm256_xor_si256(sums[j], _mm256_load_si256(reinterpret_cast<const __m256i *>(data + i) + j));
+      sums[j] = _mm256_xor_si256(sums[j], _mm256_load_si256(reinterpret_cast<const __m256i *>(
+                                              place<way>(data, bytes, i, j, sizeof(__m256i)))));
   }
   for (size_t j = 1; j < 8; ++j)
     sums[0] = _mm256_xor_si256(sums[0], sums[j]);
   return uint64_t(_mm256_extract_epi64(sums[0], 0));
 }
 
-template <Ahead ahead>
-__attribute__((target("avx512f"))) static uint64_t readAvx512(const uint8_t *data, size_t bytes) {
+template <Way way> __attribute__((target("avx512f"))) static uint64_t readAvx512(const uint8_t *data, size_t bytes) {
   __m512i sums[8];
   for (__m512i &sum : sums)
     sum = _mm512_setzero_si512();
   for (size_t i = 0; i < bytes; i += sizeof sums) {
-    fetchAhead<ahead>(data + i, sizeof sums);
+    fetchAhead<way>(data + i, sizeof sums);
     for (size_t j = 0; j < 8; ++j)
-      sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(data + i + 64 * j));
+      sums[j] = _mm512_xor_si512(sums[j], _mm512_load_si512(place<way>(data, bytes, i, j, sizeof(__m512i))));
   }
   for (size_t j = 1; j < 8; ++j)
     sums[0] = _mm512_xor_si512(sums[0], sums[j]);
@@ -100,18 +107,19 @@ Result<double> measureReadBandwidth(WorkerPool &pool) {
   pool.parallelFor(int64_t(bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
     memset(buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
   });
-  uint64_t (*reads[])(const uint8_t *, size_t) = {readPortable<Ahead::first>, readPortable<Ahead::all>};
+  using Read = uint64_t(const uint8_t *, size_t);
+  std::array<Read *, 3> reads = {readPortable<Way::first>, readPortable<Way::all>, readPortable<Way::streams>};
 #if defined(__x86_64__)
   if (machineRuns(Isa::avx512vnni))
-    reads[0] = readAvx512<Ahead::first>, reads[1] = readAvx512<Ahead::all>;
+    reads = {readAvx512<Way::first>, readAvx512<Way::all>, readAvx512<Way::streams>};
   else if (machineRuns(Isa::avx2))
-    reads[0] = readAvx2<Ahead::first>, reads[1] = readAvx2<Ahead::all>;
+    reads = {readAvx2<Way::first>, readAvx2<Way::all>, readAvx2<Way::streams>};
 #endif
   double best = 0;
   std::atomic<uint64_t> sink{0};
   for (unsigned pass = 0; pass < kStreamPasses; ++pass) {
     double start = monotonicMs();
-    auto *read = reads[pass % 2];
+    Read *read = reads[pass % reads.size()];
     // A thread reads one long stretch: the hardware's prefetch starts again at every border.
     pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, unsigned) {
       size_t chunks = bytes / kStreamChunk, workers = pool.size();
