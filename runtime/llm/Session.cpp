@@ -74,7 +74,10 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   uint32_t stateCount = states ? states->size() : 0;
   if (device) {
     MLC_TRY(checkRoom(plan, *device));
-    StreamBounds bounds{int64_t(limits.batch), int64_t(maxRows()), int64_t(limits.sequences), stateCount,
+    StreamBounds bounds{int64_t(limits.batch),
+                        int64_t(maxRows()),
+                        int64_t(limits.sequences),
+                        stateCount,
                         ceilDiv(int64_t(limits.context), kPagePositions),
                         stateCount && std::any_of(states->begin(), states->end(),
                                                   [](const fb::State *state) { return isRecurrent(*state); })};
@@ -98,9 +101,11 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   PageMemory memory = device ? PageMemory{&device->memory(), executor->deviceStream()} : PageMemory{};
   MLC_ASSIGN(KvStore * madeStore, KvStore::create(stateList.span(), target.kvLayout, kvOptions, allocator, memory));
   kv.reset(madeStore);
+  RecurrentStoreOptions recurrentLimits = recurrentOptions(model.metadata(), kvOptions);
+  recurrentLimits.pool = pool;
+  recurrentLimits.sessionClass = options.sessionClass;
   MLC_ASSIGN(RecurrentStore * madeRecurrent,
-             RecurrentStore::create(stateList.span(), target.recurrentLayout,
-                                    recurrentOptions(model.metadata(), kvOptions), allocator, memory));
+             RecurrentStore::create(stateList.span(), target.recurrentLayout, recurrentLimits, allocator, memory));
   recurrent.reset(madeRecurrent);
   stores[0] = madeStore;
   stores[1] = madeRecurrent;

@@ -18,6 +18,8 @@ struct RecurrentStoreOptions {
   int64_t context = 0;         // Most positions of a slot.
   int64_t batch = 1;           // Most tokens of a step.
   int64_t checkpointEvery = 0; // Positions, a multiple of kRecurrentPage; 0: none.
+  WorkerPool *pool = nullptr;  // Shares out copies on the host, in turns of `sessionClass`; null: the caller copies.
+  SessionClass sessionClass = SessionClass::batch;
 };
 
 /// All states of a sequence move together, so one block holds the bases of all of them, and one their log pages.

@@ -116,15 +116,24 @@ void RecurrentStore::releaseLog(uint32_t slot, uint32_t block) {
 }
 
 Status RecurrentStore::copyEntries(uint32_t from, uint32_t to, uint32_t entries) {
-  for (const Recurrent &state : states) {
-    auto *source = reinterpret_cast<uint8_t *>(logOf(state, from, 0)),
-         *target = reinterpret_cast<uint8_t *>(logOf(state, to, 0));
-    auto bytes = size_t(entries * state.logStride * sizeof(float));
-    if (pageMemory.stream)
-      MLC_TRY(pageMemory.stream->copy(target, source, bytes));
-    else
-      memcpy(target, source, bytes);
+  auto bytesOf = [&](const Recurrent &state) { return size_t(entries * state.logStride * sizeof(float)); };
+  if (pageMemory.stream) {
+    for (const Recurrent &state : states)
+      MLC_TRY(pageMemory.stream->copy(reinterpret_cast<uint8_t *>(logOf(state, to, 0)),
+                                      reinterpret_cast<const uint8_t *>(logOf(state, from, 0)), bytesOf(state)));
+    return {};
   }
+  auto some = [&](int64_t begin, int64_t end, unsigned) {
+    for (const Recurrent &state : states.span().subspan(size_t(begin), size_t(end - begin)))
+      memcpy(logOf(state, to, 0), logOf(state, from, 0), bytesOf(state));
+  };
+  if (!options.pool) {
+    some(0, int64_t(states.size()), 0);
+    return {};
+  }
+  // Megabytes of a large model, for which one thread has a fraction of memory's speed.
+  WorkerPool::Turn turn(*options.pool, options.sessionClass);
+  options.pool->parallelFor(int64_t(states.size()), 1, some);
   return {};
 }
 
