@@ -20,6 +20,7 @@ Spread spreadOf(std::span<double> values) {
 namespace {
 
 constexpr unsigned kMaxRounds = 64;
+constexpr unsigned kBandwidthPasses = 6;
 
 /// What a step reads and multiplies, from the plan: weight bytes that one generated token reads, recurrent states
 /// likewise, and multiply-adds that one prompt token needs (rows of logits left out).
@@ -154,10 +155,14 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
                  (unsigned long long)options.tokens, (unsigned long long)context);
   MLC_ASSIGN(auto buffer, OwnedArray<int32_t>::create(systemAllocator(), session.batch(), "tokens"));
   BenchResult result;
-  if (const Device *device = session.model().device()) {
+  BandwidthMeter meter;
+  const Device *device = session.model().device();
+  if (device) {
     MLC_ASSIGN(result.ceilings.readBandwidthGbS, device->measureBandwidth());
   } else {
-    MLC_ASSIGN(result.ceilings, measureCeilings(session.workers()));
+    result.ceilings = measurePeaks(session.workers());
+    MLC_ASSIGN(meter, BandwidthMeter::create(session.workers()));
+    result.ceilings.readBandwidthGbS = meter.measure(kBandwidthPasses);
   }
 
   BenchSequence sequence{session};
@@ -165,7 +170,7 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   MLC_TRY(feedText(session, sequence.id, 0, options.depth, buffer.span(), false));
   // One snapshot is the start of every repetition.
   MLC_ASSIGN(SnapshotId start, session.snapshot(sequence.id));
-  double promptRates[kMaxBenchRepetitions], tokenRates[kMaxBenchRepetitions];
+  double promptRates[kMaxBenchRepetitions], tokenRates[kMaxBenchRepetitions], bandwidths[kMaxBenchRepetitions];
   // Repetition 0 warms caches and pages and is not counted.
   for (unsigned r = 0; r <= options.repetitions; ++r) {
     if (options.prompt) {
@@ -177,6 +182,8 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
     }
     if (options.tokens) {
       MLC_TRY(session.restore(sequence.id, start));
+      if (r)
+        bandwidths[r - 1] = device ? result.ceilings.readBandwidthGbS : meter.measure(kBandwidthPasses);
       double begin = monotonicMs();
       for (uint64_t i = 0; i < options.tokens; ++i)
         MLC_TRY(feedText(session, sequence.id, options.depth + i, 1, buffer.span(), true));
@@ -200,9 +207,13 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
           2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.ceilings.int8PeakGopS * 1e9);
   }
   if (options.tokens) {
+    // Repetition by repetition: a machine's bandwidth changes, too.
+    double fractions[kMaxBenchRepetitions];
+    for (unsigned r = 0; r < options.repetitions; ++r)
+      fractions[r] = double(work.weightBytes + work.stateBytes) * tokenRates[r] / (bandwidths[r] * 1e9);
+    result.fractionOfBandwidth = spreadOf({fractions, options.repetitions}).median;
+    result.ceilings.readBandwidthGbS = spreadOf({bandwidths, options.repetitions}).median;
     result.tokensPerSecond = spreadOf({tokenRates, options.repetitions});
-    result.fractionOfBandwidth = double(work.weightBytes + work.stateBytes) * result.tokensPerSecond.median /
-                                 (result.ceilings.readBandwidthGbS * 1e9);
   }
   return result;
 }

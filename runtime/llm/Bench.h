@@ -29,7 +29,7 @@ struct BenchResult {
   Spread promptTokensPerSecond, tokensPerSecond;
   uint64_t weightBytesPerToken = 0;
   Ceilings ceilings;
-  double fractionOfBandwidth = 0;
+  double fractionOfBandwidth = 0;  // Median over the repetitions, each beside the bandwidth measured just before it.
   uint64_t stateBytesPerToken = 0; // Of recurrent states: read by every token, written by one of a page.
   /// A snapshot, a rollback of one token and the snapshot's release, and by how much a step behind them is longer than
   /// the same step without.

@@ -22,7 +22,6 @@ namespace mlc {
 // ---- Reading memory ----
 
 static constexpr size_t kStreamChunk = size_t(1) << 20;
-static constexpr unsigned kStreamPasses = 12;
 static constexpr unsigned kPrefetchAhead = 4096; // Bytes; hides the latency that the hardware's prefetch leaves.
 
 // How memory is read, in turns. One stream whose lines are fetched ahead: the first of a block into the first cache is
@@ -98,15 +97,21 @@ static size_t streamBytes() {
   return std::clamp(bytes, size_t(64) << 20, size_t(1) << 30) / kStreamChunk * kStreamChunk;
 }
 
-Result<double> measureReadBandwidth(WorkerPool &pool) {
-  size_t bytes = streamBytes();
+Result<BandwidthMeter> BandwidthMeter::create(WorkerPool &pool) {
+  BandwidthMeter meter;
+  meter.pool = &pool;
+  meter.bytes = streamBytes();
   // The prefetch may look beyond the end.
-  MLC_ASSIGN(auto buffer,
-             OwnedArray<uint8_t>::create(systemAllocator(), bytes + 2 * kPrefetchAhead, "bandwidth measurement"));
+  MLC_ASSIGN(meter.buffer,
+             OwnedArray<uint8_t>::create(systemAllocator(), meter.bytes + 2 * kPrefetchAhead, "bandwidth measurement"));
   // Untouched pages would all be one page of zeros.
-  pool.parallelFor(int64_t(bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
-    memset(buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
+  pool.parallelFor(int64_t(meter.bytes / kStreamChunk), 1, [&](int64_t begin, int64_t end, unsigned) {
+    memset(meter.buffer.data() + size_t(begin) * kStreamChunk, 1, size_t(end - begin) * kStreamChunk);
   });
+  return meter;
+}
+
+double BandwidthMeter::measure(unsigned passes) {
   using Read = uint64_t(const uint8_t *, size_t);
   std::array<Read *, 3> reads = {readPortable<Way::first>, readPortable<Way::all>, readPortable<Way::streams>};
 #if defined(__x86_64__)
@@ -117,12 +122,12 @@ Result<double> measureReadBandwidth(WorkerPool &pool) {
 #endif
   double best = 0;
   std::atomic<uint64_t> sink{0};
-  for (unsigned pass = 0; pass < kStreamPasses; ++pass) {
+  for (unsigned pass = 0; pass < passes; ++pass) {
     double start = monotonicMs();
     Read *read = reads[pass % reads.size()];
     // A thread reads one long stretch: the hardware's prefetch starts again at every border.
-    pool.parallelFor(pool.size(), 1, [&](int64_t begin, int64_t end, unsigned) {
-      size_t chunks = bytes / kStreamChunk, workers = pool.size();
+    pool->parallelFor(pool->size(), 1, [&](int64_t begin, int64_t end, unsigned) {
+      size_t chunks = bytes / kStreamChunk, workers = pool->size();
       for (int64_t i = begin; i < end; ++i) {
         size_t from = chunks * size_t(i) / workers, to = chunks * size_t(i + 1) / workers;
         sink.fetch_add(read(buffer.data() + from * kStreamChunk, (to - from) * kStreamChunk),
@@ -343,9 +348,8 @@ double measureBf16Peak(WorkerPool &pool) {
   return 0;
 }
 
-Result<Ceilings> measureCeilings(WorkerPool &pool) {
+Ceilings measurePeaks(WorkerPool &pool) {
   Ceilings ceilings;
-  MLC_ASSIGN(ceilings.readBandwidthGbS, measureReadBandwidth(pool));
   ceilings.int8PeakGopS = measureInt8Peak(pool);
   ceilings.f32PeakGflopS = measureF32Peak(pool);
   ceilings.bf16PeakGflopS = measureBf16Peak(pool);

@@ -8,6 +8,7 @@
 //
 #pragma once
 
+#include "runtime/core/Memory.h"
 #include "runtime/core/WorkerPool.h"
 
 namespace mlc {
@@ -19,10 +20,24 @@ struct Ceilings {
   double bf16PeakGflopS = 0; // 0: this CPU has no bf16 products.
 };
 
-/// All of them, in about a second. OutOfMemory when there is no room for the buffer.
-Result<Ceilings> measureCeilings(WorkerPool &pool);
+/// The read bandwidth, again and again out of one buffer: some machines' changes from one second to the next, so what
+/// is held against it is measured beside it.
+class BandwidthMeter {
+public:
+  /// OutOfMemory when there is no room for the buffer. `pool` outlives it.
+  static Result<BandwidthMeter> create(WorkerPool &pool);
 
-Result<double> measureReadBandwidth(WorkerPool &pool);
+  /// 10^9 bytes a second, the best of so many passes: at least 3, for as many ways to read.
+  double measure(unsigned passes);
+
+private:
+  WorkerPool *pool = nullptr;
+  size_t bytes = 0;
+  OwnedArray<uint8_t> buffer;
+};
+
+/// Those of products, in half a second.
+Ceilings measurePeaks(WorkerPool &pool);
 double measureInt8Peak(WorkerPool &pool);
 double measureF32Peak(WorkerPool &pool);
 double measureBf16Peak(WorkerPool &pool);

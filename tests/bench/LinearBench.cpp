@@ -105,7 +105,8 @@ Status measureOnce(Product &product, const Row &row, WorkerPool &pool, Measured 
   constexpr unsigned kRepetitions = 5;
   double ceiling;
   if (row.rows == 1) {
-    MLC_ASSIGN(ceiling, measureReadBandwidth(pool));
+    MLC_ASSIGN(BandwidthMeter meter, BandwidthMeter::create(pool));
+    ceiling = meter.measure(12);
   } else {
     ceiling = measureInt8Peak(pool);
   }
