@@ -157,16 +157,24 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   });
 }
 
-/// The same for the only row, which meets `together` panels at once: the time is that of reading weights, so few and
-/// even shares are fastest; each begins its streams through memory anew.
+/// The same for the only row, which meets `together` panels at once: the time is that of reading weights, and each
+/// share begins its streams through memory anew. So a worker's stretch is cut in halves, and of those the last ones
+/// again: one that is ready sooner helps with little things.
 template <typename F>
 static void forEachShare(WorkerPool *pool, int64_t panels, int64_t together, int64_t panelBytes, const F &fn) {
-  // Each worth handing out: 32 KiB.
+  constexpr int64_t kMostParts = 5;
+  // A share is worth handing out: 32 KiB.
   const int64_t units = ceilDiv(panels, together), least = ceilDiv<int64_t>(32768, panelBytes * together);
-  int64_t items = units / least, most = 2 * int64_t(pool->size());
-  items = items < 1 ? 1 : items < most ? items : most;
-  auto beginOf = [&](int64_t item) { return units * item / items * together; };
-  pool->parallelFor(items, 1, [&](int64_t begin, int64_t end, unsigned worker) {
+  const int64_t workers = int64_t(pool->size());
+  int64_t stretches = units / least, parts = 1;
+  stretches = stretches < 1 ? 1 : stretches < workers ? stretches : workers;
+  while (parts < kMostParts && units / stretches >> parts >= least)
+    ++parts;
+  const int64_t full = int64_t(1) << (parts - 1);
+  auto beginOf = [&](int64_t item) {
+    return units * (item / parts * full + full - (full >> item % parts)) / (stretches * full) * together;
+  };
+  pool->parallelFor(stretches * parts, 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item)
       fn(0, 1, beginOf(item), beginOf(item + 1) < panels ? beginOf(item + 1) : panels, worker);
   });
