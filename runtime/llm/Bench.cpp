@@ -162,7 +162,9 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   } else {
     result.ceilings = measurePeaks(session.workers());
     MLC_ASSIGN(meter, BandwidthMeter::create(session.workers()));
-    result.ceilings.readBandwidthGbS = meter.measure(kBandwidthPasses);
+    // Else beside each repetition.
+    if (!options.tokens)
+      result.ceilings.readBandwidthGbS = meter.measure(kBandwidthPasses);
   }
 
   BenchSequence sequence{session};

@@ -69,9 +69,10 @@ static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Lo
     // What the plan promises is there from the start, and requests add nothing to it.
     engine.session.allocator = &residentAllocator();
     auto start = Clock::now();
-    MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, options.modelOptions(i)));
+    const ModelOptions opened = options.modelOptions(i);
+    MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, opened));
     if (!options.devices.empty())
-      MLC_TRY(cli::checkDevice(model->model(), options.modelOptions(i).gpu));
+      MLC_TRY(cli::checkDevice(model->model(), opened.gpu));
     if (loaded.draft)
       cli::warnOfLargeDraft(model->model(), *loaded.draft);
     log.event("model", {{"name", source.name},

@@ -379,9 +379,9 @@ void runDownWith(const KernelContext &context, const LinearFunctions &functions)
   Products products(functions, weight, quantized, attrs.bf16(), attrs.bf16() ? shared + layout.x : rows, stride,
                     shared + layout.sums, tileRows(tokens));
   const int64_t panels = ceilDiv<int64_t>(n, kPanelColumns), matrix = int64_t(packedOffset(weight, weight.n()));
-  const int64_t run =
-      panelsOf(panels, 1, context.pool->size(), leastPanels(ceilDiv<int64_t>(matrix, panels)),
-               g.rows * kPanelColumns * k, tokens == 1 && functions.tiles ? kPanelsOfRow : kPanelsTogether);
+  const int64_t run = panelsOf(panels, 1, context.pool->size(), leastPanels(ceilDiv<int64_t>(matrix, panels)),
+                               g.rows * kPanelColumns * k,
+                               quantized && tokens == 1 && functions.tiles ? kPanelsOfRow : kPanelsTogether);
   const auto *weights = context.inputs[1].as<uint8_t>();
   // An item has all experts of its columns, by rising index.
   context.pool->parallelFor(ceilDiv(panels, run), 1, [&](int64_t begin, int64_t end, unsigned worker) {
