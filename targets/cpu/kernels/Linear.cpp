@@ -7,6 +7,7 @@
 // LinearInt.cpp.
 //
 #include "targets/cpu/kernels/LinearArgs.h"
+#include "targets/cpu/kernels/Shares.h"
 #include "targets/cpu/pack/Pack.h"
 #include "targets/cpu/simd/Simd.h"
 
@@ -157,26 +158,18 @@ static void forEachTile(WorkerPool *pool, int64_t rows, int64_t rowTile, int64_t
   });
 }
 
-/// The same for the only row, which meets `together` panels at once: the time is that of reading weights, and each
-/// share begins its streams through memory anew. So a worker's stretch is cut in halves, and of those the last ones
-/// again: one that is ready sooner helps with little things.
+/// The same for rows that fit tiles at once, which meet `together` panels: halved shares of these.
 template <typename F>
-static void forEachShare(WorkerPool *pool, int64_t panels, int64_t together, int64_t panelBytes, const F &fn) {
-  constexpr int64_t kMostParts = 5;
+static void forEachShare(WorkerPool *pool, int64_t rows, int64_t panels, int64_t together, int64_t panelBytes,
+                         const F &fn) {
   // A share is worth handing out: 32 KiB.
-  const int64_t units = ceilDiv(panels, together), least = ceilDiv<int64_t>(32768, panelBytes * together);
-  const int64_t workers = int64_t(pool->size());
-  int64_t stretches = units / least, parts = 1;
-  stretches = stretches < 1 ? 1 : stretches < workers ? stretches : workers;
-  while (parts < kMostParts && units / stretches >> parts >= least)
-    ++parts;
-  const int64_t full = int64_t(1) << (parts - 1);
-  auto beginOf = [&](int64_t item) {
-    return units * (item / parts * full + full - (full >> item % parts)) / (stretches * full) * together;
-  };
-  pool->parallelFor(stretches * parts, 1, [&](int64_t begin, int64_t end, unsigned worker) {
-    for (int64_t item = begin; item < end; ++item)
-      fn(0, 1, beginOf(item), beginOf(item + 1) < panels ? beginOf(item + 1) : panels, worker);
+  const Shares shares =
+      Shares::halved(ceilDiv(panels, together), ceilDiv<int64_t>(32768, panelBytes * together), int64_t(pool->size()));
+  pool->parallelFor(shares.items(), 1, [&](int64_t begin, int64_t end, unsigned worker) {
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t panelEnd = shares.beginOf(item + 1) * together;
+      fn(0, rows, shares.beginOf(item) * together, panelEnd < panels ? panelEnd : panels, worker);
+    }
   });
 }
 
@@ -312,6 +305,7 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   linear.output = output;
   linear.sums = context.sharedScratch;
   linear.tiles = functions.tiles;
+  linear.few = functions.few;
   linear.gateBytes = output.gatePanels * linear.panelBytes;
   int shift = sumShiftOf(weight);
   context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {
@@ -323,8 +317,8 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   auto product = [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
     functions.integer(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
   };
-  if (rows == 1 && linear.tiles)
-    forEachShare(context.pool, panels, attrs.gated() ? together : kPanelsOfRow, panelBytes, product);
+  if (rows <= kFewRows && linear.tiles)
+    forEachShare(context.pool, rows, panels, attrs.gated() ? together : kPanelsOfRow, panelBytes, product);
   else
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), panelBytes, product);
 }

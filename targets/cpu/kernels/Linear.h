@@ -130,6 +130,11 @@ struct TileState {
 /// tiles free.
 using DotTilesFn = void(const DotBlock &, int64_t rows, DotWeights, bool shared, TileState &);
 
+struct FewRows;
+struct LinearInt;
+/// Multiplies them, or, without panels, makes the tiles ready for rows, or without those, sets the tiles free.
+using FewRowsFn = void(const LinearInt &, const FewRows &);
+
 /// Quantized rows against integer panels.
 struct LinearInt {
   const uint8_t *x;
@@ -146,8 +151,10 @@ struct LinearInt {
   uint8_t scaleShift; // 2^scaleShift groups of weights share one scale of x: all of a row, then.
   int64_t rowTile;
   int64_t gateBytes; // From a gate's panel to its pair.
+  int64_t following; // From `weight` to the matrix whose panels of the same places are met next; 0: unknown.
   LinearOutput output;
   DotTilesFn *tiles; // Null: registers multiply.
+  FewRowsFn *few;    // Null without `tiles`.
 };
 
 /// Rows of bf16 pairs against bf16 panels.
@@ -183,6 +190,30 @@ constexpr int64_t kPanelsTogether = 2;
 /// Panels of small integers that one row meets together where it does (IntRow.h).
 constexpr int64_t kPanelsOfRow = 8;
 constexpr int64_t kStride = kPanelsTogether * kPanelColumns; // Between rows of their sums.
+
+/// Rows that tiles hold at once, panels that meet them together, and columns of their groups (FewRows).
+constexpr int64_t kFewRows = 32, kFewPanels = 4, kFewGroup = 128;
+/// Bytes of FewRows::work: pages, for what waits for what depends on where it lies in one.
+constexpr int64_t kPageBytes = 4096, kFewBytes = 4 * kPageBytes + kPageBytes / 2;
+/// Up to kFewRows rows against kFewPanels panels of int8 or int4, where each group of kFewGroup has a scale of x.
+struct FewRows {
+  const uint8_t *x; // As LinearInt's, the first row's.
+  int64_t rows;
+  const uint8_t *panels[kFewPanels];
+  int64_t next;         // Bytes from a panel to the one that is met after it.
+  const float *scales;  // [groups][paddedRows()] of x; of the rows beyond, zeros.
+  const uint8_t *sums;  // The same of LinearInt::sums.
+  uint8_t *work;        // kFewBytes.
+  float *fetched;       // A panel's part of the output, which is wanted next; null: unknown.
+  int64_t fetchedApart; // From a panel's part to the next one's.
+  int64_t fetchedStride;
+
+  int64_t paddedRows() const { return rows > kFewRows / 2 ? kFewRows : kFewRows / 2; }
+  /// What the first or second kFewRows / 2 rows come to, kStride apart, side by side for two panels.
+  float *accOf(int64_t panel, bool second) const {
+    return reinterpret_cast<float *>(work + kPageBytes * (1 + panel / 2 + 2 * second)) + panel % 2 * kPanelColumns;
+  }
+};
 
 /// Of a worker's scratch: unpacked weights (f32, and a row of them), and scales and offsets of groups of 16 columns.
 constexpr int64_t kLinearTileBytes = (kPanelsTogether * kPanelColumns + 1) * kFloatColumns * 4;

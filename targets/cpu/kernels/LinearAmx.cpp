@@ -6,6 +6,7 @@
 // Integer products with AMX tiles: up to 32 rows of x against two panels, whose quads are a tile's rows as they lie.
 // The integer sums of a group are exact, and the floats that follow are those of dotBlock, in its order: the same bits.
 //
+#include "targets/cpu/kernels/AmxFew.h"
 #include "targets/cpu/kernels/AmxScaled.h"
 #include "targets/cpu/kernels/AmxShared.h"
 
@@ -174,6 +175,19 @@ void dotTiles(const DotBlock &b, int64_t rows, DotWeights weights, bool shared, 
                    weights == DotWeights::plain ? scaleSome<DotWeights::plain> : scaleSome<DotWeights::withZero>,
                    state);
   }
+}
+
+FewRowsFn multiplyFewRows;
+void multiplyFewRows(const LinearInt &a, const FewRows &f) {
+  if (!f.rows)
+    releaseTiles();
+  else if (!f.panels[0])
+    configureTiles(f.rows < kTileRows ? f.rows : kTileRows, f.rows > kTileRows ? f.rows - kTileRows : f.rows,
+                   kHalfGroup);
+  else if (a.format == IntFormat::int4)
+    multiplyFew<4>(a, f);
+  else
+    multiplyFew<8>(a, f);
 }
 
 } // namespace MLC_ISA_NS

@@ -26,6 +26,7 @@ struct LinearFunctions {
   PrepareSumsFn *prepareSums;
   LinearIntFn *integer;
   DotTilesFn *tiles; // LinearInt::tiles.
+  FewRowsFn *few;
 };
 template <Isa isa>
 inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa),
@@ -34,7 +35,8 @@ inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa)
                                                   kPairTiles<isa>,
                                                   formFor(prepareSumsForms, isa),
                                                   formFor(linearIntForms, isa),
-                                                  kDotTiles<isa>};
+                                                  kDotTiles<isa>,
+                                                  kFewTiles<isa>};
 
 // Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
 constexpr int64_t kMostRows = 512;

@@ -143,36 +143,49 @@ void dotTile(const LinearInt &a, const FormatCode &code, int64_t rowBegin, int64
     a.tiles(b, 0, code.weights, a.scaleShift, tileState);
 }
 
-/// One row against panels [begin, end): kRowPanels at a time where these are met together, each an equal part of the
-/// way from the next, so that each is one stream through memory; of a gate half as many and those that they gate, side
-/// by side, for its output may be quantized in order. The others one by one.
+/// Calls product(met, panel, apart, next) for panels [begin, end), P at a time, each an equal part of the way from the
+/// next, so that each is one stream through memory; of a gate half as many and those that they gate, side by side, for
+/// its output may be quantized in order. The first met is `panel`, the others (the other pairs) lie `apart`, and what
+/// is met after each `next` bytes from it. Returns where the rest begins, of fewer than twice as many.
+template <int64_t P, typename F> int64_t meetPanels(const LinearInt &a, int64_t begin, int64_t end, const F &product) {
+  const bool pairs = a.output.gatePanels != 0;
+  const int64_t streams = pairs ? P / kPanelsTogether : P;
+  int64_t each = (end - begin) / streams;
+  // Streams that are whole pages apart would meet in the same few lines of the first cache.
+  if (!pairs && each > 1 && each * a.panelBytes % kPageBytes == 0)
+    --each;
+  const int64_t apart = pairs ? 1 : each, step = pairs ? streams : 1;
+  for (int64_t i = 0; i < each; ++i) {
+    const uint8_t *met[P], *first = a.weight + (begin + i * step) * a.panelBytes;
+    for (int64_t p = 0; p < P; ++p)
+      met[p] = first + (pairs ? p / 2 * apart * a.panelBytes + p % 2 * a.gateBytes : p * apart * a.panelBytes);
+    // Behind the last ones the same places of the next matrix.
+    const int64_t next = i + 1 < each || !a.following ? step : -i * step;
+    product(met, begin + i * step, apart, next * a.panelBytes + (i + 1 < each ? 0 : a.following));
+  }
+  return begin + each * streams;
+}
+
+/// One row against panels [begin, end): kRowPanels at a time where these are met together, the others one by one.
 void writeRow(const LinearInt &a, const FormatCode &code, int64_t row, int64_t begin, int64_t end, LinearScratch s) {
   constexpr int64_t kMost = kRowPanels < kPanelsTogether ? kPanelsTogether : kRowPanels;
   const bool gated = a.output.gatePanels != 0, pairs = gated && a.gateBytes;
   const uint8_t *x = a.x + row * a.xStride;
   alignas(64) float sums[kMost * kLanes];
   s.acc = sums;
-  if (kRowPanels > 1 && a.tiles && code.rowTogether && (!gated || pairs)) {
-    const int64_t streams = pairs ? kRowPanels / kPanelsTogether : kRowPanels;
-    int64_t each = (end - begin) / streams;
-    // Streams that are whole pages apart would meet in the same few lines of the first cache.
-    if (!pairs && each > 1 && each * a.panelBytes % 4096 == 0)
-      --each;
-    const int64_t apart = pairs ? 1 : each, step = pairs ? streams : 1;
-    for (int64_t i = 0; i < each; ++i) {
-      const uint8_t *met[kRowPanels], *first = a.weight + (begin + i * step) * a.panelBytes;
-      for (int64_t p = 0; p < kRowPanels; ++p)
-        met[p] = first + (pairs ? p / 2 * apart * a.panelBytes + p % 2 * a.gateBytes : p * apart * a.panelBytes);
-      code.rowTogether(a, x, met, step * a.panelBytes, sums);
-      LinearScratch part = s;
-      for (int64_t p = 0; p < streams; ++p, part.acc += pairs ? kPanelsTogether * kLanes : kLanes)
-        if (pairs)
-          writeGated(a.output, row, row + 1, begin + i * step + p, part);
-        else
-          writeOutput(a.output, row, row + 1, begin + i + p * apart, 1, part);
-    }
-    begin += each * streams;
-  }
+  if (kRowPanels > 1 && a.tiles && code.rowTogether && (!gated || pairs))
+    begin = meetPanels<kRowPanels>(a, begin, end,
+                                   [&](const uint8_t *const *met, int64_t panel, int64_t apart, int64_t next) {
+                                     code.rowTogether(a, x, met, next, sums);
+                                     LinearScratch part = s;
+                                     for (int64_t p = 0; p < kRowPanels; p += pairs ? kPanelsTogether : 1) {
+                                       part.acc = sums + p * kLanes;
+                                       if (pairs)
+                                         writeGated(a.output, row, row + 1, panel + p / 2, part);
+                                       else
+                                         writeOutput(a.output, row, row + 1, panel + p * apart, 1, part);
+                                     }
+                                   });
   for (int64_t panel = begin; panel < end; ++panel) {
     const uint8_t *met[] = {a.weight + panel * a.panelBytes, a.weight + panel * a.panelBytes + a.gateBytes};
     code.row(a, x, met, a.panelBytes, sums);
@@ -183,6 +196,70 @@ void writeRow(const LinearInt &a, const FormatCode &code, int64_t row, int64_t b
     else
       writeOutput(a.output, row, row + 1, panel, 1, s);
   }
+}
+
+/// Whether LinearInt::few takes these rows.
+bool areFew(const LinearInt &a, int64_t rows) {
+  const bool gated = a.output.gatePanels != 0;
+  const int64_t padded = rows > kFewRows / 2 ? kFewRows : kFewRows / 2;
+  // Scales and sums of x find room behind what the products need.
+  return a.few && rows <= kFewRows && a.format <= IntFormat::int4 && a.group == kFewGroup && !a.scaleShift &&
+         (!gated || a.gateBytes) &&
+         kFewBytes + a.groups * padded * 8 <= kLinearTileBytes + (kLinearFactors + kLinearSupers) * 4;
+}
+
+/// Few rows against panels [begin, end), kFewPanels at a time.
+void writeFew(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t begin, int64_t end,
+              const LinearScratch &s) {
+  const bool pairs = a.output.gatePanels != 0;
+  const LinearOutput &o = a.output;
+  FewRows f{};
+  f.x = a.x + rowBegin * a.xStride;
+  f.rows = rowEnd - rowBegin;
+  const int64_t padded = f.paddedRows();
+  auto *scales = reinterpret_cast<float *>(s.tile + kFewBytes);
+  uint8_t *sums = s.tile + kFewBytes + a.groups * padded * 4;
+  __builtin_memset(scales, 0, size_t(2 * a.groups * padded * 4));
+  for (int64_t row = 0; row < f.rows; ++row)
+    for (int64_t g = 0; g < a.groups; ++g) {
+      scales[g * padded + row] = loadFloat(f.x + row * a.xStride + a.xScales + 4 * g);
+      __builtin_memcpy(sums + (g * padded + row) * 4, a.sums + ((rowBegin + row) * a.groups + g) * 4, 4);
+    }
+  f.scales = scales, f.sums = sums, f.work = s.tile;
+  a.few(a, f);
+  auto product = [&](const uint8_t *const *met, int64_t panel, int64_t apart, int64_t next) {
+    __builtin_memcpy(f.panels, met, sizeof f.panels);
+    f.next = next;
+    if (!pairs && !o.expert) {
+      f.fetched = o.out + rowBegin * o.stride + panel * kPanelColumns;
+      f.fetchedApart = apart * kPanelColumns, f.fetchedStride = o.stride;
+    }
+    a.few(a, f);
+    for (int64_t p = 0; p < kFewPanels && panel + p * apart / (pairs ? 2 : 1) < end; p += pairs ? kPanelsTogether : 1)
+      for (int64_t row = rowBegin; row < rowEnd; row += kFewRows / 2) {
+        const int64_t last = row + kFewRows / 2 < rowEnd ? row + kFewRows / 2 : rowEnd;
+        LinearScratch part = s;
+        part.acc = f.accOf(p, row > rowBegin);
+        part.gated += (row - rowBegin) * o.group;
+        if (pairs)
+          writeGated(o, row, last, panel + p / 2, part);
+        else
+          writeOutput(o, row, last, panel + p * apart, 1, part);
+      }
+  };
+  begin = meetPanels<kFewPanels>(a, begin, end, product);
+  // The last panel stands in for those that are missing.
+  while (begin < end) {
+    const uint8_t *met[kFewPanels];
+    for (int64_t p = 0; p < kFewPanels; ++p) {
+      const int64_t panel = begin + (pairs ? p / 2 : p);
+      met[p] = a.weight + (panel < end ? panel : end - 1) * a.panelBytes + (pairs ? p % 2 * a.gateBytes : 0);
+    }
+    product(met, begin, 1, a.panelBytes);
+    begin += pairs ? kFewPanels / kPanelsTogether : kFewPanels;
+  }
+  f.rows = 0;
+  a.few(a, f);
 }
 
 } // namespace
@@ -205,6 +282,8 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
   if (code.row && rowEnd - rowBegin == 1)
     return writeRow(a, code, rowBegin, panelBegin, panelEnd, s);
   // A gate's panels pair with those of what it multiplies.
+  if (kRowPanels > 1 && areFew(a, rowEnd - rowBegin))
+    return writeFew(a, rowBegin, rowEnd, panelBegin, panelEnd, s);
   bool gated = a.output.gatePanels != 0;
   TileState tileState;
   for (int64_t panel = panelBegin; panel < panelEnd;) {

@@ -8,6 +8,7 @@
 // gives depends on no other: its experts add to it in rising order, whoever else they have to serve.
 //
 #include "targets/cpu/kernels/LinearArgs.h"
+#include "targets/cpu/kernels/Shares.h"
 
 #include <cstring>
 
@@ -104,6 +105,7 @@ struct Products {
       ints = linearIntOf(weight);
       ints.x = x, ints.xStride = stride, ints.sums = sums, ints.rowTile = rowTile;
       ints.tiles = functions.tiles;
+      ints.few = functions.few;
     } else if (kind == bf16) {
       halves = linearBf16Of(weight);
       halves.x = x, halves.rowTile = rowTile;
@@ -114,15 +116,17 @@ struct Products {
     }
   }
 
-  /// Rows [begin, end) by panels [panel, panelEnd) of the matrix at `weight`; gateBytes further: what a gate meets.
-  void run(const uint8_t *weight, int64_t gateBytes, const LinearOutput &output, int64_t begin, int64_t end,
-           int64_t panel, int64_t panelEnd, uint8_t *scratch) const {
+  /// Rows [begin, end) by panels [panel, panelEnd) of the matrix at `weight`; gateBytes further: what a gate meets;
+  /// `following`: as LinearInt's.
+  void run(const uint8_t *weight, int64_t gateBytes, int64_t following, const LinearOutput &output, int64_t begin,
+           int64_t end, int64_t panel, int64_t panelEnd, uint8_t *scratch) const {
     // An expert has more rows than the step has tokens where one names it twice.
     for (int64_t row = begin; row < end; row += rowTile) {
       int64_t last = row + rowTile < end ? row + rowTile : end;
       if (kind == integer) {
         LinearInt linear = ints;
         linear.weight = weight, linear.gateBytes = gateBytes, linear.output = output;
+        linear.following = following;
         functions.integer(linear, row, last, panel, panelEnd, scratch);
       } else if (kind == bf16) {
         LinearBf16 linear = halves;
@@ -286,20 +290,31 @@ void runUpWith(const KernelContext &context, const LinearFunctions &functions) {
 
   Products products(functions, weight, quantized, attrs.bf16(), rows, rowBytes, shared + layout.sums, tileRows(tokens));
   const int64_t matrix = int64_t(packedOffset(weight, weight.n()));
-  const int64_t run = panelsOf(panels, g.activeCount, context.pool->size(),
-                               leastPanels(ceilDiv<int64_t>(matrix, panels) * (gated ? 2 : 1)),
-                               g.most * kPanelColumns * k * (gated ? 2 : 1), together);
+  const int64_t panelBytes = ceilDiv<int64_t>(matrix, panels) * (gated ? 2 : 1);
+  // One token's time is that of reading weights; else an item is a run of one expert's panels.
+  const bool halved = tokens == 1 && quantized && functions.tiles;
+  const int64_t run = halved ? together
+                             : panelsOf(panels, g.activeCount, context.pool->size(), leastPanels(panelBytes),
+                                        g.most * kPanelColumns * k * (gated ? 2 : 1), together);
   const int64_t runs = ceilDiv(panels, run), gateBytes = int64_t(attrs.gate_distance()) * matrix;
+  const Shares shares = halved ? Shares::halved(g.activeCount * runs, ceilDiv(leastPanels(panelBytes), run),
+                                                int64_t(context.pool->size()))
+                               : Shares::even(g.activeCount * runs);
   const auto *weights = context.inputs[1].as<uint8_t>();
-  context.pool->parallelFor(g.activeCount * runs, 1, [&](int64_t begin, int64_t end, unsigned worker) {
-    for (int64_t item = begin; item < end; ++item) {
-      int64_t e = g.active[item / runs], panel = item % runs * run;
-      int64_t panelEnd = panel + run < panels ? panel + run : panels;
+  context.pool->parallelFor(shares.items(), 1, [&](int64_t begin, int64_t end, unsigned worker) {
+    for (int64_t at = shares.beginOf(begin), stop = shares.beginOf(end); at < stop;) {
+      const int64_t active = at / runs, e = g.active[active], first = active * runs;
+      const int64_t last = halved ? (first + runs < stop ? first + runs : stop) : at + 1;
+      const int64_t panel = (at - first) * run,
+                    panelEnd = (last - first) * run < panels ? (last - first) * run : panels;
       const uint8_t *w = weights + e * int64_t(attrs.stride()) * matrix;
-      products.run(w, pairs ? gateBytes : 0, output, g.begin[e], g.begin[e + 1], panel, panelEnd,
-                   context.scratchOf(worker));
+      auto product = [&](const uint8_t *weight, int64_t gate, const LinearOutput &written) {
+        products.run(weight, gate, 0, written, g.begin[e], g.begin[e + 1], panel, panelEnd, context.scratchOf(worker));
+      };
+      product(w, pairs ? gateBytes : 0, output);
       if (gated && !pairs)
-        products.run(w + gateBytes, 0, second, g.begin[e], g.begin[e + 1], panel, panelEnd, context.scratchOf(worker));
+        product(w + gateBytes, 0, second);
+      at = last;
     }
   });
 }
@@ -379,14 +394,19 @@ void runDownWith(const KernelContext &context, const LinearFunctions &functions)
   Products products(functions, weight, quantized, attrs.bf16(), attrs.bf16() ? shared + layout.x : rows, stride,
                     shared + layout.sums, tileRows(tokens));
   const int64_t panels = ceilDiv<int64_t>(n, kPanelColumns), matrix = int64_t(packedOffset(weight, weight.n()));
-  const int64_t run = panelsOf(panels, 1, context.pool->size(), leastPanels(ceilDiv<int64_t>(matrix, panels)),
-                               g.rows * kPanelColumns * k,
-                               quantized && tokens == 1 && functions.tiles ? kPanelsOfRow : kPanelsTogether);
+  const bool halved = tokens == 1 && quantized && functions.tiles;
+  const int64_t panelBytes = ceilDiv<int64_t>(matrix, panels);
+  const int64_t run = halved ? kPanelsOfRow
+                             : panelsOf(panels, 1, context.pool->size(), leastPanels(panelBytes),
+                                        g.rows * kPanelColumns * k, kPanelsTogether);
+  const int64_t runs = ceilDiv(panels, run);
+  const Shares shares = halved ? Shares::halved(runs, 1, int64_t(context.pool->size())) : Shares::even(runs);
   const auto *weights = context.inputs[1].as<uint8_t>();
   // An item has all experts of its columns, by rising index.
-  context.pool->parallelFor(ceilDiv(panels, run), 1, [&](int64_t begin, int64_t end, unsigned worker) {
+  context.pool->parallelFor(shares.items(), 1, [&](int64_t begin, int64_t end, unsigned worker) {
     for (int64_t item = begin; item < end; ++item) {
-      int64_t panel = item * run, panelEnd = panel + run < panels ? panel + run : panels;
+      const int64_t panel = shares.beginOf(item) * run, stop = shares.beginOf(item + 1) * run,
+                    panelEnd = stop < panels ? stop : panels;
       int64_t column = panel * kPanelColumns;
       size_t bytes = size_t((panelEnd * kPanelColumns < n ? panelEnd * kPanelColumns : n) - column) * 4;
       for (int64_t t = 0; t < tokens; ++t) {
@@ -398,7 +418,8 @@ void runDownWith(const KernelContext &context, const LinearFunctions &functions)
       }
       for (int64_t i = 0; i < g.activeCount; ++i) {
         int64_t e = g.active[i];
-        products.run(weights + e * matrix, 0, output, g.begin[e], g.begin[e + 1], panel, panelEnd,
+        const int64_t following = i + 1 < g.activeCount ? (g.active[i + 1] - e) * matrix : 0;
+        products.run(weights + e * matrix, 0, following, output, g.begin[e], g.begin[e + 1], panel, panelEnd,
                      context.scratchOf(worker));
       }
     }

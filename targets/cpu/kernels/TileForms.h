@@ -15,12 +15,15 @@ namespace mlc::cpu {
 #if defined(__x86_64__)
 namespace amx {
 DotTilesFn dotTiles;
+FewRowsFn multiplyFewRows;
 PairTilesFn multiplyPairs;
 } // namespace amx
 template <Isa isa> constexpr DotTilesFn *kDotTiles = isa >= Isa::amx ? amx::dotTiles : nullptr;
+template <Isa isa> constexpr FewRowsFn *kFewTiles = isa >= Isa::amx ? amx::multiplyFewRows : nullptr;
 template <Isa isa> constexpr PairTilesFn *kPairTiles = isa >= Isa::amx ? amx::multiplyPairs : nullptr;
 #else
 template <Isa isa> constexpr DotTilesFn *kDotTiles = nullptr;
+template <Isa isa> constexpr FewRowsFn *kFewTiles = nullptr;
 template <Isa isa> constexpr PairTilesFn *kPairTiles = nullptr;
 #endif
 

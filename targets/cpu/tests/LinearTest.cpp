@@ -180,6 +180,36 @@ TEST(Linear, OneRowAndSeveralPanels) {
   }
 }
 
+// Rows that tiles hold at once meet several panels together, and some are left: the bits that they have in a batch that
+// they do not fit.
+TEST(Linear, FewRowsAndSeveralPanels) {
+  Random random(31);
+  for (Format format : {Format{WeightFormat::panel_int4, 128}, Format{WeightFormat::panel_int8, 128}})
+    for (int trial = 0; trial < trials(6); ++trial) {
+      // Once more groups than there is room for the scales of two tiles' rows; once panels that are whole pages apart.
+      uint64_t n = uint64_t(trial == 1 ? 16 * 8 * 8 : uniform(random, 20, 300)),
+               k = uint64_t(trial == 0   ? 128 * 97
+                            : trial == 1 ? 2048
+                                         : uniform(random, 1, 1500));
+      constexpr int64_t kRows = 41;
+      Weight weight(random, format, n, k);
+      std::vector<float> x = normals(random, kRows * k), bias = normals(random, n),
+                         residual = normals(random, kRows * n);
+      LinearCase linear{weight, x, trial & 1 ? &bias : nullptr, trial & 2 ? &residual : nullptr};
+      for (Isa isa : forms()) {
+        std::vector<float> batch = linear.run(0, kRows, isa, 1);
+        for (int64_t rows : {int64_t(2), int64_t(5), uniform(random, 6, 15), int64_t(16), int64_t(17),
+                             uniform(random, 18, 31), int64_t(32), int64_t(33)}) {
+          const int64_t begin = uniform(random, 0, kRows - rows);
+          std::vector<float> expected(batch.begin() + begin * int64_t(n), batch.begin() + (begin + rows) * int64_t(n));
+          ASSERT_TRUE(sameBits(linear.run(begin, begin + rows, isa, 1 + unsigned(rows % 3)), expected))
+              << fb::EnumNameWeightFormat(format.format) << " " << isaName(isa) << " n " << n << " k " << k << " rows "
+              << rows;
+        }
+      }
+    }
+}
+
 /// Element `index` of f16 values.
 static float halfAt(const uint8_t *values, uint64_t index) {
   uint16_t bits;
@@ -365,8 +395,9 @@ TEST(QuantizeRows, FormsAreEqualAndRoundToNearest) {
 // activation(a) * b inside the product, in f32 or quantized: the bits of the kernels one after the other.
 TEST(Linear, GateEqualsItsParts) {
   Random random(23);
-  for (const Format &format : {Format{WeightFormat::panel_int4, 128}, Format{WeightFormat::panel_int4, 32, true},
-                               Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_q6_k}})
+  for (const Format &format :
+       {Format{WeightFormat::panel_int4, 128}, Format{WeightFormat::panel_int4, 32, true},
+        Format{WeightFormat::panel_int8, 64}, Format{WeightFormat::panel_int8, 128}, Format{WeightFormat::panel_q6_k}})
     for (int trial = 0; trial < trials(8); ++trial) {
       // Once enough that all workers take part, with groups of six panels.
       bool shared = trial == 4;
