@@ -128,18 +128,56 @@ static float largest(std::span<const float> logits) {
   return *std::max_element(lanes, lanes + kLanes);
 }
 
-/// Sum of `candidates`, in lanes.
-static double sumOf(std::span<const Sampler::Candidate> candidates) {
+/// Numbers that lie so many floats apart.
+struct Strided {
+  const float *first;
+  size_t count, stride;
+  float operator[](size_t i) const { return first[i * stride]; }
+  Strided part(size_t begin, size_t most) const {
+    return {first + begin * stride, std::min(most, count - begin), stride};
+  }
+};
+static Strided probabilitiesOf(std::span<const Sampler::Candidate> candidates) {
+  static_assert(sizeof(Sampler::Candidate) == 3 * sizeof(float));
+  return {candidates.empty() ? nullptr : &candidates[0].probability, candidates.size(), 3};
+}
+
+/// The sum, in lanes.
+static double sumOf(Strided values) {
   double lanes[kLanes] = {}, sum = 0;
   size_t i = 0;
-  for (; i + kLanes <= candidates.size(); i += kLanes)
+  for (; i + kLanes <= values.count; i += kLanes)
     for (size_t lane = 0; lane < kLanes; ++lane)
-      lanes[lane] += double(candidates[i + lane].probability);
+      lanes[lane] += double(values[i + lane]);
   for (double lane : lanes)
     sum += lane;
-  for (; i < candidates.size(); ++i)
-    sum += double(candidates[i].probability);
+  for (; i < values.count; ++i)
+    sum += double(values[i]);
   return sum;
+}
+static double sumOf(std::span<const Sampler::Candidate> candidates) { return sumOf(probabilitiesOf(candidates)); }
+
+/// The place at `uniform`, a number in [0, 1), of weights of which some are above 0.
+static size_t placeAt(double uniform, Strided weights) {
+  double sum = 0, reached = 0;
+  for (size_t first = 0; first < weights.count; first += kBlock)
+    sum += sumOf(weights.part(first, kBlock));
+  const double wanted = uniform * sum;
+  for (size_t first = 0; first < weights.count; first += kBlock) {
+    // A block's sum is the same as above, so that the last one is never passed over.
+    const Strided block = weights.part(first, kBlock);
+    double whole = reached + sumOf(block);
+    size_t drawn = kBlock;
+    for (size_t i = 0; whole > wanted && i < block.count && reached <= wanted; ++i)
+      if (block[i] > 0) {
+        reached += double(block[i]);
+        drawn = i;
+      }
+    if (drawn < kBlock)
+      return first + drawn;
+    reached = whole;
+  }
+  return weights.count - 1;
 }
 
 /// Calls each(block) for blocks of `all`, in order.
@@ -231,7 +269,8 @@ void Sampler::adjustBlock(std::span<const float> logits, std::span<const uint64_
 
 /// Calls each(first token, adjusted logits) for every block of the vocabulary.
 template <typename Each>
-void Sampler::inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed, const Each &each) {
+void Sampler::inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed,
+                               const Each &each) const {
   float block[kBlock];
   for (size_t first = 0; first < logits.size(); first += kBlock) {
     size_t count = std::min(kBlock, logits.size() - first);
@@ -240,7 +279,7 @@ void Sampler::inAdjustedBlocks(std::span<const float> logits, std::span<const ui
   }
 }
 
-float Sampler::highest(std::span<const float> logits, std::span<const uint64_t> allowed) {
+float Sampler::highest(std::span<const float> logits, std::span<const uint64_t> allowed) const {
   float most = -INFINITY;
   inAdjustedBlocks(logits, allowed, [&](size_t, std::span<float> block) { most = std::max(most, largest(block)); });
   return most;
@@ -262,6 +301,18 @@ static double total(const double *lanes) {
   for (size_t lane = 0; lane < kLanes; ++lane)
     sum += lanes[lane];
   return sum;
+}
+
+/// Calls each(first token, exponentials above `most`) for every block of the vocabulary; the sum of all.
+template <typename Each>
+double Sampler::exponentiateAll(std::span<const float> logits, std::span<const uint64_t> allowed, float most,
+                                const Each &each) const {
+  double lanes[kLanes] = {};
+  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
+    exponentiate(block, most, lanes);
+    each(first, block);
+  });
+  return total(lanes);
 }
 
 /// The likeliest one first; of equals the lowest id.
@@ -311,9 +362,7 @@ size_t Sampler::takeAbove(std::span<const float> logits, std::span<const uint64_
 
 /// The same of so many that they reach top-p, and a number that their sum is to reach; the likeliest ones as a rule.
 size_t Sampler::takeMass(std::span<const float> logits, std::span<const uint64_t> allowed, float most, double &wanted) {
-  double lanes[kLanes] = {};
-  inAdjustedBlocks(logits, allowed, [&](size_t, std::span<float> block) { exponentiate(block, most, lanes); });
-  wanted = double(options.topP) * total(lanes);
+  wanted = double(options.topP) * exponentiateAll(logits, allowed, most, [](size_t, std::span<float>) {});
   for (float below : {4.0f, 8.0f, 16.0f})
     if (size_t kept = takeAbove(logits, allowed, most - below, most); sumOf(candidates.first(kept)) >= wanted)
       return kept;
@@ -326,12 +375,10 @@ std::span<const Sampler::Candidate> Sampler::wholeDistribution(std::span<const f
   // The exponentials wait in the last third of the candidates' room, where each is read before it is written over.
   static_assert(sizeof(Candidate) == 3 * sizeof(float));
   uint8_t *waiting = reinterpret_cast<uint8_t *>(candidates.data()) + 2 * vocab() * sizeof(float);
-  double lanes[kLanes] = {};
-  inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
-    exponentiate(block, most, lanes);
+  double sum = exponentiateAll(logits, allowed, most, [&](size_t first, std::span<float> block) {
     memcpy(waiting + first * sizeof(float), block.data(), block.size_bytes());
   });
-  double scale = 1 / total(lanes);
+  double scale = 1 / sum;
   size_t kept = 0;
   inAdjustedBlocks(logits, allowed, [&](size_t first, std::span<float> block) {
     float exponentials[kBlock];
@@ -344,13 +391,43 @@ std::span<const Sampler::Candidate> Sampler::wholeDistribution(std::span<const f
   return candidates.first(kept);
 }
 
-Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits,
-                                                                  std::span<const uint64_t> allowed) {
-  if (logits.size() != vocab() || candidates.size() < vocab())
-    return Error(ErrorCode::InvalidArgument, "%zu logits and room for %zu candidates for a vocabulary of %zu",
-                 logits.size(), candidates.size(), vocab());
+Status Sampler::checkSizes(std::span<const float> logits, std::span<const uint64_t> allowed) const {
+  if (logits.size() != vocab())
+    return Error(ErrorCode::InvalidArgument, "%zu logits for a vocabulary of %zu", logits.size(), vocab());
   if (!allowed.empty() && allowed.size() * 64 < vocab())
     return Error(ErrorCode::InvalidArgument, "a mask of %zu words for a vocabulary of %zu", allowed.size(), vocab());
+  return {};
+}
+
+Result<double> Sampler::weigh(std::span<const float> logits, std::span<float> weights) const {
+  MLC_TRY(checkSizes(logits, {}));
+  float most = highest(logits, {});
+  if (most == -INFINITY)
+    return nothingLeft();
+  return 1 / exponentiateAll(logits, {}, most, [&](size_t first, std::span<float> block) {
+           std::copy(block.begin(), block.end(), weights.begin() + ptrdiff_t(first));
+         });
+}
+
+Result<float> Sampler::chanceOf(int32_t token, std::span<const float> logits, std::span<const uint64_t> allowed) const {
+  MLC_TRY(checkSizes(logits, allowed));
+  float most = highest(logits, allowed);
+  if (most == -INFINITY)
+    return nothingLeft();
+  float weight = 0;
+  double sum = exponentiateAll(logits, allowed, most, [&](size_t first, std::span<float> block) {
+    if (size_t place = size_t(token) - first; size_t(token) >= first && place < block.size())
+      weight = block[place];
+  });
+  return float(weight * (1 / sum));
+}
+
+Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<const float> logits,
+                                                                  std::span<const uint64_t> allowed) {
+  MLC_TRY(checkSizes(logits, allowed));
+  if (candidates.size() < vocab())
+    return Error(ErrorCode::InvalidArgument, "room for %zu candidates for a vocabulary of %zu", candidates.size(),
+                 vocab());
   if (options.temperature == 0) {
     MLC_ASSIGN(candidates[0], likeliest(logits, allowed));
     return std::span<const Candidate>(candidates.first(1));
@@ -396,23 +473,11 @@ Result<std::span<const Sampler::Candidate>> Sampler::distribution(std::span<cons
 }
 
 int32_t Sampler::drawFrom(std::span<const Candidate> distribution, double uniform) {
-  double sum = 0, reached = 0;
-  inBlocks(distribution, [&](std::span<const Candidate> block) { sum += sumOf(block); });
-  double wanted = uniform * sum;
-  int32_t drawn = -1;
-  inBlocks(distribution, [&](std::span<const Candidate> block) {
-    if (drawn >= 0)
-      return;
-    // A block's sum is the same as above, so that the last one is never passed over.
-    double whole = reached + sumOf(block);
-    for (size_t i = 0; whole > wanted && i < block.size() && reached <= wanted; ++i)
-      if (block[i].probability > 0) {
-        reached += double(block[i].probability);
-        drawn = block[i].token;
-      }
-    reached = whole;
-  });
-  return drawn >= 0 ? drawn : distribution.back().token;
+  return distribution[placeAt(uniform, probabilitiesOf(distribution))].token;
+}
+
+int32_t Sampler::drawFrom(std::span<const float> weights, double uniform) {
+  return int32_t(placeAt(uniform, {weights.data(), weights.size(), 1}));
 }
 
 Result<int32_t> Sampler::sample(std::span<const float> logits, std::span<const uint64_t> allowed) {

@@ -65,6 +65,18 @@ public:
   /// What sample() draws from, most likely first (in token order when nothing was cut); valid until the next call.
   Result<std::span<const Candidate>> distribution(std::span<const float> logits,
                                                   std::span<const uint64_t> allowed = {});
+  /// Whether distribution() cuts nothing: then every token has a chance, which the next three compute without a list.
+  bool drawsFromAll() const {
+    return options.temperature > 0 && (!options.topK || options.topK >= vocab()) && options.topP >= 1 &&
+           options.minP <= 0;
+  }
+  /// Writes what tokens' probabilities are to each other to `weights`, of vocab(), and returns what makes them
+  /// probabilities: float(weight * scale) is what distribution() says.
+  Result<double> weigh(std::span<const float> logits, std::span<float> weights) const;
+  /// The token at `uniform`, a number in [0, 1), of such weights.
+  static int32_t drawFrom(std::span<const float> weights, double uniform);
+  /// What distribution() says of `token`; 0 where it is not among them.
+  Result<float> chanceOf(int32_t token, std::span<const float> logits, std::span<const uint64_t> allowed) const;
   /// The same draw as a device does it, but for `uniform` and the row, with what bias and penalties say of single
   /// tokens. False, and nothing is written, where `room` does not hold that.
   bool describe(RowDraw &draw, std::span<TokenAdjustment> room) const;
@@ -80,9 +92,13 @@ private:
   float adjusted(std::span<const float> logits, size_t token) const;
   void adjustBlock(std::span<const float> logits, std::span<const uint64_t> allowed, size_t first, size_t count,
                    float *block) const;
+  Status checkSizes(std::span<const float> logits, std::span<const uint64_t> allowed) const;
   template <typename Each>
-  void inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed, const Each &each);
-  float highest(std::span<const float> logits, std::span<const uint64_t> allowed);
+  void inAdjustedBlocks(std::span<const float> logits, std::span<const uint64_t> allowed, const Each &each) const;
+  float highest(std::span<const float> logits, std::span<const uint64_t> allowed) const;
+  template <typename Each>
+  double exponentiateAll(std::span<const float> logits, std::span<const uint64_t> allowed, float most,
+                         const Each &each) const;
   std::span<const Candidate> wholeDistribution(std::span<const float> logits, std::span<const uint64_t> allowed,
                                                float most);
   size_t takeLikeliest(std::span<const float> logits, std::span<const uint64_t> allowed);

@@ -9,6 +9,10 @@
 
 namespace mlc {
 
+double keepProbability(float chance, const Draft &draft) {
+  return std::min(1.0, double(chance) / double(draft.probability(draft.token)));
+}
+
 double keepProbability(std::span<const Sampler::Candidate> target, const Draft &draft) {
   auto found = target.end();
   // Where nothing was cut, tokens are their places.
@@ -19,7 +23,7 @@ double keepProbability(std::span<const Sampler::Candidate> target, const Draft &
                          [&](const Sampler::Candidate &candidate) { return candidate.token == draft.token; });
   if (found == target.end())
     return 0;
-  return std::min(1.0, double(found->probability) / double(draft.probability(draft.token)));
+  return keepProbability(found->probability, draft);
 }
 
 int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform) {
@@ -48,6 +52,12 @@ double drawFor(Draw what, uint64_t seed, uint64_t place) { return uniformDraw(se
 
 Result<Verdict> judge(Sampler &sampler, std::span<const float> logits, std::span<const uint64_t> allowed,
                       const Draft *draft, uint64_t seed, uint64_t place, Redraw redraw) {
+  // The rule as a rule: a list of all tokens is for the few that do not stay.
+  if (draft && sampler.drawsFromAll()) {
+    MLC_ASSIGN(float chance, sampler.chanceOf(draft->token, logits, allowed));
+    if (drawFor(Draw::keep, seed, place) < keepProbability(chance, *draft))
+      return Verdict{draft->token, true};
+  }
   MLC_ASSIGN(std::span<const Sampler::Candidate> target, sampler.distribution(logits, allowed));
   if (draft) {
     if (drawFor(Draw::keep, seed, place) < keepProbability(target, *draft))

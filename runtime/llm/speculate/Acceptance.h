@@ -17,21 +17,24 @@ namespace mlc {
 /// A drafted token, and the distribution that it was drawn from.
 struct Draft {
   int32_t token = 0;
-  /// By token id; tokens beyond its end have no probability. Empty: the draft would give `token` alone.
+  /// By token id, times `scale`; tokens beyond its end have no probability. Empty: the draft would give `token` alone.
   std::span<const float> distribution;
   /// How sure the draft was, by the distribution alone (never by the token drawn): 0 is least sure.
   unsigned confidence = 0;
+  double scale = 1; // Of `distribution`, to probabilities.
 
   /// The draft's probability of any token.
   float probability(int32_t other) const {
     if (distribution.empty())
       return other == token ? 1.0f : 0.0f;
-    return size_t(other) < distribution.size() ? distribution[size_t(other)] : 0.0f;
+    return size_t(other) < distribution.size() ? float(distribution[size_t(other)] * scale) : 0.0f;
   }
 };
 
 /// The probability that the drafted token stays. `target`: what Sampler::distribution gives at its position.
 double keepProbability(std::span<const Sampler::Candidate> target, const Draft &draft);
+/// The same by the probability that the target gives it.
+double keepProbability(float chance, const Draft &draft);
 
 /// A token of the residual max(0, p - q) at `uniform` in [0, 1).
 int32_t drawResidual(std::span<const Sampler::Candidate> target, const Draft &draft, double uniform);

@@ -205,16 +205,22 @@ Result<bool> ModelDrafter::next(double uniform, Draft &draft) {
   std::span<const int32_t> tokens =
       count ? std::span<const int32_t>(drafted + count - 1, 1) : text.subspan(fed + skipped);
   MLC_ASSIGN(std::span<const float> logits, feed(tokens));
-  MLC_ASSIGN(std::span<const Sampler::Candidate> candidate, sampler.distribution(logits));
+  draft = {};
   draft.confidence = marginClass(logits, temperature);
-  draft.token = candidate.size() == 1 ? candidate[0].token : Sampler::drawFrom(candidate, uniform);
-  draft.distribution = {};
-  if (candidate.size() > 1) {
-    std::span<float> row = distributions.span().subspan(count * vocab, vocab);
-    memset(row.data(), 0, row.size_bytes());
-    for (const Sampler::Candidate &one : candidate)
-      row[size_t(one.token)] = one.probability;
+  std::span<float> row = distributions.span().subspan(count * vocab, vocab);
+  if (sampler.drawsFromAll()) {
+    MLC_ASSIGN(draft.scale, sampler.weigh(logits, row));
+    draft.token = Sampler::drawFrom(row, uniform);
     draft.distribution = row;
+  } else {
+    MLC_ASSIGN(std::span<const Sampler::Candidate> candidate, sampler.distribution(logits));
+    draft.token = candidate.size() == 1 ? candidate[0].token : Sampler::drawFrom(candidate, uniform);
+    if (candidate.size() > 1) {
+      memset(row.data(), 0, row.size_bytes());
+      for (const Sampler::Candidate &one : candidate)
+        row[size_t(one.token)] = one.probability;
+      draft.distribution = row;
+    }
   }
   drafted[count++] = draft.token;
   sampler.accept(draft.token);

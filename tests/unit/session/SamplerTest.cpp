@@ -94,6 +94,16 @@ TEST(Sampler, DistributionIsExactAndDrawsFollowIt) {
     for (size_t i = 0; i < given.size(); ++i)
       EXPECT_NEAR(given[i], expected[i], 1e-6) << "token " << i;
 
+    if (sampler.drawsFromAll()) {
+      std::vector<float> weights(logits.size());
+      double scale = *sampler.weigh(logits, weights);
+      std::span<const Sampler::Candidate> all = *sampler.distribution(logits);
+      for (const Sampler::Candidate &candidate : all) {
+        EXPECT_EQ(float(weights[size_t(candidate.token)] * scale), candidate.probability);
+        EXPECT_EQ(*sampler.chanceOf(candidate.token, logits, {}), candidate.probability);
+      }
+    }
+
     constexpr unsigned draws = 20000;
     std::vector<unsigned> counts(logits.size());
     for (unsigned i = 0; i < draws; ++i)
