@@ -71,15 +71,11 @@ template <int Bits>
     }
 }
 
-/// Where what lies `ahead` of `at` in a panel is: beyond its end the panel begins that is met after it.
-MLC_SIMD const uint8_t *aheadOf(const LinearInt &a, const FewRows &f, const uint8_t *panel, int64_t at) {
-  return panel + at + (at < a.panelBytes ? 0 : f.next - a.panelBytes);
-}
-
 /// Fetches what is unpacked or multiplied two groups after column `column` of panel p.
 template <int Bits> MLC_SIMD void fetchHalf(const LinearInt &a, const FewRows &f, int64_t p, int64_t column) {
   constexpr int64_t kBytes = 2 * Bits, kAhead = 2 * kFewGroup;
-  const uint8_t *ahead = aheadOf(a, f, f.panels[p], (column + kAhead) * kBytes);
+  const uint8_t *panel = f.panels[p], *end = panel + a.panelBytes;
+  const uint8_t *ahead = beyondPanel(panel + (column + kAhead) * kBytes, end, f.next - a.panelBytes);
   for (int64_t i = 0; i < kHalfGroup * kBytes; i += 64)
     fetchLine(ahead + i);
 }

@@ -208,7 +208,8 @@ struct FewRows {
   int64_t fetchedApart; // From a panel's part to the next one's.
   int64_t fetchedStride;
 
-  int64_t paddedRows() const { return rows > kFewRows / 2 ? kFewRows : kFewRows / 2; }
+  static int64_t padded(int64_t rows) { return rows > kFewRows / 2 ? kFewRows : kFewRows / 2; }
+  int64_t paddedRows() const { return padded(rows); }
   /// What the first or second kFewRows / 2 rows come to, kStride apart, side by side for two panels.
   float *accOf(int64_t panel, bool second) const {
     return reinterpret_cast<float *>(work + kPageBytes * (1 + panel / 2 + 2 * second)) + panel % 2 * kPanelColumns;

@@ -201,11 +201,10 @@ void writeRow(const LinearInt &a, const FormatCode &code, int64_t row, int64_t b
 /// Whether LinearInt::few takes these rows.
 bool areFew(const LinearInt &a, int64_t rows) {
   const bool gated = a.output.gatePanels != 0;
-  const int64_t padded = rows > kFewRows / 2 ? kFewRows : kFewRows / 2;
   // Scales and sums of x find room behind what the products need.
   return a.few && rows <= kFewRows && a.format <= IntFormat::int4 && a.group == kFewGroup && !a.scaleShift &&
          (!gated || a.gateBytes) &&
-         kFewBytes + a.groups * padded * 8 <= kLinearTileBytes + (kLinearFactors + kLinearSupers) * 4;
+         kFewBytes + a.groups * FewRows::padded(rows) * 8 <= kLinearTileBytes + (kLinearFactors + kLinearSupers) * 4;
 }
 
 /// Few rows against panels [begin, end), kFewPanels at a time.
