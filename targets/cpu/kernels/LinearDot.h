@@ -223,7 +223,16 @@ template <int Bits, int R, int C, Scaling Kind, bool Packed> [[gnu::noinline]] v
 #else
 constexpr bool kUnpacksBeside = false;
 
-template <int Bits, int R, int C, Scaling Kind, bool> [[gnu::noinline]] void dotBlock(const DotBlock &b) {
+/// Where sums of 16 bits leave few registers, compilers may not add products in trees.
+template <int Bits> MLC_SIMD void addInOrder([[maybe_unused]] DotSum<Bits> &sum) {
+#if defined(__AVX2__) && !defined(__AVXVNNI__)
+  if constexpr (Bits < 8)
+    asm("" : "+x"(sum.narrow[0]), "+x"(sum.narrow[1]));
+#endif
+}
+
+template <int Bits, int R, int C, Scaling Kind, bool> [[gnu::noinline]] void dotBlock(const DotBlock &block) {
+  const DotBlock b = block; // What is stored might be a part of it.
   constexpr bool kAlone = Kind == Scaling::alone;
   constexpr int64_t kUnits = Bits < 5 ? 2 : 1; // Of 4 quads, up to a flush.
   const int64_t factorStep = kLanes * (b.offsets ? 2 : 1);
@@ -253,6 +262,7 @@ template <int Bits, int R, int C, Scaling Kind, bool> [[gnu::noinline]] void dot
             int32_t quad = loadInt(x + q * 4 + r * b.xStride);
             for (int c = 0; c < C; ++c) {
               dotQuad(sums[r][c], values[c], quad);
+              addInOrder(sums[r][c]);
               dotFlush(sums[r][c], before + q + 1);
             }
           }

@@ -80,27 +80,21 @@ template <int Bits> MLC_SIMD void dotFlush(DotSum<Bits> &s, int quads) {
   }
 }
 template <int Bits> MLC_SIMD VI dotTotal(const DotSum<Bits> &s, VI) { return joinInt(s.part[0], s.part[1]); }
-// Two products of 8 bits saturate 16: widened first, two sums for a column.
+// Pairs of products of 8 bits fit 16 when both have signs: weights lose their zero of 128 on the way, and so what the
+// sums begin with.
 template <> struct DotSum<8> {
-  __m256i part[4];
-  MLC_SIMD DotSum start(VI) {
-    return {{_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()}};
-  }
+  __m256i part[2];
+  MLC_SIMD DotSum start(VI) { return {{_mm256_setzero_si256(), _mm256_setzero_si256()}}; }
 };
 MLC_SIMD void dotQuad(DotSum<8> &s, VB w, int32_t x) {
-  __m256i xw = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
-  for (int i = 0; i < 4; ++i) {
-    __m256i h = byteHalf(w, i / 2);
-    __m128i quarter = i % 2 ? _mm256_extracti128_si256(h, 1) : _mm256_castsi256_si128(h);
-    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(_mm256_cvtepu8_epi16(quarter), xw));
+  for (int i = 0; i < 2; ++i) {
+    __m256i value = _mm256_xor_si256(byteHalf(w, i), _mm256_set1_epi8(-128));
+    __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(value), _mm256_sign_epi8(_mm256_set1_epi32(x), value));
+    s.part[i] = _mm256_add_epi32(s.part[i], _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
   }
 }
 MLC_SIMD void dotFlush(DotSum<8> &, int) {}
-MLC_SIMD VI dotTotal(const DotSum<8> &s, VI init) {
-  __m256i a = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[0], s.part[1]), 0xd8);
-  __m256i b = _mm256_permute4x64_epi64(_mm256_hadd_epi32(s.part[2], s.part[3]), 0xd8);
-  return joinInt(a, b) + init;
-}
+MLC_SIMD VI dotTotal(const DotSum<8> &s, VI) { return joinInt(s.part[0], s.part[1]); }
 #endif
 
 #elif defined(__ARM_FEATURE_DOTPROD)
