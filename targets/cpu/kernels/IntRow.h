@@ -20,14 +20,17 @@ constexpr bool kRowKernels = true;
 constexpr bool kRowKernels = false;
 #endif
 
-/// Panels that one row meets together on Intel's cores with tiles: there one stream has two thirds of the speed of
-/// several, and with x broadcast for one panel alone memory waits for the load ports.
+/// Panels that one row meets together where LinearInt::streams. On Intel's cores with tiles one stream has two thirds
+/// of the speed of several, and with x broadcast for one panel alone memory waits for the load ports; on Zen 3 one has
+/// three quarters of the speed of four, for whose sums AVX2 has registers.
 #if defined(__AVX512F__)
 constexpr int kRowPanels = kPanelsOfRow;
+#elif defined(__AVX2__) && !defined(__AVXVNNI__)
+constexpr int kRowPanels = 4;
 #else
 constexpr int kRowPanels = 1;
 #endif
-constexpr int64_t kTogetherAhead = 1024;
+constexpr int64_t kTogetherAhead = kRowPanels < kPanelsOfRow ? 512 : 1024;
 
 /// How far ahead values are fetched. One stream the hardware fetches by itself: more than a little help disturbs it,
 /// but for Intel's cores with tiles.
@@ -39,7 +42,8 @@ MLC_SIMD int64_t fetchAheadOf([[maybe_unused]] const LinearInt &a) {
   return kFetchAhead;
 }
 
-/// A group's integer sums, or two groups' (Halves): two chains, for one would wait for each product's latency.
+/// A group's integer sums, or two groups' (Halves): two chains, for one would wait for each product's latency. Of
+/// several panels the first alone, where registers are few.
 template <int Bits> struct RowSums {
   DotSum<dotBits(Bits)> even, odd;
 };
@@ -63,25 +67,30 @@ template <int Bits, int P>
 MLC_SIMD void addUnits(RowSums<Bits> (&sums)[P], const uint8_t *const (&panel)[P], int64_t at, int64_t fetched,
                        const uint8_t *x) {
   static_assert(Bits == 4 || Bits == 8);
+  constexpr bool kOne = P < kPanelsOfRow;
   for (int line = 0; line < Bits; ++line, x += 32 / Bits) {
-    VI first = heldSet1(loadInt(x)), second = first;
+    auto first = sharedQuad(loadInt(x)), second = first;
     if constexpr (Bits == 4)
-      second = heldSet1(loadInt(x + 4));
+      second = sharedQuad(loadInt(x + 4));
 #pragma GCC unroll 8
     for (int p = 0; p < P; ++p) {
       __builtin_prefetch(panel[p] + fetched + line * 64);
       VB values = loadBytes(panel[p] + at + line * 64);
       if constexpr (Bits == 4) {
         dotQuad(sums[p].even, values & 15, first);
-        dotQuad(sums[p].odd, values >> 4, second);
+        dotQuad(kOne ? sums[p].even : sums[p].odd, values >> 4, second);
       } else {
-        dotQuad(line % 2 ? sums[p].odd : sums[p].even, values, first);
+        dotQuad(line % 2 && !kOne ? sums[p].odd : sums[p].even, values, first);
       }
     }
   }
+  for (int p = 0; p < P; ++p)
+    dotFlush(sums[p].even, 8);
 }
 
-/// Scales of group g where code is worth sharing: of both kinds.
+/// Formats whose rows share code: int4 and q4_0, int8 and q8_0.
+template <int Bits, IntOffset M> constexpr bool kSharesRow = (Bits == 4 || Bits == 8) && M == IntOffset::none;
+/// Their scales of group g, of both kinds.
 template <int Bits> MLC_SIMD VF eitherScales(const LinearInt &a, const uint8_t *panel, int64_t g) {
   constexpr IntOffset kNone = IntOffset::none;
   return a.format == IntFormat::q4_0 || a.format == IntFormat::q8_0
@@ -89,9 +98,9 @@ template <int Bits> MLC_SIMD VF eitherScales(const LinearInt &a, const uint8_t *
              : groupScales<Bits, IntScale::bf16, kNone>(a, panel, g);
 }
 
-/// One row against P panels, where these are several without offsets and with scales of either kind; those that come
-/// next lie `next` bytes behind them. Values are read before factors, for which so many groups' integer sums wait: one
-/// stream has up to 1.5 times the speed of two in turns (Zen 4).
+/// One row against P panels, several only where kSharesRow; those that come next lie `next` bytes behind them. Values
+/// are read before factors, for which so many groups' integer sums wait: one stream has up to 1.5 times the speed of
+/// two in turns (Zen 4).
 template <int Bits, IntScale S, IntOffset M, int P>
 void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *const *panels, int64_t next, float *sums) {
   constexpr int64_t kWaiting = 256 / P;
@@ -140,7 +149,7 @@ void dotRow(const LinearInt &a, const uint8_t *x, const uint8_t *const *panels, 
       const bool ends = ((g + 1) & (together - 1)) == 0;
       for (int p = 0; p < P; ++p) {
         VF isum = toFloat(waiting[p][g - first]),
-           scales = P > 1 ? eitherScales<Bits>(a, panel[p], g) : groupScales<Bits, S, M>(a, panel[p], g);
+           scales = kSharesRow<Bits, M> ? eitherScales<Bits>(a, panel[p], g) : groupScales<Bits, S, M>(a, panel[p], g);
         if (together == 1) {
           acc[p] = fma(isum, scales * set1(xScale), acc[p]);
           if constexpr (M != IntOffset::none)

@@ -306,6 +306,7 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   linear.sums = context.sharedScratch;
   linear.tiles = functions.tiles;
   linear.few = functions.few;
+  linear.streams = functions.streams;
   linear.gateBytes = output.gatePanels * linear.panelBytes;
   int shift = sumShiftOf(weight);
   context.pool->parallelFor(rows, 1 + 65536 / linear.groups, [&](int64_t begin, int64_t end, unsigned) {
@@ -317,7 +318,7 @@ static void runWith(const KernelContext &context, const LinearFunctions &functio
   auto product = [&](int64_t row, int64_t rowEnd, int64_t panel, int64_t panelEnd, unsigned worker) {
     functions.integer(linear, row, rowEnd, panel, panelEnd, context.scratchOf(worker));
   };
-  if (rows <= kFewRows && linear.tiles)
+  if (rows == 1 ? linear.streams : rows <= kFewRows && linear.tiles)
     forEachShare(context.pool, rows, panels, attrs.gated() ? together : kPanelsOfRow, panelBytes, product);
   else
     forEachTile(context.pool, rows, rowTile, panels, together, int64_t(weight.k()), panelBytes, product);

@@ -155,6 +155,7 @@ struct LinearInt {
   LinearOutput output;
   DotTilesFn *tiles; // Null: registers multiply.
   FewRowsFn *few;    // Null without `tiles`.
+  bool streams;      // Memory gives more to several streams than to one: a row meets kRowPanels at once.
 };
 
 /// Rows of bf16 pairs against bf16 panels.

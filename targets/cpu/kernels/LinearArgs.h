@@ -27,6 +27,7 @@ struct LinearFunctions {
   LinearIntFn *integer;
   DotTilesFn *tiles; // LinearInt::tiles.
   FewRowsFn *few;
+  bool streams; // LinearInt::streams.
 };
 template <Isa isa>
 inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa),
@@ -36,7 +37,8 @@ inline constexpr LinearFunctions kLinearFunctions{formFor(linearFloatForms, isa)
                                                   formFor(prepareSumsForms, isa),
                                                   formFor(linearIntForms, isa),
                                                   kDotTiles<isa>,
-                                                  kFewTiles<isa>};
+                                                  kFewTiles<isa>,
+                                                  kDotTiles<isa> || isa == Isa::avx2};
 
 // Unpacked weights serve all rows of a tile, which stream from the caches for every two panels.
 constexpr int64_t kMostRows = 512;

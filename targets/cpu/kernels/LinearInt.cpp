@@ -58,12 +58,13 @@ template <int Bits, IntScale S, IntOffset M> constexpr FormatCode formatCode() {
     code.dot[0] = kDotCode<dotBits(Bits), Scaling::alone, kPacked>;
     code.dot[1] = kDotCode<dotBits(Bits), Scaling::shared, kPacked>;
   }
+  constexpr IntScale kScale = kSharesRow<Bits, M> ? IntScale::bf16 : S;
   if constexpr (kRowKernels && isSuper(S))
     code.row = dotSuperRow<Bits, S, M>;
   else if constexpr (kRowKernels)
-    code.row = dotRow<Bits, S, M, 1>;
-  if constexpr (kRowPanels > 1 && !isSuper(S) && (Bits == 4 || Bits == 8) && M == IntOffset::none)
-    code.rowTogether = dotRow<Bits, IntScale::bf16, M, kRowPanels>;
+    code.row = dotRow<Bits, kScale, M, 1>;
+  if constexpr (kRowPanels > 1 && !isSuper(S) && kSharesRow<Bits, M>)
+    code.rowTogether = dotRow<Bits, kScale, M, kRowPanels>;
   return code;
 }
 
@@ -173,7 +174,7 @@ void writeRow(const LinearInt &a, const FormatCode &code, int64_t row, int64_t b
   const uint8_t *x = a.x + row * a.xStride;
   alignas(64) float sums[kMost * kLanes];
   s.acc = sums;
-  if (kRowPanels > 1 && a.tiles && code.rowTogether && (!gated || pairs))
+  if (kRowPanels > 1 && a.streams && code.rowTogether && (!gated || pairs))
     begin = meetPanels<kRowPanels>(a, begin, end,
                                    [&](const uint8_t *const *met, int64_t panel, int64_t apart, int64_t next) {
                                      code.rowTogether(a, x, met, next, sums);
@@ -281,7 +282,7 @@ void linearInt(const LinearInt &a, int64_t rowBegin, int64_t rowEnd, int64_t pan
   if (code.row && rowEnd - rowBegin == 1)
     return writeRow(a, code, rowBegin, panelBegin, panelEnd, s);
   // A gate's panels pair with those of what it multiplies.
-  if (kRowPanels > 1 && areFew(a, rowEnd - rowBegin))
+  if (kRowPanels == kPanelsOfRow && areFew(a, rowEnd - rowBegin))
     return writeFew(a, rowBegin, rowEnd, panelBegin, panelEnd, s);
   bool gated = a.output.gatePanels != 0;
   TileState tileState;

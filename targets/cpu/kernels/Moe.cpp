@@ -106,6 +106,7 @@ struct Products {
       ints.x = x, ints.xStride = stride, ints.sums = sums, ints.rowTile = rowTile;
       ints.tiles = functions.tiles;
       ints.few = functions.few;
+      ints.streams = functions.streams;
     } else if (kind == bf16) {
       halves = linearBf16Of(weight);
       halves.x = x, halves.rowTile = rowTile;
@@ -292,7 +293,7 @@ void runUpWith(const KernelContext &context, const LinearFunctions &functions) {
   const int64_t matrix = int64_t(packedOffset(weight, weight.n()));
   const int64_t panelBytes = ceilDiv<int64_t>(matrix, panels) * (gated ? 2 : 1);
   // One token's time is that of reading weights; else an item is a run of one expert's panels.
-  const bool halved = tokens == 1 && quantized && functions.tiles;
+  const bool halved = tokens == 1 && quantized && functions.streams;
   const int64_t run = halved ? together
                              : panelsOf(panels, g.activeCount, context.pool->size(), leastPanels(panelBytes),
                                         g.most * kPanelColumns * k * (gated ? 2 : 1), together);
@@ -394,7 +395,7 @@ void runDownWith(const KernelContext &context, const LinearFunctions &functions)
   Products products(functions, weight, quantized, attrs.bf16(), attrs.bf16() ? shared + layout.x : rows, stride,
                     shared + layout.sums, tileRows(tokens));
   const int64_t panels = ceilDiv<int64_t>(n, kPanelColumns), matrix = int64_t(packedOffset(weight, weight.n()));
-  const bool halved = tokens == 1 && quantized && functions.tiles;
+  const bool halved = tokens == 1 && quantized && functions.streams;
   const int64_t panelBytes = ceilDiv<int64_t>(matrix, panels);
   const int64_t run = halved ? kPanelsOfRow
                              : panelsOf(panels, 1, context.pool->size(), leastPanels(panelBytes),

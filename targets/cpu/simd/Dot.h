@@ -25,6 +25,13 @@ constexpr int dotBits(int bits) { return bits < 8 ? 7 : 8; }
 constexpr int dotBits(int) { return 8; }
 #endif
 
+/// A quad of x that several products share.
+#if defined(__AVX512F__)
+MLC_SIMD VI sharedQuad(int32_t x) { return heldSet1(x); }
+#else
+MLC_SIMD int32_t sharedQuad(int32_t x) { return x; }
+#endif
+
 #if defined(__AVX512F__)
 template <int Bits> struct DotSum {
   VI sum;
@@ -33,7 +40,6 @@ template <int Bits> struct DotSum {
 template <int Bits> MLC_SIMD void dotQuad(DotSum<Bits> &s, VB w, int32_t x) {
   s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, _mm512_set1_epi32(x));
 }
-/// The same of a broadcast that several products share (heldSet1).
 template <int Bits> MLC_SIMD void dotQuad(DotSum<Bits> &s, VB w, VI x) {
   s.sum = (VI)_mm512_dpbusd_epi32((__m512i)s.sum, (__m512i)w, (__m512i)x);
 }
