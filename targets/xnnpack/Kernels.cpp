@@ -24,7 +24,7 @@ constexpr uint64_t kMostPooledChannels = 1 << 14;
 
 static bool within(uint64_t value, uint64_t least, uint64_t most) { return least <= value && value <= most; }
 
-/// Without gaps, `count` elements (0: any number).
+/// Without gaps, `count` elements (0: any number). A view of rank 0 has one.
 static Status checkFlat(const TensorView &view, const char *what, uint64_t count, DType dtype = DType::f32) {
   if (view.dtype != dtype)
     return Error(ErrorCode::Corrupt, "%s has dtype %s, the kernel takes %s", what, fb::EnumNameDType(view.dtype),
@@ -36,7 +36,7 @@ static Status checkFlat(const TensorView &view, const char *what, uint64_t count
     if (view.dims[i] < 1 || !checkedMul(next, view.dims[i], next))
       return Error(ErrorCode::Corrupt, "%s has an axis of %lld", what, static_cast<long long>(view.dims[i]));
   }
-  if (!view.rank || (count && uint64_t(next) != count))
+  if (count && uint64_t(next) != count)
     return Error(ErrorCode::Corrupt, "%s must have %llu elements", what, ull(count));
   return {};
 }
