@@ -27,7 +27,11 @@ constexpr int dotBits(int) { return 8; }
 
 /// A quad of x that several products share.
 #if defined(__AVX512F__)
-MLC_SIMD VI sharedQuad(int32_t x) { return heldSet1(x); }
+MLC_SIMD VI sharedQuad(int32_t x) {
+  VI held = set1(x);
+  __asm__("" : "+v"(held)); // In a register: compilers would load it anew for each product as its memory operand.
+  return held;
+}
 #else
 MLC_SIMD int32_t sharedQuad(int32_t x) { return x; }
 #endif

@@ -35,14 +35,6 @@ constexpr int kLanes = 16;
 MLC_SIMD VF zero() { return VF{}; }
 MLC_SIMD VF set1(float x) { return VF{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 MLC_SIMD VI set1(int32_t x) { return VI{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
-/// x in a register that several instructions share: compilers would load it anew for each as its memory operand.
-MLC_SIMD VI heldSet1(int32_t x) {
-  VI held = set1(x);
-#if defined(__AVX512F__)
-  __asm__("" : "+v"(held));
-#endif
-  return held;
-}
 /// Of any alignment: packed weights may lie anywhere.
 MLC_SIMD VF load(const void *p) {
   VF v;
