@@ -89,23 +89,41 @@ template <typename Ops, int R, int P> [[gnu::noinline]] static void outputBlock(
   const bool inPairs = R > 1 || kStep == 1 || a.first % kStep == 0;
   // Loops that unroll early keep the sums in registers.
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r)
+  for (int j = 0; j < R; j += int(kStep)) {
+    if (!inPairs)
+      break;
 #pragma GCC unroll 8
-    for (int j = 0; j < R; j += int(kStep)) {
-      if (j > r || !inPairs)
-        continue;
+    for (int r = j; r < R; ++r) {
       typename Ops::Vec v = Ops::broadcast(a.g + r * kPage + a.first + j);
       for (int p = 0; p < P; ++p) {
         typename Ops::Vec w = Ops::load(ownX + j * a.columns + p * kStep * kLanes);
         acc[r][p] = Ops::mac(v, j == r ? Ops::firstOf(w) : w, acc[r][p]);
       }
     }
+  }
+  if (a.left >= P * kLanes) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int p = 0; p < P; ++p) {
+        const float *input = a.input + r * a.inputStride + p * kLanes;
+        store(a.y + r * a.yStride + p * kLanes, multiplyAdd(set1(a.d), load(input), acc[r][p]));
+      }
+    return;
+  }
+  // The copy lies in memory: what the fast way returns need not.
+  VF sums[R][P];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
+    for (int p = 0; p < P; ++p)
+      sums[r][p] = acc[r][p];
+#pragma GCC unroll 1
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 1
     for (int p = 0; p < P; ++p) {
       int64_t left = a.left - p * kLanes;
-      VF y = multiplyAdd(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), acc[r][p]);
+      VF y = multiplyAdd(set1(a.d), loadPart(a.input + r * a.inputStride + p * kLanes, left), sums[r][p]);
       storePart(a.y + r * a.yStride + p * kLanes, y, left);
     }
 }
