@@ -80,6 +80,7 @@ struct MoeConfig {
   int64_t groups = 1, topGroups = 1;
   bool selectionBias = false;     // Added to the scores that choose.
   int64_t sharedIntermediate = 0; // Of the MLP that every token passes; 0: none.
+  bool sharedBias = false;        // Its projections have biases.
   bool sharedGate = false;        // Its result is multiplied with the sigmoid of a product.
   std::vector<uint8_t> layers;    // Per layer: whether it is a mixture; empty: all are.
 

@@ -64,7 +64,7 @@ Value DecoderBuilder::moeBlock(int64_t index, Value x) {
     return mixture.getResult();
   }
   Value shared = gatedMlp(index, x, {names.sharedGate, names.sharedUp, names.sharedGateUp, names.sharedDown},
-                          moe.sharedIntermediate, false, "");
+                          moe.sharedIntermediate, moe.sharedBias, "");
   if (moe.sharedGate) {
     Value factors = linear(x, inLayer(index, names.sharedScale), config.hidden, 1, false, "");
     shared = builder.create<graph::ScaleRowsOp>(loc, shared.getType(), shared, factors,

@@ -117,9 +117,11 @@ HYBRIDS = [
         32, 20, 4, 4, 2, 97, head_dim=8, **LONG, mamba_num_heads=4, mamba_head_dim=16, n_groups=1, ssm_state_size=10,
         chunk_size=64, time_step_min=0.02, layers_block_type=[LINEAR, "moe", FULL, "moe"], n_routed_experts=6,
         num_experts_per_tok=2, n_group=2, topk_group=1, moe_intermediate_size=12, routed_scaling_factor=1.7,
-        moe_shared_expert_intermediate_size=20),
+        moe_shared_expert_intermediate_size=20, mlp_bias=True),
            ablations=[without("scaling factor", put("/routed_scaling_factor", 1.0), run=2),
                       without("groups", put("/topk_group", 2), run=2),
                       without("shared experts", zero=constants("backbone", "mixer", (1, 3), "shared_experts.down_proj.weight"),
-                              run=2)]),
+                              run=2),
+                      without("biases of shared experts", zero=constants(
+                          "backbone", "mixer", (1, 3), "shared_experts.up_proj.bias", "shared_experts.down_proj.bias"), run=2)]),
 ]

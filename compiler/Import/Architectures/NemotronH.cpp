@@ -63,6 +63,7 @@ static void readMixture(hf::Fields &fields, ModelConfig &config) {
     hf::readExperts(fields, config, "n_routed_experts", "moe_intermediate_size");
     hf::readSigmoidRouter(fields, config);
     moe.sharedIntermediate = fields.integer("moe_shared_expert_intermediate_size").value_or(7688);
+    moe.sharedBias = config.mlpBias;
     fields.refuseUnlessOff({"moe_latent_size"});
   }
   // What no layer has, and how many of the shared experts are one MLP.
