@@ -9,15 +9,23 @@
 
 namespace mlc {
 
+static std::string escaped(char c) {
+  return "\\x" + llvm::utohexstr(static_cast<uint8_t>(c), /*LowerCase=*/true, /*Width=*/2);
+}
+
+std::string oneLine(llvm::StringRef text) {
+  std::string out;
+  for (char c : text)
+    out += static_cast<uint8_t>(c) < ' ' || c == 0x7f ? escaped(c) : std::string(1, c);
+  return out;
+}
+
 std::string printable(llvm::StringRef text) {
   std::string out;
   for (char c : text) {
     if (out.size() >= 100)
       return out + "...";
-    if (llvm::isPrint(c))
-      out += c;
-    else
-      out += "\\x" + llvm::utohexstr(static_cast<uint8_t>(c), /*LowerCase=*/true, /*Width=*/2);
+    out += llvm::isPrint(c) ? std::string(1, c) : escaped(c);
   }
   return out;
 }

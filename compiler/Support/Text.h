@@ -16,5 +16,7 @@ namespace mlc {
 /// `text` fit for a message of one line: control bytes and bytes that are not ASCII as \xNN, at most about 100
 /// characters of it.
 std::string printable(llvm::StringRef text);
+/// The text of any length, its control characters escaped.
+std::string oneLine(llvm::StringRef text);
 
 } // namespace mlc

@@ -4,6 +4,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "compiler/Tokenizer/SourceParts.h"
+
+#include "compiler/Support/Text.h"
 #include "compiler/Tokenizer/TableParts.h"
 #include "runtime/llm/tokenizer/Utf8.h"
 
@@ -76,7 +78,7 @@ std::optional<NamedPreTokenizer> namedPreTokenizer(llvm::StringRef name) {
 }
 
 llvm::Error sourceError(llvm::StringRef file, const llvm::Twine &what) {
-  return llvm::createStringError("%s: %s", file.str().c_str(), what.str().c_str());
+  return llvm::createStringError("%s: %s", file.str().c_str(), oneLine(what.str()).c_str());
 }
 
 const json *memberOf(const json &object, const char *key) {

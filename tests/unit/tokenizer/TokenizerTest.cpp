@@ -195,6 +195,8 @@ TEST(TokenizerJson, RefusesByName) {
       {"the id of \"fresh\" is not a number", [](json &j) { j["model"]["vocab"]["fresh"] = -1; }},
       {"lookahead of more than one",
        [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a(?!bc)"; }},
+      {"pattern \"a*|\\x0ab\": a pattern that matches the empty text is not supported",
+       [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "a*|\nb"; }},
       {"behavior \"Sideways\" is not supported",
        [](json &j) { j["pre_tokenizer"]["pretokenizers"][0]["behavior"] = "Sideways"; }},
       {"added_tokens: an entry without a content", [](json &j) { j["added_tokens"][0].erase("content"); }},
