@@ -99,8 +99,12 @@ Status Gpu::start(const DeviceOptions &options) {
                       "the GPU's architecture"));
   MLC_TRY(calls.check(calls.deviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device),
                       "the GPU's architecture"));
+  MLC_TRY(calls.check(calls.deviceGetAttribute(&processors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device),
+                      "the GPU's processors"));
   MLC_TRY(calls.check(calls.deviceGetName(product, int(sizeof product) - 1, device), "the GPU's name"));
   capability = 10 * major + minor;
+  if (processors < 1)
+    return Error(ErrorCode::Unsupported, "GPU %u: it says that it has %d processors", options.ordinal, processors);
   snprintf(name, sizeof name, "%s (sm_%d)", product, capability);
   return calls.check(calls.primaryCtxRetain(&context, device), name);
 }

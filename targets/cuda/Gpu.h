@@ -34,6 +34,7 @@ public:
   Status use() const;
   /// Whether kernels may start beside the one before them: from Hopper on, where their machine code waits.
   bool overlaps() const { return overlapping; }
+  int multiprocessors() const { return processors; }
   CuFunction function(Function which) const { return functions[unsigned(which)]; }
 
 private:
@@ -49,6 +50,7 @@ private:
   Allocator allocator{}, deviceMemory{}, pinnedMemory{};
   char name[96] = "";
   int capability = 0; // 90: 9.0
+  int processors = 0;
   bool compareDigests = true, overlapping = false;
   CuDevice device = 0;
   CuContext context = nullptr;

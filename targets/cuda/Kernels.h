@@ -17,6 +17,8 @@ extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[5]
 
 /// Rows of a grid's second and third axis.
 constexpr int64_t kMostGridRows = 65535;
+/// Columns of a weight.
+constexpr uint64_t kMostColumns = uint64_t(1) << 24;
 
 /// The CPU's check of kernel `name` version 1, and that a step's rows fit a grid.
 Status checkAsHost(const KernelCallInfo &call, const char *name);

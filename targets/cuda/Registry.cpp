@@ -10,6 +10,8 @@
 #include "targets/cuda/KvPage.h"
 #include "targets/cuda/recurrent/Base.h"
 
+#include <bit>
+
 namespace mlc {
 
 using namespace cuda;
@@ -25,6 +27,10 @@ Status checkAsHost(const KernelCallInfo &call, const char *name) {
 }
 
 Result<Stored> storedAs(const fb::WeightDesc &weight) {
+  // Kernels count columns and the bytes of a panel in 32 bits.
+  if (weight.k() > kMostColumns)
+    return Error(ErrorCode::Unsupported, "a weight of %llu columns; at most %llu on a GPU",
+                 (unsigned long long)weight.k(), (unsigned long long)kMostColumns);
   switch (weight.format()) {
   case fb::WeightFormat::rows_f32:
     return Stored{false, Storage::f32, {}};
@@ -50,10 +56,10 @@ PanelArgs panelArgs(const fb::WeightDesc &weight) {
   cpu::PanelLayout layout = cpu::panelLayout(weight);
   PanelArgs args{};
   args.panelBytes = int64_t(layout.bytes);
-  args.columns = int64_t(layout.columns);
+  args.columns = int32_t(layout.columns);
   if (weight.format() == fb::WeightFormat::panel_bf16)
     return args;
-  args.group = int64_t(layout.group);
+  args.groupShift = layout.groups == 1 ? kWholeRow : std::countr_zero(layout.group);
   args.scales = int64_t(layout.scalesOffset);
   args.zeros = weight.asymmetric() ? int64_t(layout.offsetsOffset) : 0;
   args.halfScales = cpu::isBlockPanel(weight.format());

@@ -69,6 +69,7 @@ public:
   StepView step() const;
   KvView kv(const KvStateView &state) const;
   StateView recurrent(const RecurrentStateView &state) const;
+  int multiprocessors() const { return gpu.multiprocessors(); }
   /// Pages that the step's tables hold.
   int64_t pages() const { return key.pages; }
 

@@ -139,10 +139,13 @@ struct LinearArgs {
 enum class Panel : uint8_t { bf16 = 0, int8 = 1, int4 = 2 };
 
 /// Where things lie in a panel (targets/cpu/pack/Layout.h).
+constexpr int kWholeRow = 31;
 struct PanelArgs {
-  int64_t panelBytes, columns;  // Columns with padding.
-  int64_t group, scales, zeros; // Columns of a scale; offsets in a panel; zeros 0: 8 of int4, 128 of int8.
-  bool halfScales;              // Scales are f16, not bf16.
+  int64_t panelBytes;
+  int64_t scales, zeros; // Offsets in a panel; zeros 0: 8 of int4, 128 of int8.
+  int32_t columns;       // With padding.
+  int32_t groupShift;    // 2^groupShift columns share a scale; kWholeRow: all.
+  bool halfScales;       // Scales are f16, not bf16.
 };
 
 /// What a product with panels reads of rows: k columns, which begin at multiples of 16 bytes if `aligned`.
@@ -152,6 +155,14 @@ struct PanelProductArgs : PanelArgs {
 };
 
 /// As LinearArgs.
+/// Blocks of a linear whose rows stay that a processor has at once: with its room, what 200 KiB of shared memory and
+/// 64 registers a thread allow.
+constexpr int kStreamBlocks = 4;
+/// Room for the rows of a linear that stay in shared memory, in pairs of columns.
+constexpr int64_t kStreamWords = 10240;
+/// What a row takes of it: rows lie so that lanes which load 8 (products 1) or 16 bytes (2) at once meet other banks.
+constexpr int64_t streamRowWords(int64_t columns, int products) { return (columns + 63) / 64 * 32 + 8 * products; }
+
 struct PanelLinearArgs : PanelProductArgs {
   Rows<const float> x;
   const void *weight;
@@ -160,6 +171,7 @@ struct PanelLinearArgs : PanelProductArgs {
   Rows<float> out;
   int64_t n;
   int32_t rows;
+  int32_t rowWords; // streamRowWords, of rows that stay.
 };
 
 /// fb::RouterForm.

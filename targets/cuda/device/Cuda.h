@@ -16,8 +16,10 @@
 
 #define MLC_KERNEL(NAME, ARGS) extern "C" __global__ void NAME(const __grid_constant__ ARGS args)
 /// Of blocks of THREADS.
-#define MLC_KERNEL_OF(NAME, ARGS, THREADS)                                                                             \
-  extern "C" __global__ void __launch_bounds__(THREADS, 1) NAME(const __grid_constant__ ARGS args)
+#define MLC_KERNEL_OF(NAME, ARGS, THREADS) MLC_KERNEL_TOGETHER(NAME, ARGS, THREADS, 1)
+/// The same, of which a processor has at least BLOCKS at once.
+#define MLC_KERNEL_TOGETHER(NAME, ARGS, THREADS, BLOCKS)                                                               \
+  extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) NAME(const __grid_constant__ ARGS args)
 #define MLC_DEVICE __device__ __forceinline__
 #define MLC_SHARED __shared__
 

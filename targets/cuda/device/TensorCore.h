@@ -34,6 +34,12 @@ MLC_DEVICE uint32_t pairToBf16(float low, float high) {
 }
 /// Bytes of a (numbers 0 to 3) and b (4 to 7) by the nibbles of `selector`, the lowest first.
 MLC_DEVICE uint32_t permuteBytes(uint32_t a, uint32_t b, uint32_t selector) { return __byte_perm(a, b, selector); }
+/// (a & b) | c: of constants that are immediates compilers would make two instructions.
+MLC_DEVICE uint32_t andOr(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t d;
+  asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
 MLC_DEVICE uint2 loadPairOnce(const void *from) {
   uint2 v;
   asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
@@ -45,6 +51,7 @@ MLC_DEVICE uint2 loadPairOnce(const void *from) {
 void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 uint32_t fmaBf16Pair(uint32_t a, uint32_t b, uint32_t c);
 uint32_t permuteBytes(uint32_t a, uint32_t b, uint32_t selector);
+inline uint32_t andOr(uint32_t a, uint32_t b, uint32_t c) { return (a & b) | c; }
 inline uint32_t pairToBf16(float low, float high) { return uint32_t(f32ToBf16(low)) | uint32_t(f32ToBf16(high)) << 16; }
 inline uint2 loadPairOnce(const void *from) { return load<uint2>(from); }
 
@@ -57,10 +64,9 @@ MLC_DEVICE uint32_t bytesToBf16(uint32_t word, int half) {
   return fmaBf16Pair(0x43804380 ^ (bytes & 0x00800080), 0xbf80bf80, bytes & 0xff7fff7f);
 }
 
-/// The low nibbles of bytes 2 half and 2 half + 1 of `word`, less what `zeros` holds beside 128.
-MLC_DEVICE uint32_t nibblesToBf16(uint32_t word, int half, uint32_t zeros) {
-  uint32_t bytes = permuteBytes(word, 0x43434343, half ? 0x4342 : 0x4140);
-  return fmaBf16Pair(bytes & 0xff0fff0f, 0x3f803f80, zeros);
+/// The low nibbles of both halves of `word`, less what `zeros` holds beside 128.
+MLC_DEVICE uint32_t nibblesToBf16(uint32_t word, uint32_t zeros) {
+  return fmaBf16Pair(andOr(word, 0x000f000f, 0x43004300), 0x3f803f80, zeros);
 }
 
 } // namespace mlc::cuda

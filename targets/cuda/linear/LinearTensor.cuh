@@ -19,18 +19,24 @@ namespace mlc::cuda {
 
 constexpr int kUnit = 128, kSlices = 8;
 
-/// What one weight format gives a lane, four steps at a time. Lane 4 g + t works on rows 2 g and 2 g + 1 of the panel.
+MLC_DEVICE void roundInOrder(const float (&v)[4], uint32_t (&out)[2]) {
+  out[0] = pairToBf16(v[0], v[1]);
+  out[1] = pairToBf16(v[2], v[3]);
+}
+
+/// What one weight format gives a lane at a step. Lane 4 g + t works on rows 2 g and 2 g + 1 of the panel. load: from
+/// the lane's own place, of a step with `left` columns to the end. round: four columns of x as the pairs that its
+/// fragments meet.
 template <Panel panel> struct PanelSteps;
 
 /// Step of 16 columns: t's are 4 t, ..., 4 t + 3.
 template <> struct PanelSteps<Panel::bf16> {
-  static constexpr int kColumns = 16, kMultiplies = 1;
+  static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 32, kLaneBytes = 128;
   uint2 low, high; // Pairs of columns (4 t, 4 t + 1) and the next, of both rows.
 
-  MLC_DEVICE void load(const uint8_t *data, int64_t column, int64_t columns, int g, int t) {
-    const uint8_t *at = data + (column / 2 + 2 * t) * 64 + 8 * g;
-    low = column + 4 * t < columns ? loadPairOnce(at) : uint2{0, 0};
-    high = column + 4 * t + 2 < columns ? loadPairOnce(at + 64) : uint2{0, 0};
+  MLC_DEVICE void load(const uint8_t *at, int left, int t) {
+    low = left > 4 * t ? loadPairOnce(at) : uint2{0, 0};
+    high = left > 4 * t + 2 ? loadPairOnce(at + 64) : uint2{0, 0};
   }
   MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
     a[0] = low.x;
@@ -38,15 +44,17 @@ template <> struct PanelSteps<Panel::bf16> {
     a[2] = high.x;
     a[3] = high.y;
   }
+  MLC_DEVICE static void round(const float (&v)[4], uint32_t (&out)[2]) { roundInOrder(v, out); }
 };
 
 /// Step of 16 columns, bytes w + 128.
 template <> struct PanelSteps<Panel::int8> {
-  static constexpr int kColumns = 16, kMultiplies = 1;
+  static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 16, kLaneBytes = 64;
   uint2 words; // Four columns of both rows.
 
-  MLC_DEVICE void load(const uint8_t *data, int64_t column, int64_t columns, int g, int t) {
-    words = column + 4 * t < columns ? loadPairOnce(data + (column / 4 + t) * 64 + 8 * g) : uint2{0, 0};
+  MLC_DEVICE void load(const uint8_t *at, int left, int) {
+    if (left > 0) // Units are whole.
+      words = loadPairOnce(at);
   }
   MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
     a[0] = bytesToBf16(words.x, 0);
@@ -54,119 +62,208 @@ template <> struct PanelSteps<Panel::int8> {
     a[2] = bytesToBf16(words.x, 1);
     a[3] = bytesToBf16(words.y, 1);
   }
+  MLC_DEVICE static void round(const float (&v)[4], uint32_t (&out)[2]) { roundInOrder(v, out); }
 };
 
 /// Step of 32 columns, of which t's are 8 t, ..., 8 t + 7: two products, of the low nibbles and of the high ones.
 template <> struct PanelSteps<Panel::int4> {
-  static constexpr int kColumns = 32, kMultiplies = 2;
+  static constexpr int kColumns = 32, kMultiplies = 2, kColumnBytes = 8, kLaneBytes = 64;
   uint2 words; // Eight columns of both rows.
 
-  MLC_DEVICE void load(const uint8_t *data, int64_t column, int64_t columns, int g, int t) {
-    words = column + 8 * t < columns ? loadPairOnce(data + (column / 8 + t) * 64 + 8 * g) : uint2{0, 0};
+  MLC_DEVICE void load(const uint8_t *at, int left, int) {
+    if (left > 0)
+      words = loadPairOnce(at);
   }
-  /// zeros: -(128 + zero point) of each row, twice.
+  /// zeros: -(128 + zero point) of each row, twice. A word's halves give columns 0 and 2 of four, then 1 and 3.
   MLC_DEVICE void fragment(int half, const uint32_t (&zeros)[2], uint32_t (&a)[4]) const {
-    a[0] = nibblesToBf16(words.x >> 4 * half, 0, zeros[0]);
-    a[1] = nibblesToBf16(words.y >> 4 * half, 0, zeros[1]);
-    a[2] = nibblesToBf16(words.x >> 4 * half, 1, zeros[0]);
-    a[3] = nibblesToBf16(words.y >> 4 * half, 1, zeros[1]);
+    a[0] = nibblesToBf16(words.x >> 4 * half, zeros[0]);
+    a[1] = nibblesToBf16(words.y >> 4 * half, zeros[1]);
+    a[2] = nibblesToBf16(words.x >> (4 * half + 8), zeros[0]);
+    a[3] = nibblesToBf16(words.y >> (4 * half + 8), zeros[1]);
+  }
+  MLC_DEVICE static void round(const float (&v)[4], uint32_t (&out)[2]) {
+    out[0] = pairToBf16(v[0], v[2]);
+    out[1] = pairToBf16(v[1], v[3]);
   }
 };
 
-/// Columns [k, k + 4) of a row as two pairs of bf16; zeros beyond `end`.
-MLC_DEVICE void loadRounded(const float *row, int64_t k, int64_t end, bool aligned, uint32_t (&out)[2]) {
-  if (aligned && k + 4 <= end) {
-    float4 v = *reinterpret_cast<const float4 *>(row + k);
-    out[0] = pairToBf16(v.x, v.y);
-    out[1] = pairToBf16(v.z, v.w);
-    return;
-  }
+/// Columns [k, k + 4) of a row as Steps has them; zeros beyond `end`.
+template <typename Steps>
+MLC_DEVICE void loadRounded(const float *row, int k, int end, bool aligned, uint32_t (&out)[2]) {
   float v[4];
-  for (int i = 0; i < 4; ++i)
-    v[i] = k + i < end ? row[k + i] : 0.0f;
-  out[0] = pairToBf16(v[0], v[1]);
-  out[1] = pairToBf16(v[2], v[3]);
+  if (aligned && k + 4 <= end) {
+    float4 four = *reinterpret_cast<const float4 *>(row + k);
+    v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
+  } else {
+    for (int i = 0; i < 4; ++i)
+      v[i] = k + i < end ? row[k + i] : 0.0f;
+  }
+  Steps::round(v, out);
 }
+
+/// Four steps of a slice in registers, and what scales them: loaded long before it is met. kZeros: where PanelArgs has
+/// zeros, they are taken.
+template <Panel panel, bool kZeros> struct PanelBatch {
+  using Steps = PanelSteps<panel>;
+  static constexpr int kSteps = 4, kColumns = kSteps * Steps::kColumns;
+  static constexpr bool kScaled = panel != Panel::bf16;
+  Steps steps[kSteps];
+  uint32_t scales[kSteps]; // Of both rows, where a group ends with the step.
+  uint16_t zeros[kSteps];  // Of both rows, where one begins.
+
+  /// The batch of a panel from column k on, a multiple of kColumns, of a slice that ends at `end`. A lane's addresses;
+  /// bit i of `closes` and `opens`: a group, or what the slice has of it, ends or begins with step i.
+  struct Place {
+    const uint8_t *values, *scales, *zeros;
+    int left;
+    unsigned closes, opens;
+
+    MLC_DEVICE Place(const PanelArgs &args, const uint8_t *data, int k, int end, int g, int t) {
+      values = data + k * Steps::kColumnBytes + t * Steps::kLaneBytes + 8 * g;
+      left = end - k;
+      if constexpr (kScaled) {
+        const int group = k >> args.groupShift, mask = int((1u << args.groupShift) - 1);
+        scales = data + args.scales + group * 32 + 4 * g;
+        zeros = data + args.zeros + group * 16 + 2 * g;
+        closes = 0;
+#pragma unroll
+        for (int i = 0; i < kSteps; ++i)
+          if (((k + (i + 1) * Steps::kColumns) & mask) == 0 || left == (i + 1) * Steps::kColumns)
+            closes |= 1u << i;
+        opens = closes << 1 | unsigned((k & mask) == 0);
+      }
+    }
+  };
+
+  MLC_DEVICE void load(int i, const PanelArgs &args, const Place &place, int t) {
+    const int column = i * Steps::kColumns;
+    steps[i].load(place.values + column * Steps::kColumnBytes, place.left - column, t);
+    if constexpr (kScaled)
+      if (place.closes >> i & 1)
+        scales[i] = *reinterpret_cast<const uint32_t *>(place.scales + (column >> args.groupShift) * 32);
+    if constexpr (kZeros)
+      if (args.zeros && place.left > column && (place.opens >> i & 1))
+        zeros[i] = *reinterpret_cast<const uint16_t *>(place.zeros + (column >> args.groupShift) * 16);
+  }
+  MLC_DEVICE void load(const PanelArgs &args, const Place &place, int t) {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i)
+      load(i, args, place, t);
+  }
+};
+
+/// The sums of a slice of a panel for 8 kTiles rows, in the order of a product's result.
+template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
+  using Batch = PanelBatch<panel, kZeros>;
+  using Steps = typename Batch::Steps;
+  float sums[kTiles][4], group[kTiles][4];
+  uint32_t zeros[2]; // -(128 + zero point) of each row, twice.
+
+  MLC_DEVICE void begin() {
+    for (int i = 0; i < kTiles; ++i)
+      for (int e = 0; e < 4; ++e)
+        group[i][e] = sums[i][e] = 0;
+    zeros[0] = zeros[1] = 0xc308c308; // -136: the zero point of int4 is 8.
+  }
+
+  /// Adds the batch of `place`. xAt(tile, column, x): what the lane has of x at the batch's step from `column` on, for
+  /// each of its products. refill(i): step i has been met.
+  template <typename XAt, typename Refill>
+  MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const XAt &xAt,
+                      const Refill &refill) {
+#pragma unroll
+    for (int b = 0; b < Batch::kSteps; ++b) {
+      if (b * Steps::kColumns < place.left) {
+        if constexpr (kZeros)
+          if (args.zeros && (place.opens >> b & 1))
+            for (int r = 0; r < 2; ++r) {
+              float zero = float(-128 - int8_t(batch.zeros[b] >> 8 * r));
+              zeros[r] = pairToBf16(zero, zero);
+            }
+        uint32_t x[kTiles][Steps::kMultiplies][2];
+#pragma unroll
+        for (int i = 0; i < kTiles; ++i)
+          xAt(i, b * Steps::kColumns, x[i]);
+#pragma unroll
+        for (int half = 0; half < Steps::kMultiplies; ++half) {
+          uint32_t a[4];
+          batch.steps[b].fragment(half, zeros, a);
+#pragma unroll
+          for (int i = 0; i < kTiles; ++i)
+            multiply(Batch::kScaled ? group[i] : sums[i], a, x[i][half]);
+        }
+        if constexpr (Batch::kScaled)
+          if (place.closes >> b & 1) { // A group that a slice cuts is scaled in both.
+            const uint32_t pair = batch.scales[b];
+            float scale0 = args.halfScales ? halfToFloat(uint16_t(pair)) : bf16ToFloat(uint16_t(pair));
+            float scale1 = args.halfScales ? halfToFloat(uint16_t(pair >> 16)) : bf16ToFloat(uint16_t(pair >> 16));
+            for (int i = 0; i < kTiles; ++i)
+              for (int e = 0; e < 4; ++e) {
+                sums[i][e] = fmaf(group[i][e], e < 2 ? scale0 : scale1, sums[i][e]);
+                group[i][e] = 0;
+              }
+          }
+      }
+      refill(b);
+    }
+  }
+};
+
+/// Columns of a slice.
+MLC_DEVICE int sliceColumns(int columns) {
+  const int units = (columns + kUnit - 1) / kUnit;
+  return (units + kSlices - 1) / kSlices * kUnit;
+}
+MLC_DEVICE int sliceCount(int columns) { return (columns + sliceColumns(columns) - 1) / sliceColumns(columns); }
+/// Columns [begin, end) of slice `slice`.
+struct SliceColumns {
+  int begin, end;
+  MLC_DEVICE SliceColumns(int columns, int slice) {
+    const int each = sliceColumns(columns);
+    begin = slice * each;
+    end = begin + each < columns ? begin + each : columns;
+  }
+};
 
 /// The sums of one slice of one panel for 8 kTiles rows: sums[tile] in the order of a product's result. rowAt(i): where
 /// the i-th row begins; null: there is none.
 template <Panel panel, int kTiles, typename RowAt>
 MLC_DEVICE void sliceSums(const PanelProductArgs &args, const RowAt &rowAt, const uint8_t *data, int slice,
                           float (&sums)[kTiles][4]) {
-  using Steps = PanelSteps<panel>;
-  constexpr int kBatch = 4;
+  constexpr bool kZeros = panel == Panel::int4;
+  using Batch = PanelBatch<panel, kZeros>;
+  using Steps = typename Batch::Steps;
   int lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  int64_t units = (args.columns + kUnit - 1) / kUnit, each = (units + kSlices - 1) / kSlices;
-  int64_t begin = slice * each * kUnit, end = begin + each * kUnit < args.columns ? begin + each * kUnit : args.columns;
+  const SliceColumns columns(args.columns, slice);
   bool aligned = args.aligned;
   const float *rows[kTiles];
 #pragma unroll
   for (int i = 0; i < kTiles; ++i)
     rows[i] = rowAt(8 * i + g);
-  float group[kTiles][4];
-  for (int i = 0; i < kTiles; ++i)
-    for (int e = 0; e < 4; ++e)
-      group[i][e] = sums[i][e] = 0;
-  Steps next[kBatch];
-  for (int b = 0; b < kBatch; ++b)
-    next[b].load(data, begin + b * Steps::kColumns, end, g, t);
+  SliceSums<panel, kTiles, kZeros> slices;
+  slices.begin();
+  typename Batch::Place place(args, data, columns.begin, columns.end, g, t);
+  Batch batch;
+  batch.load(args, place, t);
   // The first weights are on their way while the inputs are still computed.
   awaitInputs();
-  uint32_t zeros[2] = {0xc308c308, 0xc308c308}; // -136: the zero point of int4 is 8.
-  for (int64_t k = begin; k < end; k += kBatch * Steps::kColumns) {
-    Steps steps[kBatch];
-    for (int b = 0; b < kBatch; ++b)
-      steps[b] = next[b];
-    for (int b = 0; b < kBatch; ++b)
-      next[b].load(data, k + (kBatch + b) * Steps::kColumns, end, g, t);
-#pragma unroll
-    for (int b = 0; b < kBatch; ++b) {
-      int64_t column = k + b * Steps::kColumns;
-      if (column >= end)
-        break;
-      if constexpr (panel == Panel::int4)
-        if (args.zeros && column % args.group == 0) {
-          const auto *zero = reinterpret_cast<const int8_t *>(data + args.zeros + column / args.group * 16 + 2 * g);
-          zeros[0] = pairToBf16(float(-128 - zero[0]), float(-128 - zero[0]));
-          zeros[1] = pairToBf16(float(-128 - zero[1]), float(-128 - zero[1]));
-        }
+  for (int k = columns.begin; k < columns.end; k += Batch::kColumns) {
+    const typename Batch::Place next(args, data, k + Batch::kColumns, columns.end, g, t);
+    auto xAt = [&](int i, int column, uint32_t(&x)[Steps::kMultiplies][2]) {
 #pragma unroll
       for (int half = 0; half < Steps::kMultiplies; ++half) {
-        uint32_t a[4];
-        steps[b].fragment(half, zeros, a);
-#pragma unroll
-        for (int i = 0; i < kTiles; ++i) {
-          uint32_t x[2] = {0, 0};
-          if (rows[i])
-            loadRounded(rows[i], column + 4 * Steps::kMultiplies * t + 4 * half, args.k, aligned, x);
-          if constexpr (panel == Panel::bf16)
-            multiply(sums[i], a, x);
-          else
-            multiply(group[i], a, x);
-        }
+        x[half][0] = x[half][1] = 0;
+        if (rows[i])
+          loadRounded<Steps>(rows[i], k + column + 4 * Steps::kMultiplies * t + 4 * half, int(args.k), aligned,
+                             x[half]);
       }
-      if constexpr (panel != Panel::bf16) {
-        // A group that a slice cuts is scaled in both.
-        int64_t after = column + Steps::kColumns;
-        if (after % args.group != 0 && after < end)
-          continue;
-        uint32_t pair =
-            *reinterpret_cast<const uint32_t *>(data + args.scales + (column / args.group * 16 + 2 * g) * 2);
-        float scale0 = args.halfScales ? halfToFloat(uint16_t(pair)) : bf16ToFloat(uint16_t(pair));
-        float scale1 = args.halfScales ? halfToFloat(uint16_t(pair >> 16)) : bf16ToFloat(uint16_t(pair >> 16));
-        for (int i = 0; i < kTiles; ++i)
-          for (int e = 0; e < 4; ++e) {
-            sums[i][e] = fmaf(group[i][e], e < 2 ? scale0 : scale1, sums[i][e]);
-            group[i][e] = 0;
-          }
-      }
-    }
+    };
+    slices.add(args, batch, place, xAt, [&](int i) { batch.load(i, args, next, t); });
+    place = next;
   }
-}
-
-MLC_DEVICE int sliceCount(int64_t columns) {
-  int64_t units = (columns + kUnit - 1) / kUnit, each = (units + kSlices - 1) / kSlices;
-  return int((units + each - 1) / each);
+  for (int i = 0; i < kTiles; ++i)
+    for (int e = 0; e < 4; ++e)
+      sums[i][e] = slices.sums[i][e];
 }
 
 /// The same of all slices, in order.
@@ -255,7 +352,7 @@ MLC_DEVICE float panelElement(const PanelArgs &args, Panel panel, const void *we
   int r = int(row % 16);
   if (panel == Panel::bf16)
     return bf16ToFloat(reinterpret_cast<const uint16_t *>(data)[(column / 2 * 16 + r) * 2 + column % 2]);
-  int64_t group = column / args.group;
+  int64_t group = column >> args.groupShift;
   uint16_t bits = reinterpret_cast<const uint16_t *>(data + args.scales)[group * 16 + r];
   float scale = args.halfScales ? halfToFloat(bits) : bf16ToFloat(bits);
   if (panel == Panel::int8)

@@ -60,9 +60,10 @@ struct Case {
 void PrintTo(const Case &c, std::ostream *os) { *os << c.name; }
 
 struct LinearTest : testing::TestWithParam<Case> {
-  /// x W^T + bias + residual by the kernel that so many rows get.
+  /// x W^T + bias + residual by the kernel that so many rows get; with `stay`, by that many blocks which stay.
   std::vector<float> run(const std::vector<uint8_t> &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
-                         const std::vector<float> &bias, const std::vector<float> &residual, int rows) {
+                         const std::vector<float> &bias, const std::vector<float> &residual, int rows,
+                         unsigned stay = 0) {
     auto n = int64_t(desc.n()), k = int64_t(desc.k());
     std::vector<float> out(size_t(rows * n), NAN);
     LinearArgs args{{x.data(), k}, packed.data(), bias.data(), {residual.data(), n}, {out.data(), n}, n, k, rows};
@@ -81,6 +82,12 @@ struct LinearTest : testing::TestWithParam<Case> {
       panels.aligned = k % 4 == 0;
       unsigned form = rows <= 8 ? 0 : rows <= 16 ? 1 : 2;
       using Kernel = void (*)(const PanelLinearArgs &);
+      static constexpr Kernel staying[] = {mlc_stream_bf16, mlc_stream_int8, mlc_stream_int4};
+      if (stay) {
+        panels.rowWords = int32_t(streamRowWords(panels.columns, stored.panel == Panel::int4 ? 2 : 1));
+        launch(panels.zeros ? mlc_stream_int4_zeros : staying[unsigned(stored.panel)], {stay, 1, 1}, 256, panels);
+        return out;
+      }
       static constexpr Kernel kernels[][3] = {{mlc_panel_bf16_8, mlc_panel_bf16_16, mlc_panel_bf16_32},
                                               {mlc_panel_int8_8, mlc_panel_int8_16, mlc_panel_int8_32},
                                               {mlc_panel_int4_8, mlc_panel_int4_16, mlc_panel_int4_32}};
@@ -102,7 +109,7 @@ struct LinearTest : testing::TestWithParam<Case> {
 };
 
 TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
-  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{16, 32}, {37, 200}, {5, 96}, {24, 1344}, {40, 83}}) {
+  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{16, 32}, {37, 200}, {5, 96}, {24, 1344}, {40, 83}, {70, 2100}}) {
     const Case &c = GetParam();
     fb::WeightDesc desc(n, k, c.group, c.format, c.asymmetric);
     if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 || !cpu::packedBytes(desc))
@@ -134,6 +141,12 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
       std::vector<float> some = run(packed, desc, part, bias, rest, rows);
       ASSERT_EQ(0, memcmp(some.data(), all.data() + first * int64_t(n), some.size() * sizeof(float)))
           << rows << " rows of " << n << " x " << k;
+      for (unsigned blocks : {1u, 2u, 5u})
+        if (rounds && rows <= 8) {
+          some = run(packed, desc, part, bias, rest, rows, blocks);
+          ASSERT_EQ(0, memcmp(some.data(), all.data() + first * int64_t(n), some.size() * sizeof(float)))
+              << rows << " rows of " << n << " x " << k << " in " << blocks << " blocks";
+        }
     }
   }
 }

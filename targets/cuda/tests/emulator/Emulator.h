@@ -21,6 +21,7 @@
 
 #define MLC_KERNEL(NAME, ARGS) extern "C" __attribute__((visibility("default"))) void NAME(const ARGS &args)
 #define MLC_KERNEL_OF(NAME, ARGS, THREADS) MLC_KERNEL(NAME, ARGS)
+#define MLC_KERNEL_TOGETHER(NAME, ARGS, THREADS, BLOCKS) MLC_KERNEL(NAME, ARGS)
 #define MLC_DEVICE inline
 #define MLC_SHARED static
 

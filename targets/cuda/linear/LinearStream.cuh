@@ -1,0 +1,103 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// linear of few rows: they stay in shared memory, rounded, while panel after panel of weights streams past. The sums
+// are LinearTensor.cuh's: a warp for each slice of a panel, the slices added in order.
+//
+#pragma once
+
+#include "targets/cuda/linear/LinearTensor.cuh"
+
+namespace mlc::cuda {
+
+/// A step's columns of a lane's row in shared memory, in quads as Steps::round gives them.
+template <typename Steps> MLC_DEVICE void loadShared(const uint32_t *from, uint32_t (&x)[Steps::kMultiplies][2]) {
+  if constexpr (Steps::kMultiplies == 2) {
+    const uint4 both = *reinterpret_cast<const uint4 *>(from);
+    x[0][0] = both.x, x[0][1] = both.y, x[1][0] = both.z, x[1][1] = both.w;
+  } else {
+    const uint2 one = *reinterpret_cast<const uint2 *>(from);
+    x[0][0] = one.x, x[0][1] = one.y;
+  }
+}
+
+/// Grid (blocks): block b has panels b, b + blocks, ...; up to 8 rows.
+template <Panel panel, bool kZeros> MLC_DEVICE void linearStream(const PanelLinearArgs &args) {
+  using Batch = PanelBatch<panel, kZeros>;
+  using Steps = typename Batch::Steps;
+  constexpr int kOutputs = 16 * 8;
+  MLC_SHARED uint4 shared[kStreamWords / 4];
+  MLC_SHARED float parts[2][kSlices][kOutputs]; // In turns: one panel's are read while the next one's are written.
+  letNextStart();
+  const int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+  const int slices = sliceCount(args.columns);
+  const SliceColumns columns(args.columns, warp);
+  const int panels = int((args.n + 15) / 16), stride = args.rowWords;
+  auto *x = reinterpret_cast<uint32_t *>(shared);
+  const auto *weight = static_cast<const uint8_t *>(args.weight);
+  typename Batch::Place place(args, weight + blockIdx.x * args.panelBytes, columns.begin, columns.end, g, t);
+  Batch batch;
+  if (warp < slices)
+    batch.load(args, place, t);
+  awaitInputs();
+  const int quads = (args.columns + 31) / 32 * 8; // Whole steps, with zeros beyond k.
+  for (int r = 0; r < args.rows; ++r)
+    for (int quad = int(threadIdx.x); quad < quads; quad += kSlices * kWarp) {
+      uint32_t pairs[2];
+      loadRounded<Steps>(args.x.data + r * args.x.stride, quad * 4, int(args.k), args.aligned, pairs);
+      *reinterpret_cast<uint2 *>(x + r * stride + quad * 2) = {pairs[0], pairs[1]};
+    }
+  __syncthreads();
+  // A lane without a row of its own takes the first one's, for sums that nobody reads.
+  const uint32_t *row = x + (g < args.rows ? g : 0) * stride + 2 * Steps::kMultiplies * t;
+  int turn = 0;
+  for (int index = int(blockIdx.x); index < panels; index += int(gridDim.x), turn ^= 1) {
+    if (warp < slices) {
+      const uint8_t *data = weight + index * args.panelBytes;
+      const bool last = index + int(gridDim.x) >= panels;
+      SliceSums<panel, 1, kZeros> slice;
+      slice.begin();
+      for (int k = columns.begin; k < columns.end; k += Batch::kColumns) {
+        // Behind the slice's end comes that of the next panel.
+        const bool ends = k + Batch::kColumns >= columns.end;
+        const int at = ends ? columns.begin : k + Batch::kColumns;
+        const typename Batch::Place next(args, ends ? data + int(gridDim.x) * args.panelBytes : data, at,
+                                         ends && last ? at : columns.end, g, t);
+        slice.add(
+            args, batch, place,
+            [&](int, int column, uint32_t(&pairs)[Steps::kMultiplies][2]) {
+              loadShared<Steps>(row + (k + column) / 2, pairs);
+            },
+            [&](int i) { batch.load(i, args, next, t); });
+        place = next;
+      }
+      shareSums<1>(slice.sums, parts[turn][warp]);
+    }
+    __syncthreads();
+    for (int item = int(threadIdx.x); item < 16 * args.rows; item += kSlices * kWarp) {
+      float sum = parts[turn][0][item];
+      for (int slice = 1; slice < slices; ++slice)
+        sum += parts[turn][slice][item];
+      storeOutput(args, int64_t(index) * 16 + item % 16, item / 16, sum);
+    }
+  }
+}
+
+// Before Hopper there is no shared memory for a fourth block; nor would zeros find registers there.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
+constexpr int kBlocksTogether = 3;
+#else
+constexpr int kBlocksTogether = kStreamBlocks;
+#endif
+
+} // namespace mlc::cuda
+
+#define MLC_STREAM_LINEAR(NAME, PANEL, ZEROS, BLOCKS)                                                                  \
+  MLC_KERNEL_TOGETHER(mlc_stream_##NAME, PanelLinearArgs, 256, BLOCKS) { linearStream<Panel::PANEL, ZEROS>(args); }
+
+MLC_STREAM_LINEAR(bf16, bf16, false, kBlocksTogether)
+MLC_STREAM_LINEAR(int8, int8, false, kBlocksTogether)
+MLC_STREAM_LINEAR(int4, int4, false, kBlocksTogether)
+MLC_STREAM_LINEAR(int4_zeros, int4, true, 3)
