@@ -55,6 +55,10 @@ namespace mlc::cuda {
   X(mlc_stream_int8, PanelLinearArgs)                                                                                  \
   X(mlc_stream_int4, PanelLinearArgs)                                                                                  \
   X(mlc_stream_int4_zeros, PanelLinearArgs)                                                                            \
+  X(mlc_gate_bf16, PanelLinearArgs)                                                                                    \
+  X(mlc_gate_int8, PanelLinearArgs)                                                                                    \
+  X(mlc_gate_int4, PanelLinearArgs)                                                                                    \
+  X(mlc_gate_int4_zeros, PanelLinearArgs)                                                                              \
   X(mlc_panel_embedding, PanelEmbeddingArgs)                                                                           \
   X(mlc_moe_route, MoeRouteArgs)                                                                                       \
   X(mlc_moe_group, MoeGroupArgs)                                                                                       \

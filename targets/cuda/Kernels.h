@@ -38,6 +38,8 @@ Status checkLinearAttrs(const fb::LinearAttrs &attrs);
 Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
 Status checkSsdAttrs(const fb::SsdAttrs &attrs);
 Status checkExperts(uint32_t experts, uint32_t chosen);
+/// Launches a linear of panels whose rows stay in shared memory; false: they are too many or too long.
+bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel);
 /// A linear with a gate, of `rows` rows (moe/Moe.cpp).
 void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows);
 Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);

@@ -172,6 +172,8 @@ struct PanelLinearArgs : PanelProductArgs {
   int64_t n;
   int32_t rows;
   int32_t rowWords; // streamRowWords, of rows that stay.
+  Act act;          // Of mlc_gate_*.
+  int64_t gate;     // There: bytes from a panel of W to that of V.
 };
 
 /// fb::RouterForm.

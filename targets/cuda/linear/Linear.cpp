@@ -67,23 +67,35 @@ static constexpr Form kForms[] = {
 static constexpr Form kAny{4, 2, Function::mlc_linear_f32_any, Function::mlc_linear_f16_any,
                            Function::mlc_linear_bf16_any};
 
-// Kernels of panels: of up to 8 rows that find room blocks that stay, of up to 8 and 16 rows a block for each panel, of
-// more a warp, 32 rows at a time.
+// Kernels of panels: of up to 8 and 16 rows a block for each panel, of more a warp, 32 rows at a time.
 struct PanelForm {
   int64_t rows, panels; // Of a block.
   Function bf16, int8, int4;
-  Function of(Panel panel) const { return panel == Panel::bf16 ? bf16 : panel == Panel::int8 ? int8 : int4; }
 };
-static constexpr PanelForm kStreamForm{8, 0, Function::mlc_stream_bf16, Function::mlc_stream_int8,
-                                       Function::mlc_stream_int4};
-static Function streamFunction(const PanelArgs &args, Panel panel) {
-  return panel == Panel::int4 && args.zeros ? Function::mlc_stream_int4_zeros : kStreamForm.of(panel);
-}
+// As in linearStream, linearSplit and linearWhole.
+static constexpr unsigned kPanelThreads = 256;
 static constexpr PanelForm kPanelForms[] = {
     {8, 1, Function::mlc_panel_bf16_8, Function::mlc_panel_int8_8, Function::mlc_panel_int4_8},
     {16, 1, Function::mlc_panel_bf16_16, Function::mlc_panel_int8_16, Function::mlc_panel_int4_16},
     {32, 8, Function::mlc_panel_bf16_32, Function::mlc_panel_int8_32, Function::mlc_panel_int4_32},
 };
+
+bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel) {
+  constexpr int64_t kRows = 8;
+  constexpr Function kStream[] = {Function::mlc_stream_bf16, Function::mlc_stream_int8, Function::mlc_stream_int4,
+                                  Function::mlc_stream_int4_zeros},
+                     kGate[] = {Function::mlc_gate_bf16, Function::mlc_gate_int8, Function::mlc_gate_int4,
+                                Function::mlc_gate_int4_zeros};
+  const int64_t words = streamRowWords(args.columns, panel == Panel::int4 ? 2 : 1);
+  if (args.rows < 1 || args.rows > kRows || args.rows * words > kStreamWords)
+    return false;
+  args.rowWords = int32_t(words);
+  const int64_t panels = ceilDiv(args.n, int64_t(16)),
+                each = ceilDiv(panels, int64_t(kStreamBlocks) * stream.multiprocessors());
+  const unsigned which = unsigned(panel) + (panel == Panel::int4 && args.zeros);
+  stream.launch(args.gate ? kGate[which] : kStream[which], {blocksFor(panels, each)}, kPanelThreads, args);
+  return true;
+}
 
 static void runPanels(Stream &stream, const LinearArgs &linear, const fb::WeightDesc &weight, Panel panel) {
   PanelLinearArgs args{};
@@ -97,21 +109,15 @@ static void runPanels(Stream &stream, const LinearArgs &linear, const fb::Weight
   args.k = linear.k;
   args.rows = linear.rows;
   args.aligned = aligned(args.x.data, args.x.stride * 4);
-  // As in linearStream, linearSplit and linearWhole.
-  constexpr unsigned threads = 256;
-  const int64_t words = streamRowWords(args.columns, panel == Panel::int4 ? 2 : 1);
-  if (args.rows <= kStreamForm.rows && args.rows * words <= kStreamWords) {
-    args.rowWords = int32_t(words);
-    const int64_t panels = ceilDiv(args.n, int64_t(16)),
-                  each = ceilDiv(panels, int64_t(kStreamBlocks) * stream.multiprocessors());
-    stream.launch(streamFunction(args, panel), {blocksFor(panels, each), args.rows ? 1u : 0u}, threads, args);
+  if (runStaying(stream, args, panel))
     return;
-  }
   const PanelForm *form = kPanelForms;
   while (form != std::end(kPanelForms) - 1 && form->rows < args.rows)
     ++form;
-  stream.launch(form->of(panel), {blocksFor(args.n, 16 * form->panels), blocksFor(args.rows, form->rows)}, threads,
-                args);
+  stream.launch(panel == Panel::bf16   ? form->bf16
+                : panel == Panel::int8 ? form->int8
+                                       : form->int4,
+                {blocksFor(args.n, 16 * form->panels), blocksFor(args.rows, form->rows)}, kPanelThreads, args);
 }
 
 static void run(const KernelContext &context) {

@@ -8,6 +8,7 @@
 //
 #pragma once
 
+#include "targets/cuda/elementwise/Elementwise.cuh"
 #include "targets/cuda/linear/LinearTensor.cuh"
 
 namespace mlc::cuda {
@@ -23,8 +24,9 @@ template <typename Steps> MLC_DEVICE void loadShared(const uint32_t *from, uint3
   }
 }
 
-/// Grid (blocks): block b has panels b, b + blocks, ...; up to 8 rows.
-template <Panel panel, bool kZeros> MLC_DEVICE void linearStream(const PanelLinearArgs &args) {
+/// Grid (blocks): block b has panels b, b + blocks, ...; up to 8 rows. kGate: each panel of W is followed by that of V,
+/// and act(W x) * (V x) comes out.
+template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(const PanelLinearArgs &args) {
   using Batch = PanelBatch<panel, kZeros>;
   using Steps = typename Batch::Steps;
   constexpr int kOutputs = 16 * 8;
@@ -36,8 +38,8 @@ template <Panel panel, bool kZeros> MLC_DEVICE void linearStream(const PanelLine
   const SliceColumns columns(args.columns, warp);
   const int panels = int((args.n + 15) / 16), stride = args.rowWords;
   auto *x = reinterpret_cast<uint32_t *>(shared);
-  const auto *weight = static_cast<const uint8_t *>(args.weight);
-  typename Batch::Place place(args, weight + blockIdx.x * args.panelBytes, columns.begin, columns.end, g, t);
+  const auto *data = static_cast<const uint8_t *>(args.weight) + blockIdx.x * args.panelBytes;
+  typename Batch::Place place(args, data, columns.begin, columns.end, g, t);
   Batch batch;
   if (warp < slices)
     batch.load(args, place, t);
@@ -52,19 +54,21 @@ template <Panel panel, bool kZeros> MLC_DEVICE void linearStream(const PanelLine
   __syncthreads();
   // A lane without a row of its own takes the first one's, for sums that nobody reads.
   const uint32_t *row = x + (g < args.rows ? g : 0) * stride + 2 * Steps::kMultiplies * t;
-  int turn = 0;
-  for (int index = int(blockIdx.x); index < panels; index += int(gridDim.x), turn ^= 1) {
+  const int item = int(threadIdx.x);
+  float activated = 0;
+  bool second = false; // V's turn.
+  for (int index = int(blockIdx.x), turn = 0; index < panels; turn ^= 1) {
+    const bool toGate = kGate && !second;
+    const bool last = !toGate && index + int(gridDim.x) >= panels;
+    const int64_t ahead = toGate ? args.gate : int(gridDim.x) * args.panelBytes - (kGate ? args.gate : 0);
     if (warp < slices) {
-      const uint8_t *data = weight + index * args.panelBytes;
-      const bool last = index + int(gridDim.x) >= panels;
       SliceSums<panel, 1, kZeros> slice;
       slice.begin();
       for (int k = columns.begin; k < columns.end; k += Batch::kColumns) {
         // Behind the slice's end comes that of the next panel.
         const bool ends = k + Batch::kColumns >= columns.end;
         const int at = ends ? columns.begin : k + Batch::kColumns;
-        const typename Batch::Place next(args, ends ? data + int(gridDim.x) * args.panelBytes : data, at,
-                                         ends && last ? at : columns.end, g, t);
+        const typename Batch::Place next(args, ends ? data + ahead : data, at, ends && last ? at : columns.end, g, t);
         slice.add(
             args, batch, place,
             [&](int, int column, uint32_t(&pairs)[Steps::kMultiplies][2]) {
@@ -76,12 +80,19 @@ template <Panel panel, bool kZeros> MLC_DEVICE void linearStream(const PanelLine
       shareSums<1>(slice.sums, parts[turn][warp]);
     }
     __syncthreads();
-    for (int item = int(threadIdx.x); item < 16 * args.rows; item += kSlices * kWarp) {
+    if (item < 16 * args.rows) {
       float sum = parts[turn][0][item];
       for (int slice = 1; slice < slices; ++slice)
         sum += parts[turn][slice][item];
-      storeOutput(args, int64_t(index) * 16 + item % 16, item / 16, sum);
+      if (toGate)
+        activated = activate(args.act, sum);
+      else
+        storeOutput(args, int64_t(index) * 16 + item % 16, item / 16, kGate ? activated * sum : sum);
     }
+    data += ahead;
+    if (!toGate)
+      index += int(gridDim.x);
+    second = toGate;
   }
 }
 
@@ -95,7 +106,10 @@ constexpr int kBlocksTogether = kStreamBlocks;
 } // namespace mlc::cuda
 
 #define MLC_STREAM_LINEAR(NAME, PANEL, ZEROS, BLOCKS)                                                                  \
-  MLC_KERNEL_TOGETHER(mlc_stream_##NAME, PanelLinearArgs, 256, BLOCKS) { linearStream<Panel::PANEL, ZEROS>(args); }
+  MLC_KERNEL_TOGETHER(mlc_stream_##NAME, PanelLinearArgs, 256, BLOCKS) {                                               \
+    linearStream<Panel::PANEL, ZEROS, false>(args);                                                                    \
+  }                                                                                                                    \
+  MLC_KERNEL_TOGETHER(mlc_gate_##NAME, PanelLinearArgs, 256, 3) { linearStream<Panel::PANEL, ZEROS, true>(args); }
 
 MLC_STREAM_LINEAR(bf16, bf16, false, kBlocksTogether)
 MLC_STREAM_LINEAR(int8, int8, false, kBlocksTogether)

@@ -151,6 +151,55 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
   }
 }
 
+// Rows that stay meet W and V by turns; a mixture of one expert has the same sums.
+TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
+  const Case &c = GetParam();
+  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{32, 96}, {80, 320}, {16, 1344}}) {
+    fb::WeightDesc half(n, k, c.group, c.format, c.asymmetric);
+    if (!cpu::packedBytes(half) || !(*storedAs(half)).panels)
+      continue;
+    const size_t matrix = *cpu::packedBytes(half);
+    const auto panel = unsigned((*storedAs(half)).panel);
+    std::vector<float> values = seeded(2 * n * k, 7);
+    std::vector<uint8_t> packed(2 * matrix + 64);
+    for (size_t i = 0; i < 2; ++i)
+      ASSERT_TRUE(cpu::packRows(half, 0, n, values.data() + i * n * k, packed.data() + i * matrix, nullptr));
+    for (int rows : {1, 3, 8}) {
+      std::vector<float> x = seeded(size_t(rows) * k, 8), want(size_t(rows) * n, NAN), got = want;
+      MoeArgs mixture{};
+      static_cast<PanelArgs &>(mixture) = panelArgs(half);
+      mixture.x = {x.data(), int64_t(k)};
+      mixture.out = {want.data(), int64_t(n)};
+      mixture.weight = packed.data();
+      mixture.matrixBytes = int64_t(matrix);
+      mixture.gate = mixture.experts = mixture.chosen = mixture.share = 1;
+      mixture.n = int64_t(n), mixture.k = int64_t(k), mixture.rows = rows;
+      mixture.aligned = true;
+      mixture.act = Act::silu;
+      using Mixture = void (*)(const MoeArgs &);
+      static constexpr Mixture mixtures[] = {mlc_moe_bf16_8, mlc_moe_int8_8, mlc_moe_int4_8};
+      launch(mixtures[panel], {blocks(int64_t(n), 16), 1, 1}, 256, mixture);
+      PanelLinearArgs args{};
+      static_cast<PanelArgs &>(args) = panelArgs(half);
+      args.x = mixture.x;
+      args.out = {got.data(), int64_t(n)};
+      args.weight = packed.data();
+      args.n = int64_t(n), args.k = int64_t(k), args.rows = rows;
+      args.aligned = true;
+      args.act = Act::silu;
+      args.gate = int64_t(matrix);
+      args.rowWords = int32_t(streamRowWords(args.columns, panel == unsigned(Panel::int4) ? 2 : 1));
+      using Staying = void (*)(const PanelLinearArgs &);
+      static constexpr Staying staying[] = {mlc_gate_bf16, mlc_gate_int8, mlc_gate_int4, mlc_gate_int4_zeros};
+      for (unsigned stay : {1u, 2u, 5u}) {
+        launch(staying[panel + (args.zeros != 0)], {stay, 1, 1}, 256, args);
+        ASSERT_EQ(0, memcmp(got.data(), want.data(), got.size() * sizeof(float)))
+            << rows << " rows of " << n << " x " << k << " in " << stay << " blocks";
+      }
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
                          testing::Values(Case{"f32", fb::WeightFormat::rows_f32, 0, false},
                                          Case{"f16", fb::WeightFormat::rows_f16, 0, false},
