@@ -37,6 +37,8 @@ template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(con
   const int slices = sliceCount(args.columns);
   const SliceColumns columns(args.columns, warp);
   const int panels = int((args.n + 15) / 16), stride = args.rowWords;
+  if (int(blockIdx.x) >= panels)
+    return awaitInputs();
   auto *x = reinterpret_cast<uint32_t *>(shared);
   const auto *data = static_cast<const uint8_t *>(args.weight) + blockIdx.x * args.panelBytes;
   typename Batch::Place place(args, data, columns.begin, columns.end, g, t);

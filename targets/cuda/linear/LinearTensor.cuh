@@ -127,9 +127,11 @@ template <Panel panel, bool kZeros> struct PanelBatch {
         zeros = data + args.zeros + group * 16 + 2 * g;
         closes = 0;
 #pragma unroll
-        for (int i = 0; i < kSteps; ++i)
-          if (((k + (i + 1) * Steps::kColumns) & mask) == 0 || left == (i + 1) * Steps::kColumns)
+        for (int i = 0; i < kSteps; ++i) {
+          const int after = (i + 1) * Steps::kColumns; // Of steps that the slice has: they are whole.
+          if (left == after || (left > after && ((k + after) & mask) == 0))
             closes |= 1u << i;
+        }
         opens = closes << 1 | unsigned((k & mask) == 0);
       }
     }

@@ -15,6 +15,9 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 using namespace mlc;
 using namespace mlc::cuda;
 
@@ -32,6 +35,28 @@ std::vector<float> seeded(size_t count, unsigned seed) {
   return normals(random, count);
 }
 float asBf16(float value) { return bf16ToF32(f32ToBf16(value)); }
+/// Bytes behind which a page lies that nothing may touch.
+class GuardedBytes {
+public:
+  explicit GuardedBytes(size_t count) : count(count) {
+    const auto page = size_t(sysconf(_SC_PAGESIZE));
+    const size_t room = (count + page - 1) / page * page;
+    mapped = room + page;
+    auto *at = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED || mprotect(static_cast<uint8_t *>(at) + room, page, PROT_NONE))
+      abort();
+    begin = static_cast<uint8_t *>(at);
+    bytes = begin + room - count;
+  }
+  ~GuardedBytes() { munmap(begin, mapped); }
+  GuardedBytes(const GuardedBytes &) = delete;
+  uint8_t *data() const { return bytes; }
+  size_t size() const { return count; }
+
+private:
+  size_t count, mapped;
+  uint8_t *begin, *bytes;
+};
 unsigned blocks(int64_t items, int64_t each) { return unsigned((items + each - 1) / each); }
 
 // sm_86 runs what is made for 8.0, nothing older or of another major version; PTX goes last.
@@ -61,7 +86,7 @@ void PrintTo(const Case &c, std::ostream *os) { *os << c.name; }
 
 struct LinearTest : testing::TestWithParam<Case> {
   /// x W^T + bias + residual by the kernel that so many rows get; with `stay`, by that many blocks which stay.
-  std::vector<float> run(const std::vector<uint8_t> &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
+  std::vector<float> run(const GuardedBytes &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
                          const std::vector<float> &bias, const std::vector<float> &residual, int rows,
                          unsigned stay = 0) {
     auto n = int64_t(desc.n()), k = int64_t(desc.k());
@@ -115,7 +140,7 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
     if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 || !cpu::packedBytes(desc))
       continue;
     std::vector<float> values = seeded(n * k, 1), bias = seeded(n, 2);
-    std::vector<uint8_t> packed(*cpu::packedBytes(desc) + 64);
+    GuardedBytes packed(*cpu::packedBytes(desc));
     ASSERT_TRUE(cpu::packRows(desc, 0, n, values.data(), packed.data(), nullptr));
     constexpr int kRows = 40;
     std::vector<float> x = seeded(kRows * k, 3), residual = seeded(kRows * n, 4);
@@ -161,7 +186,7 @@ TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
     const size_t matrix = *cpu::packedBytes(half);
     const auto panel = unsigned((*storedAs(half)).panel);
     std::vector<float> values = seeded(2 * n * k, 7);
-    std::vector<uint8_t> packed(2 * matrix + 64);
+    GuardedBytes packed(2 * matrix);
     for (size_t i = 0; i < 2; ++i)
       ASSERT_TRUE(cpu::packRows(half, 0, n, values.data() + i * n * k, packed.data() + i * matrix, nullptr));
     for (int rows : {1, 3, 8}) {
