@@ -3,8 +3,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "compiler/Support/Text.h"
 #include "compiler/Tokenizer/Pattern.h"
+#include "compiler/Tokenizer/SourceParts.h"
 #include "compiler/Tokenizer/TableParts.h"
 #include "compiler/Tokenizer/TokenizerModel.h"
 #include "runtime/llm/tokenizer/ByteAlphabet.h"
@@ -37,7 +37,7 @@ size_t tableSlots(size_t entries) {
 }
 
 llvm::Error fail(const TokenizerModel &model, const llvm::Twine &what) {
-  return llvm::createStringError("%s: tokenizer: %s", model.file.c_str(), oneLine(what.str()).c_str());
+  return sourceError(model.file, "tokenizer: " + what);
 }
 
 class TableBuilder {

@@ -54,9 +54,9 @@ class Draw(random.Random):
         return layers
 
 
-def rope(d, head, yarn=True):
+def rope(d):
     theta = d.choice([500.0, 10000.0, 1e6])
-    kind = d.choice(["default", "default", "linear", "llama3"] + ["yarn"] * yarn)
+    kind = d.choice(["default", "default", "linear", "llama3", "yarn"])
     p = dict(rope_type=kind, rope_theta=theta)
     if kind != "default":
         p["factor"] = d.choice([2.0, 4.0, 8.0])
@@ -110,49 +110,47 @@ def multipliers(d):
 
 def llama(d):
     c = attention(d) | biases(d, "attention_bias", "mlp_bias")
-    return c | rope(d, c["head_dim"])
+    return c | rope(d)
 
 
 def mistral(d):
     c = window(d, attention(d))
-    return c | rope(d, c["head_dim"])
+    return c | rope(d)
 
 
 def qwen2(d):
     c = windowed_layers(d, whole_heads(attention(d)))
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def qwen3(d):
     c = windowed_layers(d, attention(d)) | biases(d, "attention_bias")
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def gemma2(d):
     c = attention(d, query_pre_attn_scalar=d.choice([6, 10, 24]), sliding_window=d.choice([5, 16]),
                   attn_logit_softcapping=d.choice([None, 4.0, 30.0]), final_logit_softcapping=d.choice([None, 6.0, 30.0]))
     c["layer_types"] = d.pattern([FULL, SLIDING], c["num_hidden_layers"])
-    return c | biases(d, "attention_bias") | rope(d, None)
+    return c | biases(d, "attention_bias") | rope(d)
 
 
 def smollm3(d):
     c = whole_heads(attention(d)) | biases(d, "attention_bias", "mlp_bias")
     c["no_rope_layers"] = d.pattern([0, 1], c["num_hidden_layers"])
-    return windowed_layers(d, c) | rope(d, None)
+    return windowed_layers(d, c) | rope(d)
 
 
 def phi3(d):
     c = window(d, whole_heads(attention(d)))
     head = c["hidden_size"] // c["num_attention_heads"]
-    c |= rope(d, head, yarn=False)
-    c["rope_parameters"] = dict(rope_type="default", rope_theta=c["rope_parameters"]["rope_theta"],
-                                partial_rotary_factor=d.choice([0.5, 1.0]) if head % 4 == 0 else 1.0)
-    return c
+    return c | dict(rope_parameters=dict(rope_type="default", rope_theta=d.choice([500.0, 10000.0, 1e6]),
+                                         partial_rotary_factor=d.choice([0.5, 1.0]) if head % 4 == 0 else 1.0))
 
 
 def granite(d):
     c = whole_heads(attention(d)) | multipliers(d) | biases(d, "attention_bias", "mlp_bias")
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def experts(d, count, chosen):
@@ -162,7 +160,7 @@ def experts(d, count, chosen):
 
 def mixtral(d):
     c = window(d, attention(d)) | experts(d, "num_local_experts", "num_experts_per_tok")
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def some_dense(d, c):
@@ -178,18 +176,18 @@ def qwen2_moe(d):
     c = windowed_layers(d, whole_heads(attention(d))) | experts(d, "num_experts", "num_experts_per_tok")
     c |= dict(moe_intermediate_size=d.randint(4, 30), shared_expert_intermediate_size=d.randint(4, 30),
               norm_topk_prob=d.flag()) | biases(d, "qkv_bias")
-    return some_dense(d, c) | rope(d, None)
+    return some_dense(d, c) | rope(d)
 
 
 def qwen3_moe(d):
     c = attention(d) | experts(d, "num_experts", "num_experts_per_tok") | biases(d, "attention_bias")
     c |= dict(moe_intermediate_size=d.randint(4, 30), norm_topk_prob=d.flag())
-    return some_dense(d, c) | rope(d, None)
+    return some_dense(d, c) | rope(d)
 
 
 def granitemoe(d):
     c = whole_heads(attention(d)) | multipliers(d) | experts(d, "num_local_experts", "num_experts_per_tok")
-    return c | biases(d, "attention_bias") | rope(d, None)
+    return c | biases(d, "attention_bias") | rope(d)
 
 
 def granitemoeshared(d):
@@ -198,7 +196,7 @@ def granitemoeshared(d):
 
 def olmoe(d):
     c = whole_heads(attention(d)) | experts(d, "num_experts", "num_experts_per_tok") | biases(d, "attention_bias")
-    return c | dict(norm_topk_prob=d.flag()) | rope(d, None)
+    return c | dict(norm_topk_prob=d.flag()) | rope(d)
 
 
 def grouped_experts(d):
@@ -213,7 +211,7 @@ def glm4_moe(d):
     c = attention(d) | grouped_experts(d) | biases(d, "attention_bias", "use_qk_norm")
     c |= dict(n_shared_experts=d.choice([1, 2]), first_k_dense_replace=d.randint(0, c["num_hidden_layers"] - 1),
               num_mtp_layers=0)
-    c |= rope(d, None)
+    c |= rope(d)
     c["rope_parameters"]["partial_rotary_factor"] = d.choice([0.5, 1.0]) if c["head_dim"] % 4 == 0 else 1.0
     return c
 
@@ -224,8 +222,7 @@ def mamba(d, heads, head, groups, state, conv, chunk):
             conv: d.choice([2, 3, 4]), chunk: d.choice([4, 16, 64, 256])}
 
 
-def inner_mamba(d, c, expand=None):
-    """The inner width is heads times head size and expand times hidden."""
+def inner_mamba(d, c):
     c |= mamba(d, "mamba_n_heads", "mamba_d_head", "mamba_n_groups", "mamba_d_state", "mamba_d_conv", "mamba_chunk_size")
     c["mamba_conv_bias"], c["mamba_proj_bias"] = d.flag(), d.flag()
     return c
@@ -257,18 +254,16 @@ def granitemoehybrid(d):
     c |= experts(d, "num_local_experts", "num_experts_per_tok") if d.flag() else dict(
         num_local_experts=0, num_experts_per_tok=0)
     c["position_embedding_type"] = d.choice(["rope", None])
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def bamba(d):
     c = fit_heads(d, inner_mamba(d, whole_heads(attention(d)))) | biases(d, "attention_bias", "mlp_bias")
     n = c["num_hidden_layers"]
     c["attn_layer_indices"] = sorted(d.sample(range(n), d.randint(0, n - 1)))
-    if (c["hidden_size"] // c["num_attention_heads"]) % 4 == 0 and d.flag():
-        c["partial_rotary_factor"] = 0.5
-    theta = d.choice([500.0, 10000.0])
-    return c | dict(rope_parameters=dict(rope_type="default", rope_theta=theta, partial_rotary_factor=c.pop(
-        "partial_rotary_factor", 1.0)))
+    head = c["hidden_size"] // c["num_attention_heads"]
+    return c | dict(rope_parameters=dict(rope_type="default", rope_theta=d.choice([500.0, 10000.0]),
+                                         partial_rotary_factor=d.choice([0.5, 1.0]) if head % 4 == 0 else 1.0))
 
 
 def falcon_h1(d):
@@ -280,7 +275,7 @@ def falcon_h1(d):
         c[name + "_multiplier"] = d.near()
     c["mlp_multipliers"] = [d.near(), d.near()]
     c["ssm_multipliers"] = [d.near() for _ in range(5)]
-    return c | rope(d, None)
+    return c | rope(d)
 
 
 def nemotron_h(d):
@@ -300,7 +295,6 @@ def nemotron_h(d):
 FAMILIES = {f.__name__: f for f in (
     llama, mistral, qwen2, qwen3, gemma2, smollm3, phi3, granite, mixtral, qwen2_moe, qwen3_moe, granitemoe,
     granitemoeshared, olmoe, glm4_moe, mamba2, granitemoehybrid, bamba, falcon_h1, nemotron_h)}
-
 
 IN_GGUF = {"llama", "qwen2", "qwen3", "mixtral", "qwen3_moe", "granite", "granitemoe", "olmoe"} | set(
     gguf_hybrids.ARCHITECTURES)

@@ -138,8 +138,8 @@ struct LinearArgs {
 /// The packed layouts that tensor cores read, a panel being 16 outputs.
 enum class Panel : uint8_t { bf16 = 0, int8 = 1, int4 = 2 };
 
-/// Where things lie in a panel (targets/cpu/pack/Layout.h).
 constexpr int kWholeRow = 31;
+/// Where things lie in a panel (targets/cpu/pack/Layout.h).
 struct PanelArgs {
   int64_t panelBytes;
   int64_t scales, zeros; // Offsets in a panel; zeros 0: 8 of int4, 128 of int8.
