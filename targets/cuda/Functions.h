@@ -44,13 +44,18 @@ namespace mlc::cuda {
   X(mlc_linear_bf16_any, LinearArgs)                                                                                   \
   X(mlc_panel_bf16_8, PanelLinearArgs)                                                                                 \
   X(mlc_panel_bf16_16, PanelLinearArgs)                                                                                \
-  X(mlc_panel_bf16_32, PanelLinearArgs)                                                                                \
   X(mlc_panel_int8_8, PanelLinearArgs)                                                                                 \
   X(mlc_panel_int8_16, PanelLinearArgs)                                                                                \
-  X(mlc_panel_int8_32, PanelLinearArgs)                                                                                \
   X(mlc_panel_int4_8, PanelLinearArgs)                                                                                 \
   X(mlc_panel_int4_16, PanelLinearArgs)                                                                                \
-  X(mlc_panel_int4_32, PanelLinearArgs)                                                                                \
+  X(mlc_tile_bf16_64, TileLinearArgs)                                                                                  \
+  X(mlc_tile_bf16_192, TileLinearArgs)                                                                                 \
+  X(mlc_tile_int8_64, TileLinearArgs)                                                                                  \
+  X(mlc_tile_int8_96, TileLinearArgs)                                                                                  \
+  X(mlc_tile_int4_64, TileLinearArgs)                                                                                  \
+  X(mlc_tile_int4_96, TileLinearArgs)                                                                                  \
+  X(mlc_round_rows, RoundRowsArgs)                                                                                     \
+  X(mlc_join_slices, TileLinearArgs)                                                                                   \
   X(mlc_stream_bf16, PanelLinearArgs)                                                                                  \
   X(mlc_stream_int8, PanelLinearArgs)                                                                                  \
   X(mlc_stream_int4, PanelLinearArgs)                                                                                  \

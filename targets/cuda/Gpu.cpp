@@ -101,10 +101,17 @@ Status Gpu::start(const DeviceOptions &options) {
                       "the GPU's architecture"));
   MLC_TRY(calls.check(calls.deviceGetAttribute(&processors, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT, device),
                       "the GPU's processors"));
+  MLC_TRY(calls.check(
+      calls.deviceGetAttribute(&sharedMemory, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN, device),
+      "the GPU's shared memory"));
   MLC_TRY(calls.check(calls.deviceGetName(product, int(sizeof product) - 1, device), "the GPU's name"));
   capability = 10 * major + minor;
   if (processors < 1)
     return Error(ErrorCode::Unsupported, "GPU %u: it says that it has %d processors", options.ordinal, processors);
+  // What every device from 8.0 on has.
+  if (constexpr int least = 99 << 10; sharedMemory < least)
+    return Error(ErrorCode::Unsupported, "GPU %u: it says that a block has %d bytes of shared memory, less than %d",
+                 options.ordinal, sharedMemory, least);
   snprintf(name, sizeof name, "%s (sm_%d)", product, capability);
   return calls.check(calls.primaryCtxRetain(&context, device), name);
 }
@@ -126,7 +133,7 @@ Status Gpu::loadImage(const Artifact &artifact) {
     return Error(ErrorCode::Unsupported, "has kernels for %s, none that %s runs; compile it with --gpu sm_%d", list,
                  name, capability);
   }
-  overlapping = parseArch(best->arch()->string_view()).number >= 90;
+  hopperImage = parseArch(best->arch()->string_view()).number >= 90;
   MLC_TRY(use());
   // The verifier has seen that the image lies in its segment and ends with a zero.
   const uint8_t *bytes = artifact.segment(best->segment()).data() + best->offset();
@@ -142,6 +149,10 @@ Status Gpu::loadImage(const Artifact &artifact) {
       return Error(ErrorCode::Unsupported,
                    "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again",
                    best->arch()->c_str(), kNames[i]);
+  for (unsigned i = unsigned(Function::mlc_tile_bf16_64); i <= unsigned(Function::mlc_tile_int4_96); ++i)
+    MLC_TRY(
+        calls.check(calls.funcSetAttribute(functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, tileMemory()),
+                    "shared memory for products"));
   return {};
 }
 

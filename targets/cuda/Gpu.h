@@ -32,12 +32,17 @@ public:
   const Driver &driver() const { return calls; }
   /// Makes the device's context the calling thread's.
   Status use() const;
-  /// Whether kernels may start beside the one before them: from Hopper on, where their machine code waits.
-  bool overlaps() const { return overlapping; }
+  /// Whether the image is Hopper's: its kernels may start beside the one before them, for which they wait, and copy
+  /// in bulk.
+  bool hopper() const { return hopperImage; }
   int multiprocessors() const { return processors; }
+  /// Dynamic shared memory that a block of mlc_tile_* may have, in bytes.
+  int tileMemory() const { return sharedMemory - kStaticShared; }
   CuFunction function(Function which) const { return functions[unsigned(which)]; }
 
 private:
+  static constexpr int kStaticShared = 1024; // More than mlc_tile_* have.
+
   Gpu() = default;
   ~Gpu();
   void release() override;
@@ -51,7 +56,8 @@ private:
   char name[96] = "";
   int capability = 0; // 90: 9.0
   int processors = 0;
-  bool compareDigests = true, overlapping = false;
+  int sharedMemory = 0; // Most of a block.
+  bool compareDigests = true, hopperImage = false;
   CuDevice device = 0;
   CuContext context = nullptr;
   CuModule module = nullptr;

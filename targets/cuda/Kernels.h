@@ -40,6 +40,12 @@ Status checkSsdAttrs(const fb::SsdAttrs &attrs);
 Status checkExperts(uint32_t experts, uint32_t chosen);
 /// Launches a linear of panels whose rows stay in shared memory; false: they are too many or too long.
 bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel);
+/// Launches one of more rows than kSplitRows, with `scratch` of tileScratch() bytes.
+void runTiles(Stream &stream, PanelLinearArgs args, Panel panel, uint8_t *scratch);
+/// Of up to `rows` rows.
+uint64_t tileScratch(const PanelLinearArgs &args, Panel panel, int64_t rows);
+/// Up to so many rows a block has a panel, and a warp of it a slice.
+constexpr int64_t kSplitRows = 16;
 /// A linear with a gate, of `rows` rows (moe/Moe.cpp).
 void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows);
 Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);

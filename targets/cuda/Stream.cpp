@@ -230,15 +230,15 @@ Status Stream::end() {
   return {};
 }
 
-void Stream::enqueue(Function function, const Grid &grid, unsigned threads, const void *args) {
+void Stream::enqueue(Function function, const Grid &grid, unsigned threads, const void *args, unsigned sharedBytes) {
   if (failure || !grid.x || !grid.y || !grid.z)
     return;
   void *parameters[] = {const_cast<void *>(args)};
   CuLaunchAttribute overlap{};
   overlap.id = CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
   overlap.allowed = 1;
-  CuLaunch launch{unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads, 1, 1, 0,
-                  stream,           &overlap,         gpu.overlaps()};
+  CuLaunch launch{unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads,     1, 1,
+                  sharedBytes,      stream,           &overlap,         gpu.hopper()};
   note(calls.launchKernel(&launch, gpu.function(function), parameters, nullptr), functionName(function));
 }
 

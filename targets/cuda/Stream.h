@@ -62,14 +62,16 @@ public:
   struct Grid {
     uint64_t x = 1, y = 1, z = 1;
   };
-  /// Enqueues `function`; an empty grid does nothing. The first failure ends the step.
-  template <typename Args> void launch(Function function, const Grid &grid, unsigned threads, const Args &args) {
-    enqueue(function, grid, threads, &args);
+  /// Enqueues `function`, whose blocks have `sharedBytes` of dynamic shared memory; an empty grid does nothing. The
+  /// first failure ends the step.
+  template <typename Args>
+  void launch(Function function, const Grid &grid, unsigned threads, const Args &args, unsigned sharedBytes = 0) {
+    enqueue(function, grid, threads, &args, sharedBytes);
   }
   StepView step() const;
   KvView kv(const KvStateView &state) const;
   StateView recurrent(const RecurrentStateView &state) const;
-  int multiprocessors() const { return gpu.multiprocessors(); }
+  const Gpu &device() const { return gpu; }
   /// Pages that the step's tables hold.
   int64_t pages() const { return key.pages; }
 
@@ -94,7 +96,7 @@ private:
   ~Stream();
   void release() override;
   Status build();
-  void enqueue(Function function, const Grid &grid, unsigned threads, const void *args);
+  void enqueue(Function function, const Grid &grid, unsigned threads, const void *args, unsigned sharedBytes);
   void fill(const DeviceStep &step);
   void note(CuResult result, const char *what);
   Captured &captured();

@@ -13,6 +13,12 @@
 
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define MLC_BOTH_SIDES __host__ __device__
+#else
+#define MLC_BOTH_SIDES
+#endif
+
 namespace mlc::cuda {
 
 using mlc::RowDraw;
@@ -154,7 +160,6 @@ struct PanelProductArgs : PanelArgs {
   bool aligned;
 };
 
-/// As LinearArgs.
 /// Blocks of a linear whose rows stay that a processor has at once: with its room, what 200 KiB of shared memory and
 /// 64 registers a thread allow.
 constexpr int kStreamBlocks = 4;
@@ -163,6 +168,7 @@ constexpr int64_t kStreamWords = 10240;
 /// What a row takes of it: rows lie so that lanes which load 8 (products 1) or 16 bytes (2) at once meet other banks.
 constexpr int64_t streamRowWords(int64_t columns, int products) { return (columns + 63) / 64 * 32 + 8 * products; }
 
+/// As LinearArgs.
 struct PanelLinearArgs : PanelProductArgs {
   Rows<const float> x;
   const void *weight;
@@ -172,8 +178,48 @@ struct PanelLinearArgs : PanelProductArgs {
   int64_t n;
   int32_t rows;
   int32_t rowWords; // streamRowWords, of rows that stay.
-  Act act;          // Of mlc_gate_*.
-  int64_t gate;     // There: bytes from a panel of W to that of V.
+  Act act;          // With a gate.
+  int64_t gate;     // Bytes from a panel of W to that of V; 0: none.
+};
+
+/// The order of a product's sums: k is cut into units of so many columns, and units into so many slices at most.
+constexpr int kUnit = 128, kSlices = 8;
+/// Columns of a slice.
+MLC_BOTH_SIDES constexpr int sliceColumns(int columns) {
+  const int units = (columns + kUnit - 1) / kUnit;
+  return (units + kSlices - 1) / kSlices * kUnit;
+}
+MLC_BOTH_SIDES constexpr int sliceCount(int columns) {
+  return (columns + sliceColumns(columns) - 1) / sliceColumns(columns);
+}
+
+/// Panels of a block of mlc_tile_*, each a warp's, and stages of its ring.
+constexpr int kTilePanels = 8, kMostTileStages = 8;
+/// Hopper has a warpgroup that copies.
+MLC_BOTH_SIDES constexpr int tileThreads(bool hopper) { return hopper ? 384 : 256; }
+/// What its shared memory may lack to begin where a tile does, in bytes.
+constexpr int kTileAlignment = 1024;
+/// Columns that it has in shared memory as one stage: whole tiles of 64.
+MLC_BOTH_SIDES constexpr int tileColumns(Panel panel) { return panel == Panel::int4 ? 128 : 64; }
+MLC_BOTH_SIDES constexpr int64_t tileStageBytes(Panel panel, int64_t rows) {
+  const int bytes = panel == Panel::bf16 ? 32 : panel == Panel::int8 ? 16 : 8; // A column of a panel.
+  return tileColumns(panel) * (2 * rows + kTilePanels * bytes);
+}
+
+/// Rows as mlc_tile_* reads them.
+struct RoundRowsArgs {
+  Rows<const float> x;
+  uint8_t *out; // [ceil(rows / tileRows)][columnStages][tileColumns(panel) / 64][tileRows] of 64 bf16 each, swizzled.
+  int64_t k;
+  int32_t rows, tileRows, columnStages;
+  Panel panel;
+};
+
+/// x is not read. parts null: a block has all slices; else [slices][rows][n], which mlc_join_slices adds.
+struct TileLinearArgs : PanelLinearArgs {
+  const uint8_t *rounded;
+  float *parts;
+  int32_t stages, slicesEach; // Of the ring; of a block.
 };
 
 /// fb::RouterForm.

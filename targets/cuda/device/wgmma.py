@@ -8,13 +8,15 @@
     python3 wgmma.py OUT
 
 `Wgmma<T, N>::scores` multiplies A [64, 16] of shared memory by B [N, 16]^T
-(both K-major), `Wgmma<T, N>::values` A of registers by B [16, N] (MN-major).
+(both K-major), `values` A of registers by B [16, N] (MN-major), `rows` A of
+registers by B [N, 16]^T.
 """
 import os
 import sys
 
 SCORES = [80, 96, 128]
 VALUES = [64, 80, 96, 128, 256]
+ROWS = [64, 96, 192]
 
 
 def wrapper(name, kind, n, transposed, from_registers):
@@ -48,12 +50,14 @@ def main():
     with open(sys.argv[1], "w", encoding="utf-8") as f:
         f.write("// Written by wgmma.py.\n")
         for t, kind in (("__nv_bfloat16", "bf16"), ("__half", "f16")):
-            for n in sorted(set(SCORES + VALUES)):
+            for n in sorted(set(SCORES + VALUES + ROWS)):
                 f.write(f"template <> struct Wgmma<{t}, {n}> {{\n")
                 if n in SCORES:
                     f.write(wrapper("scores", kind, n, 0, False))
                 if n in VALUES:
                     f.write(wrapper("values", kind, n, 1, True))
+                if n in ROWS:
+                    f.write(wrapper("rows", kind, n, 0, True))
                 f.write("};\n")
 
 

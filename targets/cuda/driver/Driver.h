@@ -24,7 +24,9 @@ enum CuAttribute : int {
   CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75,
   CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76,
+  CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
 };
+enum CuFunctionAttribute : int { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
 constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 constexpr int CU_STREAM_CAPTURE_MODE_RELAXED = 2;
 
@@ -72,6 +74,7 @@ struct CuLaunch {
   X(moduleLoadData, cuModuleLoadData, (CuModule *, const void *))                                                      \
   X(moduleUnload, cuModuleUnload, (CuModule))                                                                          \
   X(moduleGetFunction, cuModuleGetFunction, (CuFunction *, CuModule, const char *))                                    \
+  X(funcSetAttribute, cuFuncSetAttribute, (CuFunction, CuFunctionAttribute, int))                                      \
   X(memGetInfo, cuMemGetInfo_v2, (size_t *, size_t *))                                                                 \
   X(memAlloc, cuMemAlloc_v2, (CuPointer *, size_t))                                                                    \
   X(memFree, cuMemFree_v2, (CuPointer))                                                                                \

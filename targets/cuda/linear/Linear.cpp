@@ -6,6 +6,8 @@
 #include "targets/cpu/Kernels.h"
 #include "targets/cuda/Kernels.h"
 
+#include <algorithm>
+
 namespace mlc::cuda {
 
 Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
@@ -67,18 +69,11 @@ static constexpr Form kForms[] = {
 static constexpr Form kAny{4, 2, Function::mlc_linear_f32_any, Function::mlc_linear_f16_any,
                            Function::mlc_linear_bf16_any};
 
-// Kernels of panels: of up to 8 and 16 rows a block for each panel, of more a warp, 32 rows at a time.
-struct PanelForm {
-  int64_t rows, panels; // Of a block.
-  Function bf16, int8, int4;
-};
-// As in linearStream, linearSplit and linearWhole.
+// Kernels of panels, a block for each: up to 8 rows, and 16. Threads as in linearStream and linearSplit.
 static constexpr unsigned kPanelThreads = 256;
-static constexpr PanelForm kPanelForms[] = {
-    {8, 1, Function::mlc_panel_bf16_8, Function::mlc_panel_int8_8, Function::mlc_panel_int4_8},
-    {16, 1, Function::mlc_panel_bf16_16, Function::mlc_panel_int8_16, Function::mlc_panel_int4_16},
-    {32, 8, Function::mlc_panel_bf16_32, Function::mlc_panel_int8_32, Function::mlc_panel_int4_32},
-};
+static constexpr Function kPanelForms[][2] = {{Function::mlc_panel_bf16_8, Function::mlc_panel_bf16_16},
+                                              {Function::mlc_panel_int8_8, Function::mlc_panel_int8_16},
+                                              {Function::mlc_panel_int4_8, Function::mlc_panel_int4_16}};
 
 bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel) {
   constexpr int64_t kRows = 8;
@@ -91,13 +86,80 @@ bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel) {
     return false;
   args.rowWords = int32_t(words);
   const int64_t panels = ceilDiv(args.n, int64_t(16)),
-                each = ceilDiv(panels, int64_t(kStreamBlocks) * stream.multiprocessors());
+                each = ceilDiv(panels, int64_t(kStreamBlocks) * stream.device().multiprocessors());
   const unsigned which = unsigned(panel) + (panel == Panel::int4 && args.zeros);
   stream.launch(args.gate ? kGate[which] : kStream[which], {blocksFor(panels, each)}, kPanelThreads, args);
   return true;
 }
 
-static void runPanels(Stream &stream, const LinearArgs &linear, const fb::WeightDesc &weight, Panel panel) {
+// Tiles of more rows: the narrow ones, and those of rows beyond.
+struct TileForm {
+  Function narrow, wide;
+  int64_t wideRows;
+};
+static constexpr int64_t kNarrowRows = 64;
+static constexpr TileForm kTileForms[] = {{Function::mlc_tile_bf16_64, Function::mlc_tile_bf16_192, 192},
+                                          {Function::mlc_tile_int8_64, Function::mlc_tile_int8_96, 96},
+                                          {Function::mlc_tile_int4_64, Function::mlc_tile_int4_96, 96}};
+/// Where a product's blocks are as few as this or fewer, more of them share its slices.
+static constexpr int64_t kShareBlocks = 64;
+
+static int64_t tileRows(Panel panel, int64_t rows) {
+  return rows <= kNarrowRows ? kNarrowRows : kTileForms[unsigned(panel)].wideRows;
+}
+/// Blocks that the panels of a product take.
+static int64_t panelBlocks(const PanelLinearArgs &args) {
+  return ceilDiv(args.n, int64_t(16) * (args.gate ? kTilePanels / 2 : kTilePanels));
+}
+static uint64_t roundedBytes(const PanelLinearArgs &args, Panel panel, int64_t rows) {
+  return uint64_t(alignUp(rows, tileRows(panel, rows))) * uint64_t(alignUp<int64_t>(args.columns, tileColumns(panel))) *
+         2;
+}
+
+uint64_t tileScratch(const PanelLinearArgs &args, Panel panel, int64_t rows) {
+  if (rows <= kSplitRows)
+    return 0;
+  uint64_t bytes = std::max(roundedBytes(args, panel, rows), roundedBytes(args, panel, std::min(rows, kNarrowRows)));
+  if (int64_t shared = kShareBlocks / panelBlocks(args) * kTileForms[unsigned(panel)].wideRows; !args.gate && shared)
+    bytes += uint64_t(kSlices) * uint64_t(std::min(rows, shared)) * uint64_t(args.n) * sizeof(float);
+  return bytes;
+}
+
+void runTiles(Stream &stream, PanelLinearArgs linear, Panel panel, uint8_t *scratch) {
+  const Gpu &gpu = stream.device();
+  TileLinearArgs args{};
+  static_cast<PanelLinearArgs &>(args) = linear;
+  const int64_t rows = args.rows, each = tileRows(panel, rows), panels = panelBlocks(args),
+                columns = tileColumns(panel);
+  const auto rowBlocks = int64_t(blocksFor(rows, each));
+  RoundRowsArgs round{
+      args.x, scratch, args.k, args.rows, int32_t(each), int32_t(ceilDiv<int64_t>(args.columns, columns)), panel};
+  stream.launch(Function::mlc_round_rows,
+                {blocksFor(round.columnStages * each * columns / 8, kRowThreads), uint64_t(rowBlocks)}, kRowThreads,
+                round);
+  args.rounded = scratch;
+  const int64_t stageBytes = tileStageBytes(panel, each);
+  // Before Hopper one stage is copied while another one is read.
+  args.stages =
+      gpu.hopper() ? int32_t(std::min<int64_t>((gpu.tileMemory() - kTileAlignment) / stageBytes, kMostTileStages)) : 2;
+  const int64_t slices = sliceCount(args.columns), blocks = panels * rowBlocks;
+  int64_t shares = 1;
+  if (!args.gate && blocks <= kShareBlocks)
+    shares = std::clamp<int64_t>(gpu.multiprocessors() / blocks, 1, slices);
+  args.slicesEach = int32_t(ceilDiv(slices, shares));
+  if (args.slicesEach < slices)
+    args.parts = reinterpret_cast<float *>(scratch + roundedBytes(args, panel, rows));
+  const TileForm &form = kTileForms[unsigned(panel)];
+  stream.launch(each == kNarrowRows ? form.narrow : form.wide,
+                {uint64_t(panels), uint64_t(rowBlocks), blocksFor(slices, args.slicesEach)}, tileThreads(gpu.hopper()),
+                args, unsigned(args.stages * stageBytes + kTileAlignment));
+  if (args.parts)
+    stream.launch(Function::mlc_join_slices, rowGrid(args.n, rows), kRowThreads, args);
+}
+
+static void runPanels(const KernelContext &context, const LinearArgs &linear, const fb::WeightDesc &weight,
+                      Panel panel) {
+  Stream &stream = streamOf(context);
   PanelLinearArgs args{};
   static_cast<PanelArgs &>(args) = panelArgs(weight);
   args.x = linear.x;
@@ -111,13 +173,9 @@ static void runPanels(Stream &stream, const LinearArgs &linear, const fb::Weight
   args.aligned = aligned(args.x.data, args.x.stride * 4);
   if (runStaying(stream, args, panel))
     return;
-  const PanelForm *form = kPanelForms;
-  while (form != std::end(kPanelForms) - 1 && form->rows < args.rows)
-    ++form;
-  stream.launch(panel == Panel::bf16   ? form->bf16
-                : panel == Panel::int8 ? form->int8
-                                       : form->int4,
-                {blocksFor(args.n, 16 * form->panels), blocksFor(args.rows, form->rows)}, kPanelThreads, args);
+  if (args.rows > kSplitRows)
+    return runTiles(stream, args, panel, context.sharedScratch);
+  stream.launch(kPanelForms[unsigned(panel)][args.rows > 8], {blocksFor(args.n, 16)}, kPanelThreads, args);
 }
 
 static void run(const KernelContext &context) {
@@ -145,7 +203,7 @@ static void run(const KernelContext &context) {
   args.out = rowsOf(out);
   args.rows = int32_t(rows);
   if (stored.panels)
-    return runPanels(streamOf(context), args, attrs.weight(), stored.panel);
+    return runPanels(context, args, attrs.weight(), stored.panel);
   const Form *form = &kAny;
   if (aligned(args.weight, args.k * (storage == Storage::f32 ? 4 : 2)) && aligned(args.x.data, args.x.stride * 4))
     for (form = kForms; form != std::end(kForms) - 1 && form->rows < rows;)
@@ -159,6 +217,19 @@ static void run(const KernelContext &context) {
                            unsigned(32 * warps), args);
 }
 
-const KernelDef linearKernels[] = {{"linear", 1, Isa::portable, check, nullptr, run}};
+static ScratchNeed scratchLinear(const KernelCallInfo &call) {
+  const auto &attrs = *call.attrsAs<fb::LinearAttrs>();
+  const fb::WeightDesc &weight = attrs.weight();
+  const Stored stored = *storedAs(weight);
+  if (!stored.panels)
+    return {};
+  PanelLinearArgs args{};
+  static_cast<PanelArgs &>(args) = panelArgs(weight);
+  args.n = int64_t(attrs.gated() ? weight.n() / 2 : weight.n());
+  args.gate = attrs.gated();
+  return {tileScratch(args, stored.panel, call.inputs[0].dims[0]), 0};
+}
+
+const KernelDef linearKernels[] = {{"linear", 1, Isa::portable, check, scratchLinear, run}};
 
 } // namespace mlc::cuda

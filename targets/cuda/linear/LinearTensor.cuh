@@ -8,8 +8,8 @@
 // become bf16 exactly in registers, and a group's sum is scaled once, in f32.
 //
 // One order of sums for any number of rows: k is cut into units of 128 columns, units into kSlices slices; a slice is
-// summed from its first column on, and the slices are added in order. Up to kSplitRows rows give a warp of a block a
-// slice each; more rows give a warp a panel with all of its slices.
+// summed from its first column on, and the slices are added in order. Up to 16 rows give a warp of a block a slice
+// each; more rows are LinearTile.cuh's.
 //
 #pragma once
 
@@ -17,11 +17,17 @@
 
 namespace mlc::cuda {
 
-constexpr int kUnit = 128, kSlices = 8;
-
 MLC_DEVICE void roundInOrder(const float (&v)[4], uint32_t (&out)[2]) {
   out[0] = pairToBf16(v[0], v[1]);
   out[1] = pairToBf16(v[2], v[3]);
+}
+
+/// Eight bytes of weights; kShared: of shared memory.
+template <bool kShared> MLC_DEVICE uint2 loadWeights(const uint8_t *at) {
+  if constexpr (kShared)
+    return *reinterpret_cast<const uint2 *>(at);
+  else
+    return loadPairOnce(at);
 }
 
 /// What one weight format gives a lane at a step. Lane 4 g + t works on rows 2 g and 2 g + 1 of the panel. load: from
@@ -34,9 +40,9 @@ template <> struct PanelSteps<Panel::bf16> {
   static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 32, kLaneBytes = 128;
   uint2 low, high; // Pairs of columns (4 t, 4 t + 1) and the next, of both rows.
 
-  MLC_DEVICE void load(const uint8_t *at, int left, int t) {
-    low = left > 4 * t ? loadPairOnce(at) : uint2{0, 0};
-    high = left > 4 * t + 2 ? loadPairOnce(at + 64) : uint2{0, 0};
+  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int t) {
+    low = left > 4 * t ? loadWeights<kShared>(at) : uint2{0, 0};
+    high = left > 4 * t + 2 ? loadWeights<kShared>(at + 64) : uint2{0, 0};
   }
   MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
     a[0] = low.x;
@@ -52,9 +58,9 @@ template <> struct PanelSteps<Panel::int8> {
   static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 16, kLaneBytes = 64;
   uint2 words; // Four columns of both rows.
 
-  MLC_DEVICE void load(const uint8_t *at, int left, int) {
+  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
     if (left > 0) // Units are whole.
-      words = loadPairOnce(at);
+      words = loadWeights<kShared>(at);
   }
   MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
     a[0] = bytesToBf16(words.x, 0);
@@ -70,9 +76,9 @@ template <> struct PanelSteps<Panel::int4> {
   static constexpr int kColumns = 32, kMultiplies = 2, kColumnBytes = 8, kLaneBytes = 64;
   uint2 words; // Eight columns of both rows.
 
-  MLC_DEVICE void load(const uint8_t *at, int left, int) {
+  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
     if (left > 0)
-      words = loadPairOnce(at);
+      words = loadWeights<kShared>(at);
   }
   /// zeros: -(128 + zero point) of each row, twice. A word's halves give columns 0 and 2 of four, then 1 and 3.
   MLC_DEVICE void fragment(int half, const uint32_t (&zeros)[2], uint32_t (&a)[4]) const {
@@ -137,15 +143,22 @@ template <Panel panel, bool kZeros> struct PanelBatch {
     }
   };
 
-  MLC_DEVICE void load(int i, const PanelArgs &args, const Place &place, int t) {
+  template <bool kShared> MLC_DEVICE void loadValues(int i, const Place &place, int t) {
     const int column = i * Steps::kColumns;
-    steps[i].load(place.values + column * Steps::kColumnBytes, place.left - column, t);
+    steps[i].template load<kShared>(place.values + column * Steps::kColumnBytes, place.left - column, t);
+  }
+  MLC_DEVICE void loadScales(int i, const PanelArgs &args, const Place &place) {
+    const int column = i * Steps::kColumns;
     if constexpr (kScaled)
       if (place.closes >> i & 1)
         scales[i] = *reinterpret_cast<const uint32_t *>(place.scales + (column >> args.groupShift) * 32);
     if constexpr (kZeros)
       if (args.zeros && place.left > column && (place.opens >> i & 1))
         zeros[i] = *reinterpret_cast<const uint16_t *>(place.zeros + (column >> args.groupShift) * 16);
+  }
+  MLC_DEVICE void load(int i, const PanelArgs &args, const Place &place, int t) {
+    loadValues<false>(i, place, t);
+    loadScales(i, args, place);
   }
   MLC_DEVICE void load(const PanelArgs &args, const Place &place, int t) {
 #pragma unroll
@@ -162,17 +175,19 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
   uint32_t zeros[2]; // -(128 + zero point) of each row, twice.
 
   MLC_DEVICE void begin() {
+#pragma unroll
     for (int i = 0; i < kTiles; ++i)
+#pragma unroll
       for (int e = 0; e < 4; ++e)
         group[i][e] = sums[i][e] = 0;
     zeros[0] = zeros[1] = 0xc308c308; // -136: the zero point of int4 is 8.
   }
 
-  /// Adds the batch of `place`. xAt(tile, column, x): what the lane has of x at the batch's step from `column` on, for
-  /// each of its products. refill(i): step i has been met.
-  template <typename XAt, typename Refill>
-  MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const XAt &xAt,
-                      const Refill &refill) {
+  /// Adds the batch of `place`. meet(column, a, sums): adds the batch's products of the step from `column` on, whose
+  /// fragments are a. closes(): those sums are about to be read. refill(i): step i has been met.
+  template <typename Meet, typename Closes, typename Refill>
+  MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const Meet &meet,
+                      const Closes &closes, const Refill &refill) {
 #pragma unroll
     for (int b = 0; b < Batch::kSteps; ++b) {
       if (b * Steps::kColumns < place.left) {
@@ -182,24 +197,20 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
               float zero = float(-128 - int8_t(batch.zeros[b] >> 8 * r));
               zeros[r] = pairToBf16(zero, zero);
             }
-        uint32_t x[kTiles][Steps::kMultiplies][2];
+        uint32_t a[Steps::kMultiplies][4];
 #pragma unroll
-        for (int i = 0; i < kTiles; ++i)
-          xAt(i, b * Steps::kColumns, x[i]);
-#pragma unroll
-        for (int half = 0; half < Steps::kMultiplies; ++half) {
-          uint32_t a[4];
-          batch.steps[b].fragment(half, zeros, a);
-#pragma unroll
-          for (int i = 0; i < kTiles; ++i)
-            multiply(Batch::kScaled ? group[i] : sums[i], a, x[i][half]);
-        }
+        for (int half = 0; half < Steps::kMultiplies; ++half)
+          batch.steps[b].fragment(half, zeros, a[half]);
+        meet(b * Steps::kColumns, a, Batch::kScaled ? group : sums);
         if constexpr (Batch::kScaled)
           if (place.closes >> b & 1) { // A group that a slice cuts is scaled in both.
+            closes();
             const uint32_t pair = batch.scales[b];
             float scale0 = args.halfScales ? halfToFloat(uint16_t(pair)) : bf16ToFloat(uint16_t(pair));
             float scale1 = args.halfScales ? halfToFloat(uint16_t(pair >> 16)) : bf16ToFloat(uint16_t(pair >> 16));
+#pragma unroll
             for (int i = 0; i < kTiles; ++i)
+#pragma unroll
               for (int e = 0; e < 4; ++e) {
                 sums[i][e] = fmaf(group[i][e], e < 2 ? scale0 : scale1, sums[i][e]);
                 group[i][e] = 0;
@@ -209,14 +220,26 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
       refill(b);
     }
   }
+  /// The same by a warp's products. xAt(tile, column, x): what the lane has of x at the step from `column` on, for each
+  /// of its products.
+  template <typename XAt, typename Refill>
+  MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const XAt &xAt,
+                      const Refill &refill) {
+    auto meet = [&](int column, const uint32_t(&a)[Steps::kMultiplies][4], float(&to)[kTiles][4]) {
+      uint32_t x[kTiles][Steps::kMultiplies][2];
+#pragma unroll
+      for (int i = 0; i < kTiles; ++i)
+        xAt(i, column, x[i]);
+#pragma unroll
+      for (int half = 0; half < Steps::kMultiplies; ++half)
+#pragma unroll
+        for (int i = 0; i < kTiles; ++i)
+          multiply(to[i], a[half], x[i][half]);
+    };
+    add(args, batch, place, meet, [] {}, refill);
+  }
 };
 
-/// Columns of a slice.
-MLC_DEVICE int sliceColumns(int columns) {
-  const int units = (columns + kUnit - 1) / kUnit;
-  return (units + kSlices - 1) / kSlices * kUnit;
-}
-MLC_DEVICE int sliceCount(int columns) { return (columns + sliceColumns(columns) - 1) / sliceColumns(columns); }
 /// Columns [begin, end) of slice `slice`.
 struct SliceColumns {
   int begin, end;
@@ -332,22 +355,6 @@ template <Panel panel, int kTiles> MLC_DEVICE void linearSplit(const PanelLinear
   }
 }
 
-/// Grid (panels / kSlices, rows / (8 kTiles)); a warp for each panel.
-template <Panel panel, int kTiles> MLC_DEVICE void linearWhole(const PanelLinearArgs &args) {
-  int warp = int(threadIdx.x) / kWarp, lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  int firstRow = int(blockIdx.y) * 8 * kTiles;
-  int64_t index = int64_t(blockIdx.x) * kSlices + warp;
-  letNextStart();
-  if (index * 16 >= args.n)
-    return awaitInputs();
-  const uint8_t *data = static_cast<const uint8_t *>(args.weight) + index * args.panelBytes;
-  float total[kTiles][4];
-  wholeSums<panel, kTiles>(args, LinearRows{args, firstRow}, data, total);
-  for (int i = 0; i < kTiles; ++i)
-    for (int e = 0; e < 4; ++e)
-      storeOutput(args, index * 16 + 2 * g + e / 2, firstRow + 8 * i + 2 * t + e % 2, total[i][e]);
-}
-
 /// Element [row][column] of a packed weight.
 MLC_DEVICE float panelElement(const PanelArgs &args, Panel panel, const void *weight, int64_t row, int64_t column) {
   const uint8_t *data = static_cast<const uint8_t *>(weight) + row / 16 * args.panelBytes;
@@ -368,8 +375,7 @@ MLC_DEVICE float panelElement(const PanelArgs &args, Panel panel, const void *we
 
 #define MLC_PANEL_LINEARS(PANEL)                                                                                       \
   MLC_KERNEL_OF(mlc_panel_##PANEL##_8, PanelLinearArgs, 256) { linearSplit<Panel::PANEL, 1>(args); }                   \
-  MLC_KERNEL_OF(mlc_panel_##PANEL##_16, PanelLinearArgs, 256) { linearSplit<Panel::PANEL, 2>(args); }                  \
-  MLC_KERNEL_OF(mlc_panel_##PANEL##_32, PanelLinearArgs, 256) { linearWhole<Panel::PANEL, 4>(args); }
+  MLC_KERNEL_OF(mlc_panel_##PANEL##_16, PanelLinearArgs, 256) { linearSplit<Panel::PANEL, 2>(args); }
 
 MLC_PANEL_LINEARS(bf16)
 MLC_PANEL_LINEARS(int8)

@@ -11,7 +11,7 @@ namespace mlc::cuda {
 
 // As in Route.cuh, Experts.cuh and LinearTensor.cuh.
 static constexpr uint32_t kMostExperts = 1024, kMostChosen = 64;
-static constexpr int64_t kMoeRows = 32, kSlices = 8;
+static constexpr int64_t kMoeRows = 32;
 static constexpr unsigned kMoeThreads = 256;
 /// Up to so many slots stand alone: what more would save of reading does not pay the grouping.
 static constexpr int64_t kLooseSlots = 64;
@@ -125,8 +125,8 @@ struct MoeForm {
 static constexpr MoeForm kMoeForms[] = {{Function::mlc_moe_bf16_8, Function::mlc_moe_bf16_32},
                                         {Function::mlc_moe_int8_8, Function::mlc_moe_int8_32},
                                         {Function::mlc_moe_int4_8, Function::mlc_moe_int4_32}};
-/// Rows of one expert that a block of the first form has, and up to how many rows it is taken.
-static constexpr int64_t kFewRows = 8, kSplitRows = 16;
+/// Rows of one expert that a block of the first form has.
+static constexpr int64_t kFewRows = 8;
 
 void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows) {
   const fb::WeightDesc &both = attrs.weight();
@@ -145,6 +145,8 @@ void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, 
   staying.gate = int64_t(cpu::packedOffset(half, half.n()));
   if (runStaying(streamOf(context), staying, panel))
     return;
+  if (rows > kSplitRows)
+    return runTiles(streamOf(context), staying, panel, context.sharedScratch);
   MoeArgs args{};
   static_cast<PanelArgs &>(args) = panelArgs(half);
   args.x = staying.x;
@@ -158,13 +160,8 @@ void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, 
   args.experts = args.chosen = args.share = 1;
   args.rows = staying.rows;
   args.act = staying.act;
-  const MoeForm &form = kMoeForms[unsigned(panel)];
-  auto panels = blocksFor(args.n, 16);
-  if (rows <= kSplitRows)
-    streamOf(context).launch(form.few, {panels, blocksFor(rows, kFewRows)}, kMoeThreads, args);
-  else
-    streamOf(context).launch(form.many, {uint64_t(ceilDiv(int64_t(panels), kSlices)), blocksFor(rows, kMoeRows)},
-                             kMoeThreads, args);
+  streamOf(context).launch(kMoeForms[unsigned(panel)].few, {blocksFor(args.n, 16), blocksFor(rows, kFewRows)},
+                           kMoeThreads, args);
 }
 
 /// What both products have in common; `tokens` is how many have slots.
@@ -199,8 +196,8 @@ static void runProducts(const KernelContext &context, MoeArgs args, const fb::We
   stream.launch(Function::mlc_moe_group, {1}, kMoeThreads, group);
   args.tiles = tiles;
   args.slots = order;
-  stream.launch(form.many, {uint64_t(ceilDiv(int64_t(panels), kSlices)), uint64_t(layout.mostTiles)}, kMoeThreads,
-                args);
+  stream.launch(form.many, {uint64_t(ceilDiv(int64_t(panels), int64_t(kSlices))), uint64_t(layout.mostTiles)},
+                kMoeThreads, args);
 }
 
 static void runUp(const KernelContext &context) {

@@ -6,3 +6,15 @@
 // The kernels as C++.
 //
 #include "targets/cuda/Kernels.cu"
+
+// The forms of devices before Hopper, whose images have them by the names of the others.
+#define MLC_COPIED_TILE(PANEL, ROWS)                                                                                   \
+  MLC_KERNEL_OF(mlc_copied_tile_##PANEL##_##ROWS, TileLinearArgs, tileThreads(false)) {                                \
+    linearTile<Panel::PANEL, ROWS, false>(args);                                                                       \
+  }
+MLC_COPIED_TILE(bf16, 64)
+MLC_COPIED_TILE(bf16, 192)
+MLC_COPIED_TILE(int8, 64)
+MLC_COPIED_TILE(int8, 96)
+MLC_COPIED_TILE(int4, 64)
+MLC_COPIED_TILE(int4, 96)

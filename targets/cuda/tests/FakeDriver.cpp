@@ -31,10 +31,13 @@ struct KernelEntry {
   const char *name;
   size_t bytes; // Of its argument.
   void (*body)(const void *);
+  unsigned sharedBytes = 48 << 10; // Dynamic shared memory that a launch may ask for.
 };
+/// Most shared memory of a block.
+int sharedMemory(int capability) { return capability >= 90 ? 232448 : capability == 80 ? 166912 : 101376; }
 #define MLC_CUDA_ENTRY(NAME, ARGS)                                                                                     \
   {#NAME, sizeof(ARGS), [](const void *args) { NAME(*static_cast<const ARGS *>(args)); }},
-const KernelEntry kKernels[] = {MLC_CUDA_FUNCTIONS(MLC_CUDA_ENTRY)};
+KernelEntry kKernels[] = {MLC_CUDA_FUNCTIONS(MLC_CUDA_ENTRY)};
 #undef MLC_CUDA_ENTRY
 
 struct Stream {
@@ -158,9 +161,10 @@ MLC_EXPORT cuDeviceGetName(char *name, int size, CuDevice) {
 MLC_EXPORT cuDeviceGetAttribute(int *value, CuAttribute which, CuDevice) {
   MLC_CALLED();
   int capability = world().settings.capability;
-  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR   ? capability / 10
-           : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR ? capability % 10
-                                                                   : 132;
+  *value = which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR            ? capability / 10
+           : which == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR          ? capability % 10
+           : which == CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN ? fake::sharedMemory(capability)
+                                                                            : 132;
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuDevicePrimaryCtxRetain(CuContext *context, CuDevice) {
@@ -193,12 +197,21 @@ MLC_EXPORT cuModuleUnload(CuModule) {
 }
 MLC_EXPORT cuModuleGetFunction(CuFunction *function, CuModule, const char *name) {
   MLC_CALLED();
-  for (const KernelEntry &kernel : kKernels)
+  for (KernelEntry &kernel : kKernels)
     if (!strcmp(kernel.name, name)) {
-      *function = reinterpret_cast<CuFunction>(const_cast<KernelEntry *>(&kernel));
+      *function = reinterpret_cast<CuFunction>(&kernel);
       return CUDA_SUCCESS;
     }
   return CuResult(500); // CUDA_ERROR_NOT_FOUND
+}
+MLC_EXPORT cuFuncSetAttribute(CuFunction function, CuFunctionAttribute which, int value) {
+  auto &kernel = *reinterpret_cast<KernelEntry *>(function);
+  MLC_CALLED(std::string(kernel.name) + " " + std::to_string(value));
+  if (which != CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES || value < 0 ||
+      value > fake::sharedMemory(world().settings.capability))
+    return CuResult(1); // CUDA_ERROR_INVALID_VALUE
+  kernel.sharedBytes = unsigned(value);
+  return CUDA_SUCCESS;
 }
 MLC_EXPORT cuMemGetInfo_v2(size_t *free, size_t *total) {
   MLC_CALLED();
@@ -346,7 +359,7 @@ MLC_EXPORT cuLaunchKernelEx(const CuLaunch *launch, CuFunction function, void **
   MLC_CALLED(std::string(kernel.name) + " " + std::to_string(x) + "," + std::to_string(y) + "," + std::to_string(z) +
              " " + std::to_string(threads));
   if (!x || !y || !z || y > 65535 || z > 65535 || !threads || threads > 1024 || launch->blockY != 1 ||
-      launch->blockZ != 1)
+      launch->blockZ != 1 || launch->sharedBytes > kernel.sharedBytes)
     return CuResult(1); // CUDA_ERROR_INVALID_VALUE
   for (unsigned i = 0; i < launch->attributeCount; ++i)
     if (launch->attributes[i].id != CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION ||
@@ -356,6 +369,8 @@ MLC_EXPORT cuLaunchKernelEx(const CuLaunch *launch, CuFunction function, void **
     return CUDA_SUCCESS;
   auto *from = static_cast<const uint8_t *>(parameters[0]);
   std::vector<uint8_t> args(from, from + kernel.bytes);
-  enqueue(launch->stream, [=, &kernel] { emulator::launch({x, y, z}, threads, [&] { kernel.body(args.data()); }); });
+  const unsigned shared = launch->sharedBytes;
+  enqueue(launch->stream,
+          [=, &kernel] { emulator::launch({x, y, z}, threads, [&] { kernel.body(args.data()); }, shared); });
   return CUDA_SUCCESS;
 }

@@ -23,11 +23,19 @@ using namespace mlc::cuda;
 
 #define MLC_CUDA_DECLARE(NAME, ARGS) extern "C" void NAME(const ARGS &args);
 MLC_CUDA_FUNCTIONS(MLC_CUDA_DECLARE)
+// The tiles that devices before Hopper have (EmulatedKernels.cpp).
+MLC_CUDA_DECLARE(mlc_copied_tile_bf16_64, TileLinearArgs)
+MLC_CUDA_DECLARE(mlc_copied_tile_bf16_192, TileLinearArgs)
+MLC_CUDA_DECLARE(mlc_copied_tile_int8_64, TileLinearArgs)
+MLC_CUDA_DECLARE(mlc_copied_tile_int8_96, TileLinearArgs)
+MLC_CUDA_DECLARE(mlc_copied_tile_int4_64, TileLinearArgs)
+MLC_CUDA_DECLARE(mlc_copied_tile_int4_96, TileLinearArgs)
 
 namespace {
 
-template <typename Args> void launch(void (*kernel)(const Args &), EmulatedDim grid, unsigned threads, Args args) {
-  emulator::launch(grid, threads, [&] { kernel(args); });
+template <typename Args>
+void launch(void (*kernel)(const Args &), EmulatedDim grid, unsigned threads, Args args, unsigned sharedBytes = 0) {
+  emulator::launch(grid, threads, [&] { kernel(args); }, sharedBytes);
 }
 
 std::vector<float> seeded(size_t count, unsigned seed) {
@@ -75,6 +83,50 @@ static_assert(kLayout.segmentOfRow == 12 && kLayout.segments == 32 && kLayout.ta
               kLayout.bytes == kLayout.statePages + 4 * sizeof(StatePage));
 static_assert(stepLayout(3, 2, 5, 4, false).bytes == kLayout.stateSegments);
 
+/// How a product is cut into tiles: of the wide form or the narrow one, slices of a block, stages; by bulk copies or
+/// not.
+struct Tiling {
+  bool wide, bulk;
+  int slicesEach, stages;
+};
+constexpr Tiling kTilings[] = {
+    {false, true, 8, 2}, {true, false, 8, 2}, {false, true, 8, 5}, {true, true, 1, 3}, {false, false, 3, 2}};
+
+/// The launches of runTiles.
+void launchTiles(const PanelLinearArgs &linear, Panel panel, const Tiling &tiling) {
+  using Kernel = void (*)(const TileLinearArgs &);
+  static constexpr Kernel bulk[][2] = {{mlc_tile_bf16_64, mlc_tile_bf16_192},
+                                       {mlc_tile_int8_64, mlc_tile_int8_96},
+                                       {mlc_tile_int4_64, mlc_tile_int4_96}},
+                          copied[][2] = {{mlc_copied_tile_bf16_64, mlc_copied_tile_bf16_192},
+                                         {mlc_copied_tile_int8_64, mlc_copied_tile_int8_96},
+                                         {mlc_copied_tile_int4_64, mlc_copied_tile_int4_96}};
+  TileLinearArgs args{};
+  static_cast<PanelLinearArgs &>(args) = linear;
+  const int rows = !tiling.wide ? 64 : panel == Panel::bf16 ? 192 : 96, columns = tileColumns(panel);
+  const int stages = int(blocks(args.columns, columns));
+  const unsigned rowBlocks = blocks(args.rows, rows);
+  GuardedBytes rounded(size_t(rowBlocks) * unsigned(stages * rows * columns * 2));
+  memset(rounded.data(), 0xff, rounded.size());
+  RoundRowsArgs round{args.x, rounded.data(), args.k, args.rows, rows, stages, panel};
+  launch(mlc_round_rows, {blocks(int64_t(stages) * rows * columns / 8, 256), rowBlocks, 1}, 256, round);
+  const int slices = sliceCount(args.columns);
+  args.rounded = rounded.data();
+  args.stages = tiling.stages;
+  args.slicesEach = std::min(tiling.slicesEach, slices);
+  std::vector<float> parts;
+  if (args.slicesEach < slices) {
+    parts.assign(size_t(slices) * size_t(args.rows) * size_t(args.n), NAN);
+    args.parts = parts.data();
+  }
+  launch((tiling.bulk ? bulk : copied)[unsigned(panel)][tiling.wide],
+         {blocks(args.n, args.gate ? 64 : 128), rowBlocks, blocks(slices, args.slicesEach)},
+         unsigned(tileThreads(tiling.bulk)), args,
+         unsigned(args.stages * tileStageBytes(panel, rows)) + kTileAlignment);
+  if (args.parts)
+    launch(mlc_join_slices, {blocks(args.n, 256), unsigned(args.rows), 1}, 256, args);
+}
+
 /// A form of linear: what it takes of a weight, and its kernels by rows.
 struct Case {
   const char *name;
@@ -85,10 +137,11 @@ struct Case {
 void PrintTo(const Case &c, std::ostream *os) { *os << c.name; }
 
 struct LinearTest : testing::TestWithParam<Case> {
-  /// x W^T + bias + residual by the kernel that so many rows get; with `stay`, by that many blocks which stay.
+  /// x W^T + bias + residual by the kernel that so many rows get; with `stay`, by that many blocks which stay; with
+  /// `tiling`, by tiles.
   std::vector<float> run(const GuardedBytes &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
                          const std::vector<float> &bias, const std::vector<float> &residual, int rows,
-                         unsigned stay = 0) {
+                         unsigned stay = 0, const Tiling *tiling = nullptr) {
     auto n = int64_t(desc.n()), k = int64_t(desc.k());
     std::vector<float> out(size_t(rows * n), NAN);
     LinearArgs args{{x.data(), k}, packed.data(), bias.data(), {residual.data(), n}, {out.data(), n}, n, k, rows};
@@ -105,7 +158,6 @@ struct LinearTest : testing::TestWithParam<Case> {
       panels.k = k;
       panels.rows = rows;
       panels.aligned = k % 4 == 0;
-      unsigned form = rows <= 8 ? 0 : rows <= 16 ? 1 : 2;
       using Kernel = void (*)(const PanelLinearArgs &);
       static constexpr Kernel staying[] = {mlc_stream_bf16, mlc_stream_int8, mlc_stream_int4};
       if (stay) {
@@ -113,11 +165,14 @@ struct LinearTest : testing::TestWithParam<Case> {
         launch(panels.zeros ? mlc_stream_int4_zeros : staying[unsigned(stored.panel)], {stay, 1, 1}, 256, panels);
         return out;
       }
-      static constexpr Kernel kernels[][3] = {{mlc_panel_bf16_8, mlc_panel_bf16_16, mlc_panel_bf16_32},
-                                              {mlc_panel_int8_8, mlc_panel_int8_16, mlc_panel_int8_32},
-                                              {mlc_panel_int4_8, mlc_panel_int4_16, mlc_panel_int4_32}};
-      launch(kernels[unsigned(stored.panel)][form],
-             {blocks(n, form == 2 ? 128 : 16), blocks(rows, form == 2 ? 32 : 8 << form), 1}, 256, panels);
+      if (tiling || rows > kSplitRows) {
+        launchTiles(panels, stored.panel, tiling ? *tiling : kTilings[0]);
+        return out;
+      }
+      static constexpr Kernel kernels[][2] = {{mlc_panel_bf16_8, mlc_panel_bf16_16},
+                                              {mlc_panel_int8_8, mlc_panel_int8_16},
+                                              {mlc_panel_int4_8, mlc_panel_int4_16}};
+      launch(kernels[unsigned(stored.panel)][rows > 8], {blocks(n, 16), 1, 1}, 256, panels);
       return out;
     }
     using Kernel = void (*)(const LinearArgs &);
@@ -134,7 +189,7 @@ struct LinearTest : testing::TestWithParam<Case> {
 };
 
 TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
-  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{16, 32}, {37, 200}, {5, 96}, {24, 1344}, {40, 83}, {70, 2100}}) {
+  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{16, 32}, {37, 200}, {5, 96}, {24, 1344}, {40, 83}, {134, 2100}}) {
     const Case &c = GetParam();
     fb::WeightDesc desc(n, k, c.group, c.format, c.asymmetric);
     if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 || !cpu::packedBytes(desc))
@@ -173,11 +228,17 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
               << rows << " rows of " << n << " x " << k << " in " << blocks << " blocks";
         }
     }
+    for (const Tiling &tiling : kTilings)
+      if (rounds) {
+        std::vector<float> some = run(packed, desc, x, bias, residual, kRows, 0, &tiling);
+        ASSERT_EQ(0, memcmp(some.data(), all.data(), some.size() * sizeof(float)))
+            << n << " x " << k << " by tiling " << &tiling - kTilings;
+      }
   }
 }
 
-// Rows that stay meet W and V by turns; a mixture of one expert has the same sums.
-TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
+// Rows that stay meet W and V by turns, tiles both at once; a mixture of one expert has the same sums.
+TEST_P(LinearTest, AGateIsAMixtureOfOneExpert) {
   const Case &c = GetParam();
   for (auto [n, k] : {std::pair<uint64_t, uint64_t>{32, 96}, {80, 320}, {16, 1344}}) {
     fb::WeightDesc half(n, k, c.group, c.format, c.asymmetric);
@@ -189,7 +250,7 @@ TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
     GuardedBytes packed(2 * matrix);
     for (size_t i = 0; i < 2; ++i)
       ASSERT_TRUE(cpu::packRows(half, 0, n, values.data() + i * n * k, packed.data() + i * matrix, nullptr));
-    for (int rows : {1, 3, 8}) {
+    for (int rows : {1, 3, 8, 70}) {
       std::vector<float> x = seeded(size_t(rows) * k, 8), want(size_t(rows) * n, NAN), got = want;
       MoeArgs mixture{};
       static_cast<PanelArgs &>(mixture) = panelArgs(half);
@@ -203,7 +264,7 @@ TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
       mixture.act = Act::silu;
       using Mixture = void (*)(const MoeArgs &);
       static constexpr Mixture mixtures[] = {mlc_moe_bf16_8, mlc_moe_int8_8, mlc_moe_int4_8};
-      launch(mixtures[panel], {blocks(int64_t(n), 16), 1, 1}, 256, mixture);
+      launch(mixtures[panel], {blocks(int64_t(n), 16), blocks(rows, 8), 1}, 256, mixture);
       PanelLinearArgs args{};
       static_cast<PanelArgs &>(args) = panelArgs(half);
       args.x = mixture.x;
@@ -216,7 +277,15 @@ TEST_P(LinearTest, AGateOfRowsThatStayIsAMixtureOfOneExpert) {
       args.rowWords = int32_t(streamRowWords(args.columns, panel == unsigned(Panel::int4) ? 2 : 1));
       using Staying = void (*)(const PanelLinearArgs &);
       static constexpr Staying staying[] = {mlc_gate_bf16, mlc_gate_int8, mlc_gate_int4, mlc_gate_int4_zeros};
+      for (const Tiling &tiling : kTilings)
+        if (tiling.slicesEach == kSlices) {
+          launchTiles(args, Panel(panel), tiling);
+          ASSERT_EQ(0, memcmp(got.data(), want.data(), got.size() * sizeof(float)))
+              << rows << " rows of " << n << " x " << k << " by tiling " << &tiling - kTilings;
+        }
       for (unsigned stay : {1u, 2u, 5u}) {
+        if (rows > 8)
+          break;
         launch(staying[panel + (args.zeros != 0)], {stay, 1, 1}, 256, args);
         ASSERT_EQ(0, memcmp(got.data(), want.data(), got.size() * sizeof(float)))
             << rows << " rows of " << n << " x " << k << " in " << stay << " blocks";
@@ -260,7 +329,7 @@ TEST(TensorCore, IntegersAreExact) {
       args.k = 32;
       args.rows = 32;
       args.aligned = true;
-      launch(format == fb::WeightFormat::panel_int8 ? mlc_panel_int8_32 : mlc_panel_int4_32, {1, 1, 1}, 256, args);
+      launchTiles(args, format == fb::WeightFormat::panel_int8 ? Panel::int8 : Panel::int4, kTilings[0]);
       for (unsigned o = 0; o < 16; ++o) {
         cpu::unpackRow(desc, packed.data(), o, row.data());
         for (unsigned r = 0; r < 32; ++r)

@@ -3,7 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 
-#include "targets/cuda/device/TensorCore.h"
+#include "targets/cuda/device/Ring.cuh"
 
 #include <csetjmp>
 #include <cstdio>
@@ -17,8 +17,9 @@ namespace {
 
 constexpr unsigned kWarp = 32, kMostThreads = 1024, kMostWords = 16;
 constexpr size_t kStack = 64 << 10;
+constexpr unsigned kMostShared = 228 << 10, kMostPolls = 1000;
 
-enum class State { ready, atWarp, atBlock, done };
+enum class State { ready, atWarp, atBlock, polling, done };
 
 /// A thread of the block. Its stack serves the threads of that number of every block.
 struct Fiber {
@@ -36,8 +37,9 @@ struct Machine {
   uint32_t places[2][kMostThreads / kWarp][kMostWords * kWarp];
   ucontext_t back;
   jmp_buf scheduler;
-  unsigned current = 0;
+  unsigned current = 0, sharedBytes = 0, polls = 0; // Passes of a block in which threads did nothing but poll.
   const std::function<void()> *body = nullptr;
+  alignas(1024) uint8_t shared[kMostShared + 1024];
 };
 Machine machine;
 
@@ -78,7 +80,12 @@ void resume(unsigned thread) {
   setcontext(&fiber.start);
 }
 
-/// Runs a warp until all of its threads have ended or wait for the block.
+[[noreturn]] void fail(const char *what) {
+  fprintf(stderr, "emulator: %s\n", what);
+  abort();
+}
+
+/// Runs a warp until all of its threads have ended, poll or wait for the block.
 void runWarp(unsigned first, unsigned end) {
   for (bool moved = true; moved;) {
     moved = false;
@@ -87,8 +94,11 @@ void runWarp(unsigned first, unsigned end) {
         resume(thread);
         moved = true;
       }
-    // All that are still there have met.
+    bool polling = false;
     for (unsigned thread = first; thread < end; ++thread)
+      polling |= machine.fibers[thread].state == State::polling;
+    // All that are still there have met.
+    for (unsigned thread = first; thread < end && !polling; ++thread)
       if (Fiber &fiber = machine.fibers[thread]; fiber.state == State::atWarp)
         fiber.state = State::ready;
   }
@@ -99,26 +109,40 @@ void runBlock(unsigned threads) {
     machine.fibers[thread].state = State::ready;
     machine.fibers[thread].exchanges = 0;
   }
+  // Shared memory holds anything at first: as floats, bf16 and barriers nothing of use.
+  memset(machine.shared, 0xff, machine.sharedBytes);
   for (bool waiting = true; waiting;) {
     for (unsigned first = 0; first < threads; first += kWarp)
       runWarp(first, first + kWarp < threads ? first + kWarp : threads);
+    bool polling = false;
+    for (unsigned thread = 0; thread < threads; ++thread)
+      polling |= machine.fibers[thread].state == State::polling;
+    if (polling && ++machine.polls > kMostPolls)
+      fail("threads wait for what nobody does");
+    // Who polls goes on first: the block has not met before.
+    const State next = polling ? State::polling : State::atBlock;
     waiting = false;
     for (unsigned thread = 0; thread < threads; ++thread)
-      if (machine.fibers[thread].state == State::atBlock) {
+      if (machine.fibers[thread].state == next) {
         machine.fibers[thread].state = State::ready;
         waiting = true;
       }
   }
+  for (unsigned i = 0; i < 1024; ++i)
+    if (machine.shared[machine.sharedBytes + i])
+      fail("a kernel writes beyond its shared memory");
 }
 
 } // namespace
 
-void launch(EmulatedDim grid, unsigned threads, const std::function<void()> &body) {
-  if (threads < 1 || threads > kMostThreads) {
-    fprintf(stderr, "emulator: a block of %u threads\n", threads);
-    abort();
-  }
+void launch(EmulatedDim grid, unsigned threads, const std::function<void()> &body, unsigned sharedBytes) {
+  if (threads < 1 || threads > kMostThreads)
+    fail("a block of no threads, or of too many");
+  if (sharedBytes > kMostShared)
+    fail("a block of more shared memory than there is");
   machine.body = &body;
+  machine.sharedBytes = sharedBytes;
+  memset(machine.shared + sharedBytes, 0, sizeof machine.shared - sharedBytes);
   gridDim = grid;
   blockDim = {threads, 1, 1};
   for (blockIdx.z = 0; blockIdx.z < grid.z; ++blockIdx.z)
@@ -129,6 +153,8 @@ void launch(EmulatedDim grid, unsigned threads, const std::function<void()> &bod
 
 void syncWarp() { wait(State::atWarp); }
 void syncBlock() { wait(State::atBlock); }
+void poll() { wait(State::polling); }
+uint8_t *dynamicShared() { return machine.shared; }
 
 uint32_t *exchange(unsigned words) {
   if (words > kMostWords)
@@ -161,6 +187,46 @@ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
       c[e] += x * y;
     }
   }
+}
+
+namespace {
+/// An mbarrier: a phase ends when `pending` threads have arrived and `bytes` are there.
+struct Barrier {
+  uint16_t count, pending : 15, phase : 1;
+  int32_t bytes;
+};
+static_assert(sizeof(Barrier) == sizeof(uint64_t));
+Barrier &barrierAt(uint64_t *memory) { return *reinterpret_cast<Barrier *>(memory); }
+void advance(Barrier &barrier) {
+  emulator::machine.polls = 0;
+  if (barrier.pending || barrier.bytes)
+    return;
+  barrier.pending = barrier.count;
+  barrier.phase ^= 1;
+}
+} // namespace
+
+void barrierInit(uint64_t *barrier, uint32_t count) { barrierAt(barrier) = {uint16_t(count), uint16_t(count), 0, 0}; }
+void barrierArrive(uint64_t *barrier) {
+  if (!barrierAt(barrier).pending)
+    emulator::fail("more threads arrive than a barrier waits for");
+  --barrierAt(barrier).pending;
+  advance(barrierAt(barrier));
+}
+void barrierExpect(uint64_t *barrier, uint32_t bytes) {
+  barrierAt(barrier).bytes += int32_t(bytes);
+  barrierArrive(barrier);
+}
+void barrierWait(uint64_t *barrier, uint32_t parity) {
+  while (barrierAt(barrier).phase == parity)
+    emulator::poll();
+}
+void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier) {
+  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes) % 16)
+    emulator::fail("a bulk copy that is not aligned");
+  memcpy(to, from, bytes);
+  barrierAt(barrier).bytes -= int32_t(bytes);
+  advance(barrierAt(barrier));
 }
 
 uint32_t fmaBf16Pair(uint32_t a, uint32_t b, uint32_t c) {

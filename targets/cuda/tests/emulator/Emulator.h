@@ -42,12 +42,16 @@ inline EmulatedDim threadIdx, blockIdx, blockDim, gridDim;
 namespace mlc::cuda {
 
 namespace emulator {
-/// Runs `body` once for every thread of a grid of blocks of `threads`.
+/// Runs `body` once for every thread of a grid of blocks of `threads`, which have `sharedBytes` of dynamic shared
+/// memory.
 __attribute__((visibility("default"))) void launch(EmulatedDim grid, unsigned threads,
-                                                   const std::function<void()> &body);
+                                                   const std::function<void()> &body, unsigned sharedBytes = 0);
 /// Waits for the threads of the calling one's warp, or block.
 void syncWarp();
 void syncBlock();
+/// Lets other warps go on, for a thread that waits for what they do.
+void poll();
+uint8_t *dynamicShared();
 /// The places of the warp's lanes for one exchange: each writes its own, then reads any after syncWarp().
 uint32_t *exchange(unsigned words);
 } // namespace emulator

@@ -1,0 +1,116 @@
+//===----------------------------------------------------------------------===//
+// Part of mlc, under the Apache License v2.0 with LLVM Exceptions. See LICENSE.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//===----------------------------------------------------------------------===//
+//
+// Copies into shared memory that run beside the products which read it, and products of a warpgroup that read it.
+// kBulk: Hopper's own instructions. Else what sm_80 has.
+//
+#pragma once
+
+#include "targets/cuda/device/TensorCore.h"
+
+#ifdef __CUDACC__
+#include "targets/cuda/device/Ampere.cuh"
+#include "targets/cuda/device/Hopper.cuh"
+
+namespace mlc::cuda {
+
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+constexpr bool kHopper = true;
+template <class T, int N> struct Wgmma;
+#include "Wgmma.inc"
+#else
+constexpr bool kHopper = false;
+#endif
+
+MLC_DEVICE void meetWarp() { __syncwarp(); }
+/// Where the threads of eight warps meet, the first ones of the block.
+MLC_DEVICE void meetProducts() { namedSync(1, 256); }
+/// A number of which a warp's threads have the same, told to the compiler.
+MLC_DEVICE int agreed(int x) { return uniform(x); }
+/// `bytes`, a multiple of 16 as the addresses are, from global to shared memory; `barrier` counts them when they are
+/// there.
+MLC_DEVICE void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier) {
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(
+                   sharedAddress(to)),
+               "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(sharedAddress(barrier))
+               : "memory");
+}
+/// 16 bytes, which are there when awaitCopies() returns.
+MLC_DEVICE void copyQuad(void *to, const void *from) { copy16(sharedAddress(to), from, true); }
+MLC_DEVICE void awaitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+} // namespace mlc::cuda
+
+#else
+
+namespace mlc::cuda {
+
+constexpr bool kHopper = true;
+
+inline void meetWarp() { emulator::syncWarp(); }
+inline void meetProducts() { emulator::syncBlock(); }
+inline int agreed(int x) { return x; }
+template <int kRegisters> void takeRegisters() {}
+template <int kRegisters> void giveRegisters() {}
+void barrierInit(uint64_t *barrier, uint32_t count);
+inline void barrierInitFence() {}
+void barrierArrive(uint64_t *barrier);
+void barrierExpect(uint64_t *barrier, uint32_t bytes);
+void barrierWait(uint64_t *barrier, uint32_t parity);
+void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier);
+inline uint8_t *dynamicShared() { return emulator::dynamicShared(); }
+inline void copyQuad(void *to, const void *from) { memcpy(to, from, 16); }
+inline void awaitCopies() {}
+
+} // namespace mlc::cuda
+
+#endif
+
+namespace mlc::cuda {
+
+/// Bytes of 64 columns of bf16.
+constexpr int kTileRowBytes = 128;
+/// Where 16 bytes of a row of a tile lie: the 128-byte swizzle, of tiles aligned to 1024 bytes.
+MLC_DEVICE int tileChunk(int row, int chunk) { return row * kTileRowBytes + ((chunk ^ (row & 7)) << 4); }
+
+/// c += a b in f32 for each of four warps (kBulk: together, and c is there after awaitProducts()): a m16 x k16 as for
+/// multiply(), b columns [16 step, 16 step + 16) of 8 kTiles rows of a tile.
+template <bool kBulk, int kTiles>
+MLC_DEVICE void multiplyTile(float (&c)[kTiles][4], const uint32_t (&a)[4], const uint8_t *tile, int step) {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  if constexpr (kBulk) {
+    auto &flat = reinterpret_cast<float(&)[kTiles * 4]>(c);
+    Wgmma<__nv_bfloat16, 8 * kTiles>::rows(a, descriptorKMajor(sharedAddress(tile) + 32 * uint32_t(step)), flat, 1);
+    return;
+  }
+#endif
+  const int lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+#pragma unroll
+  for (int i = 0; i < kTiles; ++i) {
+    uint32_t b[2];
+    for (int half = 0; half < 2; ++half)
+      b[half] = *reinterpret_cast<const uint32_t *>(tile + tileChunk(8 * i + g, 2 * step + half) + 4 * t);
+    multiply(c[i], a, b);
+  }
+}
+
+/// Before products by multiplyTile whose sums or weights ordinary instructions have written.
+template <bool kBulk> MLC_DEVICE void beginProducts() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  if constexpr (kBulk)
+    productFence();
+#endif
+}
+/// Until their sums are there, and what they read can be written.
+template <bool kBulk> MLC_DEVICE void awaitProducts() {
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  if constexpr (kBulk) {
+    productCommit();
+    productWait<0>();
+  }
+#endif
+}
+
+} // namespace mlc::cuda
