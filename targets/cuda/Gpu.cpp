@@ -49,7 +49,7 @@ static void releasePinned(void *gpu, void *memory, size_t) {
     (void)self.driver().memFreeHost(memory);
 }
 
-Result<Device *> Gpu::open(const Artifact &artifact, const DeviceOptions &options, const Allocator &allocator) {
+Result<Gpu *> Gpu::create(const DeviceOptions &options, const Allocator &allocator) {
   void *memory = allocator.allocate(allocator.context, sizeof(Gpu), alignof(Gpu));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for a device");
@@ -58,10 +58,32 @@ Result<Device *> Gpu::open(const Artifact &artifact, const DeviceOptions &option
   made->deviceMemory = {allocateOnDevice, releaseOnDevice, made};
   made->pinnedMemory = {allocatePinned, releasePinned, made};
   made->compareDigests = options.compareDigests;
+  return made;
+}
+
+Result<Device *> Gpu::open(const Artifact &artifact, const DeviceOptions &options, const Allocator &allocator) {
+  MLC_ASSIGN(Gpu * made, create(options, allocator));
   Owned<Device> gpu(made);
   MLC_TRY(made->start(options));
   MLC_TRY(made->loadImage(artifact));
   MLC_TRY(made->upload(artifact));
+  return gpu.release();
+}
+
+Result<Device *> Gpu::open(std::span<const Image> images, const DeviceOptions &options, const Allocator &allocator) {
+  MLC_ASSIGN(Gpu * made, create(options, allocator));
+  Owned<Device> gpu(made);
+  MLC_TRY(made->start(options));
+  const Image *best = nullptr;
+  int bestRank = 0;
+  for (const Image &image : images)
+    if (int rank = archRank(parseArch(image.arch), made->capability); rank > bestRank) {
+      best = &image;
+      bestRank = rank;
+    }
+  if (!best)
+    return Error(ErrorCode::Unsupported, "no kernels for %s", made->name);
+  MLC_TRY(made->loadModule(best->arch, best->bytes.data()));
   return gpu.release();
 }
 
@@ -133,22 +155,24 @@ Status Gpu::loadImage(const Artifact &artifact) {
     return Error(ErrorCode::Unsupported, "has kernels for %s, none that %s runs; compile it with --gpu sm_%d", list,
                  name, capability);
   }
-  hopperImage = parseArch(best->arch()->string_view()).number >= 90;
-  MLC_TRY(use());
   // The verifier has seen that the image lies in its segment and ends with a zero.
-  const uint8_t *bytes = artifact.segment(best->segment()).data() + best->offset();
-  if (CuResult loaded = calls.moduleLoadData(&module, bytes); loaded != CUDA_SUCCESS) {
+  return loadModule(best->arch()->c_str(), artifact.segment(best->segment()).data() + best->offset());
+}
+
+Status Gpu::loadModule(const char *arch, const uint8_t *image) {
+  hopperImage = parseArch(arch).number >= 90;
+  MLC_TRY(use());
+  if (CuResult loaded = calls.moduleLoadData(&module, image); loaded != CUDA_SUCCESS) {
     if (loaded == CUDA_ERROR_NO_BINARY_FOR_GPU || loaded == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
       return Error(ErrorCode::Unsupported,
-                   "the NVIDIA driver does not take its kernels for %s on %s; use a newer driver",
-                   best->arch()->c_str(), name);
+                   "the NVIDIA driver does not take its kernels for %s on %s; use a newer driver", arch, name);
     return calls.check(loaded, "its kernels cannot be loaded");
   }
   for (unsigned i = 0; i < kFunctions; ++i)
     if (CuResult found = calls.moduleGetFunction(&functions[i], module, kNames[i]); found != CUDA_SUCCESS)
       return Error(ErrorCode::Unsupported,
-                   "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again",
-                   best->arch()->c_str(), kNames[i]);
+                   "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again", arch,
+                   kNames[i]);
   for (unsigned i = unsigned(Function::mlc_tile_bf16_64); i <= unsigned(Function::mlc_tile_int4_96); ++i)
     MLC_TRY(
         calls.check(calls.funcSetAttribute(functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, tileMemory()),

@@ -11,6 +11,7 @@
 #include "runtime/core/Owned.h"
 #include "runtime/exec/Device.h"
 #include "targets/cuda/Functions.h"
+#include "targets/cuda/Images.h"
 #include "targets/cuda/driver/Driver.h"
 
 namespace mlc::cuda {
@@ -20,6 +21,8 @@ public:
   /// Opens GPU number `options.ordinal`, loads the best image and uploads the weights, whose digests are compared on
   /// the way. Errors: no driver, no such GPU, no image for it, no room (with the figures).
   static Result<Device *> open(const Artifact &artifact, const DeviceOptions &options, const Allocator &allocator);
+  /// The same with the best of `images` and without weights, for who calls single kernels.
+  static Result<Device *> open(std::span<const Image> images, const DeviceOptions &options, const Allocator &allocator);
 
   const Allocator &memory() const override { return deviceMemory; }
   const Allocator &hostMemory() const override { return pinnedMemory; }
@@ -47,7 +50,9 @@ private:
   ~Gpu();
   void release() override;
   Status start(const DeviceOptions &options);
+  static Result<Gpu *> create(const DeviceOptions &options, const Allocator &allocator);
   Status loadImage(const Artifact &artifact);
+  Status loadModule(const char *arch, const uint8_t *image);
   Status upload(const Artifact &artifact);
   Status uploadSegment(const Artifact &artifact, uint32_t index, bool compare);
 

@@ -51,6 +51,7 @@ if os.path.exists(config.nvdisasm):
 fake_driver = os.path.join(config.mlc_build_dir, "tests", "cuda")
 if os.path.exists(os.path.join(fake_driver, "libcuda.so.1")):
     config.available_features.add("emulated-gpu")
+    config.substitutions.append(("%gpu-linear-bench", os.path.join(config.mlc_build_dir, "bench", "gpu_linear_bench")))
     config.substitutions.append(("%with-gpu", f"env LD_LIBRARY_PATH={fake_driver}"))
 for target in config.llvm_targets.split(";"):
     config.available_features.add(target.lower() + "-registered-target")

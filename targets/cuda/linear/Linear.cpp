@@ -112,8 +112,8 @@ static int64_t panelBlocks(const PanelLinearArgs &args) {
   return ceilDiv(args.n, int64_t(16) * (args.gate ? kTilePanels / 2 : kTilePanels));
 }
 static uint64_t roundedBytes(const PanelLinearArgs &args, Panel panel, int64_t rows) {
-  return uint64_t(alignUp(rows, tileRows(panel, rows))) * uint64_t(alignUp<int64_t>(args.columns, tileColumns(panel))) *
-         2;
+  const int64_t each = tileRows(panel, rows), columns = tileColumns(panel);
+  return uint64_t(ceilDiv(rows, each) * each) * uint64_t(ceilDiv<int64_t>(args.columns, columns) * columns) * 2;
 }
 
 uint64_t tileScratch(const PanelLinearArgs &args, Panel panel, int64_t rows) {

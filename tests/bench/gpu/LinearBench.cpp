@@ -3,43 +3,56 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// build/bench/gpu_linear_bench [N K]...: the products of the CUDA target on this machine's GPU, over copies of the
-// weights that no cache holds together, beside what a copy reads and writes in the same run. A line for each format and
-// number of rows: microseconds, 10^9 bytes of weights a second, and their share of the copy's.
+// build/bench/gpu_linear_bench [--check] [N K]...: the products of the CUDA target on this machine's GPU, as the
+// runtime launches them, over copies of the weights that no cache holds together, beside what a copy reads and writes
+// in the same run. A line for each format and number of rows: microseconds, 10^9 bytes of weights a second, their share
+// of the copy's, TFLOP/s. --check: instead, that a row's bits do not depend on how many there are, and that some agree
+// with f64; exits 1 where not.
 //
+#include "runtime/core/Float16.h"
 #include "targets/cpu/pack/Layout.h"
-#include "targets/cuda/Functions.h"
-#include "targets/cuda/Images.h"
+#include "targets/cpu/pack/Pack.h"
 #include "targets/cuda/Kernels.h"
-#include "targets/cuda/device/Args.h"
-#include "targets/cuda/driver/Driver.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <random>
 
 using namespace mlc;
 using namespace mlc::cuda;
 
 namespace {
 
-Driver driver;
+constexpr int64_t kRowCounts[] = {1, 2, 4, 8, 16, 32, 64, 128, 512, 4096};
+constexpr int64_t kCheckedCounts[] = {1, 2, 8, 9, 16, 17, 64, 65, 193, 300};
 
-void must(CuResult result, const char *what) {
-  if (Status good = driver.check(result, what); !good) {
-    fprintf(stderr, "gpu_linear_bench: %s\n", good.error().message());
-    exit(1);
-  }
+struct Format {
+  const char *name;
+  fb::WeightFormat format;
+  unsigned group;
+  bool gated;
+};
+constexpr Format kFormats[] = {
+    {"rows_bf16", fb::WeightFormat::rows_bf16, 0, false},     {"panel_bf16", fb::WeightFormat::panel_bf16, 0, false},
+    {"panel_int8", fb::WeightFormat::panel_int8, 128, false}, {"panel_int4", fb::WeightFormat::panel_int4, 128, false},
+    {"bf16_gate", fb::WeightFormat::panel_bf16, 0, true},     {"int4_gate", fb::WeightFormat::panel_int4, 128, true}};
+
+[[noreturn]] void fail(const Error &error) {
+  fprintf(stderr, "gpu_linear_bench: %s\n", error.message());
+  exit(1);
 }
-
-template <typename T> T *allocate(uint64_t bytes) {
-  CuPointer memory = 0;
-  must(driver.memAlloc(&memory, bytes), "memory");
-  // Small numbers in every format.
-  must(driver.memsetAsync(memory, 0x3c, bytes, nullptr), "memset");
-  return reinterpret_cast<T *>(memory);
+void must(const Status &status) {
+  if (!status)
+    fail(status.error());
+}
+template <typename T> T must(Result<T> result) {
+  if (!result)
+    fail(result.error());
+  return std::move(*result);
 }
 
 double seconds() {
@@ -48,154 +61,212 @@ double seconds() {
   return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
 }
 
-/// Seconds of one call of `once(i)`, i = 0, 1, ...: the median of some batches, each behind a warm-up.
-template <typename F> double timeOf(int batch, F &&once) {
-  double times[7];
-  for (double &time : times) {
-    for (int i = 0; i < 3; ++i)
-      once(i);
-    must(driver.streamSynchronize(nullptr), "kernels");
-    double start = seconds();
-    for (int i = 0; i < batch; ++i)
-      once(i);
-    must(driver.streamSynchronize(nullptr), "kernels");
-    time = (seconds() - start) / batch;
-  }
-  std::sort(std::begin(times), std::end(times));
-  return times[3];
+TensorView matrix(float *data, int64_t rows, int64_t columns) {
+  TensorView view;
+  view.data = data;
+  view.dtype = DType::f32;
+  view.rank = 2;
+  view.dims[0] = rows;
+  view.dims[1] = view.strides[0] = columns;
+  view.strides[1] = 1;
+  return view;
 }
 
-struct Format {
-  const char *name;
-  fb::WeightFormat format;
-  unsigned group;
-};
-constexpr Format kFormats[] = {{"rows_bf16", fb::WeightFormat::rows_bf16, 0},
-                               {"panel_bf16", fb::WeightFormat::panel_bf16, 0},
-                               {"panel_int8", fb::WeightFormat::panel_int8, 128},
-                               {"panel_int4", fb::WeightFormat::panel_int4, 128}};
-
-struct Bench {
-  CuModule module = nullptr;
-  double copyRate = 0;
-
-  CuFunction function(const char *name) {
-    CuFunction found = nullptr;
-    must(driver.moduleGetFunction(&found, module, name), name);
-    return found;
-  }
-
-  template <typename Args> void launch(CuFunction function, uint64_t x, uint64_t y, unsigned threads, Args &args) {
-    void *parameters[] = {&args};
-    CuLaunch config{unsigned(x), unsigned(y), 1, threads, 1, 1, 0, nullptr, nullptr, 0};
-    must(driver.launchKernel(&config, function, parameters, nullptr), "a launch");
-  }
-
-  void measureCopy() {
-    constexpr uint64_t bytes = 1 << 30;
-    auto *from = allocate<uint8_t>(bytes), *to = allocate<uint8_t>(bytes);
-    double time = timeOf(8, [&](int) {
-      must(driver.copyOnDevice(reinterpret_cast<CuPointer>(to), reinterpret_cast<CuPointer>(from), bytes, nullptr),
-           "copy");
-    });
-    copyRate = 2e-9 * bytes / time;
-    printf("copy: %.0f GB/s read and written\n", copyRate);
-    must(driver.memFree(reinterpret_cast<CuPointer>(from)), "free");
-    must(driver.memFree(reinterpret_cast<CuPointer>(to)), "free");
-  }
-
-  void measure(const Format &format, int64_t n, int64_t k) {
-    fb::WeightDesc desc(uint64_t(n), uint64_t(k), format.group, format.format, false);
-    auto packed = cpu::packedBytes(desc);
-    if (!packed)
-      return;
-    uint64_t bytes = alignUp<uint64_t>(*packed, 256);
-    int copies = int(std::max<uint64_t>(2, (uint64_t(600) << 20) / bytes + 1));
-    constexpr int kRows = 64;
-    auto *weights = allocate<uint8_t>(bytes * uint64_t(copies));
-    auto *x = allocate<float>(uint64_t(kRows * k) * 4), *out = allocate<float>(uint64_t(kRows * n) * 4);
-    for (int rows : {1, 2, 4, 8, 16, 32, 64}) {
-      int form = rows <= 8 ? 0 : rows <= 16 ? 1 : 2;
-      char name[64];
-      double time;
-      if (storedAs(desc)->panels) {
-        snprintf(name, sizeof name, "mlc_%s_%d", format.name, form == 2 ? 32 : 8 << form);
-        PanelLinearArgs args{};
-        static_cast<PanelArgs &>(args) = panelArgs(desc);
-        args.x = {x, k};
-        args.out = {out, n};
-        args.n = n;
-        args.k = k;
-        args.rows = rows;
-        args.aligned = true;
-        CuFunction kernel = function(name);
-        uint64_t grid = ceilDiv<uint64_t>(uint64_t(n), form == 2 ? 128 : 16), tiles = form == 2 ? (rows + 31) / 32 : 1;
-        time = timeOf(2 * copies, [&](int i) {
-          args.weight = weights + uint64_t(i % copies) * bytes;
-          launch(kernel, grid, tiles, 256, args);
-        });
-      } else {
-        int tile = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
-        snprintf(name, sizeof name, "mlc_linear_bf16_%d", tile);
-        LinearArgs args{{x, k}, nullptr, nullptr, {}, {out, n}, n, k, rows};
-        CuFunction kernel = function(name);
-        uint64_t columns = tile == 8 ? 16 : 8;
-        time = timeOf(2 * copies, [&](int i) {
-          args.weight = weights + uint64_t(i % copies) * bytes;
-          launch(kernel, ceilDiv<uint64_t>(uint64_t(n), columns), uint64_t((rows + tile - 1) / tile), 128, args);
-        });
-      }
-      double rate = 1e-9 * double(*packed) / time;
-      printf("%-11s %5lld x %-5lld rows %2d: %8.1f us %7.0f GB/s %.2f of the copy\n", format.name, (long long)n,
-             (long long)k, rows, 1e6 * time, rate, rate / copyRate);
+/// One linear on the device.
+class Product {
+public:
+  Product(const Gpu &gpu, Stream &stream, const Format &format, int64_t n, int64_t k, int64_t mostRows, bool rotate)
+      : stream(stream), desc(uint64_t(n), uint64_t(k), format.group, format.format, false), format(format),
+        outputs(format.gated ? n / 2 : n), mostRows(mostRows),
+        attrs(desc, false, false, false, format.gated, format.gated ? fb::Activation::silu : fb::Activation::none, 0, 0,
+              format.format != fb::WeightFormat::rows_bf16) {
+    std::mt19937 random(1);
+    std::normal_distribution<float> normal;
+    // Two matrices where there is a gate.
+    const uint64_t matrices = format.gated ? 2 : 1;
+    fb::WeightDesc one(uint64_t(n) / matrices, uint64_t(k), format.group, format.format, false);
+    const uint64_t each = *cpu::packedBytes(one);
+    host.resize(each * matrices);
+    std::vector<float> values(size_t(one.n()) * size_t(k));
+    for (uint64_t i = 0; i < matrices; ++i) {
+      for (float &value : values)
+        value = normal(random);
+      if (!cpu::packRows(one, 0, one.n(), values.data(), host.data() + i * each, nullptr))
+        fail(Error(ErrorCode::OutOfMemory, "no memory to pack weights"));
     }
-    for (void *memory : {static_cast<void *>(weights), static_cast<void *>(x), static_cast<void *>(out)})
-      must(driver.memFree(reinterpret_cast<CuPointer>(memory)), "free");
+    x.resize(size_t(mostRows * k));
+    for (float &value : x)
+      value = normal(random);
+    bytes = alignUp<uint64_t>(host.size(), 256);
+    copies = rotate ? std::max<uint64_t>(2, (uint64_t(600) << 20) / bytes + 1) : 1;
+    weights = must(OwnedArray<uint8_t>::create(gpu.memory(), bytes * copies, "weights"));
+    for (uint64_t i = 0; i < copies; ++i)
+      must(stream.write(weights.data() + i * bytes, host.data(), host.size()));
+    deviceX = must(OwnedArray<float>::create(gpu.memory(), x.size(), "rows"));
+    must(stream.write(reinterpret_cast<uint8_t *>(deviceX.data()), x.data(), x.size() * sizeof(float)));
+    deviceOut = must(OwnedArray<float>::create(gpu.memory(), size_t(mostRows * outputs), "outputs"));
+    kernel = linearKernels;
+    KernelCallInfo info;
+    info.attrsType = fb::KernelAttrsTraits<fb::LinearAttrs>::enum_value;
+    info.attrs = &attrs;
+    TensorView in[] = {matrix(deviceX.data(), mostRows, k), matrix(nullptr, 1, 1)};
+    info.inputs = in;
+    scratch = must(OwnedArray<uint8_t>::create(gpu.memory(), kernel->scratch(info).shared, "scratch"));
   }
+
+  uint64_t weightBytes() const { return host.size(); }
+  int64_t columns() const { return outputs; }
+
+  void launch(int64_t rows, uint64_t copy) {
+    TensorView in[] = {matrix(deviceX.data(), rows, int64_t(desc.k())), {}};
+    in[1].data = weights.data() + copy % copies * bytes;
+    TensorView out = matrix(deviceOut.data(), rows, outputs);
+    KernelContext context;
+    context.inputs = in;
+    context.outputs = {&out, 1};
+    context.attrs = &attrs;
+    context.stream = &stream;
+    context.sharedScratch = scratch.data();
+    kernel->run(context);
+  }
+
+  /// Seconds of one call: the median of some batches, each behind a warm-up.
+  double time(int64_t rows) {
+    double times[5];
+    uint64_t at = 0;
+    for (double &time : times) {
+      const int batch = rows > 256 ? 4 : int(2 * copies);
+      for (int i = 0; i < 3; ++i)
+        launch(rows, at++);
+      must(stream.end());
+      const double start = seconds();
+      for (int i = 0; i < batch; ++i)
+        launch(rows, at++);
+      must(stream.end());
+      time = (seconds() - start) / batch;
+    }
+    std::sort(std::begin(times), std::end(times));
+    return times[2];
+  }
+
+  /// Whether all numbers of rows give each row the same bits, and some outputs are right.
+  bool check() {
+    std::vector<float> want(size_t(mostRows * outputs)), got;
+    launch(mostRows, 0);
+    fetch(want, mostRows);
+    for (int64_t rows : kCheckedCounts) {
+      if (rows > mostRows || format.format == fb::WeightFormat::rows_bf16)
+        continue;
+      launch(rows, 0);
+      fetch(got, rows);
+      size_t wrong = 0;
+      for (size_t i = 0; i < got.size(); ++i)
+        wrong += memcmp(&got[i], &want[i], sizeof(float)) != 0;
+      if (wrong) {
+        printf("%-10s %lld x %zu: %lld rows differ from %lld in %zu of %zu outputs\n", format.name, (long long)desc.n(),
+               size_t(desc.k()), (long long)rows, (long long)mostRows, wrong, got.size());
+        return false;
+      }
+    }
+    double worst = 0;
+    for (int64_t i = 0; i < 64; ++i) {
+      const int64_t row = i * 7919 % mostRows, column = i * 104729 % outputs;
+      const double exact = reference(row, column);
+      worst = std::max(worst, std::fabs(double(want[size_t(row * outputs + column)]) - exact) / size);
+    }
+    printf("%-10s %lld x %lld: the same bits, error %.1e of the sum of sizes\n", format.name, (long long)desc.n(),
+           (long long)desc.k(), worst);
+    return worst < 1e-5;
+  }
+
+private:
+  void fetch(std::vector<float> &to, int64_t rows) {
+    must(stream.end());
+    to.resize(size_t(rows * outputs));
+    must(stream.read(to.data(), reinterpret_cast<const uint8_t *>(deviceOut.data()), to.size() * sizeof(float)));
+  }
+  double dot(uint64_t first, int64_t row, int64_t output, uint64_t rowsOfOne) {
+    fb::WeightDesc one(rowsOfOne, desc.k(), format.group, format.format, false);
+    std::vector<float> w(desc.k());
+    cpu::unpackRow(one, host.data() + first, uint64_t(output), w.data());
+    double sum = 0;
+    for (uint64_t i = 0; i < desc.k(); ++i) {
+      const float value = x[size_t(row) * desc.k() + i];
+      const double product = double(w[i]) * (attrs.bf16() ? bf16ToF32(f32ToBf16(value)) : value);
+      sum += product;
+      size += std::fabs(product);
+    }
+    return sum;
+  }
+  /// In f64; `size` becomes the sum of the terms' sizes.
+  double reference(int64_t row, int64_t output) {
+    size = 0;
+    if (!format.gated)
+      return dot(0, row, output, desc.n());
+    const double gate = dot(0, row, output, desc.n() / 2), gateSize = size;
+    size = 0;
+    const double value = dot(host.size() / 2, row, output, desc.n() / 2);
+    size = gateSize * size;
+    return gate / (1 + std::exp(-gate)) * value;
+  }
+
+  Stream &stream;
+  fb::WeightDesc desc;
+  Format format;
+  int64_t outputs, mostRows;
+  fb::LinearAttrs attrs;
+  std::vector<uint8_t> host;
+  std::vector<float> x;
+  uint64_t bytes = 0, copies = 1;
+  OwnedArray<uint8_t> weights, scratch;
+  OwnedArray<float> deviceX, deviceOut;
+  const KernelDef *kernel = nullptr;
+  double size = 0;
 };
 
 } // namespace
 
 int main(int argc, char **argv) {
-  auto loaded = Driver::load();
-  if (!loaded) {
-    fprintf(stderr, "gpu_linear_bench: %s\n", loaded.error().message());
-    return 1;
-  }
-  driver = *loaded;
-  CuDevice device = 0;
-  CuContext context = nullptr;
-  int major = 0, minor = 0;
-  char product[64] = "";
-  must(driver.deviceGet(&device, 0), "the GPU");
-  must(driver.deviceGetAttribute(&major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, device), "the GPU");
-  must(driver.deviceGetAttribute(&minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, device), "the GPU");
-  must(driver.deviceGetName(product, sizeof product - 1, device), "the GPU");
-  must(driver.primaryCtxRetain(&context, device), "the GPU's context");
-  must(driver.ctxSetCurrent(context), "the GPU's context");
-  std::vector<Image> images = mlc_cuda_images();
-  const Image *best = nullptr;
-  int bestRank = 0;
-  for (const Image &image : images)
-    if (int rank = archRank(parseArch(image.arch), 10 * major + minor); rank > bestRank) {
-      best = &image;
-      bestRank = rank;
-    }
-  if (!best) {
-    fprintf(stderr, "gpu_linear_bench: no kernels for %s\n", product);
-    return 1;
-  }
-  Bench bench;
-  must(driver.moduleLoadData(&bench.module, best->bytes.data()), "the kernels");
-  printf("%s, kernels for %s\n", product, best->arch);
-  bench.measureCopy();
+  bool check = argc > 1 && !strcmp(argv[1], "--check");
   std::vector<std::pair<int64_t, int64_t>> shapes;
-  for (int i = 1; i + 1 < argc; i += 2)
+  for (int i = 1 + check; i + 1 < argc; i += 2)
     shapes.push_back({atoll(argv[i]), atoll(argv[i + 1])});
   if (shapes.empty())
-    shapes = {{4096, 14336}, {14336, 4096}, {2048, 2048}};
+    shapes = {{4096, 14336}, {14336, 4096}, {2048, 2048}, {22016, 2048}};
   for (auto [n, k] : shapes)
-    for (const Format &format : kFormats)
-      bench.measure(format, n, k);
-  return 0;
+    if (n < 32 || n % 32 || k < 1) {
+      fprintf(stderr, "gpu_linear_bench: %lld x %lld: N is a multiple of 32, K at least 1\n", (long long)n,
+              (long long)k);
+      return 2;
+    }
+  const std::vector<Image> images = mlc_cuda_images();
+  Owned<Device> device(must(Gpu::open(images, {}, systemAllocator())));
+  auto &gpu = static_cast<Gpu &>(*device);
+  StreamBounds bounds;
+  bounds.tokens = bounds.rows = bounds.segments = 1;
+  Owned<DeviceStream> owned(must(gpu.createStream(bounds, systemAllocator())));
+  auto &stream = static_cast<Stream &>(*owned);
+  printf("%s\n", gpu.description());
+  bool good = true;
+  const double copyRate = check ? 0 : must(gpu.measureBandwidth());
+  if (!check)
+    printf("copy: %.0f GB/s read and written\n", copyRate);
+  for (auto [n, k] : shapes)
+    for (const Format &format : kFormats) {
+      if (check) {
+        Product product(gpu, stream, format, n, k, 300, false);
+        good = product.check() && good;
+        continue;
+      }
+      Product product(gpu, stream, format, n, k, kRowCounts[std::size(kRowCounts) - 1], true);
+      for (int64_t rows : kRowCounts) {
+        if (format.format == fb::WeightFormat::rows_bf16 && rows > 64)
+          continue;
+        const double time = product.time(rows), rate = 1e-9 * double(product.weightBytes()) / time;
+        printf("%-10s %5lld x %-5lld rows %4lld: %8.1f us %7.0f GB/s %.2f of the copy %6.1f TFLOP/s\n", format.name,
+               (long long)n, (long long)k, (long long)rows, 1e6 * time, rate, rate / copyRate,
+               2e-12 * double(rows) * double(n) * double(k) / time);
+      }
+    }
+  return !good;
 }
