@@ -64,7 +64,9 @@ void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
     for (auto weight : module.getOps<graph::WeightOp>())
       quantized |= weight.getStorage() >= graph::Storage::Q4_0;
   options.pipeline.fast = options.math.empty() ? quantized : options.math == "fast";
-  options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? "f16" : "f32";
+  // A GPU's tensor cores multiply a KV of bf16 as it lies there.
+  const char *fast = options.pipeline.device ? "bf16" : "f16";
+  options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? fast : "f32";
 }
 
 llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {

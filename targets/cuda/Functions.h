@@ -81,6 +81,12 @@ namespace mlc::cuda {
   X(mlc_attention_f32, AttentionArgs)                                                                                  \
   X(mlc_attention_f16, AttentionArgs)                                                                                  \
   X(mlc_attention_bf16, AttentionArgs)                                                                                 \
+  X(mlc_attention_row_64, AttentionArgs)                                                                               \
+  X(mlc_attention_row_128, AttentionArgs)                                                                              \
+  X(mlc_attention_row_256, AttentionArgs)                                                                              \
+  X(mlc_attention_rows_64, AttentionArgs)                                                                              \
+  X(mlc_attention_rows_128, AttentionArgs)                                                                             \
+  X(mlc_attention_rows_256, AttentionArgs)                                                                             \
   X(mlc_attention_join, AttentionArgs)
 
 #define MLC_CUDA_ENUMERATOR(NAME, ARGS) NAME,

@@ -6,6 +6,7 @@
 #include "targets/cuda/Gpu.h"
 
 #include "targets/cuda/Stream.h"
+#include "targets/cuda/device/Args.h"
 
 #include <time.h>
 
@@ -173,11 +174,14 @@ Status Gpu::loadModule(const char *arch, const uint8_t *image) {
       return Error(ErrorCode::Unsupported,
                    "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again", arch,
                    kNames[i]);
-  for (unsigned i = unsigned(Function::mlc_tile_bf16_64); i <= unsigned(Function::mlc_tile_int4_96); ++i)
-    MLC_TRY(
-        calls.check(calls.funcSetAttribute(functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, tileMemory()),
-                    "shared memory for products"));
-  return {};
+  auto share = [&](Function first, Function last, int bytes) -> Status {
+    for (unsigned i = unsigned(first); i <= unsigned(last); ++i)
+      MLC_TRY(calls.check(calls.funcSetAttribute(functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes),
+                          "shared memory for kernels"));
+    return {};
+  };
+  MLC_TRY(share(Function::mlc_tile_bf16_64, Function::mlc_tile_int4_96, tileMemory()));
+  return share(Function::mlc_attention_row_64, Function::mlc_attention_rows_256, attentionTileBytes(256));
 }
 
 Result<Device::Room> Gpu::room() const {

@@ -60,6 +60,24 @@ static ScratchNeed scratch(const KernelCallInfo &call) {
   return {uint64_t(tokens) * attrs->heads() * uint64_t(pages) * (2 + attrs->head_dim()) * sizeof(float), 0};
 }
 
+/// Kernels of tensor cores by the largest head_dim that they take.
+struct AttentionForm {
+  int dim;
+  Function row, rows;
+};
+static constexpr AttentionForm kAttentionForms[] = {
+    {64, Function::mlc_attention_row_64, Function::mlc_attention_rows_64},
+    {128, Function::mlc_attention_row_128, Function::mlc_attention_rows_128},
+    {256, Function::mlc_attention_row_256, Function::mlc_attention_rows_256},
+};
+
+static const AttentionForm *formOf(int dim) {
+  for (const AttentionForm &form : kAttentionForms)
+    if (dim <= form.dim)
+      return &form;
+  return nullptr;
+}
+
 static void runAttention(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::AttentionAttrs>();
   Stream &stream = streamOf(context);
@@ -72,6 +90,8 @@ static void runAttention(const KernelContext &context) {
   args.kv = stream.kv(context.kvStates[0]);
   args.q = inputRows(q);
   args.out = rowsOf(out);
+  args.rows = int32_t(tokens);
+  args.aligned = aligned(args.q.data, args.q.stride * 4);
   args.group = int32_t(attrs.heads() / attrs.kv_heads());
   args.window = int32_t(attrs.window());
   args.scale = attrs.scale();
@@ -82,9 +102,20 @@ static void runAttention(const KernelContext &context) {
     args.parts = reinterpret_cast<float *>(context.sharedScratch);
     args.chunks = stream.pages();
   }
-  stream.launch(
-      by(args.kv.storage, Function::mlc_attention_f32, Function::mlc_attention_f16, Function::mlc_attention_bf16),
-      {split ? uint64_t(args.chunks) : 1, uint64_t(args.kv.heads), uint64_t(tokens)}, kThreads, args);
+  Function each =
+      by(args.kv.storage, Function::mlc_attention_f32, Function::mlc_attention_f16, Function::mlc_attention_bf16);
+  unsigned shared = 0;
+  if (const AttentionForm *form = args.bf16 && args.kv.storage == Storage::bf16 ? formOf(args.kv.headDim) : nullptr) {
+    each = form->row;
+    shared = unsigned(attentionTileBytes(form->dim));
+    // Rows of one sequence share its pages.
+    const int64_t together = kPagePositions / args.group;
+    if (!split && tokens >= int64_t(context.batch->segments.size()) * ceilDiv(together, int64_t(2)))
+      return stream.launch(form->rows, {blocksFor(tokens, together), uint64_t(args.kv.heads)},
+                           kThreads * unsigned(attentionHalves(form->dim)), args, shared);
+  }
+  stream.launch(each, {split ? uint64_t(args.chunks) : 1, uint64_t(args.kv.heads), uint64_t(tokens)}, kThreads, args,
+                shared);
   if (split)
     stream.launch(Function::mlc_attention_join, {1, attrs.heads(), uint64_t(tokens)}, kThreads, args);
 }

@@ -367,9 +367,15 @@ struct AttentionArgs {
   Rows<float> out;
   float *parts; // [rows][heads][chunks][2 + head_dim]: largest score, sum, weighted values; null: one pass.
   int64_t chunks;
+  int32_t rows;
   int32_t group, window; // Query heads of a KV head; window 0: none.
   float scale, softcap;
-  bool bf16; // Operands of products are rounded to bf16.
+  bool bf16;    // Operands of products are rounded to bf16.
+  bool aligned; // Rows of q begin at multiples of 16 bytes.
 };
+/// mlc_attention_rows_* have so many warps for the same rows.
+MLC_BOTH_SIDES constexpr int attentionHalves(int dim) { return dim > 128 ? 2 : 1; }
+/// Shared memory of mlc_attention_row_* and mlc_attention_rows_*: 64 rows each of queries and of K or V.
+MLC_BOTH_SIDES constexpr int attentionTileBytes(int dim) { return 2 * 64 * (2 * dim + 16); }
 
 } // namespace mlc::cuda

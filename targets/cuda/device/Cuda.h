@@ -65,6 +65,7 @@ MLC_DEVICE void begin() {
   awaitInputs();
 }
 
+MLC_DEVICE float notANumber() { return __uint_as_float(0x7fc00000); }
 MLC_DEVICE float bf16ToFloat(uint16_t bits) { return __uint_as_float(uint32_t(bits) << 16); }
 /// To nearest, ties to even; NaN stays NaN.
 MLC_DEVICE uint16_t floatToBf16(float value) {

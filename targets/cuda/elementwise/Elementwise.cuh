@@ -11,8 +11,6 @@
 
 namespace mlc::cuda {
 
-MLC_DEVICE float notANumber() { return __uint_as_float(0x7fc00000); }
-
 /// e^x / (1 + e^x), without a quotient of infinities.
 MLC_DEVICE float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 

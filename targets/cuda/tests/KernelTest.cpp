@@ -10,8 +10,7 @@
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/device/Args.h"
-#include "targets/cuda/tests/Random.h"
-#include "targets/cuda/tests/emulator/Emulator.h"
+#include "targets/cuda/tests/Launch.h"
 
 #include <gtest/gtest.h>
 
@@ -33,15 +32,6 @@ MLC_CUDA_DECLARE(mlc_copied_tile_int4_96, TileLinearArgs)
 
 namespace {
 
-template <typename Args>
-void launch(void (*kernel)(const Args &), EmulatedDim grid, unsigned threads, Args args, unsigned sharedBytes = 0) {
-  emulator::launch(grid, threads, [&] { kernel(args); }, sharedBytes);
-}
-
-std::vector<float> seeded(size_t count, unsigned seed) {
-  Random random(seed);
-  return normals(random, count);
-}
 float asBf16(float value) { return bf16ToF32(f32ToBf16(value)); }
 /// Bytes behind which a page lies that nothing may touch.
 class GuardedBytes {
@@ -65,7 +55,6 @@ private:
   size_t count, mapped;
   uint8_t *begin, *bytes;
 };
-unsigned blocks(int64_t items, int64_t each) { return unsigned((items + each - 1) / each); }
 
 // sm_86 runs what is made for 8.0, nothing older or of another major version; PTX goes last.
 static_assert(archRank(parseArch("sm_80"), 86) > archRank(parseArch("compute_80"), 86));
@@ -336,72 +325,6 @@ TEST(TensorCore, IntegersAreExact) {
           ASSERT_EQ(out[r * 16 + o], row[r]) << o << ", " << r;
       }
     }
-  }
-}
-
-struct AttentionCase {
-  int group, dim, window;
-  float softcap;
-};
-
-TEST(Attention, PagesInPartsGiveTheBitsOfOnePassAndAgreeWithF64) {
-  constexpr int kHeads = 2, kRows = 3, kSlots = 4;
-  constexpr int64_t positions[kRows] = {0, 70, 200};
-  for (AttentionCase c : {AttentionCase{1, 8, 0, 0}, {3, 40, 0, 0}, {2, 64, 65, 0}, {4, 16, 0, 5}}) {
-    size_t pageFloats = 2 * kHeads * kPage * size_t(c.dim);
-    std::vector<float> pool = seeded(kSlots * pageFloats, 5);
-    // Each row is a segment of its own; pages lie in another order than positions.
-    std::vector<uint32_t> tables = {3, 9, 9, 9, 1, 2, 9, 9, 0, 3, 1, 2};
-    int columns = kHeads * c.group * c.dim;
-    std::vector<float> q = seeded(size_t(kRows * columns), 6), out(size_t(kRows * columns), NAN), whole = out;
-    std::vector<float> parts(size_t(kRows * kHeads * c.group * kSlots * (2 + c.dim)));
-    std::vector<int32_t> position(positions, positions + kRows), segment = {0, 1, 2};
-    AttentionArgs args{};
-    args.step = {position.data(), segment.data(), nullptr};
-    args.kv = {reinterpret_cast<uint8_t *>(pool.data()),
-               tables.data(),
-               int64_t(pageFloats * 4),
-               kSlots,
-               kHeads,
-               c.dim,
-               Storage::f32};
-    args.q = {q.data(), columns};
-    args.out = {whole.data(), columns};
-    args.group = c.group;
-    args.window = c.window;
-    args.scale = 0.3f;
-    args.softcap = c.softcap;
-    launch(mlc_attention_f32, {1, kHeads, kRows}, 128, args);
-    args.parts = parts.data();
-    args.chunks = kSlots;
-    args.out = {out.data(), columns};
-    launch(mlc_attention_f32, {kSlots, kHeads, kRows}, 128, args);
-    launch(mlc_attention_join, {1, unsigned(kHeads * c.group), kRows}, 128, args);
-    ASSERT_EQ(0, memcmp(out.data(), whole.data(), out.size() * sizeof(float)));
-    auto stored = [&](int row, int64_t p, bool value, int head, int d) {
-      const float *page = pool.data() + tables[size_t(row * kSlots + p / kPage)] * pageFloats;
-      return double(page[((value * kHeads + head) * kPage + p % kPage) * c.dim + d]);
-    };
-    for (int row = 0; row < kRows; ++row)
-      for (int head = 0; head < kHeads * c.group; ++head) {
-        int64_t begin = c.window ? std::max<int64_t>(0, positions[row] - c.window + 1) : 0;
-        std::vector<double> sums(size_t(c.dim), 0.0);
-        double total = 0;
-        for (int64_t p = begin; p <= positions[row]; ++p) {
-          double score = 0;
-          for (int d = 0; d < c.dim; ++d)
-            score += double(q[size_t(row * columns + head * c.dim + d)]) * stored(row, p, false, head / c.group, d);
-          score *= args.scale;
-          if (c.softcap > 0)
-            score = c.softcap * std::tanh(score / c.softcap);
-          double weight = std::exp(score);
-          total += weight;
-          for (int d = 0; d < c.dim; ++d)
-            sums[size_t(d)] += weight * stored(row, p, true, head / c.group, d);
-        }
-        for (int d = 0; d < c.dim; ++d)
-          ASSERT_NEAR(out[size_t(row * columns + head * c.dim + d)], sums[size_t(d)] / total, 2e-6);
-      }
   }
 }
 
