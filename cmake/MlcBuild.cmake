@@ -145,12 +145,13 @@ function(mlc_static_archive target output)
   add_custom_target(${target} ALL DEPENDS ${output})
 endfunction()
 
-# mlc_unit_test(NAME SOURCES... DEPS ...): a GoogleTest program registered with CTest.
+# mlc_unit_test(NAME SOURCES... [COST SECONDS] DEPS ...): a GoogleTest program registered with CTest, which begins with
+# those of the largest cost.
 function(mlc_unit_test name)
   if(NOT MLC_BUILD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "" "COST" "DEPS" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   mlc_precompile(${name} tests)
@@ -160,6 +161,9 @@ function(mlc_unit_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   set_property(GLOBAL APPEND PROPERTY MLC_UNIT_TESTS ${name})
   add_test(NAME ${name} COMMAND ${name})
+  if(ARG_COST)
+    set_tests_properties(${name} PROPERTIES COST ${ARG_COST})
+  endif()
 endfunction()
 
 if(MLC_FUZZ)

@@ -87,15 +87,18 @@ phase e2e $python tests/e2e/run.py --build build --jobs "$jobs" --results "$resu
   [ -e "$results/e2e.counts.json" ] || printf 'e2e\tfailed\n' >>"$results/steps.tsv"
 [ $quick = 0 ] || finish
 
-step configure-gcc cmake --preset runtime-gcc $unity && step build-gcc build build-runtime-gcc && unit_tests unit-gcc build-runtime-gcc
-
-# The runtime's tests and the parsers under ASan and UBSan, in one tree.
-sanitized_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest NetworkTest NpyTest
+# The runtime's tests: of g++'s build, and with the parsers' under ASan and UBSan in one tree.
+runtime_tests=(BlockFormatsTest CapiTest ChatTemplateTest CommandLineTest CpusTest EngineTest GrammarTest NetworkTest NpyTest
   QuestionsTest ServingTest SessionTest SharedPoolTest SpeculateTest WorkerPoolTest WriteTinyArtifact artifact_checks_test artifact_loader_test
   artifact_structure_test cpu_attention_test cpu_check_test cpu_elementwise_test cpu_linear_test cpu_moe_test cpu_pack_test
   cpu_recurrent_test cpu_simd_test xnnpack_check_test xnnpack_pool_test)
-step configure-asan cmake --preset asan $unity && step build-asan build build-asan mlc-fuzzers "${sanitized_tests[@]}" && {
-  unit_tests unit-asan build-asan -R "^($(IFS='|' && echo "${sanitized_tests[*]}")|CapiTestArtifact)\$"
+runtime_picked="^($(IFS='|' && echo "${runtime_tests[*]}")|CapiTestArtifact)\$"
+step configure-gcc cmake --preset runtime-gcc $unity &&
+  step build-gcc build build-runtime-gcc mlc-run mlc-serve mlc_shared "${runtime_tests[@]}" &&
+  unit_tests unit-gcc build-runtime-gcc -R "$runtime_picked"
+
+step configure-asan cmake --preset asan $unity && step build-asan build build-asan mlc-fuzzers "${runtime_tests[@]}" && {
+  unit_tests unit-asan build-asan -R "$runtime_picked"
   step fuzz tests/fuzz/run.sh --seconds "$fuzz_seconds" --results "$results/steps.tsv"
 }
 # What runs on several threads.
