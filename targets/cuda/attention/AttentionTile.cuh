@@ -123,6 +123,7 @@ struct PairState {
 MLC_DEVICE void weigh(const AttentionArgs &args, float (&s)[8][4], PairState (&pairs)[2], Softmax (&parts)[2],
                       uint32_t (&weights)[4][4]) {
   const int t = int(threadIdx.x) % 4;
+  const float twice = 2.0f / args.softcap;
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     PairState &pair = pairs[r];
@@ -134,8 +135,8 @@ MLC_DEVICE void weigh(const AttentionArgs &args, float (&s)[8][4], PairState (&p
         const int p = 8 * j + 2 * t + e;
         float &x = s[j][2 * r + e];
         x *= args.scale;
-        if (args.softcap > 0)
-          x = args.softcap * tanhf(x / args.softcap);
+        if (args.softcap > 0) // tanh, in a tenth of its code.
+          x = args.softcap * (1.0f - 2.0f / (1.0f + expf(x * twice)));
         if (p < pair.seen.begin || p >= pair.seen.end)
           x = -INFINITY;
         most = fmaxf(most, x);
