@@ -91,7 +91,6 @@ static void runAttention(const KernelContext &context) {
   args.q = inputRows(q);
   args.out = rowsOf(out);
   args.rows = int32_t(tokens);
-  args.aligned = aligned(args.q.data, args.q.stride * 4);
   args.group = int32_t(attrs.heads() / attrs.kv_heads());
   args.window = int32_t(attrs.window());
   args.scale = attrs.scale();

@@ -28,30 +28,6 @@ template <int kTiles> struct AttentionShared {
   static_assert(2 * kTilePairs * kStride == attentionTileBytes(8 * kTiles));
 };
 
-/// Eight floats from `x` on as bf16, of which there are `count`; whole: they begin at a multiple of 16 bytes.
-MLC_DEVICE uint4 roundEight(const float *x, int count, bool whole) {
-  float v[8];
-  if (whole && count >= 8) {
-    const float4 low = *reinterpret_cast<const float4 *>(x), high = *reinterpret_cast<const float4 *>(x + 4);
-    v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w, v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
-  } else {
-#pragma unroll
-    for (int e = 0; e < 8; ++e)
-      v[e] = e < count ? x[e] : 0.0f;
-  }
-  return {pairToBf16(v[0], v[1]), pairToBf16(v[2], v[3]), pairToBf16(v[4], v[5]), pairToBf16(v[6], v[7])};
-}
-/// The same of bf16.
-MLC_DEVICE uint4 takeEight(const uint16_t *x, int count, bool whole) {
-  if (whole && count >= 8)
-    return *reinterpret_cast<const uint4 *>(x);
-  uint32_t v[8];
-#pragma unroll
-  for (int e = 0; e < 8; ++e)
-    v[e] = e < count ? x[e] : 0;
-  return {v[0] | v[1] << 16, v[2] | v[3] << 16, v[4] | v[5] << 16, v[6] | v[7] << 16};
-}
-
 /// A word without its numbers that are not finite; `broken`: there were some.
 MLC_DEVICE uint32_t finitePair(uint32_t pair, bool &broken) {
   const bool low = (pair & 0x7f80) == 0x7f80, high = (pair & 0x7f800000) == 0x7f800000;
@@ -65,20 +41,30 @@ template <int kTiles>
 MLC_DEVICE void loadPage(const KvView &kv, const uint8_t *data, bool value, int head, int begin, int end, uint8_t *to,
                          uint8_t *broken) {
   const int dim = kv.headDim;
-  const bool whole = dim % 8 == 0;
+  const auto *elements = reinterpret_cast<const uint16_t *>(data);
   for (int item = int(threadIdx.x); item < kPage * kTiles; item += int(blockDim.x)) {
     const int p = item / kTiles, d = item % kTiles * 8;
-    uint4 eight{0, 0, 0, 0};
-    if (p >= begin && p < end && d < dim)
-      eight = takeEight(reinterpret_cast<const uint16_t *>(data) + kvOffset(kv, value, head, p) + d, dim - d, whole);
-    if (broken) {
-      bool found = false;
-      eight = {finitePair(eight.x, found), finitePair(eight.y, found), finitePair(eight.z, found),
-               finitePair(eight.w, found)};
-      if (found)
-        broken[p] = 1;
+    const bool inside = p >= begin && p < end && d < dim;
+    const uint16_t *from = elements + kvOffset(kv, value, head, p) + d;
+    uint8_t *place = to + p * AttentionShared<kTiles>::kStride + 2 * d;
+    bool found = false;
+    if (!inside || dim % 8 == 0) {
+      uint4 eight = inside ? *reinterpret_cast<const uint4 *>(from) : uint4{0, 0, 0, 0};
+      if (broken)
+        eight = {finitePair(eight.x, found), finitePair(eight.y, found), finitePair(eight.z, found),
+                 finitePair(eight.w, found)};
+      *reinterpret_cast<uint4 *>(place) = eight;
+    } else {
+#pragma unroll 1
+      for (int e = 0; e < 8; ++e) {
+        uint32_t one = d + e < dim ? from[e] : 0;
+        if (broken)
+          one = finitePair(one, found);
+        reinterpret_cast<uint16_t *>(place)[e] = uint16_t(one);
+      }
     }
-    *reinterpret_cast<uint4 *>(to + p * AttentionShared<kTiles>::kStride + 2 * d) = eight;
+    if (found)
+      broken[p] = 1;
   }
 }
 
@@ -96,17 +82,25 @@ template <int kStride> MLC_DEVICE void loadValues(const uint8_t *page, int s, in
 #endif
 }
 
-/// The scores of 16 pairs from `q` on with positions [8 j, 8 j + 8), unscaled.
-template <int kStride> MLC_DEVICE void scores(const uint8_t *q, const uint8_t *page, int j, int dim, float (&s)[4]) {
+/// The scores of 16 pairs from `q` on with positions [8 first, 8 (first + kCount)), unscaled.
+template <int kStride, int kCount>
+MLC_DEVICE void scores(const uint8_t *q, const uint8_t *page, int first, int dim, float (&s)[kCount][4]) {
   const int lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
-  s[0] = s[1] = s[2] = s[3] = 0;
-  for (int d = 0; d < dim; d += 16) {
-    const uint8_t *a = q + g * kStride + 2 * d + 4 * t, *b = page + (8 * j + g) * kStride + 2 * d + 4 * t;
+#pragma unroll
+  for (int j = 0; j < kCount; ++j)
+    s[j][0] = s[j][1] = s[j][2] = s[j][3] = 0;
+  const uint8_t *a = q + g * kStride + 4 * t, *b = page + (8 * first + g) * kStride + 4 * t;
+#pragma unroll 2
+  for (int d = 0; d < dim; d += 16, a += 32, b += 32) {
     const uint32_t left[4] = {
         *reinterpret_cast<const uint32_t *>(a), *reinterpret_cast<const uint32_t *>(a + 8 * kStride),
         *reinterpret_cast<const uint32_t *>(a + 16), *reinterpret_cast<const uint32_t *>(a + 8 * kStride + 16)};
-    const uint32_t right[2] = {*reinterpret_cast<const uint32_t *>(b), *reinterpret_cast<const uint32_t *>(b + 16)};
-    multiply(s, left, right);
+#pragma unroll
+    for (int j = 0; j < kCount; ++j) {
+      const uint8_t *at = b + 8 * j * kStride;
+      const uint32_t right[2] = {*reinterpret_cast<const uint32_t *>(at), *reinterpret_cast<const uint32_t *>(at + 16)};
+      multiply(s[j], left, right);
+    }
   }
 }
 
@@ -210,19 +204,19 @@ struct Query {
   }
 };
 
-/// Rounds the queries of pairs [first, first + count) into shared memory; zeros for those that are not there.
+/// Rounds the queries of pairs [first, first + count) into `room` rows of shared memory; zeros for those that are not
+/// there.
 template <int kTiles>
 MLC_DEVICE void loadQueries(const AttentionArgs &args, int firstRow, int endRow, int kvHead, int first, int count,
                             int room, uint8_t *to) {
   const int dim = args.kv.headDim;
-  const bool whole = args.aligned && dim % 4 == 0;
-  for (int item = int(threadIdx.x); item < room * kTiles; item += int(blockDim.x)) {
-    const int m = item / kTiles, d = item % kTiles * 8;
-    const Query pair(args, firstRow, first + m);
-    uint4 eight{0, 0, 0, 0};
-    if (m < count && pair.row < endRow && d < dim)
-      eight = roundEight(args.q.data + pair.row * args.q.stride + pair.column(args, kvHead) + d, dim - d, whole);
-    *reinterpret_cast<uint4 *>(to + m * AttentionShared<kTiles>::kStride + 2 * d) = eight;
+  for (int item = int(threadIdx.x); item < room * kTiles * 4; item += int(blockDim.x)) {
+    const int m = item / (4 * kTiles), d = item % (4 * kTiles) * 2;
+    const Query query(args, firstRow, first + m);
+    const bool there = m < count && query.row < endRow;
+    const float *q = args.q.data + query.row * args.q.stride + query.column(args, kvHead) + d;
+    *reinterpret_cast<uint32_t *>(to + m * AttentionShared<kTiles>::kStride + 2 * d) =
+        pairToBf16(there && d < dim ? q[0] : 0.0f, there && d + 1 < dim ? q[1] : 0.0f);
   }
 }
 
@@ -268,9 +262,7 @@ template <int kTiles> MLC_DEVICE void attentionRows(const AttentionArgs &args) {
         broken[threadIdx.x] = 0;
       __syncthreads();
       float s[8][4];
-#pragma unroll
-      for (int j = 0; j < 8; ++j)
-        scores<kStride>(shared.q + 16 * warp * kStride, shared.page, j, dim, s[j]);
+      scores<kStride>(shared.q + 16 * warp * kStride, shared.page, 0, dim, s);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int row = Query(args, firstRow, 16 * warp + g + 8 * r).row;
@@ -298,10 +290,10 @@ template <int kTiles> MLC_DEVICE void attentionRows(const AttentionArgs &args) {
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     const int m = 16 * warp + g + 8 * r;
-    const Query pair(args, firstRow, m);
-    if (m >= each * args.group || pair.row >= endRow)
+    const Query query(args, firstRow, m);
+    if (m >= each * args.group || query.row >= endRow)
       continue;
-    float *to = args.out.data + pair.row * args.out.stride + pair.column(args, head);
+    float *to = args.out.data + query.row * args.out.stride + query.column(args, head);
     const float scale = 1.0f / pairs[r].total.sum;
 #pragma unroll
     for (int j = 0; j < kCount; ++j)
@@ -339,13 +331,12 @@ template <int kTiles> MLC_DEVICE void attentionRow(const AttentionArgs &args) {
       __syncthreads();
       loadPage<kTiles>(args.kv, data, false, head, int(here.begin), int(here.end), shared.page, nullptr);
       __syncthreads();
+      float quarter[2][4];
+      scores<kStride>(shared.q, shared.page, 2 * warp, dim, quarter);
 #pragma unroll
-      for (int j = 2 * warp; j < 2 * warp + 2; ++j) {
-        float s[4];
-        scores<kStride>(shared.q, shared.page, j, dim, s);
+      for (int j = 0; j < 2; ++j)
         for (int e = 0; e < 4; ++e)
-          scored[g + e / 2 * 8][8 * j + 2 * t + e % 2] = s[e];
-      }
+          scored[g + e / 2 * 8][8 * (2 * warp + j) + 2 * t + e % 2] = quarter[j][e];
       __syncthreads();
       loadPage<kTiles>(args.kv, data, true, head, int(here.begin), int(here.end), shared.page, nullptr);
       float s[8][4];

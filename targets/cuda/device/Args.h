@@ -370,8 +370,7 @@ struct AttentionArgs {
   int32_t rows;
   int32_t group, window; // Query heads of a KV head; window 0: none.
   float scale, softcap;
-  bool bf16;    // Operands of products are rounded to bf16.
-  bool aligned; // Rows of q begin at multiples of 16 bytes.
+  bool bf16; // Operands of products are rounded to bf16.
 };
 /// mlc_attention_rows_* have so many warps for the same rows.
 MLC_BOTH_SIDES constexpr int attentionHalves(int dim) { return dim > 128 ? 2 : 1; }

@@ -296,12 +296,12 @@ template <Panel panel, int kTiles, typename RowAt>
 MLC_DEVICE void wholeSums(const PanelProductArgs &args, const RowAt &rowAt, const uint8_t *data,
                           float (&total)[kTiles][4]) {
   float sums[kTiles][4];
-  sliceSums<panel, kTiles>(args, rowAt, data, 0, total);
-  for (int slice = 1; slice < sliceCount(args.columns); ++slice) {
+#pragma unroll 1
+  for (int slice = 0; slice < sliceCount(args.columns); ++slice) {
     sliceSums<panel, kTiles>(args, rowAt, data, slice, sums);
     for (int i = 0; i < kTiles; ++i)
       for (int e = 0; e < 4; ++e)
-        total[i][e] += sums[i][e];
+        total[i][e] = slice ? total[i][e] + sums[i][e] : sums[i][e];
   }
 }
 

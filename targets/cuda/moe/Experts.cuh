@@ -87,18 +87,25 @@ template <Panel panel> MLC_DEVICE void moeWhole(const MoeArgs &args) {
   if (!rows.tile.count || index * 16 >= args.n)
     return;
   int lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
+  // What W gives waits in shared memory, where a loop activates it: once in the code instead of once for each sum.
+  MLC_SHARED float activated[4 * kTiles][kGroupThreads];
+  float *own = &activated[0][threadIdx.x];
   float y[kTiles][4];
-  wholeSums<panel, kTiles>(args, rows, rows.weight(index, false), y);
-  for (int i = 0; i < kTiles; ++i)
-    for (int e = 0; e < 4; ++e)
-      y[i][e] = activate(args.act, y[i][e]);
-  if (args.gate) {
-    float sums[kTiles][4];
-    wholeSums<panel, kTiles>(args, rows, rows.weight(index, true), sums);
-    for (int i = 0; i < kTiles; ++i)
-      for (int e = 0; e < 4; ++e)
-        y[i][e] *= sums[i][e];
+#pragma unroll 1
+  for (int gate = 0; gate < (args.gate ? 2 : 1); ++gate) {
+    wholeSums<panel, kTiles>(args, rows, rows.weight(index, gate), y);
+    if (!gate) {
+#pragma unroll
+      for (int i = 0; i < 4 * kTiles; ++i)
+        own[i * kGroupThreads] = y[i / 4][i % 4];
+#pragma unroll 1
+      for (int i = 0; i < 4 * kTiles; ++i)
+        own[i * kGroupThreads] = activate(args.act, own[i * kGroupThreads]);
+    }
   }
+#pragma unroll
+  for (int i = 0; i < 4 * kTiles; ++i)
+    y[i / 4][i % 4] = args.gate ? own[i * kGroupThreads] * y[i / 4][i % 4] : own[i * kGroupThreads];
   for (int i = 0; i < kTiles; ++i)
     for (int e = 0; e < 4; ++e)
       rows.store(8 * i + 2 * t + e % 2, index * 16 + 2 * g + e / 2, y[i][e]);

@@ -84,7 +84,7 @@ TEST(Attention, TensorCoresGiveARowTheSameBitsInEveryForm) {
     args.window = c.window;
     args.scale = 0.3f;
     args.softcap = c.softcap;
-    args.bf16 = args.aligned = true;
+    args.bf16 = true;
     using Kernel = void (*)(const AttentionArgs &);
     static constexpr Kernel row[] = {mlc_attention_row_64, mlc_attention_row_128, mlc_attention_row_256},
                             many[] = {mlc_attention_rows_64, mlc_attention_rows_128, mlc_attention_rows_256};
