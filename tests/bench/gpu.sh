@@ -69,19 +69,19 @@ attention() {
   cat "$out/attention.md" 2>/dev/null
 }
 target() {
-  lines=20 step products 60 build/bench/gpu_linear_bench --check
-  MLC_GPU=1 step families 180 "$python" tests/e2e/test_gpu.py
+  lines=20 step products 40 build/bench/gpu_linear_bench --check
+  MLC_GPU=1 step families 120 "$python" tests/e2e/test_gpu.py
   if command -v compute-sanitizer >/dev/null; then
     build/bin/mlc compile models/chimera-nano -o "$out/nano.mlca" --target cuda >/dev/null || failed=1
     for tool in memcheck racecheck; do
-      step "target-$tool" 60 compute-sanitizer --tool $tool --error-exitcode 1 build/bin/mlc-run "$out/nano.mlca" \
+      step "target-$tool" 40 compute-sanitizer --tool $tool --error-exitcode 1 build/bin/mlc-run "$out/nano.mlca" \
         --tokens "$(seq -s, 5 80)" --max-tokens 4 --ignore-eos
     done
   else
     echo "== compute-sanitizer is not installed: not run"
   fi
-  lines=60 step linear 120 build/bench/gpu_linear_bench
-  lines=40 step models 300 "$python" tests/bench/gpu/target_bench.py --mlc build/bin/mlc --out "$out/target"
+  lines=60 step linear 80 build/bench/gpu_linear_bench
+  lines=40 step models 240 "$python" tests/bench/gpu/target_bench.py --mlc build/bin/mlc --out "$out/target"
 }
 nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader
 [[ $parts != *attention* ]] || attention
