@@ -35,11 +35,14 @@ MLC_DEVICE uint32_t finitePair(uint32_t pair, bool &broken) {
   return pair & ~(low ? 0xffffu : 0u) & ~(high ? 0xffff0000u : 0u);
 }
 
-/// K, or V, of positions [begin, end) of a page; zeros for the others. broken: of each position, whether its V has
-/// numbers that are not finite, which are zeros then; null: they stay.
+/// Of each position of a page, whether its V has numbers that are not finite; behind them, whether any has.
+using Broken = uint8_t[kPage + 1];
+
+/// K, or V, of positions [begin, end) of a page; zeros for the others. broken: numbers of V that are not finite are
+/// zeros, and noted there; null: they stay.
 template <int kTiles>
 MLC_DEVICE void loadPage(const KvView &kv, const uint8_t *data, bool value, int head, int begin, int end, uint8_t *to,
-                         uint8_t *broken) {
+                         Broken *broken) {
   const int dim = kv.headDim;
   const auto *elements = reinterpret_cast<const uint16_t *>(data);
   for (int item = int(threadIdx.x); item < kPage * kTiles; item += int(blockDim.x)) {
@@ -64,7 +67,7 @@ MLC_DEVICE void loadPage(const KvView &kv, const uint8_t *data, bool value, int 
       }
     }
     if (found)
-      broken[p] = 1;
+      (*broken)[p] = (*broken)[kPage] = 1;
   }
 }
 
@@ -230,7 +233,7 @@ MLC_DEVICE Visible inPage(const Visible &seen, int64_t page) {
 /// of several sequences.
 template <int kTiles> MLC_DEVICE void attentionRows(const AttentionArgs &args) {
   constexpr int kStride = AttentionShared<kTiles>::kStride;
-  MLC_SHARED uint8_t broken[kPage];
+  MLC_SHARED Broken broken;
   constexpr int kCount = kTiles / attentionHalves(8 * kTiles);
   const AttentionShared<kTiles> shared;
   const int warp = int(threadIdx.x) / kWarp % 4, lane = int(threadIdx.x) % kWarp, g = lane / 4, t = lane % 4;
@@ -258,7 +261,7 @@ template <int kTiles> MLC_DEVICE void attentionRows(const AttentionArgs &args) {
       const bool partial = first.end < (page + 1) * kPage || last.begin > page * kPage;
       __syncthreads();
       loadPage<kTiles>(args.kv, data, false, head, 0, most, shared.page, nullptr);
-      if (threadIdx.x < kPage)
+      if (threadIdx.x <= kPage)
         broken[threadIdx.x] = 0;
       __syncthreads();
       float s[8][4];
@@ -275,10 +278,10 @@ template <int kTiles> MLC_DEVICE void attentionRows(const AttentionArgs &args) {
       uint32_t weights[4][4];
       weigh(args, s, pairs, parts, weights);
       __syncthreads();
-      loadPage<kTiles>(args.kv, data, true, head, 0, most, shared.page, partial ? broken : nullptr);
+      loadPage<kTiles>(args.kv, data, true, head, 0, most, shared.page, partial ? &broken : nullptr);
       __syncthreads();
       bool reached[2] = {false, false};
-      if (partial)
+      if (broken[kPage])
         for (int r = 0; r < 2; ++r)
           for (int p = int(pairs[r].seen.begin); p < int(pairs[r].seen.end); ++p)
             reached[r] = reached[r] || broken[p];
