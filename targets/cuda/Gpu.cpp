@@ -50,6 +50,18 @@ static void releasePinned(void *gpu, void *memory, size_t) {
     (void)self.driver().memFreeHost(memory);
 }
 
+/// The choice among images for a device.
+struct Best {
+  int capability, rank = 0;
+  /// Whether one of `arch` suits the device better than all that came before.
+  bool improvesBy(std::string_view arch) {
+    const int its = archRank(parseArch(arch), capability);
+    const bool better = its > rank;
+    rank = better ? its : rank;
+    return better;
+  }
+};
+
 Result<Gpu *> Gpu::create(const DeviceOptions &options, const Allocator &allocator) {
   void *memory = allocator.allocate(allocator.context, sizeof(Gpu), alignof(Gpu));
   if (!memory)
@@ -76,12 +88,10 @@ Result<Device *> Gpu::open(std::span<const Image> images, const DeviceOptions &o
   Owned<Device> gpu(made);
   MLC_TRY(made->start(options));
   const Image *best = nullptr;
-  int bestRank = 0;
+  Best choice{made->capability};
   for (const Image &image : images)
-    if (int rank = archRank(parseArch(image.arch), made->capability); rank > bestRank) {
+    if (choice.improvesBy(image.arch))
       best = &image;
-      bestRank = rank;
-    }
   if (!best)
     return Error(ErrorCode::Unsupported, "no kernels for %s", made->name);
   MLC_TRY(made->loadModule(best->arch, best->bytes.data()));
@@ -141,12 +151,10 @@ Status Gpu::start(const DeviceOptions &options) {
 
 Status Gpu::loadImage(const Artifact &artifact) {
   const fb::Image *best = nullptr;
-  int bestRank = 0;
+  Best choice{capability};
   for (const fb::Image *image : *artifact.metadata().images())
-    if (int rank = archRank(parseArch(image->arch()->string_view()), capability); rank > bestRank) {
+    if (choice.improvesBy(image->arch()->string_view()))
       best = image;
-      bestRank = rank;
-    }
   if (!best) {
     char list[128] = "";
     for (const fb::Image *image : *artifact.metadata().images()) {

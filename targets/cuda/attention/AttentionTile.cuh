@@ -121,35 +121,33 @@ MLC_DEVICE void weigh(const AttentionArgs &args, float (&s)[8][4], PairState (&p
                       uint32_t (&weights)[4][4]) {
   const int t = int(threadIdx.x) % 4;
   const float twice = 2.0f / args.softcap;
+  // f(score, whether the pair sees its position) of the lane's scores of pair r, in order.
+  auto forScores = [&](int r, const auto &f) {
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const int p = 8 * (i / 2) + 2 * t + i % 2;
+      f(s[i / 2][2 * r + i % 2], p >= pairs[r].seen.begin && p < pairs[r].seen.end);
+    }
+  };
 #pragma unroll
   for (int r = 0; r < 2; ++r) {
     PairState &pair = pairs[r];
     float most = -INFINITY;
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int p = 8 * j + 2 * t + e;
-        float &x = s[j][2 * r + e];
-        x *= args.scale;
-        if (args.softcap > 0) // tanh, in a tenth of its code.
-          x = args.softcap * (1.0f - 2.0f / (1.0f + expf(x * twice)));
-        if (p < pair.seen.begin || p >= pair.seen.end)
-          x = -INFINITY;
-        most = fmaxf(most, x);
-      }
+    forScores(r, [&](float &x, bool sees) {
+      x *= args.scale;
+      if (args.softcap > 0) // tanh, in a tenth of its code.
+        x = args.softcap * (1.0f - 2.0f / (1.0f + expf(x * twice)));
+      if (!sees)
+        x = -INFINITY;
+      most = fmaxf(most, x);
+    });
     most = fmaxf(most, shuffleXor(most, 1));
     most = fmaxf(most, shuffleXor(most, 2));
     float sum = 0;
-#pragma unroll
-    for (int j = 0; j < 8; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int p = 8 * j + 2 * t + e;
-        float &x = s[j][2 * r + e];
-        x = p < pair.seen.begin || p >= pair.seen.end ? 0.0f : expf(x - most);
-        sum += x;
-      }
+    forScores(r, [&](float &x, bool sees) {
+      x = sees ? expf(x - most) : 0.0f;
+      sum += x;
+    });
     sum += shuffleXor(sum, 1);
     sum += shuffleXor(sum, 2);
     parts[r] = {most, sum};

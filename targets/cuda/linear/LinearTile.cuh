@@ -326,14 +326,11 @@ MLC_KERNEL(mlc_join_slices, TileLinearArgs) {
   storeOutput(args, column, int(row), sum);
 }
 
+/// X(panels, rows of a block)
+#define MLC_TILE_FORMS(X) X(bf16, 64) X(bf16, 192) X(int8, 64) X(int8, 96) X(int4, 64) X(int4, 96)
 #define MLC_TILE_LINEAR(PANEL, ROWS)                                                                                   \
   MLC_KERNEL_OF(mlc_tile_##PANEL##_##ROWS, TileLinearArgs, tileThreads(kHopper)) {                                     \
     linearTile<Panel::PANEL, ROWS, kHopper>(args);                                                                     \
   }
 
-MLC_TILE_LINEAR(bf16, 64)
-MLC_TILE_LINEAR(bf16, 192)
-MLC_TILE_LINEAR(int8, 64)
-MLC_TILE_LINEAR(int8, 96)
-MLC_TILE_LINEAR(int4, 64)
-MLC_TILE_LINEAR(int4, 96)
+MLC_TILE_FORMS(MLC_TILE_LINEAR)

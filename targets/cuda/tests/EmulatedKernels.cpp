@@ -12,9 +12,4 @@
   MLC_KERNEL_OF(mlc_copied_tile_##PANEL##_##ROWS, TileLinearArgs, tileThreads(false)) {                                \
     linearTile<Panel::PANEL, ROWS, false>(args);                                                                       \
   }
-MLC_COPIED_TILE(bf16, 64)
-MLC_COPIED_TILE(bf16, 192)
-MLC_COPIED_TILE(int8, 64)
-MLC_COPIED_TILE(int8, 96)
-MLC_COPIED_TILE(int4, 64)
-MLC_COPIED_TILE(int4, 96)
+MLC_TILE_FORMS(MLC_COPIED_TILE)

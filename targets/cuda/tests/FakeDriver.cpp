@@ -7,6 +7,7 @@
 
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/Guarded.h"
 #include "targets/cuda/tests/emulator/Emulator.h"
 
 #include <cstdlib>
@@ -15,9 +16,6 @@
 #include <memory>
 #include <mutex>
 #include <set>
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 using namespace mlc::cuda;
 
@@ -83,24 +81,8 @@ bool inside(const std::map<uintptr_t, size_t> &blocks, uintptr_t at, size_t byte
   return at - next->first <= next->second && bytes <= next->second - (at - next->first);
 }
 
-/// Bytes of memory at a multiple of 256, behind which a page lies that nothing may touch.
-struct Guarded {
-  size_t page = size_t(sysconf(_SC_PAGESIZE)), padded, room;
-  explicit Guarded(size_t bytes) : padded((bytes + 255) / 256 * 256), room((padded + page - 1) / page * page) {}
-};
-uint8_t *allocateGuarded(size_t bytes) {
-  const Guarded has(bytes);
-  void *at = mmap(nullptr, has.room + has.page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (at == MAP_FAILED)
-    return nullptr;
-  if (mprotect(static_cast<uint8_t *>(at) + has.room, has.page, PROT_NONE))
-    abort();
-  return static_cast<uint8_t *>(at) + has.room - has.padded;
-}
-void releaseGuarded(uint8_t *memory, size_t bytes) {
-  const Guarded has(bytes);
-  munmap(memory + has.padded - has.room, has.room + has.page);
-}
+/// Of device memory.
+constexpr size_t kAlignment = 256;
 
 void checkDevice(const char *call, CuPointer at, size_t bytes) {
   if (!inside(world().device, uintptr_t(at), bytes))
@@ -248,7 +230,7 @@ MLC_EXPORT cuMemAlloc_v2(CuPointer *memory, size_t bytes) {
   uint64_t used = 0;
   for (auto &[at, size] : world().device)
     used += size;
-  void *block = bytes && used + bytes <= world().settings.memory ? fake::allocateGuarded(bytes) : nullptr;
+  void *block = bytes && used + bytes <= world().settings.memory ? allocateGuarded(bytes, fake::kAlignment) : nullptr;
   if (!block)
     return CUDA_ERROR_OUT_OF_MEMORY;
   // A device's memory holds anything at first.
@@ -264,7 +246,7 @@ MLC_EXPORT cuMemFree_v2(CuPointer memory) {
     mistake("cuMemFree of what is not allocated");
     return CUDA_SUCCESS;
   }
-  fake::releaseGuarded(reinterpret_cast<uint8_t *>(uintptr_t(memory)), found->second);
+  releaseGuarded(reinterpret_cast<uint8_t *>(uintptr_t(memory)), found->second, fake::kAlignment);
   world().device.erase(found);
   return CUDA_SUCCESS;
 }

@@ -10,12 +10,10 @@
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/Guarded.h"
 #include "targets/cuda/tests/Launch.h"
 
 #include <gtest/gtest.h>
-
-#include <sys/mman.h>
-#include <unistd.h>
 
 using namespace mlc;
 using namespace mlc::cuda;
@@ -36,24 +34,18 @@ float asBf16(float value) { return bf16ToF32(f32ToBf16(value)); }
 /// Bytes behind which a page lies that nothing may touch.
 class GuardedBytes {
 public:
-  explicit GuardedBytes(size_t count) : count(count) {
-    const auto page = size_t(sysconf(_SC_PAGESIZE));
-    const size_t room = (count + page - 1) / page * page;
-    mapped = room + page;
-    auto *at = mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED || mprotect(static_cast<uint8_t *>(at) + room, page, PROT_NONE))
+  explicit GuardedBytes(size_t count) : count(count), bytes(allocateGuarded(count)) {
+    if (!bytes)
       abort();
-    begin = static_cast<uint8_t *>(at);
-    bytes = begin + room - count;
   }
-  ~GuardedBytes() { munmap(begin, mapped); }
+  ~GuardedBytes() { releaseGuarded(bytes, count); }
   GuardedBytes(const GuardedBytes &) = delete;
   uint8_t *data() const { return bytes; }
   size_t size() const { return count; }
 
 private:
-  size_t count, mapped;
-  uint8_t *begin, *bytes;
+  size_t count;
+  uint8_t *bytes;
 };
 
 // sm_86 runs what is made for 8.0, nothing older or of another major version; PTX goes last.
