@@ -266,7 +266,8 @@ llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
   if (!stored)
     return stored.takeError();
   OwningOpRef<ModuleOp> clone(module.clone());
-  chooseMath(*clone, *stored);
+  if (llvm::Error error = chooseMath(*clone, *stored))
+    return error;
   if (llvm::Error error = runPasses(*clone, file, [&](PassManager &passes) {
         buildTransforms(passes, stored->pipeline);
         buildConversion(passes, stored->pipeline);

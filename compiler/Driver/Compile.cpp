@@ -58,7 +58,7 @@ static llvm::Error printModule(const std::string &path, ModuleOp module) {
   });
 }
 
-void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
+llvm::Error mlc::chooseMath(ModuleOp module, CompileOptions &options) {
   bool quantized = options.pipeline.quant == "int8" || options.pipeline.quant == "int4";
   if (options.pipeline.quant == "keep")
     for (auto weight : module.getOps<graph::WeightOp>())
@@ -67,6 +67,11 @@ void mlc::chooseMath(ModuleOp module, CompileOptions &options) {
   // A GPU's tensor cores multiply a KV of bf16 as it lies there.
   const char *fast = options.pipeline.device ? "bf16" : "f16";
   options.pipeline.kv = !options.kv.empty() ? options.kv : options.pipeline.fast ? fast : "f32";
+  options.pipeline.quantizeRows = !options.pipeline.device || options.activations == "int8";
+  if (options.activations == "int8" && !quantized && !StringRef(options.pipeline.head).starts_with("int"))
+    return llvm::createStringError("%s: --activations int8: no weights are quantized here; choose --quant int8 or int4",
+                                   options.source.path.c_str());
+  return llvm::Error::success();
 }
 
 llvm::Error mlc::runPasses(ModuleOp module, const std::string &file, llvm::function_ref<void(PassManager &)> build) {
@@ -186,7 +191,8 @@ static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module)
 }
 
 static llvm::Error lowerLanguageModel(ModuleOp module, CompileOptions &options) {
-  chooseMath(module, options);
+  if (llvm::Error error = chooseMath(module, options))
+    return error;
   return runPasses(module, options.source.path, [&](PassManager &passes) {
     buildTransforms(passes, options.pipeline);
     buildConversion(passes, options.pipeline);

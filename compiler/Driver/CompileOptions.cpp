@@ -21,7 +21,7 @@ namespace {
 /// What the option table writes to before it is checked.
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
-             *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *kv = "", *ssm = "f32",
+             *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *activations = "", *kv = "", *ssm = "f32",
              *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR, *emit = "artifact",
              *report = "", *calibrate = nullptr;
   TextList dims, states;
@@ -75,6 +75,8 @@ Parsed checkCuda(const Raw &raw, CompileOptions &options) {
     return usage("triple", raw.triple, "x86_64-linux-gnu or aarch64-linux-gnu with --target cuda");
   if (raw.cpu)
     return refuse("--cpu: goes with --target cpu; --gpu chooses devices");
+  if (llvm::StringRef(raw.activations) == "int8" && raw.asymmetric)
+    return refuse("--activations int8: not with --asymmetric on a GPU; leave one out");
   if (llvm::StringRef(raw.kv) == "int8")
     return refuse("--kv int8: not with --target cuda; choose f32, f16 or bf16");
   llvm::SmallVector<llvm::StringRef> names;
@@ -160,6 +162,10 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.calibrate},
       {"math", "M", "exact or fast (default: exact for float weights, fast when any are quantized)", OptionKind::text,
        &raw.math},
+      {"activations", "T",
+       "int8 or bf16: rows that meet quantized weights. CPUs have int8; GPUs bf16 (default), or int8 for prompts and "
+       "large batches at some accuracy",
+       OptionKind::text, &raw.activations},
       {"kv", "T", "f32, f16, bf16 or int8 (default: f32 with exact, else f16; for GPUs bf16)", OptionKind::text,
        &raw.kv},
       {"ssm", "T", "f32 (default) or bf16: states of Mamba layers", OptionKind::text, &raw.ssm},
@@ -217,6 +223,16 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("head", raw.head, "int4, int8 or keep");
   if (!oneOf(raw.math, {"", "exact", "fast"}))
     return usage("math", raw.math, "exact or fast");
+  if (!oneOf(raw.activations, {"", "int8", "bf16"}))
+    return usage("activations", raw.activations, "int8 or bf16");
+  if (*raw.activations && llvm::StringRef(raw.math) == "exact") {
+    printError("--activations %s: not with --math exact, whose rows are f32; leave one out", raw.activations);
+    return {true, 2};
+  }
+  if (!forCuda && llvm::StringRef(raw.activations) == "bf16") {
+    printError("--activations bf16: goes with --target cuda; a CPU's rows are int8 where they meet quantized weights");
+    return {true, 2};
+  }
   if (!oneOf(raw.kv, {"", "f32", "f16", "bf16", "int8"}))
     return usage("kv", raw.kv, "f32, f16, bf16 or int8");
   if (!oneOf(raw.ssm, {"f32", "bf16"}))
@@ -254,6 +270,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.emit = raw.emit;
   options.report = raw.report;
   options.math = raw.math;
+  options.activations = raw.activations;
   options.kv = raw.kv;
   options.calibrate = raw.calibrate ? raw.calibrate : "";
   options.strict = raw.strict;
@@ -287,6 +304,8 @@ std::string mlc::provenance(const CompileOptions &options) {
   if (!options.calibrate.empty())
     text += " --calibrate xxh3:" + llvm::utohexstr(options.calibrationDigest, /*LowerCase=*/true, /*Width=*/16);
   text += std::string(" --math ") + (pipeline.fast ? "fast" : "exact") + " --kv " + pipeline.kv;
+  if (pipeline.device && options.activations == "int8")
+    text += " --activations int8";
   if (pipeline.ssm != "f32")
     text += " --ssm " + pipeline.ssm;
   if (pipeline.checkpointEvery)

@@ -23,6 +23,7 @@ struct CompileOptions {
   std::vector<std::string> gpus;     // --gpu, of --target cuda; empty: every image.
   std::vector<std::string> cpuNames; // --cpu; pipeline.cpus are the levels among them.
   std::string math, kv;              // Empty: by what the weights are.
+  std::string activations;           // Empty: by the target.
   std::string calibrate;             // --calibrate
   uint64_t calibrationDigest = 0;    // XXH3-64 of that text, once it is read.
   bool strict = false;
@@ -38,8 +39,8 @@ std::string provenance(const CompileOptions &options);
 /// Writes everything but the end of an artifact of `module`, under a progress bar of that title.
 llvm::Error fillArtifact(mlir::ModuleOp module, const Source &source, const CompileOptions &options,
                          ArtifactWriter &writer, const std::string &title);
-/// Fills in --math and --kv by what the compiled weights are.
-void chooseMath(mlir::ModuleOp module, CompileOptions &options);
+/// Fills in --math, --kv and --activations by what the compiled weights are.
+llvm::Error chooseMath(mlir::ModuleOp module, CompileOptions &options);
 /// Runs the passes that `build` adds; an error is one line that begins with `file`.
 llvm::Error runPasses(mlir::ModuleOp module, const std::string &file,
                       llvm::function_ref<void(mlir::PassManager &)> build);

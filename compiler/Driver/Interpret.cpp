@@ -33,7 +33,8 @@ struct InterpretArguments {
   const char *weights = nullptr, *tokenizer = nullptr, *rope = nullptr;
   TextList dims;
   const char *calibrate = nullptr;
-  const char *target = nullptr, *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr, *kv = nullptr,
+  const char *target = nullptr, *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr,
+             *activations = nullptr, *kv = nullptr,
              *ssm = nullptr, *context = nullptr, *batch = nullptr, *sequences = nullptr;
   bool asymmetric = false;
 };
@@ -168,6 +169,7 @@ Parsed readCompileOptions(const char *file, const InterpretArguments &arguments,
   add("--head", arguments.head);
   add("--calibrate", arguments.calibrate);
   add("--math", arguments.math);
+  add("--activations", arguments.activations);
   add("--kv", arguments.kv);
   add("--ssm", arguments.ssm);
   add("--context", arguments.context);
@@ -205,7 +207,8 @@ llvm::Error interpret(const char *file, InterpretArguments &arguments, CompileOp
     if (llvm::Error error = calibrate(*source, options))
       return error;
   if (arguments.afterTransforms) {
-    chooseMath(module, options);
+    if (llvm::Error error = chooseMath(module, options))
+      return error;
     if (llvm::Error error = runPasses(module, options.source.path,
                                       [&](PassManager &passes) { buildTransforms(passes, options.pipeline); }))
       return error;
@@ -271,6 +274,7 @@ int mlc::cli::interpretCommand(int argc, char **argv) {
       {"head", "Q", "of head and embedding", OptionKind::text, &arguments.head},
       {"calibrate", "F", "text that shows which columns matter", OptionKind::text, &arguments.calibrate},
       {"math", "M", "exact or fast", OptionKind::text, &arguments.math},
+      {"activations", "T", "int8 or bf16 rows for quantized weights", OptionKind::text, &arguments.activations},
       {"kv", "T", "how keys and values are kept", OptionKind::text, &arguments.kv},
       {"ssm", "T", "how states of Mamba layers are kept", OptionKind::text, &arguments.ssm},
       {"context", "N", "most positions of a sequence", OptionKind::text, &arguments.context},

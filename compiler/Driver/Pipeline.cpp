@@ -37,13 +37,10 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(graph::createFuseResidual());
   passes.addPass(graph::createFuseNorm());
   if (options.fast) {
-    if (!options.device) {
-      passes.addPass(graph::createQuantizeActivations());
-      passes.addPass(graph::createFuseLinearGate({/*rounded=*/false}));
-    }
+    if (options.quantizeRows)
+      passes.addPass(graph::createQuantizeActivations({/*experts=*/!options.device}));
     passes.addPass(graph::createRoundProducts({options.device}));
-    if (options.device)
-      passes.addPass(graph::createFuseLinearGate({/*rounded=*/true}));
+    passes.addPass(graph::createFuseLinearGate({options.device}));
     passes.addPass(graph::createRoundAttention());
     if (!options.device)
       passes.addPass(graph::createRoundScan());

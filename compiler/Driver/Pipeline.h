@@ -26,8 +26,10 @@ struct PipelineOptions {
   std::string kernels = "auto";
   /// Of which year the XNNPACK is that runs its kernels: 2022 or 2024.
   unsigned xnnpack = 2022;
-  /// For a GPU: rows are never quantized, nothing is compiled to the host's code.
+  /// For a GPU: nothing is compiled to the host's code.
   bool device = false;
+  /// With `fast`: rows that meet integers are int8; else, on a GPU, bf16.
+  bool quantizeRows = true;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.
   std::string triple;
   std::vector<std::string> cpus;

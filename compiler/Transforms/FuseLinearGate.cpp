@@ -38,12 +38,13 @@ struct FuseLinearGate : impl::FuseLinearGateBase<FuseLinearGate> {
 
 private:
   bool takesGate(LinearOp linear) const {
-    return isa<QuantizedType>(linear.getInput().getType()) || (rounded && linear.getBf16() && !linear.getBiases());
+    const bool quantized = isa<QuantizedType>(linear.getInput().getType());
+    return device ? (quantized || linear.getBf16()) && !linear.getBiases() : quantized;
   }
 
   void fuse(GatedActivationOp gated, SplitOp split, LinearOp linear) {
     QuantizeRowsOp quantize;
-    if (gated->hasOneUse())
+    if (gated->hasOneUse() && !device)
       quantize = dyn_cast<QuantizeRowsOp>(*gated->user_begin());
     OpBuilder builder(gated);
     Type type = quantize ? Type(quantize.getType()) : Type(gated.getType());

@@ -62,8 +62,9 @@ def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp">
   let summary = "Inserts quantize_rows before products with int8, int4 and block weights (--math fast)";
   let description = [{
     One quantize_rows serves every linear with the same input and groups. Without this pass (--math exact) such products
-    take f32 rows and dequantized weights.
+    take f32 rows and dequantized weights. For a GPU (--activations int8) experts keep the rows that they have.
   }];
+  let options = [Option<"experts", "experts", "bool", "true", "Also rows that meet the experts of a mixture">];
 }
 
 def RoundAttention : Pass<"graph-round-attention", "::mlir::ModuleOp"> {
@@ -112,9 +113,10 @@ def FuseLinearGate : Pass<"graph-fuse-linear-gate", "::mlir::ModuleOp"> {
   let summary = "gated_activation of the two halves of a quantized product moves into the linear";
   let description = [{
     The halves must be whole panels of 16 columns. Where quantize_rows alone reads the result, the linear gives quantized
-    rows at once: what lies between never reaches memory. With `rounded`, for a GPU, also of bf16 products without a bias.
+    rows at once: what lies between never reaches memory. With `device`, for a GPU, also of bf16 products; its gates have
+    no biases and give rows of f32.
   }];
-  let options = [Option<"rounded", "rounded", "bool", "false", "Also where rows are rounded to bf16">];
+  let options = [Option<"device", "device", "bool", "false", "As a GPU's kernels have gates">];
   let statistics = [Statistic<"fused", "fused", "Gates fused">];
 }
 

@@ -15,11 +15,15 @@ namespace mlc::graph {
 
 namespace {
 struct QuantizeActivations : impl::QuantizeActivationsBase<QuantizeActivations> {
+  using QuantizeActivationsBase::QuantizeActivationsBase;
+
   void runOnOperation() override {
     getOperation().walk([&](LinearOp linear) {
       if (!isRouting(linear))
         quantize(linear, linear.getInputMutable(), rowsOf(linear, linear.getWeights()));
     });
+    if (!experts)
+      return;
     getOperation().walk([&](MoeOp moe) {
       QuantizedType rows = rowsOf(moe, cast<ArrayAttr>(moe.getInto()[0])), hidden = rowsOf(moe, moe.getDown());
       if (quantize(moe, moe.getInputMutable(), rows) && hidden)

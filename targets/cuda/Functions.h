@@ -64,6 +64,16 @@ namespace mlc::cuda {
   X(mlc_gate_int8, PanelLinearArgs)                                                                                    \
   X(mlc_gate_int4, PanelLinearArgs)                                                                                    \
   X(mlc_gate_int4_zeros, PanelLinearArgs)                                                                              \
+  X(mlc_stream_w8a8, PanelLinearArgs)                                                                                  \
+  X(mlc_stream_w4a8, PanelLinearArgs)                                                                                  \
+  X(mlc_gate_w8a8, PanelLinearArgs)                                                                                    \
+  X(mlc_gate_w4a8, PanelLinearArgs)                                                                                    \
+  X(mlc_tile_w8a8_32, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w8a8_96, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w4a8_32, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w4a8_96, TileLinearArgs)                                                                                  \
+  X(mlc_place_rows, PlaceRowsArgs)                                                                                     \
+  X(mlc_quantize_rows, QuantizeRowsArgs)                                                                               \
   X(mlc_panel_embedding, PanelEmbeddingArgs)                                                                           \
   X(mlc_moe_route, MoeRouteArgs)                                                                                       \
   X(mlc_moe_group, MoeGroupArgs)                                                                                       \

@@ -10,6 +10,7 @@
 #include "targets/cuda/linear/LinearFloat.cuh"
 #include "targets/cuda/linear/LinearStream.cuh"
 #include "targets/cuda/linear/LinearTile.cuh"
+#include "targets/cuda/linear/QuantizeRows.cuh"
 #include "targets/cuda/moe/Experts.cuh"
 #include "targets/cuda/norm/Norm.cuh"
 #include "targets/cuda/recurrent/Conv1d.cuh"

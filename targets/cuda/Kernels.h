@@ -13,7 +13,7 @@
 namespace mlc::cuda {
 
 extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[5], normKernels[3], ropeKernels[2],
-    linearKernels[1], attentionKernels[2], recurrentKernels[2], moeKernels[3];
+    linearKernels[2], attentionKernels[2], recurrentKernels[2], moeKernels[3];
 
 /// Rows of a grid's second and third axis.
 constexpr int64_t kMostGridRows = 65535;
@@ -39,15 +39,15 @@ Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
 Status checkSsdAttrs(const fb::SsdAttrs &attrs);
 Status checkExperts(uint32_t experts, uint32_t chosen);
 /// Launches a linear of panels whose rows stay in shared memory; false: they are too many or too long.
-bool runStaying(Stream &stream, PanelLinearArgs args, Panel panel);
+bool runStaying(Stream &stream, PanelLinearArgs &args, Panel panel);
 /// Launches one of more rows than kSplitRows, with `scratch` of tileScratch() bytes.
-void runTiles(Stream &stream, PanelLinearArgs args, Panel panel, uint8_t *scratch);
+void runTiles(Stream &stream, const PanelLinearArgs &args, Panel panel, uint8_t *scratch);
 /// Of up to `rows` rows.
 uint64_t tileScratch(const PanelLinearArgs &args, Panel panel, int64_t rows);
 /// Up to so many rows a block has a panel, and a warp of it a slice.
 constexpr int64_t kSplitRows = 16;
-/// A linear with a gate, of `rows` rows (moe/Moe.cpp).
-void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows);
+/// Launches a linear with a gate as a mixture of one expert (moe/Moe.cpp).
+void runGated(Stream &stream, const PanelLinearArgs &linear, Panel panel);
 Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);
 
 inline Stream &streamOf(const KernelContext &context) { return static_cast<Stream &>(*context.stream); }

@@ -141,8 +141,10 @@ struct LinearArgs {
   int32_t rows;
 };
 
-/// The packed layouts that tensor cores read, a panel being 16 outputs.
-enum class Panel : uint8_t { bf16 = 0, int8 = 1, int4 = 2 };
+/// The packed layouts that tensor cores read, a panel being 16 outputs; w8a8, w4a8: those of int8 and int4 where they
+/// meet rows of bytes.
+enum class Panel : uint8_t { bf16 = 0, int8 = 1, int4 = 2, w8a8 = 3, w4a8 = 4 };
+MLC_BOTH_SIDES constexpr bool takesBytes(Panel panel) { return panel >= Panel::w8a8; }
 
 constexpr int kWholeRow = 31;
 /// Where things lie in a panel (targets/cpu/pack/Layout.h).
@@ -167,10 +169,19 @@ constexpr int kStreamBlocks = 4;
 constexpr int64_t kStreamWords = 10240;
 /// What a row takes of it: rows lie so that lanes which load 8 (products 1) or 16 bytes (2) at once meet other banks.
 constexpr int64_t streamRowWords(int64_t columns, int products) { return (columns + 63) / 64 * 32 + 8 * products; }
+/// The same of a row of bytes with its scales.
+constexpr int64_t streamByteWords(int64_t columns, int64_t scales) { return (columns / 4 + scales + 31) / 32 * 32 + 8; }
 
-/// As LinearArgs.
+/// Rows of quantize_rows (cpu::QuantizedRow): bytes, and the scale of every 2^shift columns as f32 behind them.
+struct ByteRows {
+  Rows<const uint8_t> rows; // At multiples of 16 bytes if PanelProductArgs::aligned.
+  int32_t scales, shift;    // Their offset in a row; kWholeRow: one.
+};
+
+/// As LinearArgs. Of w8a8 and w4a8 `bytes` are the rows, and x is not read.
 struct PanelLinearArgs : PanelProductArgs {
   Rows<const float> x;
+  ByteRows bytes;
   const void *weight;
   const float *bias;
   Rows<const float> residual;
@@ -199,12 +210,20 @@ constexpr int kTilePanels = 8, kMostTileStages = 8;
 MLC_BOTH_SIDES constexpr int tileThreads(bool hopper) { return hopper ? 384 : 256; }
 /// What its shared memory may lack to begin where a tile does, in bytes.
 constexpr int kTileAlignment = 1024;
-/// Columns that it has in shared memory as one stage: whole tiles of 64.
-MLC_BOTH_SIDES constexpr int tileColumns(Panel panel) { return panel == Panel::int4 ? 128 : 64; }
-MLC_BOTH_SIDES constexpr int64_t tileStageBytes(Panel panel, int64_t rows) {
-  const int bytes = panel == Panel::bf16 ? 32 : panel == Panel::int8 ? 16 : 8; // A column of a panel.
-  return tileColumns(panel) * (2 * rows + kTilePanels * bytes);
+/// Columns that it has in shared memory as one stage: whole tiles of 64, or of 128 bytes.
+MLC_BOTH_SIDES constexpr int tileColumns(Panel panel) { return panel >= Panel::int4 ? 128 : 64; }
+/// What a stage has of a row; of bytes with room for the scales of four groups.
+MLC_BOTH_SIDES constexpr int tileRowBytes(Panel panel) {
+  return panel >= Panel::w8a8 ? 128 + 16 : 2 * tileColumns(panel);
 }
+MLC_BOTH_SIDES constexpr int64_t tileStageBytes(Panel panel, int64_t rows) {
+  const bool int8 = panel == Panel::int8 || panel == Panel::w8a8;
+  const int bytes = panel == Panel::bf16 ? 32 : int8 ? 16 : 8; // A column of a panel.
+  return (tileColumns(panel) * kTilePanels * bytes + tileRowBytes(panel) * rows + kTileAlignment - 1) / kTileAlignment *
+         kTileAlignment;
+}
+/// Scales that a stage has of a row of bytes.
+MLC_BOTH_SIDES constexpr int tileScales(int shift) { return shift < 7 ? 128 >> shift : 1; }
 
 /// Rows as mlc_tile_* reads them.
 struct RoundRowsArgs {
@@ -213,6 +232,28 @@ struct RoundRowsArgs {
   int64_t k;
   int32_t rows, tileRows, columnStages;
   Panel panel;
+};
+
+/// The same of rows of bytes.
+struct PlaceRowsArgs {
+  ByteRows bytes;
+  uint8_t *out; // [ceil(rows / tileRows)][columnStages] of [tileRows][128], swizzled, and of f32[tileScales][tileRows].
+  int32_t columns, rows, tileRows, columnStages;
+  bool aligned;
+  Panel panel;
+};
+
+/// Columns that mlc_quantize_rows gives a warp: a group, or 128 of them.
+MLC_BOTH_SIDES constexpr int quantizedSpan(int group) { return group < 128 && 128 % group == 0 ? 128 : group; }
+
+/// Rows of f32 to rows as ByteRows has them, with the negated sums of every sumColumns bytes behind the scales.
+struct QuantizeRowsArgs {
+  Rows<const float> x;
+  Rows<uint8_t> out;
+  int64_t k;
+  // With padding; of a group, of a sum (a divisor of 128, or the group); offsets in a row.
+  int32_t columns, group, sumColumns, scales, sums;
+  bool aligned; // Rows begin at multiples of 16 bytes.
 };
 
 /// x is not read. parts null: a block has all slices; else [slices][rows][n], which mlc_join_slices adds.

@@ -70,19 +70,30 @@ inline void awaitCopies() {}
 
 namespace mlc::cuda {
 
-/// Bytes of 64 columns of bf16.
+/// Bytes of 64 columns of bf16, or of 128 of bytes.
 constexpr int kTileRowBytes = 128;
 /// Where 16 bytes of a row of a tile lie: the 128-byte swizzle, of tiles aligned to 1024 bytes.
 MLC_DEVICE int tileChunk(int row, int chunk) { return row * kTileRowBytes + ((chunk ^ (row & 7)) << 4); }
 
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+/// What is multiplied with sums of such a type.
+template <typename Sum> struct Factor {
+  using Type = __nv_bfloat16;
+};
+template <> struct Factor<int32_t> {
+  using Type = int8_t;
+};
+#endif
+
 /// c += a b in f32 for each of four warps (kBulk: together, and c is there after awaitProducts()): a m16 x k16 as for
-/// multiply(), b columns [16 step, 16 step + 16) of 8 kTiles rows of a tile.
-template <bool kBulk, int kTiles>
-MLC_DEVICE void multiplyTile(float (&c)[kTiles][4], const uint32_t (&a)[4], const uint8_t *tile, int step) {
+/// multiply(), b columns [16 step, 16 step + 16) of 8 kTiles rows of a tile. In i32 of bytes, k being 32.
+template <bool kBulk, int kTiles, typename Sum>
+MLC_DEVICE void multiplyTile(Sum (&c)[kTiles][4], const uint32_t (&a)[4], const uint8_t *tile, int step) {
 #ifdef __CUDA_ARCH_FEAT_SM90_ALL
   if constexpr (kBulk) {
-    auto &flat = reinterpret_cast<float(&)[kTiles * 4]>(c);
-    Wgmma<__nv_bfloat16, 8 * kTiles>::rows(a, descriptorKMajor(sharedAddress(tile) + 32 * uint32_t(step)), flat, 1);
+    auto &flat = reinterpret_cast<Sum(&)[kTiles * 4]>(c);
+    Wgmma<typename Factor<Sum>::Type, 8 * kTiles>::rows(a, descriptorKMajor(sharedAddress(tile) + 32 * uint32_t(step)),
+                                                        flat, 1);
     return;
   }
 #endif

@@ -20,6 +20,13 @@ MLC_DEVICE void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
+/// The same in i32 of m16 n8 k32 of signed bytes.
+MLC_DEVICE void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+               "{%0, %1, %2, %3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
 /// a b + c of two bf16 each.
 MLC_DEVICE uint32_t fmaBf16Pair(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t d;
@@ -40,6 +47,12 @@ MLC_DEVICE uint32_t andOr(uint32_t a, uint32_t b, uint32_t c) {
   asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
   return d;
 }
+/// (a & b) ^ c.
+MLC_DEVICE uint32_t andXor(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t d;
+  asm("lop3.b32 %0, %1, %2, %3, 0x6a;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+  return d;
+}
 MLC_DEVICE uint2 loadPairOnce(const void *from) {
   uint2 v;
   asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(from));
@@ -49,9 +62,11 @@ MLC_DEVICE uint2 loadPairOnce(const void *from) {
 #else
 
 void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
+void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]);
 uint32_t fmaBf16Pair(uint32_t a, uint32_t b, uint32_t c);
 uint32_t permuteBytes(uint32_t a, uint32_t b, uint32_t selector);
 inline uint32_t andOr(uint32_t a, uint32_t b, uint32_t c) { return (a & b) | c; }
+inline uint32_t andXor(uint32_t a, uint32_t b, uint32_t c) { return (a & b) ^ c; }
 inline uint32_t pairToBf16(float low, float high) { return uint32_t(f32ToBf16(low)) | uint32_t(f32ToBf16(high)) << 16; }
 inline uint2 loadPairOnce(const void *from) { return load<uint2>(from); }
 
@@ -68,5 +83,8 @@ MLC_DEVICE uint32_t bytesToBf16(uint32_t word, int half) {
 MLC_DEVICE uint32_t nibblesToBf16(uint32_t word, uint32_t zeros) {
   return fmaBf16Pair(andOr(word, 0x000f000f, 0x43004300), 0x3f803f80, zeros);
 }
+
+/// The high nibbles of `word` as signed bytes, 16 (nibble - 8) each.
+MLC_DEVICE uint32_t nibblesToBytes(uint32_t word) { return andXor(word, 0xf0f0f0f0, 0x80808080); }
 
 } // namespace mlc::cuda

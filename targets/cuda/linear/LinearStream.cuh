@@ -24,6 +24,29 @@ template <typename Steps> MLC_DEVICE void loadShared(const uint32_t *from, uint3
   }
 }
 
+/// The block's share of rows on their way to shared memory, in whole steps.
+template <Panel panel> MLC_DEVICE void keepRows(const PanelLinearArgs &args, uint32_t *x) {
+  using Steps = PanelSteps<panel>;
+  constexpr int kThreads = kSlices * kWarp;
+  for (int r = 0; r < args.rows; ++r, x += args.rowWords) {
+    if constexpr (takesBytes(panel)) {
+      const uint8_t *row = args.bytes.rows.data + r * args.bytes.rows.stride;
+      const int words = args.columns / 4; // A multiple of 8, as of a row that is quantized.
+      for (int i = int(threadIdx.x); i < words; i += kThreads)
+        x[i / 8 * 8 + Steps::place(i % 8)] = loadWord(row + 4 * i, args.aligned);
+      for (int i = int(threadIdx.x); i <= (args.columns - 1) >> args.bytes.shift; i += kThreads)
+        x[words + i] = loadWord(row + args.bytes.scales + 4 * i, args.aligned);
+    } else {
+      const int quads = (args.columns + 31) / 32 * 8; // With zeros beyond k.
+      for (int quad = int(threadIdx.x); quad < quads; quad += kThreads) {
+        uint32_t pairs[2];
+        loadRounded<Steps>(args.x.data + r * args.x.stride, quad * 4, int(args.k), args.aligned, pairs);
+        *reinterpret_cast<uint2 *>(x + quad * 2) = {pairs[0], pairs[1]};
+      }
+    }
+  }
+}
+
 /// Grid (blocks): block b has panels b, b + blocks, ...; up to 8 rows. kGate: each panel of W is followed by that of V,
 /// and act(W x) * (V x) comes out.
 template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(const PanelLinearArgs &args) {
@@ -46,16 +69,14 @@ template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(con
   if (warp < slices)
     batch.load(args, place, t);
   awaitInputs();
-  const int quads = (args.columns + 31) / 32 * 8; // Whole steps, with zeros beyond k.
-  for (int r = 0; r < args.rows; ++r)
-    for (int quad = int(threadIdx.x); quad < quads; quad += kSlices * kWarp) {
-      uint32_t pairs[2];
-      loadRounded<Steps>(args.x.data + r * args.x.stride, quad * 4, int(args.k), args.aligned, pairs);
-      *reinterpret_cast<uint2 *>(x + r * stride + quad * 2) = {pairs[0], pairs[1]};
-    }
+  keepRows<panel>(args, x);
   __syncthreads();
   // A lane without a row of its own takes the first one's, for sums that nobody reads.
   const uint32_t *row = x + (g < args.rows ? g : 0) * stride + 2 * Steps::kMultiplies * t;
+  constexpr int kWordColumns = takesBytes(panel) ? 4 : 2;
+  auto scalesOf = [&](int r, int column) {
+    return x[(r < args.rows ? r : 0) * stride + args.columns / 4 + (column >> args.bytes.shift)];
+  };
   const int item = int(threadIdx.x);
   float activated = 0;
   bool second = false; // V's turn.
@@ -74,9 +95,15 @@ template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(con
         slice.add(
             args, batch, place,
             [&](int, int column, uint32_t(&pairs)[Steps::kMultiplies][2]) {
-              loadShared<Steps>(row + (k + column) / 2, pairs);
+              loadShared<Steps>(row + (k + column) / kWordColumns, pairs);
             },
-            [&](int i) { batch.load(i, args, next, t); });
+            [&](int i) { batch.load(i, args, next, t); },
+            [&](int b, int) {
+              if constexpr (!takesBytes(panel))
+                return uint2{};
+              else
+                return uint2{scalesOf(2 * t, k + b * Steps::kColumns), scalesOf(2 * t + 1, k + b * Steps::kColumns)};
+            });
         place = next;
       }
       shareSums<1>(slice.sums, parts[turn][warp]);
@@ -117,3 +144,5 @@ MLC_STREAM_LINEAR(bf16, bf16, false, kBlocksTogether)
 MLC_STREAM_LINEAR(int8, int8, false, kBlocksTogether)
 MLC_STREAM_LINEAR(int4, int4, false, kBlocksTogether)
 MLC_STREAM_LINEAR(int4_zeros, int4, true, 3)
+MLC_STREAM_LINEAR(w8a8, w8a8, false, kBlocksTogether)
+MLC_STREAM_LINEAR(w4a8, w4a8, false, kBlocksTogether)

@@ -5,7 +5,8 @@
 //
 // linear on tensor cores: panels of 16 outputs (docs/kernels.md) of bf16, int8 or int4, rows rounded to bf16, products
 // of bf16, f32 sums. The weights are the m16 x k16 operand as they lie in memory, 8 rows the k16 x n8 one. Integers
-// become bf16 exactly in registers, and a group's sum is scaled once, in f32.
+// become bf16 exactly in registers, and a group's sum is scaled once, in f32. Where they meet rows of bytes, products
+// are of bytes and a group's sum of i32, exact, which is scaled once by the weight's scale times the row's.
 //
 // One order of sums for any number of rows: k is cut into units of 128 columns, units into kSlices slices; a slice is
 // summed from its first column on, and the slices are added in order. Up to 16 rows give a warp of a block a slice
@@ -37,6 +38,7 @@ template <Panel panel> struct PanelSteps;
 
 /// Step of 16 columns: t's are 4 t, ..., 4 t + 3.
 template <> struct PanelSteps<Panel::bf16> {
+  using Sum = float;
   static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 32, kLaneBytes = 128;
   uint2 low, high; // Pairs of columns (4 t, 4 t + 1) and the next, of both rows.
 
@@ -55,6 +57,7 @@ template <> struct PanelSteps<Panel::bf16> {
 
 /// Step of 16 columns, bytes w + 128.
 template <> struct PanelSteps<Panel::int8> {
+  using Sum = float;
   static constexpr int kColumns = 16, kMultiplies = 1, kColumnBytes = 16, kLaneBytes = 64;
   uint2 words; // Four columns of both rows.
 
@@ -73,6 +76,7 @@ template <> struct PanelSteps<Panel::int8> {
 
 /// Step of 32 columns, of which t's are 8 t, ..., 8 t + 7: two products, of the low nibbles and of the high ones.
 template <> struct PanelSteps<Panel::int4> {
+  using Sum = float;
   static constexpr int kColumns = 32, kMultiplies = 2, kColumnBytes = 8, kLaneBytes = 64;
   uint2 words; // Eight columns of both rows.
 
@@ -92,6 +96,56 @@ template <> struct PanelSteps<Panel::int4> {
     out[1] = pairToBf16(v[1], v[3]);
   }
 };
+
+/// Step of 32 columns of rows of bytes: t's are 4 t, ..., 4 t + 3 and those 16 further.
+template <> struct PanelSteps<Panel::w8a8> {
+  using Sum = int32_t;
+  static constexpr int kColumns = 32, kMultiplies = 1, kColumnBytes = 16, kLaneBytes = 64;
+  uint2 low, high; // Four columns of both rows.
+
+  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
+    if (left > 0) { // Units are whole.
+      low = loadWeights<kShared>(at);
+      high = loadWeights<kShared>(at + 256);
+    }
+  }
+  MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
+    a[0] = low.x ^ 0x80808080;
+    a[1] = low.y ^ 0x80808080;
+    a[2] = high.x ^ 0x80808080;
+    a[3] = high.y ^ 0x80808080;
+  }
+  /// Of a step's eight quads of columns: whose quad `i` is, 2 t + 0 (the first one) or 1.
+  MLC_DEVICE static constexpr int place(int i) { return i % 4 * 2 + i / 4; }
+  static constexpr float kScale = 1;
+};
+
+/// The same of nibbles: t's are 8 t, ..., 8 t + 7. They are multiplied as 16 (nibble - 8).
+template <> struct PanelSteps<Panel::w4a8> {
+  using Sum = int32_t;
+  static constexpr int kColumns = 32, kMultiplies = 1, kColumnBytes = 8, kLaneBytes = 64;
+  uint2 words; // Eight columns of both rows.
+
+  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
+    if (left > 0)
+      words = loadWeights<kShared>(at);
+  }
+  MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
+    a[0] = nibblesToBytes(words.x << 4);
+    a[1] = nibblesToBytes(words.y << 4);
+    a[2] = nibblesToBytes(words.x);
+    a[3] = nibblesToBytes(words.y);
+  }
+  MLC_DEVICE static constexpr int place(int i) { return i; }
+  static constexpr float kScale = 0.0625f;
+};
+
+/// A word of a row, where a row may begin anywhere.
+MLC_DEVICE uint32_t loadWord(const uint8_t *from, bool aligned) {
+  if (aligned)
+    return *reinterpret_cast<const uint32_t *>(from);
+  return from[0] | from[1] << 8 | from[2] << 16 | uint32_t(from[3]) << 24;
+}
 
 /// Columns [k, k + 4) of a row as Steps has them; zeros beyond `end`.
 template <typename Steps>
@@ -167,11 +221,18 @@ template <Panel panel, bool kZeros> struct PanelBatch {
   }
 };
 
+/// Scales of rows of floats: none.
+struct NoScales {
+  MLC_DEVICE uint2 operator()(int, int) const { return {}; }
+};
+
 /// The sums of a slice of a panel for 8 kTiles rows, in the order of a product's result.
 template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
   using Batch = PanelBatch<panel, kZeros>;
   using Steps = typename Batch::Steps;
-  float sums[kTiles][4], group[kTiles][4];
+  using Sum = typename Steps::Sum;
+  float sums[kTiles][4];
+  Sum group[kTiles][4];
   uint32_t zeros[2]; // -(128 + zero point) of each row, twice.
 
   MLC_DEVICE void begin() {
@@ -179,15 +240,16 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
     for (int i = 0; i < kTiles; ++i)
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        group[i][e] = sums[i][e] = 0;
+        sums[i][e] = float(group[i][e] = 0);
     zeros[0] = zeros[1] = 0xc308c308; // -136: the zero point of int4 is 8.
   }
 
   /// Adds the batch of `place`. meet(column, a, sums): adds the batch's products of the step from `column` on, whose
-  /// fragments are a. closes(): those sums are about to be read. refill(i): step i has been met.
-  template <typename Meet, typename Closes, typename Refill>
+  /// fragments are a. closes(): those sums are about to be read. refill(i): step i has been met. scalesOf(b, i): the
+  /// scales at step b of rows 8 i + 2 t and the next one, of rows of bytes.
+  template <typename Meet, typename Closes, typename Refill, typename ScalesOf>
   MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const Meet &meet,
-                      const Closes &closes, const Refill &refill) {
+                      const Closes &closes, const Refill &refill, const ScalesOf &scalesOf) {
 #pragma unroll
     for (int b = 0; b < Batch::kSteps; ++b) {
       if (b * Steps::kColumns < place.left) {
@@ -201,20 +263,32 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
 #pragma unroll
         for (int half = 0; half < Steps::kMultiplies; ++half)
           batch.steps[b].fragment(half, zeros, a[half]);
-        meet(b * Steps::kColumns, a, Batch::kScaled ? group : sums);
+        if constexpr (Batch::kScaled)
+          meet(b * Steps::kColumns, a, group);
+        else
+          meet(b * Steps::kColumns, a, sums);
         if constexpr (Batch::kScaled)
           if (place.closes >> b & 1) { // A group that a slice cuts is scaled in both.
             closes();
             const uint32_t pair = batch.scales[b];
             float scale0 = args.halfScales ? halfToFloat(uint16_t(pair)) : bf16ToFloat(uint16_t(pair));
             float scale1 = args.halfScales ? halfToFloat(uint16_t(pair >> 16)) : bf16ToFloat(uint16_t(pair >> 16));
+            if constexpr (takesBytes(panel)) {
+              scale0 *= Steps::kScale;
+              scale1 *= Steps::kScale;
+            }
 #pragma unroll
-            for (int i = 0; i < kTiles; ++i)
+            for (int i = 0; i < kTiles; ++i) {
+              [[maybe_unused]] const uint2 ofRows = scalesOf(b, i);
 #pragma unroll
               for (int e = 0; e < 4; ++e) {
-                sums[i][e] = fmaf(group[i][e], e < 2 ? scale0 : scale1, sums[i][e]);
+                float scale = e < 2 ? scale0 : scale1;
+                if constexpr (takesBytes(panel))
+                  scale *= __uint_as_float(e % 2 ? ofRows.y : ofRows.x);
+                sums[i][e] = fmaf(float(group[i][e]), scale, sums[i][e]);
                 group[i][e] = 0;
               }
+            }
           }
       }
       refill(b);
@@ -222,10 +296,10 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
   }
   /// The same by a warp's products. xAt(tile, column, x): what the lane has of x at the step from `column` on, for each
   /// of its products.
-  template <typename XAt, typename Refill>
+  template <typename XAt, typename Refill, typename ScalesOf = NoScales>
   MLC_DEVICE void add(const PanelArgs &args, const Batch &batch, const typename Batch::Place &place, const XAt &xAt,
-                      const Refill &refill) {
-    auto meet = [&](int column, const uint32_t(&a)[Steps::kMultiplies][4], float(&to)[kTiles][4]) {
+                      const Refill &refill, const ScalesOf &scalesOf = {}) {
+    auto meet = [&](int column, const uint32_t(&a)[Steps::kMultiplies][4], Sum(&to)[kTiles][4]) {
       uint32_t x[kTiles][Steps::kMultiplies][2];
 #pragma unroll
       for (int i = 0; i < kTiles; ++i)
@@ -236,7 +310,7 @@ template <Panel panel, int kTiles, bool kZeros> struct SliceSums {
         for (int i = 0; i < kTiles; ++i)
           multiply(to[i], a[half], x[i][half]);
     };
-    add(args, batch, place, meet, [] {}, refill);
+    add(args, batch, place, meet, [] {}, refill, scalesOf);
   }
 };
 

@@ -16,20 +16,23 @@
 
 namespace mlc::cuda {
 
-/// One stage of the ring.
+/// One stage of the ring. Of rows of bytes the row's part is a tile of 128 columns with the rows' scales behind it.
 template <Panel panel, int kRows> struct TileStage {
   using Batch = PanelBatch<panel, panel == Panel::int4>;
   static constexpr int kColumns = Batch::kColumns, kTiles = kRows / 8;
-  static constexpr int kTileBytes = kRows * kTileRowBytes, kRowBytes = kColumns / 64 * kTileBytes;
+  static constexpr int kTileColumns = takesBytes(panel) ? 128 : 64, kTileBytes = kRows * kTileRowBytes;
+  static constexpr int kRowBytes = kRows * tileRowBytes(panel); // Most that rows take.
   static constexpr int kPanelBytes = kColumns * Batch::Steps::kColumnBytes;
-  static constexpr int kBytes = kRowBytes + kTilePanels * kPanelBytes;
-  static_assert(kColumns == tileColumns(panel) && kBytes == tileStageBytes(panel, kRows) && kUnit % kColumns == 0);
+  static constexpr int kBytes = int(tileStageBytes(panel, kRows));
+  static_assert(kColumns == tileColumns(panel) && kBytes >= kRowBytes + kTilePanels * kPanelBytes &&
+                kUnit % kColumns == 0);
 };
 
 /// What a block works on.
 template <typename Stage> struct TileWork {
   const TileLinearArgs &args;
   int begin, end, stages; // Columns; stages of them.
+  int rowBytes;           // What rows are of a stage.
   const uint8_t *rows;    // Of the first stage.
 
   MLC_DEVICE explicit TileWork(const TileLinearArgs &args) : args(args) {
@@ -38,7 +41,10 @@ template <typename Stage> struct TileWork {
     end = begin + each < args.columns ? begin + each : args.columns;
     stages = (end - begin + Stage::kColumns - 1) / Stage::kColumns;
     const int rowStages = (args.columns + Stage::kColumns - 1) / Stage::kColumns;
-    rows = args.rounded + (int64_t(blockIdx.y) * rowStages + begin / Stage::kColumns) * Stage::kRowBytes;
+    rowBytes = Stage::kRowBytes;
+    if constexpr (Stage::kTileColumns == 128)
+      rowBytes = Stage::kTileBytes + tileScales(args.bytes.shift) * Stage::kTiles * 8 * int(sizeof(float));
+    rows = args.rounded + (int64_t(blockIdx.y) * rowStages + begin / Stage::kColumns) * rowBytes;
   }
   /// Panel `i` of the block's: of a linear with a gate four of W, then the four of V that they meet.
   MLC_DEVICE int64_t panel(int i) const {
@@ -75,7 +81,7 @@ template <typename Stage> MLC_DEVICE void copyStages(const TileWork<Stage> &work
     panels += work.has(i);
   auto copyPanels = [&](int stage, int slot) {
     if (lane == 0)
-      barrierExpect(&ring.full[slot], uint32_t(Stage::kRowBytes + panels * work.panelBytes(stage)));
+      barrierExpect(&ring.full[slot], uint32_t(work.rowBytes + panels * work.panelBytes(stage)));
     meetWarp();
     if (copies)
       copyBulk(memory + slot * Stage::kBytes + Stage::kRowBytes + lane * Stage::kPanelBytes, work.panelAt(lane, stage),
@@ -83,7 +89,7 @@ template <typename Stage> MLC_DEVICE void copyStages(const TileWork<Stage> &work
   };
   auto copyRows = [&](int stage, int slot) {
     if (lane == 0)
-      copyBulk(memory + slot * Stage::kBytes, work.rows + int64_t(stage) * Stage::kRowBytes, Stage::kRowBytes,
+      copyBulk(memory + slot * Stage::kBytes, work.rows + int64_t(stage) * work.rowBytes, uint32_t(work.rowBytes),
                &ring.full[slot]);
   };
   // Weights do not wait for the inputs.
@@ -104,8 +110,8 @@ template <typename Stage> MLC_DEVICE void copyStages(const TileWork<Stage> &work
 
 /// Every thread's share of the copies of one stage.
 template <typename Stage> MLC_DEVICE void copyStage(const TileWork<Stage> &work, uint8_t *to, int stage) {
-  const uint8_t *rows = work.rows + int64_t(stage) * Stage::kRowBytes;
-  for (int at = int(threadIdx.x) * 16; at < Stage::kRowBytes; at += tileThreads(false) * 16)
+  const uint8_t *rows = work.rows + int64_t(stage) * work.rowBytes;
+  for (int at = int(threadIdx.x) * 16; at < work.rowBytes; at += tileThreads(false) * 16)
     copyQuad(to + at, rows + at);
   const int bytes = work.panelBytes(stage);
   for (int at = int(threadIdx.x) * 16; at < kTilePanels * Stage::kPanelBytes; at += tileThreads(false) * 16) {
@@ -185,13 +191,22 @@ template <Panel panel, int kRows, bool kBulk> struct TileProduct {
 #pragma unroll
         for (int i = 0; i < Batch::kSteps; ++i)
           batch.template loadValues<true>(i, place, t);
-        auto meet = [&](int column, const uint32_t(&a)[Steps::kMultiplies][4], float(&sums)[kTiles][4]) {
+        auto meet = [&](int column, const uint32_t(&a)[Steps::kMultiplies][4], typename Steps::Sum(&sums)[kTiles][4]) {
+          constexpr int kTile = Stage::kTileColumns, kProduct = Steps::kColumns / Steps::kMultiplies;
           beginProducts<kBulk>();
 #pragma unroll
           for (int half = 0; half < Steps::kMultiplies; ++half)
-            multiplyTile<kBulk>(sums, a[half], at + column / 64 * Stage::kTileBytes, column % 64 / 16 + half);
+            multiplyTile<kBulk>(sums, a[half], at + column / kTile * Stage::kTileBytes,
+                                column % kTile / kProduct + half);
         };
-        slice.add(args, batch, place, meet, [] { awaitProducts<kBulk>(); }, [](int) {});
+        auto scalesOf = [&](int b, int i) {
+          if constexpr (!takesBytes(panel))
+            return uint2{};
+          else
+            return *reinterpret_cast<const uint2 *>(
+                at + Stage::kTileBytes + ((b * Steps::kColumns >> args.bytes.shift) * kRows + 8 * i + 2 * t) * 4);
+        };
+        slice.add(args, batch, place, meet, [] { awaitProducts<kBulk>(); }, [](int) {}, scalesOf);
         awaitProducts<kBulk>();
         if constexpr (kBulk) {
           meetWarp();
@@ -313,6 +328,43 @@ MLC_KERNEL_OF(mlc_round_rows, RoundRowsArgs, 256) {
   *reinterpret_cast<uint4 *>(tile + tileChunk(r, chunk % 8)) = {pairs[0], pairs[1], pairs[2], pairs[3]};
 }
 
+/// Grid (chunks of a block of rows, blocks of rows): a thread for 16 bytes of a tile, or of the scales behind it.
+MLC_KERNEL_OF(mlc_place_rows, PlaceRowsArgs, 256) {
+  begin();
+  const int scales = tileScales(args.bytes.shift), bytes = args.tileRows * (kTileRowBytes + 4 * scales);
+  const int item = int(blockIdx.x) * int(blockDim.x) + int(threadIdx.x), stage = item / (bytes / 16);
+  if (stage >= args.columnStages)
+    return;
+  const int within = item % (bytes / 16);
+  uint8_t *tile = args.out + (int64_t(blockIdx.y) * args.columnStages + stage) * bytes;
+  uint32_t words[4] = {};
+  if (within < args.tileRows * 8) {
+    const int r = within / 8, chunk = within % 8;
+    const int64_t row = int64_t(blockIdx.y) * args.tileRows + r;
+    const uint8_t *x = args.bytes.rows.data + row * args.bytes.rows.stride;
+    for (int t = 0; t < 4; ++t) {
+      // A product's halves are chunks, which have the quads of lanes t.
+      const int product = chunk / 2, half = chunk % 2;
+      const int quad = args.panel == Panel::w4a8 ? 2 * t + half : 4 * half + t;
+      const int column = stage * 128 + product * 32 + quad * 4;
+      if (row < args.rows && column < args.columns)
+        words[t] = loadWord(x + column, args.aligned);
+    }
+    tile += tileChunk(r, chunk);
+  } else {
+    const int at = (within - args.tileRows * 8) * 4, column = stage * 128 + (at / args.tileRows << args.bytes.shift);
+    for (int i = 0; i < 4; ++i) {
+      const int64_t row = int64_t(blockIdx.y) * args.tileRows + at % args.tileRows + i;
+      if (row < args.rows && column < args.columns)
+        words[i] = loadWord(args.bytes.rows.data + row * args.bytes.rows.stride + args.bytes.scales +
+                                4 * (column >> args.bytes.shift),
+                            args.aligned);
+    }
+    tile += args.tileRows * kTileRowBytes + 4 * at;
+  }
+  *reinterpret_cast<uint4 *>(tile) = {words[0], words[1], words[2], words[3]};
+}
+
 /// Adds the parts of slices in order. Grid (columns, rows).
 MLC_KERNEL(mlc_join_slices, TileLinearArgs) {
   begin();
@@ -327,7 +379,9 @@ MLC_KERNEL(mlc_join_slices, TileLinearArgs) {
 }
 
 /// X(panels, rows of a block)
-#define MLC_TILE_FORMS(X) X(bf16, 64) X(bf16, 192) X(int8, 64) X(int8, 96) X(int4, 64) X(int4, 96)
+#define MLC_TILE_FORMS(X)                                                                                              \
+  X(bf16, 64)                                                                                                          \
+  X(bf16, 192) X(int8, 64) X(int8, 96) X(int4, 64) X(int4, 96) X(w8a8, 32) X(w8a8, 96) X(w4a8, 32) X(w4a8, 96)
 #define MLC_TILE_LINEAR(PANEL, ROWS)                                                                                   \
   MLC_KERNEL_OF(mlc_tile_##PANEL##_##ROWS, TileLinearArgs, tileThreads(kHopper)) {                                     \
     linearTile<Panel::PANEL, ROWS, kHopper>(args);                                                                     \

@@ -128,40 +128,20 @@ static constexpr MoeForm kMoeForms[] = {{Function::mlc_moe_bf16_8, Function::mlc
 /// Rows of one expert that a block of the first form has.
 static constexpr int64_t kFewRows = 8;
 
-void runGatedLinear(const KernelContext &context, const fb::LinearAttrs &attrs, int64_t rows) {
-  const fb::WeightDesc &both = attrs.weight();
-  fb::WeightDesc half(both.n() / 2, both.k(), both.group(), both.format(), both.asymmetric());
-  const Panel panel = (*storedAs(half)).panel;
-  PanelLinearArgs staying{};
-  static_cast<PanelArgs &>(staying) = panelArgs(half);
-  staying.x = inputRows(context.inputs[0]);
-  staying.weight = context.inputs[1].data;
-  staying.out = rowsOf(context.outputs[0]);
-  staying.n = int64_t(half.n());
-  staying.k = int64_t(half.k());
-  staying.rows = int32_t(rows);
-  staying.aligned = aligned(staying.x.data, staying.x.stride * 4);
-  staying.act = Act(attrs.activation());
-  staying.gate = int64_t(cpu::packedOffset(half, half.n()));
-  if (runStaying(streamOf(context), staying, panel))
-    return;
-  if (rows > kSplitRows)
-    return runTiles(streamOf(context), staying, panel, context.sharedScratch);
+void runGated(Stream &stream, const PanelLinearArgs &linear, Panel panel) {
   MoeArgs args{};
-  static_cast<PanelArgs &>(args) = panelArgs(half);
-  args.x = staying.x;
-  args.out = staying.out;
-  args.weight = context.inputs[1].as<uint8_t>();
-  args.matrixBytes = staying.gate;
+  static_cast<PanelProductArgs &>(args) = linear;
+  args.x = linear.x;
+  args.out = linear.out;
+  args.weight = static_cast<const uint8_t *>(linear.weight);
+  args.matrixBytes = linear.gate;
   args.gate = 1;
-  args.k = staying.k;
-  args.n = staying.n;
-  args.aligned = staying.aligned;
+  args.n = linear.n;
   args.experts = args.chosen = args.share = 1;
-  args.rows = staying.rows;
-  args.act = staying.act;
-  streamOf(context).launch(kMoeForms[unsigned(panel)].few, {blocksFor(args.n, 16), blocksFor(rows, kFewRows)},
-                           kMoeThreads, args);
+  args.rows = linear.rows;
+  args.act = linear.act;
+  stream.launch(kMoeForms[unsigned(panel)].few, {blocksFor(args.n, 16), blocksFor(args.rows, kFewRows)}, kMoeThreads,
+                args);
 }
 
 /// What both products have in common; `tokens` is how many have slots.

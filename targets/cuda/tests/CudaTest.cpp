@@ -479,9 +479,9 @@ TEST_F(CudaTest, ADamagedWeightIsNamed) {
 // Kernels that the target does not have, and images that lie.
 TEST_F(CudaTest, HostileArtifactsAreRefused) {
   TinyModel renamed = onGpu({});
-  renamed.metadata.kernels[0]->name = "quantize_rows";
+  renamed.metadata.kernels[0]->name = "quantize_columns";
   EXPECT_THAT(failure(open(modelBytes(renamed)), ErrorCode::Unsupported),
-              testing::HasSubstr("kernel 'quantize_rows' version 1 is not in this runtime"));
+              testing::HasSubstr("kernel 'quantize_columns' version 1 is not in this runtime"));
   TinyOptions quantized;
   quantized.format = fb::WeightFormat::panel_f32;
   EXPECT_THAT(failure(open(modelBytes(onGpu(quantized))), ErrorCode::Corrupt),

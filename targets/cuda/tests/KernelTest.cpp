@@ -64,15 +64,6 @@ static_assert(kLayout.segmentOfRow == 12 && kLayout.segments == 32 && kLayout.ta
               kLayout.bytes == kLayout.statePages + 4 * sizeof(StatePage));
 static_assert(stepLayout(3, 2, 5, 4, false).bytes == kLayout.stateSegments);
 
-/// How a product is cut into tiles: of the wide form or the narrow one, slices of a block, stages; by bulk copies or
-/// not.
-struct Tiling {
-  bool wide, bulk;
-  int slicesEach, stages;
-};
-constexpr Tiling kTilings[] = {
-    {false, true, 8, 2}, {true, false, 8, 2}, {false, true, 8, 5}, {true, true, 1, 3}, {false, false, 3, 2}};
-
 /// The launches of runTiles.
 void launchTiles(const PanelLinearArgs &linear, Panel panel, const Tiling &tiling) {
   using Kernel = void (*)(const TileLinearArgs &);

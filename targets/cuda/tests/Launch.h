@@ -24,4 +24,13 @@ inline std::vector<float> seeded(size_t count, unsigned seed) {
 
 inline unsigned blocks(int64_t items, int64_t each) { return unsigned((items + each - 1) / each); }
 
+/// How a product is cut into tiles: of the wide form or the narrow one, slices of a block, stages; by bulk copies or
+/// not.
+struct Tiling {
+  bool wide, bulk;
+  int slicesEach, stages;
+};
+constexpr Tiling kTilings[] = {
+    {false, true, 8, 2}, {true, false, 8, 2}, {false, true, 8, 5}, {true, true, 1, 3}, {false, false, 3, 2}};
+
 } // namespace mlc::cuda

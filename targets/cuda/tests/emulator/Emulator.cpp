@@ -189,6 +189,25 @@ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   }
 }
 
+// The same words, of four bytes each: a's columns 4 t, ..., 4 t + 3 and those 16 further; b's rows likewise.
+void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  uint32_t *places = emulator::exchange(6);
+  unsigned lane = threadIdx.x % 32;
+  for (unsigned i = 0; i < 4; ++i)
+    places[i * 32 + lane] = a[i];
+  for (unsigned i = 0; i < 2; ++i)
+    places[(4 + i) * 32 + lane] = b[i];
+  emulator::syncWarp();
+  auto value = [&](unsigned word, unsigned from, unsigned k) {
+    return int32_t(int8_t(places[word * 32 + from] >> (k % 4 * 8)));
+  };
+  for (unsigned e = 0; e < 4; ++e) {
+    unsigned row = lane / 4 + e / 2 * 8, column = lane % 4 * 2 + e % 2;
+    for (unsigned k = 0; k < 32; ++k)
+      c[e] += value(row / 8 + k / 16 * 2, row % 8 * 4 + k % 16 / 4, k) * value(4 + k / 16, column * 4 + k % 16 / 4, k);
+  }
+}
+
 namespace {
 /// An mbarrier: a phase ends when `pending` threads have arrived and `bytes` are there.
 struct Barrier {
