@@ -21,9 +21,9 @@ namespace {
 /// What the option table writes to before it is checked.
 struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
-             *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *activations = "", *kv = "", *ssm = "f32",
-             *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR, *emit = "artifact",
-             *report = "", *calibrate = nullptr;
+             *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *activations = "", *kv = "",
+             *ssm = "f32", *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR,
+             *emit = "artifact", *report = "", *calibrate = nullptr;
   TextList dims, states;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;

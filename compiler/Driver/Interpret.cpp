@@ -34,8 +34,8 @@ struct InterpretArguments {
   TextList dims;
   const char *calibrate = nullptr;
   const char *target = nullptr, *quant = nullptr, *group = nullptr, *head = nullptr, *math = nullptr,
-             *activations = nullptr, *kv = nullptr,
-             *ssm = nullptr, *context = nullptr, *batch = nullptr, *sequences = nullptr;
+             *activations = nullptr, *kv = nullptr, *ssm = nullptr, *context = nullptr, *batch = nullptr,
+             *sequences = nullptr;
   bool asymmetric = false;
 };
 

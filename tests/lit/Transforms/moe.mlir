@@ -1,6 +1,7 @@
 // A mixture of experts through the passes: its weights are quantized, its router's never; the residual moves into it.
 // RUN: mlc-opt %s -graph-quantize='mode=int4 group=32' | FileCheck %s --check-prefix=INT4
 // RUN: mlc-opt %s -graph-quantize=mode=int8 -graph-quantize-activations -graph-fuse-linear -graph-fuse-residual | FileCheck %s --check-prefix=INT8
+// RUN: mlc-opt %s -graph-quantize=mode=int8 -graph-quantize-activations=experts=false | FileCheck %s --check-prefix=LINEARS
 // RUN: mlc-opt %s -graph-quantize-activations -graph-round-products | FileCheck %s --check-prefix=BF16
 // RUN: mlc-opt %s -graph-gather-early | FileCheck %s --check-prefix=GATHER
 // RUN: mlc-opt %s -graph-set-bounds='batch=32' -graph-quantize=mode=int8 -graph-quantize-activations -graph-fuse-residual -graph-verify-ready -convert-graph-to-exec -exec-plan-memory -exec-verify-planned | FileCheck %s --check-prefix=EXEC
@@ -29,6 +30,9 @@ graph.weight @norm : tensor<64xf32> stored f32
 // FLOATS: exec.constant @"gate|up" : {{.*}}panel_f32{{.*}}count = 8
 
 // INT8-LABEL: func.func @f
+// LINEARS-LABEL: func.func @f
+// LINEARS: graph.linear %{{.*}}, [@shared] : !graph.quantized
+// LINEARS: graph.moe softmax_topk %arg0, {{.*}} : tensor<?x64xf32>, tensor<?x4xf32> -> tensor<?x64xf32>
 // BF16-LABEL: func.func @f
 // GATHER-LABEL: func.func @f
 func.func @f(%x: tensor<?x64xf32> {graph.dims = ["tokens", ""]}, %rows: tensor<?xi32> {graph.dims = ["rows"]}) -> tensor<?x64xf32> {
