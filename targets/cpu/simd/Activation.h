@@ -15,6 +15,10 @@ namespace mlc::cpu {
 enum class Act : uint8_t { none = 0, silu = 1, geluTanh = 2, geluErf = 3, relu = 4, relu2 = 5, tanh = 6, sigmoid = 7 };
 
 namespace MLC_ISA_NS {
+
+/// *v = act(*v)
+void activateAny(Act act, VF *v);
+
 namespace {
 
 template <Act act> MLC_SIMD VF activate(VF x) {
@@ -57,10 +61,7 @@ template <typename Body> MLC_SIMD void withActivation(Act act, const Body &body)
   }
 }
 
-/// The activation of one vector, where it is `Usual` inline; for the others one copy serves a whole source.
-[[gnu::noinline, maybe_unused]] static void activateAny(Act act, VF *v) {
-  withActivation(act, [&]<Act A>() __attribute__((always_inline)) { *v = activate<A>(*v); });
-}
+/// The activation of one vector, where it is `Usual` inline; for the others one copy serves a whole form.
 template <Act Usual> MLC_SIMD VF activateUsually(Act act, VF v) {
   if (act == Usual)
     return activate<Usual>(v);
