@@ -90,7 +90,8 @@ static llvm::Error checkOp(const fb::ArtifactT &artifact, const fb::OpT &op) {
   if (!findKernel(cudaTarget(), kernel.name.c_str(), kernel.version, Isa::portable))
     return refuse(op, "there is no kernel for " + kernel.name);
   auto note = [&](const Error &error) { return refuse(op, kernel.name + ": " + error.message()); };
-  if (const fb::LinearAttrs *attrs = call->attrs.AsLinearAttrs())
+  const fb::NormLinearAttrs *normed = call->attrs.AsNormLinearAttrs();
+  if (const fb::LinearAttrs *attrs = normed ? &normed->linear() : call->attrs.AsLinearAttrs())
     if (Status good = cuda::checkLinearAttrs(*attrs); !good)
       return note(good.error());
   if (const fb::EmbeddingAttrs *attrs = call->attrs.AsEmbeddingAttrs())

@@ -84,6 +84,8 @@ void mlc::buildConversion(mlir::PassManager &passes, const PipelineOptions &opti
   conversion.device = options.device;
   conversion.kernels = options.kernels;
   passes.addPass(createConvertGraphToExec(conversion));
+  if (options.device)
+    passes.addPass(exec::createFuseNormLinear());
   passes.addPass(exec::createPlanMemory());
   passes.addPass(exec::createVerifyPlanned());
 }

@@ -55,6 +55,7 @@ namespace mlc::cuda {
   X(mlc_tile_int4_64, TileLinearArgs)                                                                                  \
   X(mlc_tile_int4_96, TileLinearArgs)                                                                                  \
   X(mlc_round_rows, RoundRowsArgs)                                                                                     \
+  X(mlc_norm_rows, RoundRowsArgs)                                                                                      \
   X(mlc_join_slices, TileLinearArgs)                                                                                   \
   X(mlc_stream_bf16, PanelLinearArgs)                                                                                  \
   X(mlc_stream_int8, PanelLinearArgs)                                                                                  \

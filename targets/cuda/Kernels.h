@@ -13,7 +13,7 @@
 namespace mlc::cuda {
 
 extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[5], normKernels[3], ropeKernels[2],
-    linearKernels[2], attentionKernels[2], recurrentKernels[2], moeKernels[3];
+    linearKernels[2], normLinearKernels[1], attentionKernels[2], recurrentKernels[2], moeKernels[3];
 
 /// Rows of a grid's second and third axis.
 constexpr int64_t kMostGridRows = 65535;
@@ -33,6 +33,12 @@ Result<Stored> storedAs(const fb::WeightDesc &weight);
 /// Where things lie in the panels of `weight`.
 PanelArgs panelArgs(const fb::WeightDesc &weight);
 
+/// Of linear, and what norm_linear asks it: the check of a call, bytes of scratch, and the launches with the rows
+/// normed.
+Status checkLinear(const KernelCallInfo &call);
+uint64_t linearScratch(const fb::LinearAttrs &attrs, int64_t rows);
+void runLinear(const KernelContext &context, const InputNorm &norm);
+
 /// What of these is refused beyond the CPU's checks.
 Status checkLinearAttrs(const fb::LinearAttrs &attrs);
 Status checkAttentionAttrs(const fb::AttentionAttrs &attrs);
@@ -46,6 +52,8 @@ void runTiles(Stream &stream, const PanelLinearArgs &args, Panel panel, uint8_t 
 uint64_t tileScratch(const PanelLinearArgs &args, Panel panel, int64_t rows);
 /// Up to so many rows a block has a panel, and a warp of it a slice.
 constexpr int64_t kSplitRows = 16;
+/// Launches the norm of `rows` rows of k values into `out`, row behind row (norm/Norm.cpp).
+void runInputNorm(Stream &stream, const InputNorm &norm, Rows<const float> x, int64_t k, int64_t rows, float *out);
 /// Launches a linear with a gate as a mixture of one expert (moe/Moe.cpp).
 void runGated(Stream &stream, const PanelLinearArgs &linear, Panel panel);
 Status checkExpertWeight(const fb::WeightDesc &weight, bool bf16, bool quantized);

@@ -70,11 +70,11 @@ PanelArgs panelArgs(const fb::WeightDesc &weight) {
 
 const TargetRegistry &cudaTarget() {
   static constexpr const KernelDef *kernels[] = {
-      &embeddingKernels[0], &gatherRowsKernels[0], &pairKernels[0],      &pairKernels[1],   &pairKernels[2],
-      &pairKernels[3],      &pairKernels[4],       &normKernels[0],      &normKernels[1],   &normKernels[2],
-      &ropeKernels[0],      &ropeKernels[1],       &linearKernels[0],    &linearKernels[1], &attentionKernels[0],
-      &attentionKernels[1], &recurrentKernels[0],  &recurrentKernels[1], &moeKernels[0],    &moeKernels[1],
-      &moeKernels[2]};
+      &embeddingKernels[0], &gatherRowsKernels[0], &pairKernels[0],      &pairKernels[1],      &pairKernels[2],
+      &pairKernels[3],      &pairKernels[4],       &normKernels[0],      &normKernels[1],      &normKernels[2],
+      &ropeKernels[0],      &ropeKernels[1],       &linearKernels[0],    &linearKernels[1],    &normLinearKernels[0],
+      &attentionKernels[0], &attentionKernels[1],  &recurrentKernels[0], &recurrentKernels[1], &moeKernels[0],
+      &moeKernels[1],       &moeKernels[2]};
   static constexpr TargetRegistry target{kernels,
                                          {kvPageBytes, kvToCanonical, kvFromCanonical},
                                          {recurrentBaseBytes, recurrentToCanonical, recurrentFromCanonical},

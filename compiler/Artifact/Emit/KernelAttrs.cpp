@@ -87,6 +87,13 @@ fb::XnnWindowAttrs windowOf(Fields &f) {
                             f.integer("pad_right"), f.boolean("has_bias"));
 }
 
+fb::LinearAttrs linearOf(Fields &f) {
+  return fb::LinearAttrs(f.weight("weight"), f.boolean("quantized_input"), f.boolean("has_bias"),
+                         f.boolean("has_residual"), f.boolean("gated"),
+                         f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()), f.integer("out_group"),
+                         f.integer("out_sum_group"), f.boolean("bf16"));
+}
+
 using Reader = fb::KernelAttrsUnion (*)(Fields &);
 
 Reader readerOf(StringRef kernel) {
@@ -97,12 +104,9 @@ Reader readerOf(StringRef kernel) {
               return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"), f.integer("sum_group")));
             })
       .Case("linear",
-            [](Fields &f) {
-              return made(fb::LinearAttrs(f.weight("weight"), f.boolean("quantized_input"), f.boolean("has_bias"),
-                                          f.boolean("has_residual"), f.boolean("gated"),
-                                          f.enumerator<fb::Activation>("activation", fb::EnumNamesActivation()),
-                                          f.integer("out_group"), f.integer("out_sum_group"), f.boolean("bf16")));
-            })
+            [](Fields &f) { return made(linearOf(f)); })
+      .Case("norm_linear",
+            [](Fields &f) { return made(fb::NormLinearAttrs(linearOf(f), f.real("eps"), f.real("offset"))); })
       .Cases("rms_norm", "add_rms_norm",
              [](Fields &f) { return made(fb::RmsNormAttrs(f.integer("width"), f.real("eps"), f.real("offset"))); })
       .Case("rope_angles",

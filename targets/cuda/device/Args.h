@@ -83,6 +83,12 @@ struct NormArgs {
   float eps, offset;
 };
 
+/// rms_norm of whole rows on their way into a product; weight null: none.
+struct InputNorm {
+  const float *weight;
+  float eps, offset;
+};
+
 /// fb::Activation.
 enum class Act : uint8_t { none = 0, silu = 1, geluTanh = 2, geluErf = 3, relu = 4, relu2 = 5, tanh = 6, sigmoid = 7 };
 /// fb::Binary, then what is none of its.
@@ -181,6 +187,7 @@ struct ByteRows {
 /// As LinearArgs. Of w8a8 and w4a8 `bytes` are the rows, and x is not read.
 struct PanelLinearArgs : PanelProductArgs {
   Rows<const float> x;
+  InputNorm norm; // Where rows stay, or are rounded for tiles.
   ByteRows bytes;
   const void *weight;
   const float *bias;
@@ -232,6 +239,7 @@ struct RoundRowsArgs {
   int64_t k;
   int32_t rows, tileRows, columnStages;
   Panel panel;
+  InputNorm norm; // Of mlc_norm_rows.
 };
 
 /// The same of rows of bytes.

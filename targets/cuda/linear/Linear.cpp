@@ -35,7 +35,7 @@ Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
   return {};
 }
 
-static Status check(const KernelCallInfo &call) {
+Status checkLinear(const KernelCallInfo &call) {
   const auto *attrs = call.attrsAs<fb::LinearAttrs>();
   if (!attrs)
     return checkAsHost(call, "linear");
@@ -155,9 +155,11 @@ void runTiles(Stream &stream, const PanelLinearArgs &linear, Panel panel, uint8_
     stream.launch(
         Function::mlc_place_rows, grid, kRowThreads,
         PlaceRowsArgs{args.bytes, scratch, args.columns, args.rows, int32_t(each), columnStages, args.aligned, panel});
+  else if (RoundRowsArgs round{args.x, scratch, args.k, args.rows, int32_t(each), columnStages, panel, args.norm};
+           round.norm.weight)
+    stream.launch(Function::mlc_norm_rows, {uint64_t(each), uint64_t(rowBlocks)}, kRowThreads, round);
   else
-    stream.launch(Function::mlc_round_rows, grid, kRowThreads,
-                  RoundRowsArgs{args.x, scratch, args.k, args.rows, int32_t(each), columnStages, panel});
+    stream.launch(Function::mlc_round_rows, grid, kRowThreads, round);
   args.rounded = scratch;
   const int64_t stageBytes = tileStageBytes(panel, each);
   // Before Hopper one stage is copied while another one is read.
@@ -184,7 +186,7 @@ static Panel panelOf(const Stored &stored, bool bytes) {
 }
 
 static void runPanels(const KernelContext &context, const LinearArgs &linear, const fb::LinearAttrs &attrs,
-                      const Stored &stored) {
+                      const Stored &stored, const InputNorm &norm) {
   Stream &stream = streamOf(context);
   const fb::WeightDesc &both = attrs.weight();
   const fb::WeightDesc weight(attrs.gated() ? both.n() / 2 : both.n(), both.k(), both.group(), both.format(),
@@ -193,6 +195,7 @@ static void runPanels(const KernelContext &context, const LinearArgs &linear, co
   PanelLinearArgs args{};
   static_cast<PanelArgs &>(args) = panelArgs(weight);
   args.x = linear.x;
+  args.norm = norm;
   if (takesBytes(panel)) {
     const cpu::QuantizedRow row = cpu::quantizedRow(weight);
     args.bytes = {{context.inputs[0].as<uint8_t>(), args.x.stride},
@@ -214,12 +217,19 @@ static void runPanels(const KernelContext &context, const LinearArgs &linear, co
     return;
   if (args.rows > kSplitRows || takesBytes(panel))
     return runTiles(stream, args, panel, context.sharedScratch);
+  // A block of these reads its rows panel by panel.
+  if (norm.weight) {
+    auto *normed = reinterpret_cast<float *>(context.sharedScratch);
+    runInputNorm(stream, norm, args.x, args.k, args.rows, normed);
+    args.x = {normed, args.k};
+    args.aligned = aligned(normed, args.k * 4);
+  }
   if (args.gate)
     return runGated(stream, args, panel);
   stream.launch(kPanelForms[unsigned(panel)][args.rows > 8], {blocksFor(args.n, 16)}, kPanelThreads, args);
 }
 
-static void run(const KernelContext &context) {
+void runLinear(const KernelContext &context, const InputNorm &norm) {
   const auto &attrs = context.attrsAs<fb::LinearAttrs>();
   const TensorView &x = context.inputs[0], &out = context.outputs[0];
   Stored stored = *storedAs(attrs.weight());
@@ -243,7 +253,7 @@ static void run(const KernelContext &context) {
   args.out = rowsOf(out);
   args.rows = int32_t(rows);
   if (stored.panels)
-    return runPanels(context, args, attrs, stored);
+    return runPanels(context, args, attrs, stored, norm);
   const Form *form = &kAny;
   if (aligned(args.weight, args.k * (storage == Storage::f32 ? 4 : 2)) && aligned(args.x.data, args.x.stride * 4))
     for (form = kForms; form != std::end(kForms) - 1 && form->rows < rows;)
@@ -257,17 +267,21 @@ static void run(const KernelContext &context) {
                            unsigned(32 * warps), args);
 }
 
-static ScratchNeed scratchLinear(const KernelCallInfo &call) {
-  const auto &attrs = *call.attrsAs<fb::LinearAttrs>();
+static void run(const KernelContext &context) { runLinear(context, {}); }
+
+uint64_t linearScratch(const fb::LinearAttrs &attrs, int64_t rows) {
   const fb::WeightDesc &weight = attrs.weight();
   const Stored stored = *storedAs(weight);
   if (!stored.panels)
-    return {};
+    return 0;
   PanelLinearArgs args{};
   static_cast<PanelArgs &>(args) = panelArgs(weight);
   args.n = int64_t(attrs.gated() ? weight.n() / 2 : weight.n());
   args.gate = attrs.gated();
-  return {tileScratch(args, panelOf(stored, attrs.quantized_input()), call.inputs[0].dims[0]), 0};
+  return tileScratch(args, panelOf(stored, attrs.quantized_input()), rows);
+}
+static ScratchNeed scratchLinear(const KernelCallInfo &call) {
+  return {linearScratch(*call.attrsAs<fb::LinearAttrs>(), call.inputs[0].dims[0]), 0};
 }
 
 static Status checkQuantize(const KernelCallInfo &call) {
@@ -300,7 +314,7 @@ static void runQuantize(const KernelContext &context) {
                            256, args);
 }
 
-const KernelDef linearKernels[] = {{"linear", 1, Isa::portable, check, scratchLinear, run},
+const KernelDef linearKernels[] = {{"linear", 1, Isa::portable, checkLinear, scratchLinear, run},
                                    {"quantize_rows", 1, Isa::portable, checkQuantize, nullptr, runQuantize}};
 
 } // namespace mlc::cuda

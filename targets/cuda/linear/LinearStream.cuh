@@ -10,6 +10,7 @@
 
 #include "targets/cuda/elementwise/Elementwise.cuh"
 #include "targets/cuda/linear/LinearTensor.cuh"
+#include "targets/cuda/norm/NormScale.cuh"
 
 namespace mlc::cuda {
 
@@ -24,8 +25,9 @@ template <typename Steps> MLC_DEVICE void loadShared(const uint32_t *from, uint3
   }
 }
 
-/// The block's share of rows on their way to shared memory, in whole steps.
-template <Panel panel> MLC_DEVICE void keepRows(const PanelLinearArgs &args, uint32_t *x) {
+/// The block's share of rows on their way to shared memory, in whole steps; normed, with `sums`, where that is asked
+/// for.
+template <Panel panel> MLC_DEVICE void keepRows(const PanelLinearArgs &args, uint32_t *x, NormSums &sums) {
   using Steps = PanelSteps<panel>;
   constexpr int kThreads = kSlices * kWarp;
   for (int r = 0; r < args.rows; ++r, x += args.rowWords) {
@@ -37,10 +39,23 @@ template <Panel panel> MLC_DEVICE void keepRows(const PanelLinearArgs &args, uin
       for (int i = int(threadIdx.x); i <= (args.columns - 1) >> args.bytes.shift; i += kThreads)
         x[words + i] = loadWord(row + args.bytes.scales + 4 * i, args.aligned);
     } else {
-      const int quads = (args.columns + 31) / 32 * 8; // With zeros beyond k.
+      const float *row = args.x.data + r * args.x.stride;
+      const int quads = (args.columns + 31) / 32 * 8, k = int(args.k); // With zeros beyond k.
+      float scale = 0;
+      if (args.norm.weight) {
+        static_assert(kThreads == kNormThreads);
+        if (r)
+          __syncthreads();
+        scale = rowScale(row, k, args.norm.eps, sums);
+      }
       for (int quad = int(threadIdx.x); quad < quads; quad += kThreads) {
+        float v[4];
+        loadFour(row, quad * 4, k, args.aligned, v);
+        if (args.norm.weight)
+          for (int i = 0; i < 4; ++i)
+            v[i] = quad * 4 + i < k ? normed(v[i], scale, args.norm, quad * 4 + i) : 0.0f;
         uint32_t pairs[2];
-        loadRounded<Steps>(args.x.data + r * args.x.stride, quad * 4, int(args.k), args.aligned, pairs);
+        Steps::round(v, pairs);
         *reinterpret_cast<uint2 *>(x + quad * 2) = {pairs[0], pairs[1]};
       }
     }
@@ -69,7 +84,7 @@ template <Panel panel, bool kZeros, bool kGate> MLC_DEVICE void linearStream(con
   if (warp < slices)
     batch.load(args, place, t);
   awaitInputs();
-  keepRows<panel>(args, x);
+  keepRows<panel>(args, x, reinterpret_cast<NormSums &>(parts[0][0]));
   __syncthreads();
   // A lane without a row of its own takes the first one's, for sums that nobody reads.
   const uint32_t *row = x + (g < args.rows ? g : 0) * stride + 2 * Steps::kMultiplies * t;

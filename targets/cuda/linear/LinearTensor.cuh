@@ -147,10 +147,8 @@ MLC_DEVICE uint32_t loadWord(const uint8_t *from, bool aligned) {
   return from[0] | from[1] << 8 | from[2] << 16 | uint32_t(from[3]) << 24;
 }
 
-/// Columns [k, k + 4) of a row as Steps has them; zeros beyond `end`.
-template <typename Steps>
-MLC_DEVICE void loadRounded(const float *row, int k, int end, bool aligned, uint32_t (&out)[2]) {
-  float v[4];
+/// row[k .. k + 3], zeros from `end` on; aligned: k and the row begin at multiples of 16 bytes.
+MLC_DEVICE void loadFour(const float *row, int k, int end, bool aligned, float (&v)[4]) {
   if (aligned && k + 4 <= end) {
     float4 four = *reinterpret_cast<const float4 *>(row + k);
     v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
@@ -158,6 +156,12 @@ MLC_DEVICE void loadRounded(const float *row, int k, int end, bool aligned, uint
     for (int i = 0; i < 4; ++i)
       v[i] = k + i < end ? row[k + i] : 0.0f;
   }
+}
+/// Columns [k, k + 4) of a row as Steps has them; zeros beyond `end`.
+template <typename Steps>
+MLC_DEVICE void loadRounded(const float *row, int k, int end, bool aligned, uint32_t (&out)[2]) {
+  float v[4];
+  loadFour(row, k, end, aligned, v);
   Steps::round(v, out);
 }
 

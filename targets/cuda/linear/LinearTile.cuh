@@ -13,6 +13,7 @@
 
 #include "targets/cuda/device/Ring.cuh"
 #include "targets/cuda/linear/LinearTensor.cuh"
+#include "targets/cuda/norm/NormScale.cuh"
 
 namespace mlc::cuda {
 
@@ -299,19 +300,10 @@ template <Panel panel, int kRows, bool kBulk> MLC_DEVICE void linearTile(const T
   product.store();
 }
 
-} // namespace mlc::cuda
-
-/// Grid (chunks of a block of rows, blocks of rows): a thread for 16 bytes of a tile.
-MLC_KERNEL_OF(mlc_round_rows, RoundRowsArgs, 256) {
-  begin();
-  const int columns = tileColumns(args.panel), perRow = columns / 8; // Chunks of a row of a stage.
-  const int item = int(blockIdx.x) * int(blockDim.x) + int(threadIdx.x);
-  const int stage = item / (args.tileRows * perRow), within = item % (args.tileRows * perRow);
-  if (stage >= args.columnStages)
-    return;
-  const int r = within / perRow, chunk = within % perRow;
-  const int64_t row = int64_t(blockIdx.y) * args.tileRows + r;
-  const float *x = args.x.data + row * args.x.stride;
+/// Chunk `chunk` of 16 bytes of a row's `stage`: row r of block `rowBlock`, of which value(column) is there.
+template <typename Value>
+MLC_DEVICE void roundChunk(const RoundRowsArgs &args, int rowBlock, int stage, int r, int chunk, const Value &value) {
+  const int columns = tileColumns(args.panel);
   // Fragments take the columns of a step as PanelSteps' round() gives them.
   const bool nibbles = args.panel == Panel::int4;
   uint32_t pairs[4];
@@ -320,12 +312,42 @@ MLC_KERNEL_OF(mlc_round_rows, RoundRowsArgs, 256) {
     const int first = stage * columns + (nibbles ? chunk / 4 * 32 + 8 * t + chunk / 2 % 2 * 4 + chunk % 2
                                                  : chunk / 2 * 16 + 4 * t + chunk % 2 * 2);
     const int second = first + (nibbles ? 2 : 1);
-    pairs[t] = pairToBf16(row < args.rows && first < args.k ? x[first] : 0.0f,
-                          row < args.rows && second < args.k ? x[second] : 0.0f);
+    pairs[t] = pairToBf16(first < args.k ? value(first) : 0.0f, second < args.k ? value(second) : 0.0f);
   }
-  uint8_t *tile = args.out + (int64_t(blockIdx.y) * args.columnStages + stage) * args.tileRows * 2 * columns +
+  uint8_t *tile = args.out + (int64_t(rowBlock) * args.columnStages + stage) * args.tileRows * 2 * columns +
                   chunk / 8 * args.tileRows * kTileRowBytes;
   *reinterpret_cast<uint4 *>(tile + tileChunk(r, chunk % 8)) = {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
+} // namespace mlc::cuda
+
+/// Grid (chunks of a block of rows, blocks of rows): a thread for 16 bytes of a tile.
+MLC_KERNEL_OF(mlc_round_rows, RoundRowsArgs, 256) {
+  begin();
+  const int perRow = tileColumns(args.panel) / 8; // Chunks of a row of a stage.
+  const int item = int(blockIdx.x) * int(blockDim.x) + int(threadIdx.x);
+  const int stage = item / (args.tileRows * perRow), within = item % (args.tileRows * perRow);
+  if (stage >= args.columnStages)
+    return;
+  const int r = within / perRow;
+  const int64_t row = int64_t(blockIdx.y) * args.tileRows + r;
+  const float *x = args.x.data + row * args.x.stride;
+  roundChunk(args, int(blockIdx.y), stage, r, within % perRow,
+             [&](int column) { return row < args.rows ? x[column] : 0.0f; });
+}
+
+/// The same of normed rows. Grid (rows of a block of rows, blocks of rows): a block for a row.
+MLC_KERNEL_OF(mlc_norm_rows, RoundRowsArgs, kNormThreads) {
+  begin();
+  const int perRow = tileColumns(args.panel) / 8, r = int(blockIdx.x);
+  const int64_t row = int64_t(blockIdx.y) * args.tileRows + r;
+  const bool there = row < args.rows;
+  const float *x = args.x.data + row * args.x.stride;
+  MLC_SHARED NormSums partial;
+  const float scale = there ? rowScale(x, int(args.k), args.norm.eps, partial) : 0.0f;
+  for (int item = int(threadIdx.x); item < args.columnStages * perRow; item += kNormThreads)
+    roundChunk(args, int(blockIdx.y), item / perRow, r, item % perRow,
+               [&](int column) { return there ? normed(x[column], scale, args.norm, column) : 0.0f; });
 }
 
 /// Grid (chunks of a block of rows, blocks of rows): a thread for 16 bytes of a tile, or of the scales behind it.

@@ -16,17 +16,6 @@ MLC_DEVICE int32_t shuffleXor(int32_t value, int lanes) {
   return int32_t(__float_as_uint(shuffleXor(__uint_as_float(uint32_t(value)), lanes)));
 }
 
-/// Columns [k, k + 4) of a row; zeros beyond `end`.
-MLC_DEVICE void loadFour(const float *row, int64_t k, int64_t end, bool aligned, float (&v)[4]) {
-  if (aligned && k + 4 <= end) {
-    const float4 four = *reinterpret_cast<const float4 *>(row + k);
-    v[0] = four.x, v[1] = four.y, v[2] = four.z, v[3] = four.w;
-    return;
-  }
-  for (int i = 0; i < 4; ++i)
-    v[i] = k + i < end ? row[k + i] : 0.0f;
-}
-
 MLC_DEVICE void storeWord(uint8_t *to, uint32_t word, bool aligned) {
   if (aligned)
     *reinterpret_cast<uint32_t *>(to) = word;
@@ -54,7 +43,7 @@ MLC_KERNEL_OF(mlc_quantize_rows, QuantizeRowsArgs, 256) {
   int32_t largest = 0;
   for (int k = first + 4 * lane; k < end; k += 4 * kWarp) {
     float v[4];
-    loadFour(x, k, args.k, args.aligned, v);
+    loadFour(x, k, int(args.k), args.aligned, v);
     for (int i = 0; i < 4; ++i) {
       const auto bits = int32_t(__float_as_uint(v[i]) & 0x7fffffff);
       largest = bits > largest ? bits : largest;
@@ -75,7 +64,7 @@ MLC_KERNEL_OF(mlc_quantize_rows, QuantizeRowsArgs, 256) {
     int32_t sum = 0;
     if (k < end) {
       float v[4];
-      loadFour(x, k, args.k, args.aligned, v);
+      loadFour(x, k, int(args.k), args.aligned, v);
       uint32_t word = 0;
       for (int i = 0; usable && i < 4; ++i) {
         // To nearest even: the integer is in the low bits.

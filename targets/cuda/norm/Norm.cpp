@@ -11,7 +11,7 @@ namespace mlc::cuda {
 static Status checkNorm(const KernelCallInfo &call) { return checkAsHost(call, "rms_norm"); }
 static Status checkAddNorm(const KernelCallInfo &call) { return checkAsHost(call, "add_rms_norm"); }
 
-// As in Norm.cuh.
+// As in NormScale.cuh.
 static constexpr unsigned kNormThreads = 256;
 
 static void run(const KernelContext &context) {
@@ -36,6 +36,17 @@ static void run(const KernelContext &context) {
   args.offset = attrs.offset();
   streamOf(context).launch(Function::mlc_rms_norm, {uint64_t(columns / args.width), uint64_t(rows)}, kNormThreads,
                            args);
+}
+
+void runInputNorm(Stream &stream, const InputNorm &norm, Rows<const float> x, int64_t k, int64_t rows, float *out) {
+  NormArgs args{};
+  args.x = x;
+  args.weight = norm.weight;
+  args.out = {out, k};
+  args.width = k;
+  args.eps = norm.eps;
+  args.offset = norm.offset;
+  stream.launch(Function::mlc_rms_norm, {1, uint64_t(rows)}, kNormThreads, args);
 }
 
 static Status checkGated(const KernelCallInfo &call) { return checkAsHost(call, "gated_rms_norm"); }

@@ -9,24 +9,7 @@
 #pragma once
 
 #include "targets/cuda/elementwise/Elementwise.cuh"
-
-namespace mlc::cuda {
-constexpr int kNormThreads = 256;
-
-/// 1 / sqrt(mean + eps) of a group whose squares the block's threads have summed.
-MLC_DEVICE float normScale(float squares, int64_t width, float eps) {
-  MLC_SHARED float partial[kNormThreads / kWarp];
-  squares = warpSum(squares);
-  if (threadIdx.x % kWarp == 0)
-    partial[threadIdx.x / kWarp] = squares;
-  __syncthreads();
-  float total = 0;
-  for (int i = 0; i < kNormThreads / kWarp; ++i)
-    total += partial[i];
-  return 1.0f / sqrtf(total / float(width) + eps);
-}
-
-} // namespace mlc::cuda
+#include "targets/cuda/norm/NormScale.cuh"
 
 MLC_KERNEL(mlc_rms_norm, NormArgs) {
   begin();
@@ -35,6 +18,7 @@ MLC_KERNEL(mlc_rms_norm, NormArgs) {
   const float *residual = args.residual.data ? args.residual.data + row * args.residual.stride + first : nullptr;
   float *sum = args.sum.data ? args.sum.data + row * args.sum.stride + first : nullptr;
   float *out = args.out.data + row * args.out.stride + first;
+  MLC_SHARED NormSums partial;
   float squares = 0;
   for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
     float v = x[i];
@@ -42,7 +26,7 @@ MLC_KERNEL(mlc_rms_norm, NormArgs) {
       sum[i] = v = v + residual[i];
     squares = fmaf(v, v, squares);
   }
-  float scale = normScale(squares, args.width, args.eps);
+  float scale = normScale(squares, args.width, args.eps, partial);
   for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
     // The thread that wrote a sum reads it.
     float v = residual ? sum[i] : x[i];
@@ -57,12 +41,13 @@ MLC_KERNEL(mlc_gated_rms_norm, GatedNormArgs) {
   const float *x = args.x.data + row * args.x.stride + first;
   const float *gate = args.gate.data + row * args.gate.stride + first;
   float *out = args.out.data + row * args.out.stride + first;
+  MLC_SHARED NormSums partial;
   float squares = 0;
   for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
     float v = args.normFirst ? x[i] : x[i] * activate(args.act, gate[i]);
     squares = fmaf(v, v, squares);
   }
-  float scale = normScale(squares, args.width, args.eps);
+  float scale = normScale(squares, args.width, args.eps, partial);
   for (int64_t i = threadIdx.x; i < args.width; i += kNormThreads) {
     float v = x[i], factor = activate(args.act, gate[i]), weight = args.weight[first + i];
     out[i] = args.normFirst ? v * scale * weight * factor : v * factor * scale * weight;

@@ -80,8 +80,11 @@ void launchTiles(const PanelLinearArgs &linear, Panel panel, const Tiling &tilin
   const unsigned rowBlocks = blocks(args.rows, rows);
   GuardedBytes rounded(size_t(rowBlocks) * unsigned(stages * rows * columns * 2));
   memset(rounded.data(), 0xff, rounded.size());
-  RoundRowsArgs round{args.x, rounded.data(), args.k, args.rows, rows, stages, panel};
-  launch(mlc_round_rows, {blocks(int64_t(stages) * rows * columns / 8, 256), rowBlocks, 1}, 256, round);
+  RoundRowsArgs round{args.x, rounded.data(), args.k, args.rows, rows, stages, panel, args.norm};
+  if (args.norm.weight)
+    launch(mlc_norm_rows, {unsigned(rows), rowBlocks, 1}, 256, round);
+  else
+    launch(mlc_round_rows, {blocks(int64_t(stages) * rows * columns / 8, 256), rowBlocks, 1}, 256, round);
   const int slices = sliceCount(args.columns);
   args.rounded = rounded.data();
   args.stages = tiling.stages;
@@ -109,6 +112,8 @@ struct Case {
 void PrintTo(const Case &c, std::ostream *os) { *os << c.name; }
 
 struct LinearTest : testing::TestWithParam<Case> {
+  InputNorm norm{}; // Of panels.
+
   /// x W^T + bias + residual by the kernel that so many rows get; with `stay`, by that many blocks which stay; with
   /// `tiling`, by tiles.
   std::vector<float> run(const GuardedBytes &packed, const fb::WeightDesc &desc, const std::vector<float> &x,
@@ -130,6 +135,7 @@ struct LinearTest : testing::TestWithParam<Case> {
       panels.k = k;
       panels.rows = rows;
       panels.aligned = k % 4 == 0;
+      panels.norm = norm;
       using Kernel = void (*)(const PanelLinearArgs &);
       static constexpr Kernel staying[] = {mlc_stream_bf16, mlc_stream_int8, mlc_stream_int4};
       if (stay) {
@@ -206,6 +212,49 @@ TEST_P(LinearTest, AgreesWithF64AndRowsStandAlone) {
         ASSERT_EQ(0, memcmp(some.data(), all.data(), some.size() * sizeof(float)))
             << n << " x " << k << " by tiling " << &tiling - kTilings;
       }
+  }
+}
+
+// A norm on the way gives the bits of one in front, whichever form takes it along.
+TEST_P(LinearTest, NormsOnTheWayAreThoseInFront) {
+  const Case &c = GetParam();
+  for (auto [n, k] : {std::pair<uint64_t, uint64_t>{37, 200}, {40, 83}, {24, 1344}}) {
+    fb::WeightDesc desc(n, k, c.group, c.format, c.asymmetric);
+    if (c.format == fb::WeightFormat::panel_q4_0 || c.format == fb::WeightFormat::panel_q8_0 ||
+        !cpu::packedBytes(desc) || !(*storedAs(desc)).panels)
+      continue;
+    std::vector<float> values = seeded(n * k, 1), bias = seeded(n, 2), scales = seeded(k, 5);
+    GuardedBytes packed(*cpu::packedBytes(desc));
+    ASSERT_TRUE(cpu::packRows(desc, 0, n, values.data(), packed.data(), nullptr));
+    constexpr int kRows = 40;
+    std::vector<float> x = seeded(kRows * k, 3), residual = seeded(kRows * n, 4), normed(kRows * k);
+    // Rows of very different size, which a norm makes alike.
+    for (size_t i = 0; i < x.size(); ++i)
+      x[i] *= std::exp2(float(i / k % 7) - 3);
+    const auto columns = int64_t(k);
+    NormArgs apart{};
+    apart.x = {x.data(), columns};
+    apart.weight = scales.data();
+    apart.out = {normed.data(), columns};
+    apart.width = columns;
+    apart.eps = 1e-5f;
+    apart.offset = 1;
+    launch(mlc_rms_norm, {1, kRows, 1}, 256, apart);
+    norm = {};
+    const std::vector<float> all = run(packed, desc, normed, bias, residual, kRows);
+    norm = {scales.data(), apart.eps, apart.offset};
+    for (int rows : {1, 3, 8})
+      for (unsigned blocks : {1u, 2u}) {
+        std::vector<float> part(x.begin(), x.begin() + rows * columns);
+        std::vector<float> some = run(packed, desc, part, bias, residual, rows, blocks);
+        ASSERT_EQ(0, memcmp(some.data(), all.data(), some.size() * sizeof(float)))
+            << rows << " rows of " << n << " x " << k << " in " << blocks << " blocks";
+      }
+    for (const Tiling &tiling : kTilings) {
+      std::vector<float> some = run(packed, desc, x, bias, residual, kRows, 0, &tiling);
+      ASSERT_EQ(0, memcmp(some.data(), all.data(), some.size() * sizeof(float)))
+          << n << " x " << k << " by tiling " << &tiling - kTilings;
+    }
   }
 }
 

@@ -10,6 +10,16 @@
 
 include "mlir/Pass/PassBase.td"
 
+def FuseNormLinear : Pass<"exec-fuse-norm-linear", "::mlir::ModuleOp"> {
+  let summary = "Makes of an RMS norm and the one linear that reads it a single kernel, norm_linear";
+  let description = [{
+    For devices, where a kernel of its own costs a launch and a trip through memory. The linear has bf16 products, and
+    its rows are all that the norm's slot is for; nothing between the two writes what the norm reads. A function's
+    last linear keeps its norm: its rows are the hidden states. The values, bit for bit, are those of the two kernels.
+  }];
+  let statistics = [Statistic<"fused", "fused", "Linears with a norm in front">];
+}
+
 def PlanMemory : Pass<"exec-plan-memory", "::mlir::ModuleOp"> {
   let summary = "Gives every slot its offset in the arena and every constant its offset in the weights segment";
   let description = [{
