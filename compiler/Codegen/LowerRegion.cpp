@@ -129,22 +129,13 @@ LogicalResult convertToLLVM(ModuleOp module) {
   return applyFullConversion(module, target, std::move(patterns));
 }
 
-/// The first diagnostic of a context.
-class FirstDiagnostic {
-public:
-  explicit FirstDiagnostic(MLIRContext &context)
-      : handler(&context, [this](Diagnostic &diagnostic) {
-          if (text.empty())
-            text = diagnostic.str();
-        }) {}
-  llvm::Error error() const { return llvm::createStringError("a region cannot be compiled: %s", text.c_str()); }
-
-private:
-  std::string text;
-  ScopedDiagnosticHandler handler;
-};
-
 } // namespace
+
+linalg::GenericOp mlc::elementwiseRegion(ModuleOp text) {
+  linalg::GenericOp region;
+  text.walk([&](linalg::GenericOp op) { region = op; });
+  return region;
+}
 
 llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRContext &context, LevelTraits traits) {
   FirstDiagnostic diagnostic(context);
@@ -156,8 +147,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> mlc::lowerRegion(StringRef source, MLIRCon
       return diagnostic.error();
     return text;
   }
-  linalg::GenericOp region;
-  text->walk([&](linalg::GenericOp op) { region = op; });
+  linalg::GenericOp region = elementwiseRegion(*text);
   if (!region)
     return llvm::createStringError("a region without a linalg.generic");
   OwningOpRef<ModuleOp> module = ModuleOp::create(region.getLoc());

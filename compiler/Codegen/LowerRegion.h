@@ -10,6 +10,7 @@
 #include "compiler/Codegen/RegionCode.h"
 
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/PatternMatch.h"
 #include "llvm/ADT/SmallVector.h"
@@ -34,6 +35,24 @@ struct LevelTraits {
   int floats;    // of a vector register
   int registers; // that hold vectors
 };
+
+/// The first diagnostic of a context.
+class FirstDiagnostic {
+public:
+  explicit FirstDiagnostic(mlir::MLIRContext &context)
+      : handler(&context, [this](mlir::Diagnostic &diagnostic) {
+          if (text.empty())
+            text = diagnostic.str();
+        }) {}
+  llvm::Error error() const { return llvm::createStringError("a region cannot be compiled: %s", text.c_str()); }
+
+private:
+  std::string text;
+  mlir::ScopedDiagnosticHandler handler;
+};
+
+/// The linalg.generic of an elementwise region, or null.
+mlir::linalg::GenericOp elementwiseRegion(mlir::ModuleOp text);
 
 /// The region of `source` as a module of the LLVM dialect with the function kRegionEntry.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>> lowerRegion(llvm::StringRef source, mlir::MLIRContext &context,

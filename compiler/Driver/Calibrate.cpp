@@ -191,7 +191,7 @@ llvm::Expected<CompileOptions> storedOptions(const CompileOptions &options, uint
   add("--context", bound);
   add("--batch", bound);
   add("--sequences", "1");
-  add("--code", options.pipeline.compileRegions ? "auto" : "none");
+  add("--code", options.pipeline.code);
   add("--", options.source.path);
   std::vector<char *> argv;
   for (std::string &word : words)

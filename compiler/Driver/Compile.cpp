@@ -118,6 +118,7 @@ llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const Compi
   metadata->target->isa_family = options.isaFamily;
   metadata->target->cpu = options.cpuNames;
   std::vector<cuda::Image> images;
+  std::vector<std::vector<uint8_t>> regions;
   if (options.pipeline.device) {
     auto named = [&](llvm::Error error) {
       return llvm::createStringError("%s: %s", options.source.path.c_str(), llvm::toString(std::move(error)).c_str());
@@ -128,9 +129,13 @@ llvm::Error mlc::fillArtifact(ModuleOp module, const Source &source, const Compi
     if (!chosen)
       return named(chosen.takeError());
     images = std::move(*chosen);
-    describeImages(images, *metadata);
     for (const cuda::Image &image : images)
       metadata->target->cpu.push_back(image.arch);
+    auto compiled = regionImages(module, images, options.ptxas, regions);
+    if (!compiled)
+      return named(compiled.takeError());
+    llvm::append_range(images, *compiled);
+    describeImages(images, *metadata);
   }
   metadata->provenance = std::make_unique<fb::ProvenanceT>();
   metadata->provenance->version = MLC_VERSION;
@@ -190,6 +195,17 @@ static llvm::Error printAssembly(const CompileOptions &options, ModuleOp module)
   return writeText(options.output, [&](llvm::raw_ostream &os) { os << text; });
 }
 
+/// The PTX of every region.
+static llvm::Error printPtx(const CompileOptions &options, ModuleOp module) {
+  auto text = regionPtx(module);
+  if (!text)
+    return llvm::createStringError("%s: %s", options.source.path.c_str(), llvm::toString(text.takeError()).c_str());
+  if (text->empty())
+    return llvm::createStringError("%s: --emit ptx: nothing is compiled to code; kernels run every op",
+                                   options.source.path.c_str());
+  return writeText(options.output, [&](llvm::raw_ostream &os) { os << *text; });
+}
+
 static llvm::Error lowerLanguageModel(ModuleOp module, CompileOptions &options) {
   if (llvm::Error error = chooseMath(module, options))
     return error;
@@ -241,6 +257,7 @@ static llvm::Error compile(CompileOptions &options) {
       return llvm::createStringError("%s: --strict: %s", options.source.path.c_str(), slow.c_str());
   if (llvm::Error error = options.emit == "exec"  ? printModule(options.output, module)
                           : options.emit == "asm" ? printAssembly(options, module)
+                          : options.emit == "ptx" ? printPtx(options, module)
                                                   : writeArtifact(module, *source, options))
     return error;
   if (options.report.empty())

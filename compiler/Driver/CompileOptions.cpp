@@ -5,6 +5,7 @@
 
 #include "compiler/Driver/CompileOptions.h"
 #include "compiler/Codegen/CpuNames.h"
+#include "compiler/Codegen/GpuRegion.h"
 #include "runtime/artifact/Machine.h"
 #include "runtime/exec/Kernel.h"
 #include "targets/cuda/Functions.h"
@@ -23,7 +24,7 @@ struct Raw {
   const char *output = nullptr, *weights = nullptr, *tokenizer = nullptr, *target = "cpu", *triple = nullptr,
              *cpu = nullptr, *gpu = nullptr, *quant = "keep", *head = "", *math = "", *activations = "", *kv = "",
              *ssm = "f32", *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR,
-             *emit = "artifact", *report = "", *calibrate = nullptr;
+             *emit = "artifact", *report = "", *calibrate = nullptr, *ptxas = nullptr;
   TextList dims, states;
   uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
   bool asymmetric = false, strict = false;
@@ -87,8 +88,7 @@ Parsed checkCuda(const Raw &raw, CompileOptions &options) {
     options.gpus.push_back(name.str());
   }
   options.pipeline.device = true;
-  options.pipeline.compileRegions = false;
-  options.pipeline.triple = "nvptx64-nvidia-cuda";
+  options.pipeline.triple = kGpuTriple.str();
   options.isaFamily = kCudaFamily;
   return {};
 }
@@ -177,8 +177,14 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"sequences", "N", "most live sequences (default 8)", OptionKind::count, &raw.sequences, 1, 1 << 12},
       {"rope", "R", "yarn:F[,original=N], linear:F or none, in place of the checkpoint's scaling", OptionKind::text,
        &raw.rope},
-      {"code", "C", "auto (default): compile what no kernel runs; none: a data-only artifact", OptionKind::text,
-       &raw.code},
+      {"code", "C",
+       "auto (default): compile what no kernel runs; all: every elementwise op of a language model; none: no code",
+       OptionKind::text, &raw.code},
+      {"ptxas", "F",
+       "of --target cuda: what makes machine code of compiled ops (default: ptxas of the build's toolkit or of PATH, "
+       "if "
+       "any), or none: the driver does",
+       OptionKind::text, &raw.ptxas},
       {"kernels", "K",
        "own, xnnpack (every op that XNNPACK can do; needs libmlc-xnnpack.so where it runs) or auto (default: of a "
        "network, those that are measured to be faster)",
@@ -193,7 +199,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
       {"state", "OUT=IN",
        "of a network: what input IN reads is output OUT of the run before (more: commas, or once more)",
        OptionKind::texts, &raw.states},
-      {"emit", "E", "artifact (default), graph, exec, or asm (of compiled code)", OptionKind::text, &raw.emit},
+      {"emit", "E", "artifact (default), graph, exec, or of compiled code asm or (--target cuda) ptx", OptionKind::text,
+       &raw.emit},
       {"report", "F.json", "write which kernel every op got and what runs slower than asked", OptionKind::text,
        &raw.report},
       {"strict", nullptr, "refuse what --report would call slow", OptionKind::flag, &raw.strict},
@@ -239,8 +246,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     return usage("ssm", raw.ssm, "f32 or bf16");
   if (raw.checkpointEvery % 16)
     return usage("checkpoint-every", std::to_string(raw.checkpointEvery).c_str(), "a multiple of 16");
-  if (!oneOf(raw.code, {"auto", "none"}))
-    return usage("code", raw.code, "auto or none");
+  if (!oneOf(raw.code, {"auto", "all", "none"}))
+    return usage("code", raw.code, "auto, all or none");
   if (!oneOf(raw.kernels, {"auto", "own", "xnnpack"}))
     return usage("kernels", raw.kernels, "auto, own or xnnpack");
   if (!oneOf(raw.xnnpack, {"2022", "2024"}))
@@ -249,8 +256,12 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("--kernels xnnpack: not with --target cuda; leave it out");
     return {true, 2};
   }
-  if (!oneOf(raw.emit, {"artifact", "graph", "exec", "asm"}))
-    return usage("emit", raw.emit, "artifact, graph, exec or asm");
+  if (raw.ptxas && !forCuda) {
+    printError("--ptxas %s: goes with --target cuda", raw.ptxas);
+    return {true, 2};
+  }
+  if (!oneOf(raw.emit, {"artifact", "graph", "exec", forCuda ? "ptx" : "asm"}))
+    return usage("emit", raw.emit, forCuda ? "artifact, graph, exec or ptx" : "artifact, graph, exec or asm");
   auto quantizes = [](llvm::StringRef word) { return word == "int4" || word == "int8"; };
   if (raw.calibrate && !quantizes(raw.quant) && !quantizes(raw.head)) {
     printError("--calibrate %s: goes with --quant int4 or int8; nothing is quantized here", raw.calibrate);
@@ -284,7 +295,8 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.pipeline.context = int64_t(raw.context);
   options.pipeline.batch = int64_t(raw.batch);
   options.pipeline.sequences = int64_t(raw.sequences);
-  options.pipeline.compileRegions = llvm::StringRef(raw.code) == "auto";
+  options.pipeline.code = raw.code;
+  options.ptxas = raw.ptxas ? raw.ptxas : "";
   options.pipeline.kernels = raw.kernels;
   llvm::to_integer(raw.xnnpack, options.pipeline.xnnpack);
   return forCuda ? checkCuda(raw, options) : checkTriple(raw, options);
@@ -310,8 +322,7 @@ std::string mlc::provenance(const CompileOptions &options) {
     text += " --ssm " + pipeline.ssm;
   if (pipeline.checkpointEvery)
     text += " --checkpoint-every " + std::to_string(pipeline.checkpointEvery);
-  if (!pipeline.device)
-    text += pipeline.compileRegions ? " --code auto" : " --code none";
+  text += " --code " + pipeline.code;
   if (pipeline.kernels != "auto")
     text += " --kernels " + pipeline.kernels;
   if (pipeline.kernels != "own" && pipeline.xnnpack != PipelineOptions().xnnpack)

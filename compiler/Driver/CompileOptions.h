@@ -21,6 +21,7 @@ struct CompileOptions {
   std::string output, emit = "artifact", report;
   std::string isaFamily;             // Whose packed layouts the artifact holds.
   std::vector<std::string> gpus;     // --gpu, of --target cuda; empty: every image.
+  std::string ptxas;                 // --ptxas
   std::vector<std::string> cpuNames; // --cpu; pipeline.cpus are the levels among them.
   std::string math, kv;              // Empty: by what the weights are.
   std::string activations;           // Empty: by the target.

@@ -5,6 +5,7 @@
 
 #include "compiler/Driver/Gpu.h"
 
+#include "compiler/Codegen/GpuRegion.h"
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/KvPage.h"
@@ -46,6 +47,37 @@ llvm::Expected<std::vector<cuda::Image>> mlc::chooseImages(llvm::ArrayRef<std::s
   return chosen;
 }
 
+llvm::Expected<std::string> mlc::regionPtx(mlir::ModuleOp module) {
+  llvm::SmallVector<GpuRegion> regions;
+  for (auto code : module.getOps<exec::CodeOp>())
+    regions.push_back({code.getSymName(), code.getSource().value_or("")});
+  return regions.empty() ? std::string() : compileGpuRegions(regions);
+}
+
+llvm::Expected<std::vector<cuda::Image>> mlc::regionImages(mlir::ModuleOp module, llvm::ArrayRef<cuda::Image> kernels,
+                                                           llvm::StringRef ptxas,
+                                                           std::vector<std::vector<uint8_t>> &storage) {
+  std::vector<cuda::Image> images;
+  auto ptx = regionPtx(module);
+  if (!ptx)
+    return ptx.takeError();
+  if (ptx->empty())
+    return images;
+  auto program = findPtxas(ptxas);
+  if (!program)
+    return program.takeError();
+  for (const cuda::Image &kernel : kernels) {
+    if (program->empty() || cuda::parseArch(kernel.arch).ptx)
+      continue;
+    auto code = assemblePtx(*program, *ptx, kernel.arch);
+    if (!code)
+      return code.takeError();
+    images.push_back({kRegionModule, kernel.arch, storage.emplace_back(std::move(*code))});
+  }
+  images.push_back({kRegionModule, kGpuRegionArch.data(), storage.emplace_back(ptx->begin(), ptx->end())});
+  return images;
+}
+
 /// Bytes of an image in the segment: with the zero that ends it, at a multiple of 64.
 static uint64_t imageBytes(const cuda::Image &image) { return llvm::alignTo(image.bytes.size() + 1, 64); }
 
@@ -64,6 +96,8 @@ void mlc::describeImages(llvm::ArrayRef<cuda::Image> images, fb::ArtifactT &arti
   }
   artifact.segments.push_back(std::move(segment));
   artifact.required_features.push_back("cuda");
+  if (!artifact.codes.empty())
+    artifact.required_features.push_back("cuda_regions");
 }
 
 std::vector<uint8_t> mlc::imageSegment(llvm::ArrayRef<cuda::Image> images) {
@@ -84,8 +118,9 @@ static llvm::Error refuse(const fb::OpT &op, const std::string &what) {
 static llvm::Error checkOp(const fb::ArtifactT &artifact, const fb::OpT &op) {
   const fb::KernelCallT *call = op.body.AsKernelCall();
   if (!call)
-    return op.body.type == fb::OpBody::Call ? llvm::Error::success()
-                                            : refuse(op, "branches, loops and compiled regions do not run on a GPU");
+    return op.body.type == fb::OpBody::Call || op.body.type == fb::OpBody::CallCode
+               ? llvm::Error::success()
+               : refuse(op, "branches and loops do not run on a GPU");
   const fb::KernelT &kernel = *artifact.kernels[call->kernel];
   if (!findKernel(cudaTarget(), kernel.name.c_str(), kernel.version, Isa::portable))
     return refuse(op, "there is no kernel for " + kernel.name);

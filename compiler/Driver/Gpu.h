@@ -7,6 +7,7 @@
 //
 #pragma once
 
+#include "compiler/Dialect/Exec/IR/Exec.h"
 #include "schema_generated.h"
 #include "targets/cuda/Images.h"
 
@@ -20,6 +21,14 @@ namespace mlc {
 /// The images that run on the devices of `names` (sm_80, sm_86, sm_90a, ...), or all of them when there are none. An
 /// error names what no image runs on, or says that this build has no kernels.
 llvm::Expected<std::vector<cuda::Image>> chooseImages(llvm::ArrayRef<std::string> names);
+
+/// The PTX of every region of `module`; empty when there is none.
+llvm::Expected<std::string> regionPtx(mlir::ModuleOp module);
+/// That PTX, and its machine code for the architectures of `kernels` if there is a ptxas (--ptxas `ptxas`), as images
+/// whose bytes are kept in `storage`.
+llvm::Expected<std::vector<cuda::Image>> regionImages(mlir::ModuleOp module, llvm::ArrayRef<cuda::Image> kernels,
+                                                      llvm::StringRef ptxas,
+                                                      std::vector<std::vector<uint8_t>> &storage);
 
 /// Tables of `images` in a segment of their own, behind the others.
 void describeImages(llvm::ArrayRef<cuda::Image> images, fb::ArtifactT &artifact);

@@ -45,8 +45,8 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
     if (!options.device)
       passes.addPass(graph::createRoundScan());
   }
-  if (options.compileRegions)
-    passes.addPass(graph::createOutlineElementwise());
+  if (options.code != "none")
+    passes.addPass(graph::createOutlineElementwise({/*all=*/options.code == "all"}));
   passes.addPass(graph::createVerifyReady());
 }
 

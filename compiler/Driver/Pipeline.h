@@ -20,13 +20,13 @@ struct PipelineOptions {
   int64_t group = 128;
   bool asymmetric = false, fast = false;
   int64_t context = 0, batch = 512, sequences = 8, checkpointEvery = 0;
-  /// Which elementwise ops are compiled rather than run by kernels.
-  bool compileRegions = true;
+  /// Which elementwise ops are compiled rather than run by kernels: auto, all or none.
+  std::string code = "auto";
   /// own, auto or xnnpack.
   std::string kernels = "auto";
   /// Of which year the XNNPACK is that runs its kernels: 2022 or 2024.
   unsigned xnnpack = 2022;
-  /// For a GPU: nothing is compiled to the host's code.
+  /// For a GPU: regions become PTX, and nothing the host's code.
   bool device = false;
   /// With `fast`: rows that meet integers are int8; else, on a GPU, bf16.
   bool quantizeRows = true;

@@ -22,7 +22,7 @@ static constexpr unsigned kMaxTables = 8 << 20;
 static constexpr unsigned kMaxSegments = 4096;
 
 // Features of this version, by their names in required_features.
-static constexpr const char *kFeatures[] = {"code", "cuda", "extent_rules"};
+static constexpr const char *kFeatures[] = {"code", "cuda", "cuda_regions", "extent_rules"};
 
 static const char *errnoText() { return strerror(errno); }
 using ull = unsigned long long;

@@ -69,6 +69,7 @@ enum class Check : unsigned {
   CodeSegment,
   CodeEntry,
   CodeIsa,
+  DeviceCode,
   ConstantSegment,
   ConstantExtent,
   ConstantFormat,

@@ -54,6 +54,7 @@ private:
   Status checkStates() const;
   Status checkCarry(const fb::State &state) const;
   Status checkKernels();
+  Status checkDeviceCode(const fb::Code &code) const;
   Status checkCode(unsigned index);
   Status checkCodes();
   Status checkConstants() const;

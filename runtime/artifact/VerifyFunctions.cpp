@@ -258,11 +258,13 @@ Status ProgramVerifier::checkCallCode(const fb::CallCode &call) const {
   for (uint32_t i = 0; i < countOf(call.slots()); ++i)
     if (call.slots()->Get(i) >= slotBytes.size())
       return REFUSE_OP(CodeSlots, "slot %u of %zu", call.slots()->Get(i), slotBytes.size());
-  bool dims = countOf(call.dims()) <= kMaxCodeDims;
+  // A device's function takes columns and strides one by one.
+  bool dims =
+      countOf(call.dims()) <= kMaxCodeDims && (!target.family || countOf(call.dims()) == countOf(call.slots()) + 1);
   for (uint32_t i = 0; dims && i < countOf(call.dims()); ++i)
     dims = dimValid(*call.dims()->Get(i));
   if (!dims)
-    return REFUSE_OP(CodeDims, "a dimension is out of range, or there are more than %u", kMaxCodeDims);
+    return REFUSE_OP(CodeDims, "a dimension is out of range, or they are not as many as the code takes");
   if (!call.items() || !dimValid(*call.items()) || !call.grain() || call.grain() > uint64_t(kMaxDim))
     return REFUSE_OP(CodeItems, "items or grain is out of range");
   return {};
@@ -281,8 +283,8 @@ Status ProgramVerifier::checkBlock(const fb::Block &block, unsigned depth, Funct
     if (!op.body() || op.body_type() == fb::OpBody::NONE || op.body_type() > fb::OpBody::MAX)
       return REFUSE_OP(OpBody, "an op of the unknown type %u", unsigned(op.body_type()));
     // The host enqueues a device's ops and cannot look at what they compute.
-    if (target.family && op.body_type() != fb::OpBody::KernelCall && op.body_type() != fb::OpBody::Call)
-      return REFUSE_OP(DeviceOp, "branches, loops and code objects do not run on '%s'", target.family);
+    if (target.family && (op.body_type() == fb::OpBody::If || op.body_type() == fb::OpBody::Loop))
+      return REFUSE_OP(DeviceOp, "branches and loops do not run on '%s'", target.family);
     switch (op.body_type()) {
     case fb::OpBody::KernelCall:
       ++facts.executed;

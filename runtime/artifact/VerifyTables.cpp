@@ -346,9 +346,22 @@ static int isaRank(const flatbuffers::String *level, Isa limit) {
   return allowed ? levelRank(level->string_view()) : -1;
 }
 
+// The driver finds it by its name, in an image of compiled regions.
+Status ProgramVerifier::checkDeviceCode(const fb::Code &code) const {
+  bool found = false;
+  for (uint32_t i = 0; i < countOf(meta.images()); ++i)
+    found |= isRegions(*meta.images()->Get(i));
+  if (!found || countOf(code.variants()))
+    return MLC_REFUSE(DeviceCode, ErrorCode::Corrupt, "%s: code '%.60s' is in no image of regions, or is the host's",
+                      name(), code.name()->c_str());
+  return {};
+}
+
 Status ProgramVerifier::checkCode(unsigned index) {
   const fb::Code &code = *meta.codes()->Get(index);
   const char *label = code.name()->c_str();
+  if (target.family)
+    return checkDeviceCode(code);
   if (!countOf(code.variants()) || (!elsewhere && !architectureMatches(code.triple())))
     return MLC_REFUSE(CodeVariants, ErrorCode::Unsupported,
                       "%s: code '%.60s' has no form for %s; compile it with mlc compile --triple %s", name(), label,

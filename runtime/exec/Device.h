@@ -55,6 +55,8 @@ public:
 
   /// Enqueues the inputs. True: an earlier step's graph does the whole step, no kernel is to be enqueued.
   virtual Result<bool> begin(const DeviceStep &step) = 0;
+  /// Enqueues code object `code` of the artifact: dims[0] columns of `rows` rows, as exec.call_code has it.
+  virtual void call(uint32_t code, std::span<void *const> buffers, std::span<const int64_t> dims, int64_t rows) = 0;
   /// Among a step's kernels: a copy that is there when end() returns, of every step of the graph.
   virtual void fetch(void *to, const uint8_t *from, size_t bytes) = 0;
   /// Drops a step of which not all kernels were enqueued.

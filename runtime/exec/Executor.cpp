@@ -417,6 +417,10 @@ Status Executor::runCode(const Plan::CodeCall &call, const char *location) {
   for (uint32_t i = 0; i < call.dims; ++i)
     dims[i] = dimValue(plan->codeDims()[call.firstDim + i], extents.span());
   void *const *buffers = codeBuffers.data() + call.firstSlot;
+  if (stream) {
+    stream->call(call.code, {buffers, call.slots}, {dims, call.dims}, dimValue(call.items, extents.span()));
+    return {};
+  }
   std::atomic<int32_t> failure{0};
   pool->parallelFor(dimValue(call.items, extents.span()), call.grain, [&](int64_t begin, int64_t end, unsigned) {
     if (int32_t status = call.entry(buffers, dims, begin, end))

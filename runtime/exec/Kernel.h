@@ -254,6 +254,9 @@ struct TargetRegistry {
 const TargetRegistry &cpuTarget();
 /// Target.isa_family of artifacts for NVIDIA's GPUs.
 constexpr const char *kCudaFamily = "cuda";
+/// The module of a GPU's images that hold compiled regions; all others hold kernels.
+constexpr const char *kRegionModule = "regions";
+inline bool isRegions(const fb::Image &image) { return image.module_()->string_view() == kRegionModule; }
 /// The CUDA target. Defined in targets/cuda/Registry.cpp; not part of builds without dlopen or of 32 bits.
 const TargetRegistry &cudaTarget();
 /// The target that an artifact is made for; Unsupported when this build has none of that name. targets/Targets.cpp.

@@ -140,6 +140,7 @@ private:
     resolved.items = *call.items();
     resolved.grain = int64_t(call.grain());
     if (filling) {
+      resolved.code = call.code();
       resolved.entry = plan.resolved.codes[call.code()];
       resolved.name = metadata.codes()->Get(call.code())->name()->c_str();
       plan.codeArray[index] = resolved;

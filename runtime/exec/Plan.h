@@ -61,8 +61,9 @@ public:
     Range body;
   };
   struct CodeCall {
-    CodeFunction entry;
+    CodeFunction entry; // Null: of a device.
     const char *name;
+    uint32_t code;             // An index of Artifact.codes.
     uint32_t firstSlot, slots; // Slots of `codeSlots`.
     uint32_t firstDim, dims;   // Dims of `codeDims`.
     fb::Dim items;

@@ -78,7 +78,7 @@ Result<Device *> Gpu::open(const Artifact &artifact, const DeviceOptions &option
   MLC_ASSIGN(Gpu * made, create(options, allocator));
   Owned<Device> gpu(made);
   MLC_TRY(made->start(options));
-  MLC_TRY(made->loadImage(artifact));
+  MLC_TRY(made->loadImages(artifact));
   MLC_TRY(made->upload(artifact));
   return gpu.release();
 }
@@ -94,7 +94,7 @@ Result<Device *> Gpu::open(std::span<const Image> images, const DeviceOptions &o
       best = &image;
   if (!best)
     return Error(ErrorCode::Unsupported, "no kernels for %s", made->name);
-  MLC_TRY(made->loadModule(best->arch, best->bytes.data()));
+  MLC_TRY(made->loadKernels(best->arch, best->bytes.data()));
   return gpu.release();
 }
 
@@ -105,8 +105,9 @@ Gpu::~Gpu() {
     for (uint8_t *segment : segments)
       if (segment)
         (void)calls.memFree(reinterpret_cast<CuPointer>(segment));
-    if (module)
-      (void)calls.moduleUnload(module);
+    for (CuModule each : {module, regionModule})
+      if (each)
+        (void)calls.moduleUnload(each);
   }
   (void)calls.primaryCtxRelease(device);
 }
@@ -149,39 +150,71 @@ Status Gpu::start(const DeviceOptions &options) {
   return calls.check(calls.primaryCtxRetain(&context, device), name);
 }
 
-Status Gpu::loadImage(const Artifact &artifact) {
+/// Of compiled regions, or of kernels.
+Result<const fb::Image *> Gpu::bestImage(const Artifact &artifact, bool ofRegions) const {
   const fb::Image *best = nullptr;
   Best choice{capability};
-  for (const fb::Image *image : *artifact.metadata().images())
+  char list[128] = "";
+  for (const fb::Image *image : *artifact.metadata().images()) {
+    if (isRegions(*image) != ofRegions)
+      continue;
+    size_t at = strlen(list);
+    snprintf(list + at, sizeof list - at, "%s%.16s", at ? ", " : "", image->arch()->c_str());
     if (choice.improvesBy(image->arch()->string_view()))
       best = image;
-  if (!best) {
-    char list[128] = "";
-    for (const fb::Image *image : *artifact.metadata().images()) {
-      size_t at = strlen(list);
-      snprintf(list + at, sizeof list - at, "%s%.16s", at ? ", " : "", image->arch()->c_str());
-    }
-    return Error(ErrorCode::Unsupported, "has kernels for %s, none that %s runs; compile it with --gpu sm_%d", list,
-                 name, capability);
   }
-  // The verifier has seen that the image lies in its segment and ends with a zero.
-  return loadModule(best->arch()->c_str(), artifact.segment(best->segment()).data() + best->offset());
+  if (!best)
+    return Error(ErrorCode::Unsupported, "has %s for %s, none that %s runs; compile it with --gpu sm_%d",
+                 ofRegions ? "regions" : "kernels", list, name, capability);
+  return best;
 }
 
-Status Gpu::loadModule(const char *arch, const uint8_t *image) {
-  hopperImage = parseArch(arch).number >= 90;
+Status Gpu::loadImages(const Artifact &artifact) {
+  // The verifier has seen that an image lies in its segment and ends with a zero.
+  auto bytes = [&](const fb::Image &image) { return artifact.segment(image.segment()).data() + image.offset(); };
+  MLC_ASSIGN(const fb::Image *kernels, bestImage(artifact, false));
+  MLC_TRY(loadKernels(kernels->arch()->c_str(), bytes(*kernels)));
+  codes = artifact.metadata().codes();
+  if (!codes || !codes->size())
+    return {};
+  MLC_ASSIGN(const fb::Image *image, bestImage(artifact, true));
+  MLC_TRY(load(regionModule, "regions", image->arch()->c_str(), bytes(*image)));
+  MLC_ASSIGN(regions, OwnedArray<CuFunction>::create(allocator, codes->size(), "regions"));
+  for (uint32_t i = 0; i < codes->size(); ++i)
+    MLC_TRY(find(regions[i], regionModule, regionName(i), image->arch()->c_str()));
+  return {};
+}
+
+Status Gpu::load(CuModule &into, const char *what, const char *arch, const void *image) {
   MLC_TRY(use());
-  if (CuResult loaded = calls.moduleLoadData(&module, image); loaded != CUDA_SUCCESS) {
-    if (loaded == CUDA_ERROR_NO_BINARY_FOR_GPU || loaded == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
-      return Error(ErrorCode::Unsupported,
-                   "the NVIDIA driver does not take its kernels for %s on %s; use a newer driver", arch, name);
-    return calls.check(loaded, "its kernels cannot be loaded");
-  }
+  char log[256] = "";
+  CuJitOption options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+  void *values[] = {log, reinterpret_cast<void *>(sizeof log - 1)};
+  CuResult loaded = calls.moduleLoad(&into, image, 2, options, values);
+  if (loaded == CUDA_SUCCESS)
+    return {};
+  if (loaded == CUDA_ERROR_NO_BINARY_FOR_GPU || loaded == CUDA_ERROR_UNSUPPORTED_PTX_VERSION)
+    return Error(ErrorCode::Unsupported, "the NVIDIA driver does not take its %s for %s on %s; use a newer driver",
+                 what, arch, name);
+  // Of what the compiler in the driver says, the first line.
+  log[strcspn(log, "\n")] = 0;
+  Status failed = calls.check(loaded, "cannot be loaded");
+  return Error(failed.error().code(), "its %s for %s: %s%s%s", what, arch, failed.error().message(), *log ? ": " : "",
+               log);
+}
+
+Status Gpu::find(CuFunction &function, CuModule from, const char *wanted, const char *arch) {
+  if (calls.moduleGetFunction(&function, from, wanted) != CUDA_SUCCESS)
+    return Error(ErrorCode::Unsupported,
+                 "its image for %s lacks %s; use the mlc release that compiled it, or compile it again", arch, wanted);
+  return {};
+}
+
+Status Gpu::loadKernels(const char *arch, const void *image) {
+  hopperImage = parseArch(arch).number >= 90;
+  MLC_TRY(load(module, "kernels", arch, image));
   for (unsigned i = 0; i < kFunctions; ++i)
-    if (CuResult found = calls.moduleGetFunction(&functions[i], module, kNames[i]); found != CUDA_SUCCESS)
-      return Error(ErrorCode::Unsupported,
-                   "its kernels for %s lack %s; use the mlc release that compiled it, or compile it again", arch,
-                   kNames[i]);
+    MLC_TRY(find(functions[i], module, kNames[i], arch));
   auto share = [&](Function first, Function last, int bytes) -> Status {
     for (unsigned i = unsigned(first); i <= unsigned(last); ++i)
       MLC_TRY(calls.check(calls.funcSetAttribute(functions[i], CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, bytes),

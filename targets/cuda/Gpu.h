@@ -42,6 +42,9 @@ public:
   /// Dynamic shared memory that a block of mlc_tile_* may have, in bytes.
   int tileMemory() const { return sharedMemory - kStaticShared; }
   CuFunction function(Function which) const { return functions[unsigned(which)]; }
+  /// Of code object `code`, and its name.
+  CuFunction region(uint32_t code) const { return regions[code]; }
+  const char *regionName(uint32_t code) const { return codes->Get(code)->name()->c_str(); }
 
 private:
   static constexpr int kStaticShared = 1024; // More than mlc_tile_* have.
@@ -51,8 +54,11 @@ private:
   void release() override;
   Status start(const DeviceOptions &options);
   static Result<Gpu *> create(const DeviceOptions &options, const Allocator &allocator);
-  Status loadImage(const Artifact &artifact);
-  Status loadModule(const char *arch, const uint8_t *image);
+  Status loadImages(const Artifact &artifact);
+  Result<const fb::Image *> bestImage(const Artifact &artifact, bool ofRegions) const;
+  Status load(CuModule &into, const char *what, const char *arch, const void *image);
+  Status find(CuFunction &function, CuModule from, const char *wanted, const char *arch);
+  Status loadKernels(const char *arch, const void *image);
   Status upload(const Artifact &artifact);
   Status uploadSegment(const Artifact &artifact, uint32_t index, bool compare);
 
@@ -65,8 +71,10 @@ private:
   bool compareDigests = true, hopperImage = false;
   CuDevice device = 0;
   CuContext context = nullptr;
-  CuModule module = nullptr;
+  CuModule module = nullptr, regionModule = nullptr;
   CuFunction functions[kFunctions] = {};
+  OwnedArray<CuFunction> regions;
+  const flatbuffers::Vector<flatbuffers::Offset<fb::Code>> *codes = nullptr; // Of the artifact.
   OwnedArray<uint8_t *> segments;
 };
 

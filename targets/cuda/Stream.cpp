@@ -5,6 +5,8 @@
 
 #include "targets/cuda/Stream.h"
 
+#include "runtime/artifact/Verifier.h"
+
 #include <algorithm>
 
 namespace mlc::cuda {
@@ -240,6 +242,26 @@ void Stream::enqueue(Function function, const Grid &grid, unsigned threads, cons
   CuLaunch launch{unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads,     1, 1,
                   sharedBytes,      stream,           &overlap,         gpu.hopper()};
   note(calls.launchKernel(&launch, gpu.function(function), parameters, nullptr), functionName(function));
+}
+
+void Stream::call(uint32_t code, std::span<void *const> buffers, std::span<const int64_t> dims, int64_t rows) {
+  // Rows share a block where they are short.
+  int64_t width = 256;
+  while (width > 1 && width / 2 >= dims[0])
+    width /= 2;
+  int64_t height = 256 / width;
+  int64_t x = ceilDiv(dims[0], width), y = ceilDiv(rows, height);
+  if (failure || x < 1 || y < 1)
+    return;
+  void *parameters[kMaxCodeSlots + kMaxCodeDims + 1], **next = parameters;
+  for (void *const &buffer : buffers)
+    *next++ = const_cast<void **>(&buffer);
+  for (const int64_t &dim : dims)
+    *next++ = const_cast<int64_t *>(&dim);
+  *next = &rows;
+  // Nothing overlaps: a region does not wait by itself for what is before it.
+  CuLaunch launch{unsigned(x), unsigned(y), 1, unsigned(width), unsigned(height), 1, 0, stream, nullptr, 0};
+  note(calls.launchKernel(&launch, gpu.region(code), parameters, nullptr), gpu.regionName(code));
 }
 
 StepView Stream::step() const {

@@ -54,6 +54,7 @@ public:
   Status read(void *to, const uint8_t *from, size_t bytes) override;
   Status write(uint8_t *to, const void *from, size_t bytes) override;
   Result<bool> begin(const DeviceStep &step) override;
+  void call(uint32_t code, std::span<void *const> buffers, std::span<const int64_t> dims, int64_t rows) override;
   void fetch(void *to, const uint8_t *from, size_t bytes) override;
   void abandon() override;
   Status end() override;

@@ -26,7 +26,7 @@ struct ConvertGraphToExec : impl::ConvertGraphToExecBase<ConvertGraphToExec> {
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     declare(module, builder);
     CodeTarget code{triple, {isas.begin(), isas.end()}, device, kernels == "xnnpack"};
-    if (code.isas.empty())
+    if (code.isas.empty() && !device)
       code.isas = {"x86-64-v2", "x86-64-v3", "x86-64-v4"};
     Lowering lowering(module, builder, std::move(code));
     for (Operation *op : former)

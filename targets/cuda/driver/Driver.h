@@ -27,6 +27,7 @@ enum CuAttribute : int {
   CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN = 97,
 };
 enum CuFunctionAttribute : int { CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = 8 };
+enum CuJitOption : int { CU_JIT_ERROR_LOG_BUFFER = 5, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES = 6 };
 constexpr unsigned CU_STREAM_NON_BLOCKING = 1;
 constexpr int CU_STREAM_CAPTURE_MODE_RELAXED = 2;
 
@@ -71,7 +72,7 @@ struct CuLaunch {
   X(primaryCtxRetain, cuDevicePrimaryCtxRetain, (CuContext *, CuDevice))                                               \
   X(primaryCtxRelease, cuDevicePrimaryCtxRelease_v2, (CuDevice))                                                       \
   X(ctxSetCurrent, cuCtxSetCurrent, (CuContext))                                                                       \
-  X(moduleLoadData, cuModuleLoadData, (CuModule *, const void *))                                                      \
+  X(moduleLoad, cuModuleLoadDataEx, (CuModule *, const void *, unsigned, CuJitOption *, void **))                      \
   X(moduleUnload, cuModuleUnload, (CuModule))                                                                          \
   X(moduleGetFunction, cuModuleGetFunction, (CuFunction *, CuModule, const char *))                                    \
   X(funcSetAttribute, cuFuncSetAttribute, (CuFunction, CuFunctionAttribute, int))                                      \

@@ -98,7 +98,9 @@ LogicalResult StateOp::verify() {
 }
 
 LogicalResult CodeOp::verify() {
-  if (getIsas().empty() || getIsas().size() != getObjects().size())
+  if (isForGpu() && (!getIsas().empty() || !getSource()))
+    return emitOpError("of a GPU has no objects of its own, and needs its source");
+  if (getIsas().size() != getObjects().size() || (getIsas().empty() && !isForGpu()))
     return emitOpError("needs one object for each isa");
   if (!llvm::all_of(getObjects(), llvm::IsaPred<DenseI8ArrayAttr>))
     return emitOpError("objects must be arrays of bytes");

@@ -165,11 +165,15 @@ def Exec_CodeOp : Exec_Op<"code", [Symbol]> {
   let description = [{
     `objects[i]`, for `isas[i]`, is the raw text; its entry is at byte 0. ABI: int32_t f(void *const *buffers,
     const int64_t *dims, int64_t begin, int64_t end). `source` keeps the region's linalg form for `--emit exec`.
+    A GPU's (triple nvptx64-nvidia-cuda) has no objects: all regions are made one image when the artifact is written.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, StrAttr:$triple, StrArrayAttr:$isas, ArrayAttr:$objects,
     OptionalAttr<StrAttr>:$source);
   let assemblyFormat = "$sym_name `for` $triple $isas attr-dict";
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    bool isForGpu() { return getTriple().starts_with("nvptx64"); }
+  }];
 }
 
 def Exec_FuncOp : Exec_Op<"func", [Symbol, IsolatedFromAbove, SingleBlock, NoTerminator, NoRegionArguments]> {
