@@ -54,6 +54,10 @@ namespace mlc::cuda {
   X(mlc_tile_int8_96, TileLinearArgs)                                                                                  \
   X(mlc_tile_int4_64, TileLinearArgs)                                                                                  \
   X(mlc_tile_int4_96, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w8a8_32, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w8a8_96, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w4a8_32, TileLinearArgs)                                                                                  \
+  X(mlc_tile_w4a8_96, TileLinearArgs)                                                                                  \
   X(mlc_round_rows, RoundRowsArgs)                                                                                     \
   X(mlc_norm_rows, RoundRowsArgs)                                                                                      \
   X(mlc_join_slices, TileLinearArgs)                                                                                   \
@@ -69,10 +73,6 @@ namespace mlc::cuda {
   X(mlc_stream_w4a8, PanelLinearArgs)                                                                                  \
   X(mlc_gate_w8a8, PanelLinearArgs)                                                                                    \
   X(mlc_gate_w4a8, PanelLinearArgs)                                                                                    \
-  X(mlc_tile_w8a8_32, TileLinearArgs)                                                                                  \
-  X(mlc_tile_w8a8_96, TileLinearArgs)                                                                                  \
-  X(mlc_tile_w4a8_32, TileLinearArgs)                                                                                  \
-  X(mlc_tile_w4a8_96, TileLinearArgs)                                                                                  \
   X(mlc_place_rows, PlaceRowsArgs)                                                                                     \
   X(mlc_quantize_rows, QuantizeRowsArgs)                                                                               \
   X(mlc_panel_embedding, PanelEmbeddingArgs)                                                                           \

@@ -221,7 +221,7 @@ Status Gpu::loadKernels(const char *arch, const void *image) {
                           "shared memory for kernels"));
     return {};
   };
-  MLC_TRY(share(Function::mlc_tile_bf16_64, Function::mlc_tile_int4_96, tileMemory()));
+  MLC_TRY(share(Function::mlc_tile_bf16_64, Function::mlc_tile_w4a8_96, tileMemory()));
   return share(Function::mlc_attention_row_64, Function::mlc_attention_rows_256, attentionTileBytes(256));
 }
 

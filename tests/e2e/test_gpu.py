@@ -145,9 +145,25 @@ class EmulatedGpu(unittest.TestCase):
                     self.assertLess(np.median(errors), 2 * np.median(own) + 1e-6)
                     self.assertLess(errors.max(), 1e-2)
 
+    def test_rows_of_bytes(self):
+        """An integer that rounds the other way moves its row, and by its keys and values those behind it: none does in
+        the narrow models, some in the others. The CPU has such rows too."""
+        for name, most in (("llama", 1e-3), ("qwen2-moe", 1e-3), ("gemma2", 2e-2), ("mixtral", 5e-2), ("nemotron-h", 5e-2),
+                           (NANO, 0.15)):
+            for options in (["--quant", "int8"], ["--quant", "int4", "--group", "32"]):
+                options = [*options, "--kv", "f32", "--activations", "int8"]
+                with self.subTest(case=name, options=options):
+                    got = self.artifact(name, "--target", "cuda", *options)
+                    want = self.logits("interpret", os.path.join(run_oracles.ORACLES, name), "--after-transforms", "--target",
+                                       "cuda", *options)
+                    self.assertLess(np.abs(got - want).max() / np.abs(want).max(), most)
+                    if name == "llama":
+                        self.assertLess(np.abs(got - self.artifact(name, *options)).max() / np.abs(want).max(), 2e-2)
+
     def test_steps_do_not_matter(self):
         for name in (NANO, "granitemoehybrid-experts", "mamba2-odd", "qwen3-moe"):
-            for options in (["--quant", "none", "--math", "exact"], ["--quant", "int4", "--group", "32"]):
+            for options in (["--quant", "none", "--math", "exact"], ["--quant", "int4", "--group", "32"],
+                            ["--quant", "int8", "--activations", "int8"]):
                 with self.subTest(case=name, options=options):
                     answers = [self.artifact(name, "--target", "cuda", "--batch", batch, *options)
                                for batch in ("64", "12", "5", "1")]

@@ -34,12 +34,17 @@ struct Format {
   const char *name;
   fb::WeightFormat format;
   unsigned group;
-  bool gated;
+  bool gated, bytes; // bytes: rows are quantized first.
 };
-constexpr Format kFormats[] = {
-    {"rows_bf16", fb::WeightFormat::rows_bf16, 0, false},     {"panel_bf16", fb::WeightFormat::panel_bf16, 0, false},
-    {"panel_int8", fb::WeightFormat::panel_int8, 128, false}, {"panel_int4", fb::WeightFormat::panel_int4, 128, false},
-    {"bf16_gate", fb::WeightFormat::panel_bf16, 0, true},     {"int4_gate", fb::WeightFormat::panel_int4, 128, true}};
+constexpr Format kFormats[] = {{"rows_bf16", fb::WeightFormat::rows_bf16, 0, false, false},
+                               {"panel_bf16", fb::WeightFormat::panel_bf16, 0, false, false},
+                               {"panel_int8", fb::WeightFormat::panel_int8, 128, false, false},
+                               {"panel_int4", fb::WeightFormat::panel_int4, 128, false, false},
+                               {"bf16_gate", fb::WeightFormat::panel_bf16, 0, true, false},
+                               {"int4_gate", fb::WeightFormat::panel_int4, 128, true, false},
+                               {"w8a8", fb::WeightFormat::panel_int8, 128, false, true},
+                               {"w4a8", fb::WeightFormat::panel_int4, 128, false, true},
+                               {"w8a8_gate", fb::WeightFormat::panel_int8, 128, true, true}};
 
 [[noreturn]] void fail(const Error &error) {
   fprintf(stderr, "gpu_linear_bench: %s\n", error.message());
@@ -78,8 +83,9 @@ public:
   Product(const Gpu &gpu, Stream &stream, const Format &format, int64_t n, int64_t k, int64_t mostRows, bool rotate)
       : stream(stream), desc(uint64_t(n), uint64_t(k), format.group, format.format, false), format(format),
         outputs(format.gated ? n / 2 : n), mostRows(mostRows),
-        attrs(desc, false, false, false, format.gated, format.gated ? fb::Activation::silu : fb::Activation::none, 0, 0,
-              format.format != fb::WeightFormat::rows_bf16) {
+        attrs(desc, format.bytes, false, false, format.gated,
+              format.gated ? fb::Activation::silu : fb::Activation::none, 0, 0,
+              format.format != fb::WeightFormat::rows_bf16 && !format.bytes) {
     std::mt19937 random(1);
     std::normal_distribution<float> normal;
     // Two matrices where there is a gate.
@@ -105,6 +111,11 @@ public:
     deviceX = must(OwnedArray<float>::create(gpu.memory(), x.size(), "rows"));
     must(stream.write(reinterpret_cast<uint8_t *>(deviceX.data()), x.data(), x.size() * sizeof(float)));
     deviceOut = must(OwnedArray<float>::create(gpu.memory(), size_t(mostRows * outputs), "outputs"));
+    if (format.bytes) {
+      row = cpu::quantizedRow(desc);
+      quantizeAttrs = fb::QuantizeRowsAttrs(desc.k(), uint32_t(row.group), uint32_t(row.sumGroup));
+      quantized = must(OwnedArray<uint8_t>::create(gpu.memory(), size_t(mostRows) * row.bytes, "quantized rows"));
+    }
     kernel = linearKernels;
     KernelCallInfo info;
     info.attrsType = fb::KernelAttrsTraits<fb::LinearAttrs>::enum_value;
@@ -126,6 +137,17 @@ public:
     context.outputs = {&out, 1};
     context.attrs = &attrs;
     context.stream = &stream;
+    if (format.bytes) {
+      TensorView bytes = matrix(nullptr, rows, int64_t(row.bytes));
+      bytes.data = quantized.data();
+      bytes.dtype = DType::u8;
+      KernelContext rounding = context;
+      rounding.inputs = {in, 1};
+      rounding.outputs = {&bytes, 1};
+      rounding.attrs = &quantizeAttrs;
+      linearKernels[1].run(rounding);
+      in[0] = bytes;
+    }
     context.sharedScratch = scratch.data();
     kernel->run(context);
   }
@@ -168,6 +190,10 @@ public:
         return false;
       }
     }
+    if (format.bytes) {
+      hostRows.resize(quantized.size());
+      must(stream.read(hostRows.data(), quantized.data(), hostRows.size()));
+    }
     double worst = 0;
     for (int64_t i = 0; i < 64; ++i) {
       const int64_t row = i * 7919 % mostRows, column = i * 104729 % outputs;
@@ -185,6 +211,13 @@ private:
     to.resize(size_t(rows * outputs));
     must(stream.read(to.data(), reinterpret_cast<const uint8_t *>(deviceOut.data()), to.size() * sizeof(float)));
   }
+  /// Of the rows that the device has quantized last.
+  double quantizedValue(int64_t index, uint64_t column) const {
+    const uint8_t *from = hostRows.data() + size_t(index) * row.bytes;
+    float scale;
+    memcpy(&scale, from + row.scalesOffset + 4 * (column / row.group), sizeof scale);
+    return double(scale) * int8_t(from[column]);
+  }
   double dot(uint64_t first, int64_t row, int64_t output, uint64_t rowsOfOne) {
     fb::WeightDesc one(rowsOfOne, desc.k(), format.group, format.format, false);
     std::vector<float> w(desc.k());
@@ -192,7 +225,9 @@ private:
     double sum = 0;
     for (uint64_t i = 0; i < desc.k(); ++i) {
       const float value = x[size_t(row) * desc.k() + i];
-      const double product = double(w[i]) * (attrs.bf16() ? bf16ToF32(f32ToBf16(value)) : value);
+      const double product = double(w[i]) * (format.bytes   ? quantizedValue(row, i)
+                                             : attrs.bf16() ? double(bf16ToF32(f32ToBf16(value)))
+                                                            : double(value));
       sum += product;
       size += std::fabs(product);
     }
@@ -218,7 +253,10 @@ private:
   std::vector<uint8_t> host;
   std::vector<float> x;
   uint64_t bytes = 0, copies = 1;
-  OwnedArray<uint8_t> weights, scratch;
+  OwnedArray<uint8_t> weights, scratch, quantized;
+  cpu::QuantizedRow row{1, 0, 0};
+  fb::QuantizeRowsAttrs quantizeAttrs;
+  std::vector<uint8_t> hostRows;
   OwnedArray<float> deviceX, deviceOut;
   const KernelDef *kernel = nullptr;
   double size = 0;

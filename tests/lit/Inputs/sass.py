@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 
-UNITS = {"wgmma": "HGMMA", "mma": "HMMA", "tma": "UTMALDG", "bulk": "UBLKCP", "cp.async": "LDGSTS", "ldmatrix": "LDSM", "setmaxnreg": "USETMAXREG"}
+UNITS = {"wgmma": "HGMMA", "mma": "HMMA", "byte-wgmma": "IGMMA", "byte-mma": "IMMA", "tma": "UTMALDG", "bulk": "UBLKCP", "cp.async": "LDGSTS", "ldmatrix": "LDSM", "setmaxnreg": "USETMAXREG"}
 lines, bad = [], []
 for image in sys.argv[2:]:
     arch = image.split(".")[-2]
