@@ -17,10 +17,8 @@ Status checkLinearAttrs(const fb::LinearAttrs &attrs) {
   const bool bytes = attrs.quantized_input();
   if (bytes && (attrs.bf16() || !stored.panels || stored.panel == Panel::bf16 || attrs.weight().asymmetric() ||
                 attrs.out_group()))
-    return Error(
-        ErrorCode::Unsupported,
-        "no CUDA kernel takes quantized rows where weights are stored as %s, or gives any; choose --activations bf16",
-        fb::EnumNameWeightFormat(attrs.weight().format()));
+    return Error(ErrorCode::Unsupported, "no CUDA kernel takes quantized rows with %s; choose --activations bf16",
+                 fb::EnumNameWeightFormat(attrs.weight().format()));
   if (attrs.gated() && ((!attrs.bf16() && !bytes) || attrs.has_bias() || attrs.weight().n() % 32))
     return Error(ErrorCode::Unsupported,
                  "no CUDA kernel has a gate with f32 products or a bias, or of halves that are no whole panels");
