@@ -13,19 +13,24 @@
 
 using namespace mlc;
 
+/// The path of a program, or nothing.
+static std::string programAt(llvm::StringRef name) {
+  llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName(name);
+  // A name with a folder comes back unseen.
+  return found && llvm::sys::fs::can_execute(*found) ? *found : std::string();
+}
+
 llvm::Expected<std::string> mlc::findPtxas(llvm::StringRef wanted) {
   if (wanted == "none")
     return std::string();
-  if (!wanted.empty()) {
-    if (llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName(wanted))
-      return *found;
-    return llvm::createStringError("--ptxas %s: no such program", wanted.str().c_str());
+  if (wanted.empty()) {
+    llvm::StringRef built = MLC_PTXAS;
+    std::string program = built.empty() ? std::string() : programAt(built);
+    return program.empty() ? programAt("ptxas") : program;
   }
-  for (const char *name : {MLC_PTXAS, "ptxas"})
-    if (*name)
-      if (llvm::ErrorOr<std::string> found = llvm::sys::findProgramByName(name))
-        return *found;
-  return std::string();
+  if (std::string program = programAt(wanted); !program.empty())
+    return program;
+  return llvm::createStringError("--ptxas %s: no such program", wanted.str().c_str());
 }
 
 namespace {

@@ -384,12 +384,12 @@ private:
       return make<T, T, T>([](T a, T b) { return T(uint64_t(a) * uint64_t(b)); });
     if (modified({"lo"}) && name == "mad")
       return make<T, T, T, T>([](T a, T b, T c) { return T(uint64_t(a) * uint64_t(b) + uint64_t(c)); });
+    if (modified({"hi"}) && name == "mul")
+      return make<T, T, T>([](T a, T b) { return T((__int128(a) * __int128(b)) >> width); });
     if constexpr (width == 32) {
       using Wide = std::conditional_t<std::is_signed_v<T>, int64_t, uint64_t>;
       if (modified({"wide"}) && name == "mul")
         return make<Wide, T, T>([](T a, T b) { return Wide(a) * Wide(b); });
-      if (modified({"hi"}) && name == "mul")
-        return make<T, T, T>([](T a, T b) { return T((Wide(a) * Wide(b)) >> 32); });
     }
     if (!modified({}))
       return {};

@@ -17,24 +17,6 @@ namespace {
 
 using testing::HasSubstr;
 
-/// A region of `inputs` tensors %a, %b, ...; `body` defines %r.
-std::string source(const std::string &body, unsigned inputs = 1) {
-  const std::string tensor = "tensor<?x?xf32>", map = "affine_map<(d0, d1) -> (d0, d1)>";
-  std::string arguments, names, types, maps, scalars;
-  for (unsigned i = 0; i < inputs; ++i) {
-    std::string comma = i ? ", " : "", letter(1, char('a' + i));
-    arguments += comma + "%t" + letter + ": " + tensor;
-    names += comma + "%t" + letter;
-    types += comma + tensor;
-    maps += map + ", ";
-    scalars += "%" + letter + ": f32, ";
-  }
-  return "func.func @region(" + arguments + ") -> " + tensor + " {\n  %0 = linalg.generic {indexing_maps = [" + maps +
-         map + "], iterator_types = [\"parallel\", \"parallel\"]} ins(" + names + " : " + types +
-         ") outs(%ta : " + tensor + ") {\n  ^bb0(" + scalars + "%out: f32):\n" + body +
-         "\n    linalg.yield %r : f32\n  } -> " + tensor + "\n  return %0 : " + tensor + "\n}\n";
-}
-
 TEST(RegionCode, EveryRemainderOfRowsAndColumns) {
   std::string text = source("    %0 = arith.mulf %a, %b : f32\n    %1 = math.absf %0 : f32\n"
                             "    %2 = math.sqrt %1 : f32\n    %r = arith.subf %2, %b : f32",

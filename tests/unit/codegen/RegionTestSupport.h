@@ -37,6 +37,24 @@ private:
   size_t size;
 };
 
+/// A region of `inputs` tensors %a, %b, ...; `body` defines %r.
+inline std::string source(const std::string &body, unsigned inputs = 1) {
+  const std::string tensor = "tensor<?x?xf32>", map = "affine_map<(d0, d1) -> (d0, d1)>";
+  std::string arguments, names, types, maps, scalars;
+  for (unsigned i = 0; i < inputs; ++i) {
+    std::string comma = i ? ", " : "", letter(1, char('a' + i));
+    arguments += comma + "%t" + letter + ": " + tensor;
+    names += comma + "%t" + letter;
+    types += comma + tensor;
+    maps += map + ", ";
+    scalars += "%" + letter + ": f32, ";
+  }
+  return "func.func @region(" + arguments + ") -> " + tensor + " {\n  %0 = linalg.generic {indexing_maps = [" + maps +
+         map + "], iterator_types = [\"parallel\", \"parallel\"]} ins(" + names + " : " + types +
+         ") outs(%ta : " + tensor + ") {\n  ^bb0(" + scalars + "%out: f32):\n" + body +
+         "\n    linalg.yield %r : f32\n  } -> " + tensor + "\n  return %0 : " + tensor + "\n}\n";
+}
+
 inline std::vector<const char *> runnableLevels() {
   std::vector<const char *> levels;
 #if defined(__x86_64__)
