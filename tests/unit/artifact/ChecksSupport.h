@@ -146,6 +146,22 @@ inline void addImage(TinyModel &model) {
   model.metadata.images.push_back(std::move(image));
 }
 
+// A GPU's model with a compiled region, whose image is the second one.
+inline void addRegion(TinyModel &model) {
+  addImage(model);
+  auto image = std::make_unique<fb::ImageT>(*model.metadata.images[0]);
+  image->module_ = kRegionModule;
+  model.metadata.images.push_back(std::move(image));
+  auto code = std::make_unique<fb::CodeT>();
+  code->name = "region_0";
+  code->triple = model.metadata.target->triple;
+  model.metadata.codes.push_back(std::move(code));
+  addOp(ops(model), codeCall());
+  auto &call = *ops(model).back()->body.AsCallCode();
+  call.slots = {0, 1};
+  call.dims.assign(call.slots.size() + 1, fb::Dim(4, -1));
+}
+
 inline fb::CallCodeT &theCodeCall(TinyModel &model) { return *ops(model).back()->body.AsCallCode(); }
 
 inline void addTap(TinyModel &model, uint32_t slot) {

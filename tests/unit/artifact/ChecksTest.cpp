@@ -129,6 +129,17 @@ TEST(ArtifactChecks, ModelsForAGpuPass) {
   ASSERT_TRUE(program) << program.error().message();
 }
 
+TEST(ArtifactChecks, RegionsForAGpuPass) {
+  TinyModel model = paddedModel();
+  addRegion(model);
+  std::string path = temporaryPath("region.mlca");
+  writeModel(model, path);
+  auto program = loadAndVerify(path, {});
+  ASSERT_TRUE(program) << program.error().message();
+  ASSERT_EQ(program->codes.size(), 1u);
+  EXPECT_FALSE(program->codes[0]);
+}
+
 TEST(ArtifactChecks, NetworksPass) {
   NetworkBuilder builder = tinyNetwork();
   // An axis may have no elements, an extent any name, a function no names.

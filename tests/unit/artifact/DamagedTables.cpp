@@ -137,6 +137,25 @@ std::vector<Case> tableCases() {
     addImage(m);
     addOp(ops(m), fb::IfT());
   });
+  auto region = [&](Check check, std::function<void(TinyModel &)> change) {
+    model(check, [change](TinyModel &m) {
+      addRegion(m);
+      change(m);
+    });
+  };
+  region(Check::DeviceCode, [](auto &m) { m.metadata.images[1]->module_ = "Kernels"; });
+  region(Check::DeviceCode, [](auto &m) { m.metadata.images.pop_back(); });
+  region(Check::DeviceCode, [](auto &m) {
+    m.metadata.codes[0]->variants.push_back(std::make_unique<fb::CodeVariantT>());
+    m.metadata.codes[0]->variants[0]->isa = kBaseLevel;
+  });
+  region(Check::CodeDims, [](auto &m) { theCodeCall(m).dims.pop_back(); });
+  region(Check::CodeDims, [](auto &m) { theCodeCall(m).dims.push_back(fb::Dim(4, -1)); });
+  region(Check::CodeDims, [](auto &m) { theCodeCall(m).dims.clear(); });
+  region(Check::CodeDims, [](auto &m) { theCodeCall(m).dims[0] = fb::Dim(1, 77); });
+  region(Check::CodeIndex, [](auto &m) { theCodeCall(m).code = 1; });
+  region(Check::CodeSlots, [](auto &m) { theCodeCall(m).slots[0] = 9999; });
+  region(Check::CodeItems, [](auto &m) { theCodeCall(m).items.reset(); });
   code(Check::CodeIndex, [](auto &m) { theCodeCall(m).code = 1; });
   code(Check::CodeSlots, [](auto &m) { theCodeCall(m).slots = {9999}; });
   code(Check::CodeSlots, [](auto &m) { theCodeCall(m).slots.assign(kMaxCodeSlots + 1, 0); });
