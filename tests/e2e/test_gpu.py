@@ -65,6 +65,18 @@ class EmulatedGpu(unittest.TestCase):
         self.assertEqual(got.shape, want.shape)
         self.assertLess(np.abs(got - want).max() / np.abs(want).max(), 2e-4)
 
+    def test_compiled_regions_give_the_cpus_logits(self):
+        # An emulated GPU runs PTX, and a real one compiles it.
+        options = "--quant", "none", "--math", "exact", "--kv", "f32", "--code", "all"
+        for name in ("llama", "gemma2", "falcon-h1", "qwen2-moe"):
+            with self.subTest(name):
+                want = self.artifact(name, *options)
+                got = self.artifact(name, "--target", "cuda", "--ptxas", "none", *options)
+                self.close(got, want)
+                self.assertEqual(got.argmax(1).tolist(), want.argmax(1).tolist())
+        text = self.call("inspect", self.path("m.mlca"), "--json").stdout
+        self.assertIn("regions", [image["module"] for image in json.loads(text)["images"]])
+
     def test_exact_logits_are_the_cpus(self):
         for name in FAMILIES:
             options = "--quant", "none", "--math", "exact", "--kv", "f32"

@@ -1,4 +1,4 @@
-# The lit suite. Features: shared-data, cuda-images (built with nvcc), attention-images, nvdisasm, emulated-gpu, x86-registered-target and its
+# The lit suite. Features: shared-data, cuda-images (built with nvcc), attention-images, nvdisasm, ptxas, emulated-gpu, x86-registered-target and its
 # siblings, host-x86_64 and its siblings, private-mount, ISA features of this machine.
 import glob
 import os
@@ -47,6 +47,9 @@ if config.cuda_images:
 if os.path.exists(config.nvdisasm):
     config.available_features.add("nvdisasm")
     config.substitutions.append(("%nvdisasm", config.nvdisasm))
+if os.path.exists(config.ptxas):
+    config.available_features.add("ptxas")
+    config.substitutions.append(("%ptxas", config.ptxas))
 # A driver whose GPU is emulated, and one that cannot be loaded.
 fake_driver = os.path.join(config.mlc_build_dir, "tests", "cuda")
 if os.path.exists(os.path.join(fake_driver, "libcuda.so.1")):
