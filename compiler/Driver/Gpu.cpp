@@ -7,6 +7,7 @@
 
 #include "compiler/Codegen/GpuRegion.h"
 #include "targets/cuda/Functions.h"
+#include "targets/cuda/ImageContract.h"
 #include "targets/cuda/Kernels.h"
 #include "targets/cuda/KvPage.h"
 
@@ -88,6 +89,7 @@ void mlc::describeImages(llvm::ArrayRef<cuda::Image> images, fb::ArtifactT &arti
     auto table = std::make_unique<fb::ImageT>();
     table->module_ = image.module;
     table->arch = image.arch;
+    table->contract = cuda::kImageContract;
     table->segment = uint32_t(artifact.segments.size());
     table->offset = segment->size;
     table->size = image.bytes.size() + 1;

@@ -5,6 +5,8 @@
 
 #include "targets/cuda/Gpu.h"
 
+#include "targets/cuda/ImageContract.h"
+
 #include "targets/cuda/Stream.h"
 #include "targets/cuda/device/Args.h"
 
@@ -166,6 +168,11 @@ Result<const fb::Image *> Gpu::bestImage(const Artifact &artifact, bool ofRegion
   if (!best)
     return Error(ErrorCode::Unsupported, "has %s for %s, none that %s runs; compile it with --gpu sm_%d",
                  ofRegions ? "regions" : "kernels", list, name, capability);
+  if (best->contract() != kImageContract)
+    return Error(ErrorCode::Unsupported,
+                 "its image for %s is of another mlc, whose kernels are launched otherwise; "
+                 "compile it again",
+                 best->arch()->c_str());
   return best;
 }
 

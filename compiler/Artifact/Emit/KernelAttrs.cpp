@@ -103,8 +103,7 @@ Reader readerOf(StringRef kernel) {
             [](Fields &f) {
               return made(fb::QuantizeRowsAttrs(f.integer("k"), f.integer("group"), f.integer("sum_group")));
             })
-      .Case("linear",
-            [](Fields &f) { return made(linearOf(f)); })
+      .Case("linear", [](Fields &f) { return made(linearOf(f)); })
       .Case("norm_linear",
             [](Fields &f) { return made(fb::NormLinearAttrs(linearOf(f), f.real("eps"), f.real("offset"))); })
       .Cases("rms_norm", "add_rms_norm",

@@ -6,6 +6,7 @@
 // Whole models through the runtime, with a driver that has no GPU: answers against the CPU's, the order of driver
 // calls, and what every failure of a call looks like.
 //
+#include "targets/cuda/ImageContract.h"
 #include "targets/cuda/tests/FakeDriver.h"
 
 #include "runtime/llm/StepDrawing.h"
@@ -29,6 +30,7 @@ TinyModel onGpu(const TinyOptions &options, const char *arch = "sm_90a") {
   segment->size = 64;
   auto image = std::make_unique<fb::ImageT>();
   image->module_ = "Kernels";
+  image->contract = kImageContract;
   image->arch = arch;
   image->segment = uint32_t(model.metadata.segments.size());
   image->size = 64;
@@ -627,6 +629,12 @@ TEST_F(CudaTest, WhatIsMissingIsNamed) {
   fake::settings().capability = 86;
   EXPECT_EQ(message(bytes, ErrorCode::Unsupported),
             "artifact: has kernels for sm_90a, none that Emulated GPU (sm_86) runs; compile it with --gpu sm_86");
+  TinyModel foreign = onGpu({}, "sm_80");
+  foreign.metadata.images[0]->contract ^= 1;
+  EXPECT_EQ(message(modelBytes(foreign), ErrorCode::Unsupported),
+            "artifact: its image for sm_80 is of another mlc, whose kernels are launched otherwise; compile it again");
+  fake::reset();
+  fake::settings().capability = 86;
   AlignedBytes older = modelBytes(onGpu({}, "sm_80"));
   Owned<Model>(must(open(older)));
   fake::reset();
