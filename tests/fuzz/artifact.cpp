@@ -5,11 +5,13 @@
 //
 // The loader, the verifier of the plan and inspection over any bytes; of a network also what is made of it. The mutator
 // works inside the metadata as well as on the whole file, and repairs the digests of most files, so that what lies
-// behind them is reached. One seed carries code objects: they are mapped and resolved, and never run.
+// behind them is reached. One seed carries code objects: they are mapped and resolved, and never run. One is a GPU's,
+// with a compiled region.
 //
 #include "runtime/artifact/Inspect.h"
 #include "runtime/net/Network.h"
 #include "tests/fuzz/LargeInputs.h"
+#include "tests/unit/artifact/ChecksSupport.h"
 #include "tests/unit/support/HostileRun.h"
 
 #include <sys/mman.h>
@@ -19,10 +21,16 @@ using namespace mlc;
 
 extern "C" size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t maxSize);
 
+static test::TinyModel regionModel() {
+  test::TinyModel model = test::smallModel();
+  test::addRegion(model);
+  return model;
+}
+
 static const test::AlignedBytes &seedFile(unsigned which) {
   static const test::AlignedBytes files[] = {
       test::modelBytes(test::everyOpModel(fb::WeightFormat::rows_f32, fb::DType::f32)),
-      test::modelBytes(test::codeNetwork())};
+      test::modelBytes(test::codeNetwork()), test::modelBytes(regionModel())};
   return files[which];
 }
 
@@ -40,7 +48,7 @@ static Result<Artifact> openAsFile(std::span<const uint8_t> bytes) {
 
 /// A network ready to run, which it does not.
 static Status makeNetwork(const Artifact &artifact, Program program) {
-  if (program.step >= 0)
+  if (program.step >= 0 || artifact.isFor(kCudaFamily))
     return {};
   MLC_ASSIGN(Plan * plan, Plan::create(artifact, std::move(program), cpuTarget(), test::smallAllocator()));
   Owned<Plan> owned(plan);
@@ -52,7 +60,7 @@ static Status makeNetwork(const Artifact &artifact, Program program) {
 }
 
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t maxSize, unsigned seed) {
-  const test::AlignedBytes &good = seedFile(seed / 32 % 2);
+  const test::AlignedBytes &good = seedFile(seed / 32 % 3);
   if (size < sizeof(ArtifactHeader) && maxSize >= good.size()) {
     memcpy(data, good.data(), good.size());
     size = good.size();
@@ -87,7 +95,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   inspectText(*artifact, {}, sink);
   inspectJson(*artifact, {}, sink);
   inspectHtml(*artifact, {}, sink);
-  auto program = verifyProgram(*artifact, cpuTarget(), machineIsa(), 2);
+  // The same kernels on a device.
+  TargetRegistry target = cpuTarget();
+  if (artifact->isFor(kCudaFamily))
+    target.family = kCudaFamily;
+  auto program = verifyProgram(*artifact, target, machineIsa(), 2);
   Status made = program ? makeNetwork(*artifact, std::move(*program)) : Status(program.error());
   if (!made && strchr(made.error().message(), '\n'))
     abort();

@@ -551,6 +551,49 @@ TEST_F(CudaTest, RegionsAreLaunchedLikeKernels) {
   EXPECT_EQ(logits, expected);
 }
 
+// The launch that fails is the region's, in a step of its own and among those that are captured.
+TEST_F(CudaTest, ARegionsFailedLaunchIsNamed) {
+  AlignedBytes bytes = modelBytes(withProducts(kRegionText));
+  for (size_t failing : {0, 1}) {
+    fake::reset();
+    Owned<Model> model(must(open(bytes)));
+    Owned<Session> session = makeSession(*model);
+    SequenceId sequence = must(session->createSequence());
+    std::vector<int32_t> tokens = someTokens(2, 3);
+    int32_t row = 0;
+    for (size_t i = 0; i <= failing; ++i) {
+      StepSegment segment{sequence, {&tokens[i], 1}};
+      if (i < failing) {
+        must(session->step({&segment, 1}, {&row, 1}));
+        continue;
+      }
+      // As many launches as a step of the kernels' has in front of the first region.
+      auto launches = calls("cuLaunchKernelEx");
+      fake::Record record = fake::record();
+      if (!failing) {
+        Owned<Session> other = makeSession(*model);
+        StepSegment first{must(other->createSequence()), {&tokens[0], 1}};
+        fake::record().clear();
+        must(other->step({&first, 1}, {&row, 1}));
+        record = fake::record();
+        launches = calls("cuLaunchKernelEx");
+      }
+      unsigned before = 0;
+      for (const std::string &call : record) {
+        if (call.starts_with("cuLaunchKernelEx region_0"))
+          break;
+        before += call.starts_with("cuLaunchKernelEx");
+      }
+      fake::settings().failing = "cuLaunchKernelEx";
+      fake::settings().failingAfter = launches + before;
+      EXPECT_EQ(failure(session->step({&segment, 1}, {&row, 1}), ErrorCode::Unsupported),
+                "region_0: CUDA_ERROR_INJECTED (999)");
+      fake::settings().failing.clear();
+      EXPECT_EQ(must(session->length(sequence)), int64_t(i));
+    }
+  }
+}
+
 TEST_F(CudaTest, RegionsThatDoNotLoadAreNamed) {
   std::string text = kRegionText;
   text.replace(text.find("mul.rn.f32"), strlen("mul.rn.f32"), "mul.no.f32");
