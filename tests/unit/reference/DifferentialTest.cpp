@@ -175,9 +175,11 @@ protected:
       ADD_FAILURE() << llvm::toString(source.takeError());
       return {};
     }
-    chooseMath(*source->module, options);
-    if (llvm::Error error = runPasses(*source->module, "model.mlir",
-                                      [&](auto &passes) { buildTransforms(passes, options.pipeline); })) {
+    llvm::Error error = chooseMath(*source->module, options);
+    if (!error)
+      error = runPasses(*source->module, "model.mlir",
+                        [&](auto &passes) { buildTransforms(passes, options.pipeline); });
+    if (error) {
       ADD_FAILURE() << llvm::toString(std::move(error));
       return {};
     }
