@@ -28,10 +28,9 @@ class Reader {
 public:
   explicit Reader(Entry &entry) : entry(entry) {}
 
-  bool declare(std::string_view prefix, unsigned count) {
+  void declare(std::string_view prefix, unsigned count) {
     for (unsigned i = 0; i < count; ++i)
       names["%" + std::string(prefix) + std::to_string(i)] = entry.registerCount++;
-    return true;
   }
   void label(std::string_view name) { labels[std::string(name)] = entry.code.size(); }
 
@@ -87,12 +86,6 @@ public:
   }
 
 private:
-  bool is(std::string_view opcode) const {
-    std::string whole;
-    for (std::string_view part : parts)
-      (whole += whole.empty() ? "" : ".") += part;
-    return whole == opcode;
-  }
   /// The parts between the first and the last are these.
   bool modified(std::initializer_list<std::string_view> wanted) const {
     return std::equal(parts.begin() + 1, parts.end() - 1, wanted.begin(), wanted.end());
@@ -160,7 +153,7 @@ private:
 
   Step decode() {
     std::string_view name = parts[0], type = parts.back();
-    if (is("ret"))
+    if (name == "ret" && parts.size() == 1)
       return [](Thread &t) { t.next = SIZE_MAX; };
     if (name == "bra" && operands.size() == 1)
       return branch();
@@ -466,10 +459,10 @@ std::unique_ptr<Module> parse(std::string_view text, std::string &error) {
     } else if (line.starts_with(".reg .")) {
       // ".reg .b32 \t%r<12>;"
       size_t percent = line.find('%'), open = line.find('<');
-      if (percent == line.npos || open == line.npos ||
-          !reader->declare(line.substr(percent + 1, open - percent - 1),
-                           unsigned(atoi(std::string(line.substr(open + 1)).c_str()))))
+      if (percent == line.npos || open == line.npos)
         return fail(line);
+      reader->declare(line.substr(percent + 1, open - percent - 1),
+                      unsigned(atoi(std::string(line.substr(open + 1)).c_str())));
     } else if (line.back() == ':') {
       reader->label(line.substr(0, line.size() - 1));
     } else if (line.back() != ';' || !reader->instruction(line.substr(0, line.size() - 1))) {
