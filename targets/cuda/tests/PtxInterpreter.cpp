@@ -11,7 +11,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <type_traits>
@@ -411,7 +410,7 @@ private:
 
   Entry &entry;
   std::map<std::string, unsigned> names;
-  /// Shared with the branches, which go where it says when they run.
+  /// Shared with the branches that go there.
   struct Labels {
     std::shared_ptr<std::map<std::string, size_t>> map = std::make_shared<std::map<std::string, size_t>>();
     std::map<std::string, size_t> *operator->() const { return map.get(); }

@@ -177,8 +177,8 @@ protected:
     }
     llvm::Error error = chooseMath(*source->module, options);
     if (!error)
-      error = runPasses(*source->module, "model.mlir",
-                        [&](auto &passes) { buildTransforms(passes, options.pipeline); });
+      error =
+          runPasses(*source->module, "model.mlir", [&](auto &passes) { buildTransforms(passes, options.pipeline); });
     if (error) {
       ADD_FAILURE() << llvm::toString(std::move(error));
       return {};
