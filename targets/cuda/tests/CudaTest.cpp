@@ -57,7 +57,7 @@ TEST_F(CudaTest, LogitsAreTheCpusAndDoNotDependOnTheSplit) {
     for (size_t at = 0; at < tokens.size();) {
       size_t count = std::min<size_t>(1 + at % 11, tokens.size() - at);
       // The other sequence is a token ahead, or behind.
-      StepSegment segments[] = {{two, all.subspan(at / 2, 3)}, {one, all.subspan(at, count)}};
+      mlc::StepSegment segments[] = {{two, all.subspan(at / 2, 3)}, {one, all.subspan(at, count)}};
       std::vector<int32_t> rows;
       for (size_t i = 0; i < count; ++i)
         rows.push_back(int32_t(3 + i));
@@ -179,7 +179,7 @@ TEST_F(CudaTest, TokensAreDrawnOnTheDevice) {
   int32_t token = 3, row = 0;
   for (unsigned i = 0; i < 12; ++i) {
     StepDrawing drawing = drawingOf(*session, device);
-    StepSegment segment{sequence, {&token, 1}};
+    mlc::StepSegment segment{sequence, {&token, 1}};
     fake::record().clear();
     LogitsView view = must(session->step({&segment, 1}, {&row, 1}, drawing.draws()));
     const fake::Record record = fake::record();
@@ -222,7 +222,7 @@ TEST_F(CudaTest, RowsThatAreNotDrawnGiveLogits) {
         drawing.addLogits();
     }
     SequenceId sequence = must(session->createSequence());
-    StepSegment segment{sequence, tokens};
+    mlc::StepSegment segment{sequence, tokens};
     LogitsView view = must(session->step({&segment, 1}, rows, drawing.draws()));
     for (unsigned i = 0; i < 6; ++i) {
       std::span<const float> expected = std::span<const float>(all).subspan(i * vocab, vocab);
@@ -297,7 +297,7 @@ TEST_F(CudaTest, DrawsThatCannotBeAreRefused) {
   Owned<Session> session = makeSession(*model);
   SequenceId sequence = must(session->createSequence());
   int32_t token = 3, row = 0;
-  StepSegment segment{sequence, {&token, 1}};
+  mlc::StepSegment segment{sequence, {&token, 1}};
   auto refused = [&](Session &of, std::span<const RowDraw> rows, std::span<const TokenAdjustment> adjustments,
                      ErrorCode code) { return failure(of.step({&segment, 1}, {&row, 1}, {rows, adjustments}), code); };
   RowDraw draws[2] = {};
@@ -335,7 +335,7 @@ TEST_F(CudaTest, EveryFailureIsAnError) {
     Owned<Session> session(made);
     MLC_ASSIGN(SequenceId sequence, session->createSequence());
     for (int32_t &token : tokens) {
-      StepSegment segment{sequence, {&token, 1}};
+      mlc::StepSegment segment{sequence, {&token, 1}};
       int32_t row = 0;
       StepDrawing drawing = drawingOf(*session, greedy);
       MLC_TRY(session->step({&segment, 1}, {&row, 1}, &token == &tokens[1] ? StepDraws{} : drawing.draws()));
@@ -379,7 +379,7 @@ TEST_F(CudaTest, AFailedStepChangesNothing) {
   Owned<Session> session = makeSession(*model);
   SequenceId sequence = must(session->createSequence());
   for (size_t i = 0; i < tokens.size(); ++i) {
-    StepSegment segment{sequence, {&tokens[i], 1}};
+    mlc::StepSegment segment{sequence, {&tokens[i], 1}};
     fake::reset();
     // The step that failed counts: the next one of its shape is captured.
     fake::settings().failing = i < 1 ? "cuLaunchKernelEx" : "cuGraphLaunch";
@@ -442,9 +442,9 @@ TEST_F(CudaTest, ADamagedWeightIsNamed) {
 // Kernels that the target does not have, and images that lie.
 TEST_F(CudaTest, HostileArtifactsAreRefused) {
   TinyModel renamed = onGpu({});
-  renamed.metadata.kernels[0]->name = "quantize_rows";
+  renamed.metadata.kernels[0]->name = "quantize_columns";
   EXPECT_THAT(failure(open(modelBytes(renamed)), ErrorCode::Unsupported),
-              testing::HasSubstr("kernel 'quantize_rows' version 1 is not in this runtime"));
+              testing::HasSubstr("kernel 'quantize_columns' version 1 is not in this runtime"));
   TinyOptions quantized;
   quantized.format = fb::WeightFormat::panel_f32;
   EXPECT_THAT(failure(open(modelBytes(onGpu(quantized))), ErrorCode::Corrupt),

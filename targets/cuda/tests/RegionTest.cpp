@@ -46,7 +46,7 @@ TEST_F(CudaTest, ARegionsFailedLaunchIsNamed) {
     std::vector<int32_t> tokens = someTokens(2, 3);
     int32_t row = 0;
     for (size_t i = 0; i <= failing; ++i) {
-      StepSegment segment{sequence, {&tokens[i], 1}};
+      mlc::StepSegment segment{sequence, {&tokens[i], 1}};
       if (i < failing) {
         must(session->step({&segment, 1}, {&row, 1}));
         continue;
@@ -56,7 +56,7 @@ TEST_F(CudaTest, ARegionsFailedLaunchIsNamed) {
       fake::Record record = fake::record();
       if (!failing) {
         Owned<Session> other = makeSession(*model);
-        StepSegment first{must(other->createSequence()), {&tokens[0], 1}};
+        mlc::StepSegment first{must(other->createSequence()), {&tokens[0], 1}};
         fake::record().clear();
         must(other->step({&first, 1}, {&row, 1}));
         record = fake::record();
@@ -109,7 +109,7 @@ TEST_F(CudaTest, RegionsThatDoNotLoadAreNamed) {
   Owned<Model> model(must(open(bytes)));
   Owned<Session> session = makeSession(*model);
   std::vector<int32_t> tokens = someTokens(2, 3);
-  StepSegment segment{must(session->createSequence()), tokens};
+  mlc::StepSegment segment{must(session->createSequence()), tokens};
   int32_t row = 0;
   EXPECT_EQ(failure(session->step({&segment, 1}, {&row, 1}), ErrorCode::Unsupported),
             "a step on the GPU failed: CUDA_ERROR_INJECTED (700)");
