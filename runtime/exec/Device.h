@@ -93,6 +93,8 @@ public:
   virtual Result<Room> room() const = 0;
   /// 10^9 bytes a second that a copy between buffers far beyond the caches reads and writes together.
   virtual Result<double> measureBandwidth() const = 0;
+  /// 10^9 multiplies and adds of bf16 a second, with sums of f32, by its product instructions and nothing else.
+  virtual Result<double> measurePeak() const = 0;
   /// Its name and architecture, for messages.
   virtual const char *description() const = 0;
   /// For sessions of at most so many tokens and segments a step, and pages a sequence.

@@ -45,6 +45,12 @@ ExpertWork expertWorkOf(const Plan::KernelCall &call) {
   return {};
 }
 
+const fb::LinearAttrs *linearOf(const Plan::KernelCall &call) {
+  if (call.attrsType == fb::KernelAttrs::NormLinearAttrs)
+    return &static_cast<const fb::NormLinearAttrs *>(call.attrs)->linear();
+  return call.attrsType == fb::KernelAttrs::LinearAttrs ? static_cast<const fb::LinearAttrs *>(call.attrs) : nullptr;
+}
+
 Work workOf(const Model &model) {
   Work work;
   const Plan &plan = model.executionPlan();
@@ -64,13 +70,12 @@ Work workOf(const Model &model) {
           bytes *= uint64_t(dim->value());
       work.weightBytes += bytes / expertWork.experts * expertWork.chosen;
     }
-    bool linear = call.attrsType == fb::KernelAttrs::LinearAttrs;
+    const fb::LinearAttrs *linear = linearOf(call);
     if (!call.inputs || (!linear && !expertWork.macs))
       continue;
     auto *dims = slotOf(0)->dims();
     if (dims && dims->size() && dims->Get(0)->extent() == int64_t(model.entry().tokensExtent)) {
-      const auto *weight = linear ? &static_cast<const fb::LinearAttrs *>(call.attrs)->weight() : nullptr;
-      work.promptMacs += weight ? weight->n() * weight->k() : expertWork.macs;
+      work.promptMacs += linear ? linear->weight().n() * linear->weight().k() : expertWork.macs;
     }
   }
   if (auto *states = metadata.states())
@@ -159,6 +164,7 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   const Device *device = session.model().device();
   if (device) {
     MLC_ASSIGN(result.ceilings.readBandwidthGbS, device->measureBandwidth());
+    MLC_ASSIGN(result.ceilings.bf16PeakGflopS, device->measurePeak());
   } else {
     result.ceilings = measurePeaks(session.workers());
     MLC_ASSIGN(meter, BandwidthMeter::create(session.workers()));
@@ -204,9 +210,9 @@ Result<BenchResult> bench(Session &session, const BenchOptions &options) {
   result.stateBytesPerToken = work.stateBytes;
   if (options.prompt) {
     result.promptTokensPerSecond = spreadOf({promptRates, options.repetitions});
-    if (result.ceilings.int8PeakGopS > 0)
-      result.fractionOfPeak =
-          2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (result.ceilings.int8PeakGopS * 1e9);
+    const double peak = device ? result.ceilings.bf16PeakGflopS : result.ceilings.int8PeakGopS;
+    if (peak > 0)
+      result.fractionOfPeak = 2 * double(work.promptMacs) * result.promptTokensPerSecond.median / (peak * 1e9);
   }
   if (options.tokens) {
     // Repetition by repetition: a machine's bandwidth changes, too.

@@ -20,6 +20,7 @@ namespace mlc::cuda {
   X(mlc_gather_rows, GatherArgs)                                                                                       \
   X(mlc_draw, DrawArgs)                                                                                                \
   X(mlc_pair, PairArgs)                                                                                                \
+  X(mlc_peak, PeakArgs)                                                                                                \
   X(mlc_rms_norm, NormArgs)                                                                                            \
   X(mlc_gated_rms_norm, GatedNormArgs)                                                                                 \
   X(mlc_conv1d, ConvArgs)                                                                                              \

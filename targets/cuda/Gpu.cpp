@@ -239,6 +239,12 @@ Result<Device::Room> Gpu::room() const {
   return Room{free, total};
 }
 
+static double seconds() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
+}
+
 Result<double> Gpu::measureBandwidth() const {
   MLC_ASSIGN(Room has, room());
   uint64_t bytes = uint64_t(512) << 20;
@@ -246,11 +252,6 @@ Result<double> Gpu::measureBandwidth() const {
     bytes /= 2;
   MLC_ASSIGN(auto from, OwnedArray<uint8_t>::create(deviceMemory, bytes, "GPU memory to measure its bandwidth"));
   MLC_ASSIGN(auto to, OwnedArray<uint8_t>::create(deviceMemory, bytes, "GPU memory to measure its bandwidth"));
-  auto seconds = [] {
-    timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
-  };
   // Other work can only slow it down: the best pass counts.
   constexpr int kPasses = 5, kCopies = 8;
   double best = 0;
@@ -263,6 +264,34 @@ Result<double> Gpu::measureBandwidth() const {
     MLC_TRY(calls.check(calls.streamSynchronize(nullptr), "measuring the GPU's bandwidth"));
     double rate = 2e-9 * double(bytes) * kCopies / (seconds() - start);
     best = rate > best ? rate : best;
+  }
+  return best;
+}
+
+Result<double> Gpu::measurePeak() const {
+  MLC_TRY(use());
+  const unsigned blocks = unsigned(2 * processors);
+  MLC_ASSIGN(auto sums, OwnedArray<float>::create(deviceMemory, 256 * blocks, "GPU memory to measure its peak"));
+  // Rounds that take long beside a launch; then the best pass counts.
+  constexpr int kPasses = 5, kMostRounds = 1 << 16;
+  constexpr double kLongEnough = 2e-3;
+  double best = 0;
+  PeakArgs args{sums.data(), 1};
+  for (int pass = 0; pass < kPasses;) {
+    void *parameters[] = {&args};
+    const CuLaunch launch{blocks, 1, 1, 256, 1, 1, 0, nullptr, nullptr, 0};
+    const double start = seconds();
+    MLC_TRY(calls.check(calls.launchKernel(&launch, function(Function::mlc_peak), parameters, nullptr),
+                        "measuring the GPU's peak"));
+    MLC_TRY(calls.check(calls.streamSynchronize(nullptr), "measuring the GPU's peak"));
+    const double took = seconds() - start;
+    if (took < kLongEnough && args.rounds < kMostRounds) {
+      args.rounds *= 2;
+      continue;
+    }
+    const double rate = 1e-9 * double(kPeakRound) * blocks * args.rounds / took;
+    best = rate > best ? rate : best;
+    ++pass;
   }
   return best;
 }

@@ -29,6 +29,7 @@ public:
   uint8_t *segment(uint32_t index) const override { return segments[index]; }
   Result<Room> room() const override;
   Result<double> measureBandwidth() const override;
+  Result<double> measurePeak() const override;
   const char *description() const override { return name; }
   Result<DeviceStream *> createStream(const StreamBounds &bounds, const Allocator &allocator) override;
 

@@ -426,4 +426,11 @@ MLC_BOTH_SIDES constexpr int attentionHalves(int dim) { return dim > 128 ? 2 : 1
 /// Shared memory of mlc_attention_row_* and mlc_attention_rows_*: 64 rows each of queries and of K or V.
 MLC_BOTH_SIDES constexpr int attentionTileBytes(int dim) { return 2 * 64 * (2 * dim + 16); }
 
+struct PeakArgs {
+  float *out; // [blocks][256]
+  int32_t rounds;
+};
+/// Multiplies and adds of a block in a round.
+constexpr int64_t kPeakRound = int64_t(2) * 8 * 4 * 16 * 192 * 16;
+
 } // namespace mlc::cuda

@@ -327,6 +327,17 @@ INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
                                          Case{"int4_64_asymmetric", fb::WeightFormat::panel_int4, 64, true}),
                          [](const auto &info) { return std::string(info.param.name); });
 
+// Every round adds as much to every sum: none is left out.
+TEST(TensorCore, PeakRoundsAreDone) {
+  std::vector<float> one(2 * 256), three(2 * 256);
+  launch(mlc_peak, {2, 1, 1}, 256, PeakArgs{one.data(), 1});
+  launch(mlc_peak, {2, 1, 1}, 256, PeakArgs{three.data(), 3});
+  for (size_t i = 0; i < one.size(); ++i) {
+    ASSERT_NE(one[i], 0) << i;
+    ASSERT_NEAR(three[i], 3 * one[i], 2e-3 * std::fabs(one[i]) + 0.05) << i;
+  }
+}
+
 // Every value that a byte, a nibble and a zero point can be becomes the very bf16.
 TEST(TensorCore, IntegersAreExact) {
   for (auto [format, group] : {std::pair{fb::WeightFormat::panel_int8, 32u}, {fb::WeightFormat::panel_int4, 32u}}) {
