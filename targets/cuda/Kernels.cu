@@ -15,6 +15,6 @@
 #include "targets/cuda/moe/Experts.cuh"
 #include "targets/cuda/norm/Norm.cuh"
 #include "targets/cuda/recurrent/Conv1d.cuh"
-#include "targets/cuda/recurrent/Ssd.cuh"
+#include "targets/cuda/recurrent/SsdTile.cuh"
 #include "targets/cuda/tokens/Draw.cuh"
 #include "targets/cuda/tokens/Rope.cuh"

@@ -73,16 +73,7 @@ MLC_DEVICE void loadPage(const KvView &kv, const uint8_t *data, bool value, int 
 
 /// Of V [64][8 kTiles] the operands of columns 8 j and 8 (j + 1) at positions 16 s: as multiply() takes them.
 template <int kStride> MLC_DEVICE void loadValues(const uint8_t *page, int s, int j, uint32_t (&b)[4]) {
-  const int lane = int(threadIdx.x) % kWarp;
-#ifdef __CUDACC__
-  loadMatricesTransposed(b, sharedAddress(page + (16 * s + lane % 16) * kStride + 16 * (j + lane / 16)));
-#else
-  const int g = lane / 4, t = lane % 4;
-  for (int i = 0; i < 4; ++i) {
-    const uint8_t *at = page + (16 * s + 8 * (i % 2) + 2 * t) * kStride + 2 * (8 * (j + i / 2) + g);
-    b[i] = uint32_t(load<uint16_t>(at)) | uint32_t(load<uint16_t>(at + kStride)) << 16;
-  }
-#endif
+  loadSquare<kStride, Square::down>(page + 16 * s * kStride + 16 * j, b);
 }
 
 /// The scores of 16 pairs from `q` on with positions [8 first, 8 (first + kCount)), unscaled.

@@ -392,6 +392,13 @@ struct SsdArgs {
   bool logA, bf16State; // Bases are bf16.
 };
 
+/// mlc_ssd_tile_*: columns of a head that a block has, and pages in its shared memory.
+constexpr int kSsdTileColumns = 64, kSsdTilePages = 3;
+constexpr int kSsdTileThreads = 2 * kSsdTileColumns + 128;
+MLC_BOTH_SIDES constexpr int ssdTileBytes(int states) {
+  return kSsdTilePages * (2 * kStatePage * (2 * states + 16) + 512 + 16 + 4 * kStatePage * (kSsdTileColumns + 4 + 4));
+}
+
 /// norm(x) * weight * act(gate), or norm(x * act(gate)) * weight, over groups of `width` columns.
 struct GatedNormArgs {
   Rows<const float> x, gate;

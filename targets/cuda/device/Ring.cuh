@@ -27,6 +27,11 @@ constexpr bool kHopper = false;
 MLC_DEVICE void meetWarp() { __syncwarp(); }
 /// Where the threads of eight warps meet, the first ones of the block.
 MLC_DEVICE void meetProducts() { namedSync(1, 256); }
+MLC_DEVICE bool anyOfWarp(bool x) { return __any_sync(~0u, x); }
+/// Brings a line of 128 bytes into the second-level cache.
+MLC_DEVICE void prefetchLine(const void *at) {
+  asm volatile("prefetch.global.L2 [%0];" ::"l"(__cvta_generic_to_global(at)));
+}
 /// A number of which a warp's threads have the same, told to the compiler.
 MLC_DEVICE int agreed(int x) { return uniform(x); }
 /// `bytes`, a multiple of 16 as the addresses are, from global to shared memory; `barrier` counts them when they are
@@ -37,8 +42,8 @@ MLC_DEVICE void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *b
                "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(sharedAddress(barrier))
                : "memory");
 }
-/// 16 bytes, which are there when awaitCopies() returns.
-MLC_DEVICE void copyQuad(void *to, const void *from) { copy16(sharedAddress(to), from, true); }
+/// 16 bytes, zeros when not `inside`, which are there when awaitCopies() returns.
+MLC_DEVICE void copyQuad(void *to, const void *from, bool inside = true) { copy16(sharedAddress(to), from, inside); }
 MLC_DEVICE void awaitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 } // namespace mlc::cuda
@@ -51,6 +56,9 @@ constexpr bool kHopper = true;
 
 inline void meetWarp() { emulator::syncWarp(); }
 inline void meetProducts() { emulator::syncBlock(); }
+inline bool anyOfWarp(bool x) { return warpMax(x) > 0; }
+inline void prefetchLine(const void *) {}
+inline int forget(int x) { return x; }
 inline int agreed(int x) { return x; }
 template <int kRegisters> void takeRegisters() {}
 template <int kRegisters> void giveRegisters() {}
@@ -61,7 +69,9 @@ void barrierExpect(uint64_t *barrier, uint32_t bytes);
 void barrierWait(uint64_t *barrier, uint32_t parity);
 void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier);
 inline uint8_t *dynamicShared() { return emulator::dynamicShared(); }
-inline void copyQuad(void *to, const void *from) { memcpy(to, from, 16); }
+inline void copyQuad(void *to, const void *from, bool inside = true) {
+  inside ? memcpy(to, from, 16) : memset(to, 0, 16);
+}
 inline void awaitCopies() {}
 
 } // namespace mlc::cuda
@@ -69,6 +79,35 @@ inline void awaitCopies() {}
 #endif
 
 namespace mlc::cuda {
+
+/// How 16 x 16 numbers in memory are an operand of products: the left one; or two right ones, their columns the rows in
+/// memory (across), or the columns (down).
+enum class Square { left, across, down };
+/// What a lane has of 16 x 16 bf16 whose rows are kStride bytes apart. Two right operands follow each other.
+template <int kStride, Square kAs> MLC_DEVICE void loadSquare(const uint8_t *from, uint32_t (&to)[4]) {
+  const int lane = int(threadIdx.x) % kWarp;
+  // Quarters i from row 8 rowOf(i) and byte 16 columnOf(i) on.
+  auto rowOf = [](int i) { return kAs == Square::across ? i / 2 : i % 2; };
+  auto columnOf = [](int i) { return kAs == Square::across ? i % 2 : i / 2; };
+#ifdef __CUDACC__
+  const int i = lane / 8;
+  const uint32_t address = sharedAddress(from + (8 * rowOf(i) + lane % 8) * kStride + 16 * columnOf(i));
+  if constexpr (kAs == Square::down)
+    loadMatricesTransposed(to, address);
+  else
+    loadMatrices(to, address);
+#else
+  const int g = lane / 4, t = lane % 4;
+  for (int i = 0; i < 4; ++i) {
+    const uint8_t *quarter = from + 8 * rowOf(i) * kStride + 16 * columnOf(i);
+    if (kAs == Square::down)
+      to[i] = uint32_t(load<uint16_t>(quarter + 2 * t * kStride + 2 * g)) |
+              uint32_t(load<uint16_t>(quarter + (2 * t + 1) * kStride + 2 * g)) << 16;
+    else
+      to[i] = load<uint32_t>(quarter + g * kStride + 4 * t);
+  }
+#endif
+}
 
 /// Bytes of 64 columns of bf16, or of 128 of bytes.
 constexpr int kTileRowBytes = 128;

@@ -12,6 +12,7 @@ namespace mlc::cuda {
 // As in Ssd.cuh.
 static constexpr int64_t kColumns = 32;
 static constexpr unsigned kSsdThreads = 256;
+static_assert(kSsdThreads == kSsdTileThreads);
 
 static Status checkConv(const KernelCallInfo &call) { return checkAsHost(call, "conv1d_causal"); }
 
@@ -37,8 +38,6 @@ static void runConv(const KernelContext &context) {
 Status checkSsdAttrs(const fb::SsdAttrs &attrs) {
   if (attrs.state() > kMostSsdState)
     return Error(ErrorCode::Unsupported, "no CUDA kernel has states of %u; at most %u", attrs.state(), kMostSsdState);
-  if (attrs.products() != fb::Products::f32)
-    return Error(ErrorCode::Unsupported, "no CUDA kernel has bf16 products of states; choose f32");
   return {};
 }
 
@@ -78,9 +77,11 @@ static void runSsd(const KernelContext &context) {
   args.dtMax = attrs.dt_max();
   args.logA = attrs.log_a();
   args.bf16State = state.state->recurrent()->dtype() == DType::bf16;
-  stream.launch(args.size <= 128 ? Function::mlc_ssd_128 : Function::mlc_ssd_256,
-                {uint64_t(args.heads * ceilDiv<int64_t>(args.headDim, kColumns)), context.batch->segments.size()},
-                kSsdThreads, args);
+  const bool tile = attrs.products() == fb::Products::bf16, large = args.size > 128;
+  const int64_t together = tile ? kSsdTileColumns : kColumns;
+  stream.launch(Function(unsigned(tile ? Function::mlc_ssd_tile_128 : Function::mlc_ssd_128) + large),
+                {uint64_t(args.heads * ceilDiv<int64_t>(args.headDim, together)), context.batch->segments.size()},
+                kSsdThreads, args, tile ? unsigned(ssdTileBytes(large ? 256 : 128)) : 0);
 }
 
 const KernelDef recurrentKernels[] = {{"conv1d_causal", 1, Isa::portable, checkConv, nullptr, runConv},

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <cstdlib>
+#include <vector>
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -38,5 +39,21 @@ inline void releaseGuarded(uint8_t *memory, size_t bytes, size_t alignment = 1) 
   const Guarded has(bytes, alignment);
   munmap(memory + has.padded - has.room, has.room + has.page);
 }
+
+/// For containers whose elements end where such a page begins.
+template <typename T> struct GuardedAllocator {
+  using value_type = T;
+  GuardedAllocator() = default;
+  template <typename U> GuardedAllocator(const GuardedAllocator<U> &) {}
+  T *allocate(size_t count) {
+    uint8_t *memory = allocateGuarded(count * sizeof(T));
+    if (!memory)
+      abort();
+    return reinterpret_cast<T *>(memory);
+  }
+  void deallocate(T *memory, size_t count) { releaseGuarded(reinterpret_cast<uint8_t *>(memory), count * sizeof(T)); }
+  bool operator==(const GuardedAllocator &) const { return true; }
+};
+template <typename T> using GuardedVector = std::vector<T, GuardedAllocator<T>>;
 
 } // namespace mlc::cuda
