@@ -42,8 +42,7 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
     passes.addPass(graph::createRoundProducts({options.device}));
     passes.addPass(graph::createFuseLinearGate({options.device}));
     passes.addPass(graph::createRoundAttention());
-    if (!options.device)
-      passes.addPass(graph::createRoundScan());
+    passes.addPass(graph::createRoundScan());
   }
   if (options.code != "none")
     passes.addPass(graph::createOutlineElementwise({/*all=*/options.code == "all"}));

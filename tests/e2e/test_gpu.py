@@ -143,7 +143,7 @@ class EmulatedGpu(unittest.TestCase):
         np.testing.assert_allclose(answers[0][-1], answers[1][-1], atol=1e-4)
 
     def test_interpreter_is_the_oracle_of_tensor_cores(self):
-        for name in (NANO, "granitemoehybrid-experts", "nemotron-h", "qwen2-moe", "mixtral"):
+        for name in (NANO, "mamba2-odd", "granitemoehybrid-experts", "nemotron-h", "qwen2-moe", "mixtral"):
             for options in (["--quant", "int4", "--group", "32"], ["--quant", "int8"],
                             ["--quant", "none", "--math", "fast", "--ssm", "bf16"]):
                 options = ["--target", "cuda", "--kv", "f32", *options]
