@@ -111,9 +111,13 @@ void runBlock(unsigned threads) {
   }
   // Shared memory holds anything at first: as floats, bf16 and barriers nothing of use.
   memset(machine.shared, 0xff, machine.sharedBytes);
-  for (bool waiting = true; waiting;) {
-    for (unsigned first = 0; first < threads; first += kWarp)
+  const unsigned warps = (threads + kWarp - 1) / kWarp;
+  // Every other time the last warp goes first: what needs an order that no barrier gives is wrong in one of both.
+  for (bool waiting = true, backwards = false; waiting; backwards = !backwards) {
+    for (unsigned i = 0; i < warps; ++i) {
+      const unsigned first = kWarp * (backwards ? warps - 1 - i : i);
       runWarp(first, first + kWarp < threads ? first + kWarp : threads);
+    }
     bool polling = false;
     for (unsigned thread = 0; thread < threads; ++thread)
       polling |= machine.fibers[thread].state == State::polling;
