@@ -32,10 +32,10 @@ if [ -n "$pack" ]; then
     cp -r tests/bench/gpu.sh tests/bench/gpu "$pack/tests/bench/" &&
     cp -r targets/cuda/torch/{mlc_attention,tests} "$pack/targets/cuda/torch/" || exit 1
   # The target's part: programs without their symbols, models, recorded oracles.
-  ninja -C build mlc mlc-run gpu_linear_bench || exit 1
+  ninja -C build mlc mlc-run gpu_linear_bench gpu_ssd_bench || exit 1
   mkdir -p "$pack"/build/{bin,bench,cuda/mlc_cuda_images} "$pack"/tests/oracles "$pack"/models &&
-    cp build/bin/{mlc,mlc-run} "$pack/build/bin/" && cp build/bench/gpu_linear_bench "$pack/build/bench/" &&
-    strip "$pack"/build/bin/mlc* "$pack/build/bench/gpu_linear_bench" &&
+    cp build/bin/{mlc,mlc-run} "$pack/build/bin/" && cp build/bench/gpu_{linear,ssd}_bench "$pack/build/bench/" &&
+    strip "$pack"/build/bin/mlc* "$pack"/build/bench/gpu_*_bench &&
     cp -r tests/e2e "$pack/tests/" && cp -r models/{chimera-nano,draft-pair,grow.py} "$pack/models/" &&
     cp -r tests/oracles/. "$pack/tests/oracles/"
   exit
@@ -70,18 +70,21 @@ attention() {
 }
 target() {
   lines=20 step products 40 build/bench/gpu_linear_bench --check
-  MLC_GPU=1 step families 120 "$python" tests/e2e/test_gpu.py
+  lines=40 step scan-bits 20 build/bench/gpu_ssd_bench --check
+  MLC_GPU=1 step families 110 "$python" tests/e2e/test_gpu.py
   if command -v compute-sanitizer >/dev/null; then
     build/bin/mlc compile models/chimera-nano -o "$out/nano.mlca" --target cuda >/dev/null || failed=1
     for tool in memcheck racecheck; do
-      step "target-$tool" 40 compute-sanitizer --tool $tool --error-exitcode 1 build/bin/mlc-run "$out/nano.mlca" \
+      step "scan-$tool" 20 compute-sanitizer --tool $tool --error-exitcode 1 build/bench/gpu_ssd_bench --check
+      step "target-$tool" 30 compute-sanitizer --tool $tool --error-exitcode 1 build/bin/mlc-run "$out/nano.mlca" \
         --tokens "$(seq -s, 5 80)" --max-tokens 4 --ignore-eos
     done
   else
     echo "== compute-sanitizer is not installed: not run"
   fi
-  lines=60 step linear 80 build/bench/gpu_linear_bench
-  lines=40 step models 240 "$python" tests/bench/gpu/target_bench.py --mlc build/bin/mlc --out "$out/target"
+  lines=60 step linear 60 build/bench/gpu_linear_bench
+  lines=40 step scan 70 "$python" tests/bench/gpu/ssd_bench.py --out "$out/scan.json"
+  lines=40 step models 200 "$python" tests/bench/gpu/target_bench.py --mlc build/bin/mlc --out "$out/target"
 }
 nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,power.limit --format=csv,noheader
 [[ $parts != *attention* ]] || attention

@@ -55,6 +55,7 @@ fake_driver = os.path.join(config.mlc_build_dir, "tests", "cuda")
 if os.path.exists(os.path.join(fake_driver, "libcuda.so.1")):
     config.available_features.add("emulated-gpu")
     config.substitutions.append(("%gpu-linear-bench", os.path.join(config.mlc_build_dir, "bench", "gpu_linear_bench")))
+    config.substitutions.append(("%gpu-ssd-bench", os.path.join(config.mlc_build_dir, "bench", "gpu_ssd_bench")))
     config.substitutions.append(("%with-gpu", f"env LD_LIBRARY_PATH={fake_driver}"))
 for target in config.llvm_targets.split(";"):
     config.available_features.add(target.lower() + "-registered-target")
