@@ -74,16 +74,21 @@ template <> struct PanelSteps<Panel::int8> {
   MLC_DEVICE static void round(const float (&v)[4], uint32_t (&out)[2]) { roundInOrder(v, out); }
 };
 
-/// Step of 32 columns, of which t's are 8 t, ..., 8 t + 7: two products, of the low nibbles and of the high ones.
-template <> struct PanelSteps<Panel::int4> {
-  using Sum = float;
-  static constexpr int kColumns = 32, kMultiplies = 2, kColumnBytes = 8, kLaneBytes = 64;
+/// What steps of nibbles load.
+struct NibbleStep {
+  static constexpr int kColumns = 32, kColumnBytes = 8, kLaneBytes = 64;
   uint2 words; // Eight columns of both rows.
 
   template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
     if (left > 0)
       words = loadWeights<kShared>(at);
   }
+};
+
+/// Step of 32 columns, of which t's are 8 t, ..., 8 t + 7: two products, of the low nibbles and of the high ones.
+template <> struct PanelSteps<Panel::int4> : NibbleStep {
+  using Sum = float;
+  static constexpr int kMultiplies = 2;
   /// zeros: -(128 + zero point) of each row, twice. A word's halves give columns 0 and 2 of four, then 1 and 3.
   MLC_DEVICE void fragment(int half, const uint32_t (&zeros)[2], uint32_t (&a)[4]) const {
     a[0] = nibblesToBf16(words.x >> 4 * half, zeros[0]);
@@ -121,15 +126,9 @@ template <> struct PanelSteps<Panel::w8a8> {
 };
 
 /// The same of nibbles: t's are 8 t, ..., 8 t + 7. They are multiplied as 16 (nibble - 8).
-template <> struct PanelSteps<Panel::w4a8> {
+template <> struct PanelSteps<Panel::w4a8> : NibbleStep {
   using Sum = int32_t;
-  static constexpr int kColumns = 32, kMultiplies = 1, kColumnBytes = 8, kLaneBytes = 64;
-  uint2 words; // Eight columns of both rows.
-
-  template <bool kShared> MLC_DEVICE void load(const uint8_t *at, int left, int) {
-    if (left > 0)
-      words = loadWeights<kShared>(at);
-  }
+  static constexpr int kMultiplies = 1;
   MLC_DEVICE void fragment(int, const uint32_t (&)[2], uint32_t (&a)[4]) const {
     a[0] = nibblesToBytes(words.x << 4);
     a[1] = nibblesToBytes(words.y << 4);

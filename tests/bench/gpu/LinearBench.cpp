@@ -12,14 +12,11 @@
 #include "runtime/core/Float16.h"
 #include "targets/cpu/pack/Layout.h"
 #include "targets/cpu/pack/Pack.h"
-#include "targets/cuda/Kernels.h"
+#include "tests/bench/gpu/Bench.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <random>
 
 using namespace mlc;
@@ -45,37 +42,6 @@ constexpr Format kFormats[] = {{"rows_bf16", fb::WeightFormat::rows_bf16, 0, fal
                                {"w8a8", fb::WeightFormat::panel_int8, 128, false, true},
                                {"w4a8", fb::WeightFormat::panel_int4, 128, false, true},
                                {"w8a8_gate", fb::WeightFormat::panel_int8, 128, true, true}};
-
-[[noreturn]] void fail(const Error &error) {
-  fprintf(stderr, "gpu_linear_bench: %s\n", error.message());
-  exit(1);
-}
-void must(const Status &status) {
-  if (!status)
-    fail(status.error());
-}
-template <typename T> T must(Result<T> result) {
-  if (!result)
-    fail(result.error());
-  return std::move(*result);
-}
-
-double seconds() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
-}
-
-TensorView matrix(float *data, int64_t rows, int64_t columns) {
-  TensorView view;
-  view.data = data;
-  view.dtype = DType::f32;
-  view.rank = 2;
-  view.dims[0] = rows;
-  view.dims[1] = view.strides[0] = columns;
-  view.strides[1] = 1;
-  return view;
-}
 
 /// One linear on the device.
 class Product {

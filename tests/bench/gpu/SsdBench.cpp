@@ -10,14 +10,11 @@
 // have the same bits however a prompt is split, that no row moves when a later one is infinite, and that both products
 // agree; exits 1 where not.
 //
-#include "targets/cuda/Kernels.h"
+#include "tests/bench/gpu/Bench.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
-#include <ctime>
 #include <random>
 
 using namespace mlc;
@@ -28,26 +25,6 @@ namespace {
 constexpr uint32_t kNone = RecurrentStateView::kNoBlock;
 /// Of each sequence.
 constexpr int64_t kBlocks = 4;
-
-[[noreturn]] void fail(const Error &error) {
-  fprintf(stderr, "gpu_ssd_bench: %s\n", error.message());
-  exit(1);
-}
-void must(const Status &status) {
-  if (!status)
-    fail(status.error());
-}
-template <typename T> T must(Result<T> result) {
-  if (!result)
-    fail(result.error());
-  return std::move(*result);
-}
-
-double seconds() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return double(now.tv_sec) + 1e-9 * double(now.tv_nsec);
-}
 
 struct Geometry {
   int64_t heads, dim, state;
@@ -171,17 +148,6 @@ public:
 private:
   void write(OwnedArray<float> &to, const std::vector<float> &from) {
     must(stream.write(reinterpret_cast<uint8_t *>(to.data()), from.data(), from.size() * sizeof(float)));
-  }
-  static TensorView matrix(const float *data, int64_t rows, int64_t columns, int64_t stride) {
-    TensorView view;
-    view.data = const_cast<float *>(data);
-    view.dtype = DType::f32;
-    view.rank = 2;
-    view.dims[0] = rows;
-    view.dims[1] = columns;
-    view.strides[0] = stride;
-    view.strides[1] = 1;
-    return view;
   }
 
   Stream &stream;

@@ -171,9 +171,8 @@ uint32_t *exchange(unsigned words) {
 
 namespace mlc::cuda {
 
-// Lane 4 g + t holds a's rows g and g + 8, columns 2 t, 2 t + 1 and those 8 further; b's column g, the same rows; c's
-// rows g and g + 8, columns 2 t and 2 t + 1.
-void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+/// Word i of every lane's operands of a product, a's four before b's two, [i][lane].
+static const uint32_t *shareOperands(const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   uint32_t *places = emulator::exchange(6);
   unsigned lane = threadIdx.x % 32;
   for (unsigned i = 0; i < 4; ++i)
@@ -181,6 +180,14 @@ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   for (unsigned i = 0; i < 2; ++i)
     places[(4 + i) * 32 + lane] = b[i];
   emulator::syncWarp();
+  return places;
+}
+
+// Lane 4 g + t holds a's rows g and g + 8, columns 2 t, 2 t + 1 and those 8 further; b's column g, the same rows; c's
+// rows g and g + 8, columns 2 t and 2 t + 1.
+void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+  const uint32_t *places = shareOperands(a, b);
+  const unsigned lane = threadIdx.x % 32;
   auto value = [&](unsigned word, unsigned from, unsigned k) {
     return bf16ToF32(uint16_t(places[word * 32 + from] >> (k % 2 * 16)));
   };
@@ -195,13 +202,8 @@ void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 
 // The same words, of four bytes each: a's columns 4 t, ..., 4 t + 3 and those 16 further; b's rows likewise.
 void multiply(int32_t (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
-  uint32_t *places = emulator::exchange(6);
-  unsigned lane = threadIdx.x % 32;
-  for (unsigned i = 0; i < 4; ++i)
-    places[i * 32 + lane] = a[i];
-  for (unsigned i = 0; i < 2; ++i)
-    places[(4 + i) * 32 + lane] = b[i];
-  emulator::syncWarp();
+  const uint32_t *places = shareOperands(a, b);
+  const unsigned lane = threadIdx.x % 32;
   auto value = [&](unsigned word, unsigned from, unsigned k) {
     return int32_t(int8_t(places[word * 32 + from] >> (k % 4 * 8)));
   };
