@@ -26,7 +26,7 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
   bool wide = beginAt(args.b.data, args.b.stride, 4) && beginAt(args.c.data, args.c.stride, 4) && args.size % 4 == 0;
   bool wideX = beginAt(args.x.data, args.x.stride, 4) && args.headDim % 4 == 0;
   int columns = args.headDim - this->firstColumn; // Of the head from the block's first on.
-  float4 b[kEach], c[kEach];                      // Of entries entry(i).
+  float4 b[kEach] = {}, c[kEach] = {};            // Of entries entry(i).
 
   MLC_DEVICE explicit SsdTileFactors(const SsdArgs &args) : Block{args} {}
 
@@ -35,14 +35,20 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
   /// Of the step's rows; zeros where there are none.
   MLC_DEVICE void fetch(const Rows<const float> &rows, int page, float4 (&to)[kEach]) const {
     const int stride = forget(int(rows.stride)); // What it gives stays in no registers.
-    const float *from = rows.data + (this->row(page) + firstEntry) * rows.stride + column;
+    const float *from = rows.data + (this->row(page) + firstEntry) * stride + column;
+    constexpr int kStep = kThreads / kQuads;
+    if (args.size == kStates && end(page) - begin(page) == kStatePage) {
+#pragma unroll
+      for (int i = 0; i < kEach; ++i)
+        to[i] = *reinterpret_cast<const float4 *>(from + kStep * i * stride);
+      return;
+    }
     const int first = left > 0 ? begin(page) - firstEntry : kStatePage, last = end(page) - firstEntry;
 #pragma unroll
     for (int i = 0; i < kEach; ++i) {
-      const int j = kThreads / kQuads * i;
       to[i] = {0, 0, 0, 0};
-      if (j >= first && j < last)
-        to[i] = *reinterpret_cast<const float4 *>(from + j * stride);
+      if (kStep * i >= first && kStep * i < last)
+        to[i] = *reinterpret_cast<const float4 *>(from + kStep * i * stride);
     }
   }
   MLC_DEVICE void fetch(int page) {
@@ -124,8 +130,8 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
         placeXSlowly(page);
 #pragma unroll
       for (int i = 0; i < kEach; ++i) {
-        place(shared.b, entry(i), wide ? b[i] : float4{0, 0, 0, 0});
-        place(shared.c, entry(i), wide ? c[i] : float4{0, 0, 0, 0});
+        place(shared.b, entry(i), b[i]);
+        place(shared.c, entry(i), c[i]);
       }
       if (!wide || begin(page))
         placeSlowly(page);

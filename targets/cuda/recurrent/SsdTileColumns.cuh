@@ -200,6 +200,32 @@ template <int kStates> struct SsdTileColumns : SsdTileBlock<kStates> {
     }
   }
 
+  /// Adds what the page's own entries give.
+  MLC_DEVICE void addEntries(int page, float (&y)[2][4]) const {
+    const float ones[4] = {1, 1, 1, 1};
+    uint32_t a[4], zeros = 0;
+    operand(page, ones, a);
+    const uint4 g = this->at(page).g[lane];
+    const uint32_t low[2] = {g.x, g.y}, high[2] = {g.z, g.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      zeros = fmaBf16Pair(a[i], 0, zeros);
+    // Numbers times 0 are 0.
+    if (!anyOfWarp(zeros & 0x7fff7fff)) {
+      multiply(y[0], a, low);
+      multiply(y[1], a, high);
+      return;
+    }
+    int first[2];
+    takeOut(a, first);
+    multiply(y[0], a, low);
+    multiply(y[1], a, high);
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      if (const int r = i % 4 / 2; entry(i / 4 * 2 + i % 2) >= first[r])
+        y[i / 4][i % 4] = notANumber();
+  }
+
   MLC_DEVICE void consume(int page) {
     const auto &shared = this->at(page);
     float y[2][4];
@@ -210,47 +236,32 @@ template <int kStates> struct SsdTileColumns : SsdTileBlock<kStates> {
     readState(page, y);
     if (end(page) == kStatePage)
       fold(page);
-    const float ones[4] = {1, 1, 1, 1};
-    uint32_t a[4];
-    operand(page, ones, a);
-    int first[2] = {kStatePage, kStatePage};
-    uint32_t zeros = 0;
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      zeros = fmaBf16Pair(a[i], 0, zeros);
-    // Numbers times 0 are 0.
-    if (anyOfWarp(zeros & 0x7fff7fff))
-      takeOut(a, first);
-    const uint4 g4 = shared.g[lane];
-    const uint32_t low[2] = {g4.x, g4.y}, high[2] = {g4.z, g4.w};
-    multiply(y[0], a, low);
-    multiply(y[1], a, high);
+    page = forget(page); // x is read again, rather than kept while the state is folded.
+    addEntries(page, y);
     float2 sums[4];
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       const float2 input = x(page, i);
-      sums[i].x = fmaf(shared.d, input.x, y[i / 2][i % 2]);
-      sums[i].y = fmaf(shared.d, input.y, y[i / 2][2 + i % 2]);
-      if (entry(i) >= first[0])
-        sums[i].x = notANumber();
-      if (entry(i) >= first[1])
-        sums[i].y = notANumber();
+      sums[i] = {fmaf(shared.d, input.x, y[i / 2][i % 2]), fmaf(shared.d, input.y, y[i / 2][2 + i % 2])};
     }
     const int stride = forget(int(args.out.stride));
     float *out = args.out.data + (this->row(page) + 2 * t) * stride + xColumn();
+    auto place = [&](int i) { return out + (8 * (i / 2) + i % 2) * stride; };
     const bool pairs = args.headDim % 2 == 0 && beginAt(args.out.data, stride, 2);
-    const int count = column < args.headDim ? args.headDim - column : 0;
+    if (pairs && end(page) - begin(page) == kStatePage) {
+      if (column < args.headDim)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const int j = entry(i);
-      float *to = out + (8 * (i / 2) + i % 2) * stride;
-      const bool inside = j >= begin(page) && j < end(page);
-      if (pairs && inside && count > 0)
-        *reinterpret_cast<float2 *>(to) = sums[i];
-      if (!pairs && inside && count > 0)
-        to[0] = sums[i].x;
-      if (!pairs && inside && count > 1)
-        to[1] = sums[i].y;
+        for (int i = 0; i < 4; ++i)
+          *reinterpret_cast<float2 *>(place(i)) = sums[i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int j = entry(i), count = j >= begin(page) && j < end(page) ? args.headDim - column : 0;
+        if (count > 0)
+          place(i)[0] = sums[i].x;
+        if (count > 1)
+          place(i)[1] = sums[i].y;
+      }
     }
     if (end(page) == kStatePage && shared.kept.base != kNoStateBlock)
       storeBase(shared.kept.base);
