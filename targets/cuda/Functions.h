@@ -28,6 +28,8 @@ namespace mlc::cuda {
   X(mlc_ssd_256, SsdArgs)                                                                                              \
   X(mlc_ssd_tile_128, SsdArgs)                                                                                         \
   X(mlc_ssd_tile_256, SsdArgs)                                                                                         \
+  X(mlc_ssd_pack_128, SsdArgs)                                                                                         \
+  X(mlc_ssd_pack_256, SsdArgs)                                                                                         \
   X(mlc_rope_angles, AnglesArgs)                                                                                       \
   X(mlc_rope, RopeArgs)                                                                                                \
   X(mlc_linear_f32_1, LinearArgs)                                                                                      \

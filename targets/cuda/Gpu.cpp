@@ -229,7 +229,7 @@ Status Gpu::loadKernels(const char *arch, const void *image) {
     return {};
   };
   MLC_TRY(share(Function::mlc_tile_bf16_64, Function::mlc_tile_w4a8_96, tileMemory()));
-  MLC_TRY(share(Function::mlc_ssd_tile_128, Function::mlc_ssd_tile_256, ssdTileBytes(256)));
+  MLC_TRY(share(Function::mlc_ssd_tile_128, Function::mlc_ssd_pack_256, ssdTileBytes(256)));
   return share(Function::mlc_attention_row_64, Function::mlc_attention_rows_256, attentionTileBytes(256));
 }
 

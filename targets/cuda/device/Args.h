@@ -390,6 +390,8 @@ struct SsdArgs {
   int32_t heads, headDim, groups, size; // size: of the state, for each column of head_dim.
   float dtMin, dtMax;
   bool logA, bf16State; // Bases are bf16.
+  // mlc_ssd_pack_*, mlc_ssd_tile_*: [page of the step][group] of ssdPackedBytes; null: blocks round for themselves.
+  uint8_t *packed;
 };
 
 /// mlc_ssd_tile_*: columns of a head that a block has, and pages in its shared memory.
@@ -397,6 +399,12 @@ constexpr int kSsdTileColumns = 64, kSsdTilePages = 3;
 constexpr int kSsdTileThreads = 2 * kSsdTileColumns + 128;
 MLC_BOTH_SIDES constexpr int ssdTileBytes(int states) {
   return kSsdTilePages * (2 * kStatePage * (2 * states + 16) + 512 + 16 + 4 * kStatePage * (kSsdTileColumns + 4 + 4));
+}
+
+/// What mlc_ssd_pack_* makes of a page and a group: rows of b, then of c, as blocks have them, and their products.
+constexpr int kSsdPackThreads = 64;
+MLC_BOTH_SIDES constexpr int ssdPackedBytes(int states) {
+  return 2 * kStatePage * 2 * states + kStatePage * kStatePage * 4;
 }
 
 /// norm(x) * weight * act(gate), or norm(x * act(gate)) * weight, over groups of `width` columns.

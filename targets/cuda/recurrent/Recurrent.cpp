@@ -13,6 +13,8 @@ namespace mlc::cuda {
 static constexpr int64_t kColumns = 32;
 static constexpr unsigned kSsdThreads = 256;
 static_assert(kSsdThreads == kSsdTileThreads);
+/// b and c are packed in steps of more tokens, of so many a segment on average at least.
+static constexpr uint64_t kMostUnpacked = 64, kPackedTokens = 32;
 
 static Status checkConv(const KernelCallInfo &call) { return checkAsHost(call, "conv1d_causal"); }
 
@@ -79,12 +81,27 @@ static void runSsd(const KernelContext &context) {
   args.bf16State = state.state->recurrent()->dtype() == DType::bf16;
   const bool tile = attrs.products() == fb::Products::bf16, large = args.size > 128;
   const int64_t together = tile ? kSsdTileColumns : kColumns;
+  const unsigned shared = tile ? unsigned(ssdTileBytes(large ? 256 : 128)) : 0;
+  const uint64_t tokens = uint64_t(context.batch->tokens), segments = context.batch->segments.size();
+  if (tile && tokens > kMostUnpacked && segments <= tokens / kPackedTokens) {
+    args.packed = context.sharedScratch;
+    stream.launch(Function(unsigned(Function::mlc_ssd_pack_128) + large),
+                  {tokens / kStatePage + 2, segments, attrs.groups()}, kSsdPackThreads, args, shared);
+  }
   stream.launch(Function(unsigned(tile ? Function::mlc_ssd_tile_128 : Function::mlc_ssd_128) + large),
-                {uint64_t(args.heads * ceilDiv<int64_t>(args.headDim, together)), context.batch->segments.size()},
-                kSsdThreads, args, tile ? unsigned(ssdTileBytes(large ? 256 : 128)) : 0);
+                {uint64_t(args.heads * ceilDiv<int64_t>(args.headDim, together)), segments}, kSsdThreads, args, shared);
+}
+
+/// Pages of such a step: tokens / kStatePage + 2 a segment at most.
+static ScratchNeed scratchSsd(const KernelCallInfo &call) {
+  const auto &attrs = *call.attrsAs<fb::SsdAttrs>();
+  static_assert(kPackedTokens == 2 * kStatePage);
+  return {attrs.products() == fb::Products::bf16 ? uint64_t(call.maxTokens) / 8 * attrs.groups() *
+                                                       uint64_t(ssdPackedBytes(attrs.state() > 128 ? 256 : 128))
+                                                 : 0};
 }
 
 const KernelDef recurrentKernels[] = {{"conv1d_causal", 1, Isa::portable, checkConv, nullptr, runConv},
-                                      {"ssd", 1, Isa::portable, checkSsd, nullptr, runSsd}};
+                                      {"ssd", 1, Isa::portable, checkSsd, scratchSsd, runSsd}};
 
 } // namespace mlc::cuda

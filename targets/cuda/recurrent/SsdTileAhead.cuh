@@ -28,7 +28,7 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
   int columns = args.headDim - this->firstColumn; // Of the head from the block's first on.
   float4 b[kEach] = {}, c[kEach] = {};            // Of entries entry(i).
 
-  MLC_DEVICE explicit SsdTileFactors(const SsdArgs &args) : Block{args} {}
+  MLC_DEVICE SsdTileFactors(const SsdArgs &args, int head, int firstColumn) : Block{args, head, firstColumn} {}
 
   MLC_DEVICE int entry(int i) const { return firstEntry + kThreads / kQuads * i; }
 
@@ -117,25 +117,51 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
         to[e] = from[e];
     }
   }
+  /// Rounds what fetch() brought.
+  MLC_DEVICE void placeFetched(int page) const {
+    auto &shared = this->at(page);
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      place(shared.b, entry(i), b[i]);
+      place(shared.c, entry(i), c[i]);
+    }
+    if (!wide || begin(page))
+      placeSlowly(page);
+  }
+  /// f(16 bytes of a row of b or c in shared memory, the same of what is packed), in all rows.
+  template <typename F> MLC_DEVICE void forPacked(int page, const F &f) const {
+    constexpr int kChunks = kStates / 8;
+    uint8_t *rows = this->at(page).b + thread / kChunks * Block::Page::kStride + thread % kChunks * 16;
+    uint8_t *packed = this->packed(page) + thread * 16;
+#pragma unroll
+    for (int i = 0; i < 2 * kStatePage * kChunks / kThreads; ++i)
+      f(rows + i * (kThreads / kChunks) * Block::Page::kStride, packed + i * kThreads * 16);
+  }
+  /// x of a page on its way into the second-level cache: a thread has half a row.
+  MLC_DEVICE void ahead(int page) const {
+    const int j = thread % kStatePage, p = thread / kStatePage * 32;
+    if (j < end(page) && p < columns && p < kSsdTileColumns)
+      prefetchLine(args.x.data + (this->row(page) + j) * args.x.stride + xColumn + p);
+  }
   MLC_DEVICE void run() {
-    if (wide)
+    constexpr int kAhead = 4;
+    const bool packed = args.packed;
+    if (wide && !packed)
       fetch(0);
     for (int page = 0; page < this->pages; ++page) {
-      auto &shared = this->at(page);
       const uint32_t block = this->kept(page).log;
       awaitCopies();
       if (wideX)
         copyX(page);
       if (!wideX || begin(page))
         placeXSlowly(page);
-#pragma unroll
-      for (int i = 0; i < kEach; ++i) {
-        place(shared.b, entry(i), b[i]);
-        place(shared.c, entry(i), c[i]);
-      }
-      if (!wide || begin(page))
-        placeSlowly(page);
-      if (wide && page + 1 < this->pages)
+      if (packed)
+        forPacked(page, [](uint8_t *row, const uint8_t *from) { copyQuad(row, from); });
+      else
+        placeFetched(page);
+      if (page + kAhead < this->pages)
+        ahead(page + kAhead);
+      if (wide && !packed && page + 1 < this->pages)
         fetch(page + 1);
       if (block != kNoStateBlock) {
         logX(page, block);
@@ -149,14 +175,13 @@ template <int kStates> struct SsdTileFactors : SsdTileBlock<kStates> {
   }
 };
 
-/// A warp: dt, cum, decays and weights, and what comes four pages later on its way into the second-level cache.
+/// A warp: dt, cum, decays and weights.
 template <int kStates> struct SsdTileSteps : SsdTileBlock<kStates> {
   using Block = SsdTileBlock<kStates>;
   using Block::args, Block::begin, Block::end, Block::lane, Block::head;
-  static constexpr int kAhead = 4;
   float d = args.d[head];
 
-  MLC_DEVICE explicit SsdTileSteps(const SsdArgs &args) : Block{args} {}
+  MLC_DEVICE SsdTileSteps(const SsdArgs &args, int head, int firstColumn) : Block{args, head, firstColumn} {}
 
   /// Before softplus, but in a log entry; 0 where there is none.
   MLC_DEVICE float raw(int page) const {
@@ -197,34 +222,14 @@ template <int kStates> struct SsdTileSteps : SsdTileBlock<kStates> {
     if (lane < kStatePage)
       shared.weight[lane] = expf(shared.cum[kStatePage - 1] - sum) * dt;
   }
-  /// Lines of `columns` floats from `from` on of a page's 16 rows.
-  MLC_DEVICE void ahead(const Rows<const float> &rows, int page, int64_t from, int columns) const {
-    const int j = lane % kStatePage;
-    const float *at = rows.data + (this->row(page) + j) * rows.stride + from;
-    if (j < end(page))
-      for (int i = lane / kStatePage * 32; i < columns; i += 64)
-        prefetchLine(at + i);
-  }
   MLC_DEVICE void run() {
     const float rate = args.logA ? -expf(args.a[head]) : args.a[head], bias = args.dtBias[head];
-    const int sharers = this->sharers < 8 ? this->sharers : 8;
-    float next = raw(0);
+    float next[2] = {raw(0), raw(1)}; // Of two pages, under way.
     for (int page = 0; page < this->pages; ++page) {
-      const float dt = next;
-      if (page + 1 < this->pages)
-        next = raw(page + 1);
+      const float dt = next[0];
+      next[0] = next[1];
+      next[1] = raw(page + 2);
       steps(page, rate, bias, dt);
-      if (const int later = page + kAhead; later < this->pages) {
-        const int left = args.headDim - this->firstColumn;
-        ahead(args.x, later, int64_t(head) * args.headDim + this->firstColumn,
-              left < kSsdTileColumns ? left : kSsdTileColumns);
-        ahead(args.dt, later, head, 1);
-        // Heads that share b and c take turns.
-        if (later % sharers == head % this->sharers % sharers) {
-          ahead(args.b, later, int64_t(this->group) * args.size, args.size);
-          ahead(args.c, later, int64_t(this->group) * args.size, args.size);
-        }
-      }
       meetProducts();
     }
     meetProducts();
@@ -234,21 +239,36 @@ template <int kStates> struct SsdTileSteps : SsdTileBlock<kStates> {
 /// A warp: g, a page behind b and c.
 template <int kStates> struct SsdTileProducts : SsdTileBlock<kStates> {
   using Block = SsdTileBlock<kStates>;
+  using Block::args;
 
-  MLC_DEVICE explicit SsdTileProducts(const SsdArgs &args) : Block{args} {}
+  MLC_DEVICE SsdTileProducts(const SsdArgs &args, int head, int firstColumn) : Block{args, head, firstColumn} {}
 
-  MLC_DEVICE void multiplyPage(int page) const {
-    auto &shared = this->at(page);
-    float sums[2][2][4] = {}; // Of eight entries j, of even and odd steps.
+  /// c_t . b_j: of eight entries j each, as products leave them.
+  MLC_DEVICE void multiplyPage(int page, float (&sums)[2][4]) const {
+    const auto &shared = this->at(page);
+    float odd[2][4] = {}; // Of every other step.
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      sums[i / 4][i % 4] = 0;
 #pragma unroll
     for (int q = 0; q < kStates / 16; ++q) {
       uint32_t c[4], b[4];
       loadSquare<Block::Page::kStride, Square::left>(shared.c + 32 * q, c);
       loadSquare<Block::Page::kStride, Square::across>(shared.b + 32 * q, b);
       const uint32_t low[2] = {b[0], b[1]}, high[2] = {b[2], b[3]};
-      multiply(sums[0][q % 2], c, low);
-      multiply(sums[1][q % 2], c, high);
+      multiply((q % 2 ? odd : sums)[0], c, low);
+      multiply((q % 2 ? odd : sums)[1], c, high);
     }
+#pragma unroll
+    for (int i = 0; i < 8; ++i)
+      sums[i / 4][i % 4] += odd[i / 4][i % 4];
+  }
+  /// Where a lane's sums are packed.
+  MLC_DEVICE float4 *packedSums(int page) const {
+    return reinterpret_cast<float4 *>(this->packed(page) + 2 * kStatePage * 2 * kStates) + 2 * this->lane;
+  }
+  MLC_DEVICE void place(int page, const float (&sums)[2][4]) const {
+    auto &shared = this->at(page);
     const int g = this->lane / 4, t = this->lane % 4;
     uint32_t words[2][2]; // Of rows g and g + 8.
 #pragma unroll
@@ -259,8 +279,7 @@ template <int kStates> struct SsdTileProducts : SsdTileBlock<kStates> {
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
           const int row = g + 8 * r, j = 8 * half + 2 * t + e;
-          const float sum = sums[half][0][2 * r + e] + sums[half][1][2 * r + e];
-          const float value = sum * expf(shared.cum[row] - shared.cum[j]) * shared.dt[j];
+          const float value = sums[half][2 * r + e] * expf(shared.cum[row] - shared.cum[j]) * shared.dt[j];
           pair[e] = j <= row ? value : 0.0f;
         }
         words[r][half] = pairToBf16(pair[0], pair[1]);
@@ -268,9 +287,19 @@ template <int kStates> struct SsdTileProducts : SsdTileBlock<kStates> {
     shared.g[this->lane] = {words[0][0], words[0][1], words[1][0], words[1][1]};
   }
   MLC_DEVICE void run() {
+    float4 next[2] = {};
+    auto fetch = [&](int page) {
+      if (args.packed && page < this->pages)
+        next[0] = packedSums(page)[0], next[1] = packedSums(page)[1];
+    };
+    fetch(0);
     meetProducts();
     for (int page = 0; page < this->pages; ++page) {
-      multiplyPage(page);
+      float sums[2][4] = {{next[0].x, next[0].y, next[0].z, next[0].w}, {next[1].x, next[1].y, next[1].z, next[1].w}};
+      fetch(page + 1);
+      if (!args.packed)
+        multiplyPage(page, sums);
+      place(page, sums);
       meetProducts();
     }
   }

@@ -22,7 +22,7 @@ template <int kStates> struct SsdTileColumns : SsdTileBlock<kStates> {
       column = warpColumn + lane / 4 * 2; // Of head_dim.
   float state[2 * kSteps][4] = {};
 
-  MLC_DEVICE explicit SsdTileColumns(const SsdArgs &args) : Block{args} {}
+  MLC_DEVICE SsdTileColumns(const SsdArgs &args, int head, int firstColumn) : Block{args, head, firstColumn} {}
 
   MLC_DEVICE bool wideBases() const {
     return args.size % 4 == 0 && (uintptr_t(args.state.bases) | uint64_t(args.state.baseStride)) % 16 == 0;

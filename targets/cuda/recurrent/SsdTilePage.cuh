@@ -18,9 +18,9 @@ template <int kStates> struct SsdTilePage {
   static constexpr int kStride = 2 * kStates + 16;
   alignas(16) uint8_t b[kStatePage * kStride];
   alignas(16) uint8_t c[kStatePage * kStride];
-  uint4
-      g[kWarp]; // (c_t . b_j) exp(cum_t - cum_j) dt_j for j <= t, as the right operand: two words of rows 0 to 7, two.
-  // Rows begin 8 banks after each other's neighbours.
+  // (c_t . b_j) exp(cum_t - cum_j) dt_j for j <= t, as right operands: a lane's two words of rows 0 to 7, then of 8 on.
+  uint4 g[kWarp];
+  // Every other row begins 8 banks further.
   static constexpr int kColumns = kSsdTileColumns + 4;
   alignas(16) float x[kStatePage * kColumns];
   StatePage kept;
@@ -36,14 +36,13 @@ template <typename T> MLC_DEVICE bool beginAt(const T *data, int64_t stride, int
   return (uintptr_t(data) / sizeof(float) | uint64_t(stride)) % unsigned(values) == 0;
 }
 
-/// What all warps of a block know.
+/// What all warps of a block know, which has columns of a head from `firstColumn` on.
 template <int kStates> struct SsdTileBlock {
   using Page = SsdTilePage<kStates>;
   const SsdArgs &args;
+  int head, firstColumn;
   Page *shared = reinterpret_cast<Page *>(dynamicShared());
   int lane = int(threadIdx.x) % kWarp;
-  int tiles = (args.headDim + kSsdTileColumns - 1) / kSsdTileColumns, head = int(blockIdx.x) / tiles;
-  int firstColumn = int(blockIdx.x) % tiles * kSsdTileColumns;
   int sharers = args.heads / args.groups, group = head / sharers; // Heads that share b and c.
   const StateSegment &blocks = args.state.segments[blockIdx.y];
   const StatePage *behind = args.state.pages + blocks.firstPage; // What is kept of each page.
@@ -61,6 +60,9 @@ template <int kStates> struct SsdTileBlock {
     return total - page * kStatePage < kStatePage ? total - page * kStatePage : kStatePage;
   }
   MLC_DEVICE int64_t row(int page) const { return firstRow + page * kStatePage - first; }
+  MLC_DEVICE uint8_t *packed(int page) const {
+    return args.packed + ((blocks.firstPage + page) * args.groups + group) * ssdPackedBytes(kStates);
+  }
   MLC_DEVICE const StatePage &kept(int page) const { return behind[page]; }
 };
 

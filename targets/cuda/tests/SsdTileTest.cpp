@@ -18,6 +18,8 @@ using namespace mlc::cuda;
 
 extern "C" void mlc_ssd_tile_128(const SsdArgs &args);
 extern "C" void mlc_ssd_tile_256(const SsdArgs &args);
+extern "C" void mlc_ssd_pack_128(const SsdArgs &args);
+extern "C" void mlc_ssd_pack_256(const SsdArgs &args);
 
 namespace {
 
@@ -106,9 +108,18 @@ struct Scan {
     const EmulatedDim grid{unsigned(shape.heads * ((shape.dim + kSsdTileColumns - 1) / kSsdTileColumns)),
                            unsigned(sequences.size()), 1};
     const bool large = shape.state > 128;
-    emulator::launch(
-        grid, kSsdTileThreads, [&] { (large ? mlc_ssd_tile_256 : mlc_ssd_tile_128)(args); },
-        unsigned(ssdTileBytes(large ? 256 : 128)));
+    const auto bytes = unsigned(ssdTileBytes(large ? 256 : 128)), pages = unsigned(rows / kStatePage + 2);
+    // As steps of many tokens have it; 16 bytes are a copy.
+    GuardedVector<uint8_t> packed(
+        rows > 8 ? (rows / kStatePage + 2 * sequences.size()) * shape.groups * ssdPackedBytes(large ? 256 : 128) : 0,
+        0xff);
+    if (!packed.empty()) {
+      args.packed = packed.data();
+      emulator::launch(
+          {pages, unsigned(sequences.size()), unsigned(shape.groups)}, kSsdPackThreads,
+          [&] { (large ? mlc_ssd_pack_256 : mlc_ssd_pack_128)(args); }, bytes);
+    }
+    emulator::launch(grid, kSsdTileThreads, [&] { (large ? mlc_ssd_tile_256 : mlc_ssd_tile_128)(args); }, bytes);
     std::vector<float> dense;
     for (size_t row = 0; row < rows; ++row) {
       const float *begin = out.data() + row * outStride;

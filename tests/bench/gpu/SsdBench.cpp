@@ -65,6 +65,12 @@ public:
     fill(hostDt, dt, rows * g.heads, 1, "steps");
     fill(hostHeads, perHead, g.heads, 0.5f, "heads");
     out = must(OwnedArray<float>::create(gpu.memory(), size_t(rows * g.heads * g.dim), "outputs"));
+    KernelCallInfo info;
+    info.attrsType = fb::KernelAttrsTraits<fb::SsdAttrs>::enum_value;
+    info.attrs = &attrs;
+    info.maxTokens = rows;
+    if (const auto need = recurrentKernels[1].scratch(info).shared)
+      scratch = must(OwnedArray<uint8_t>::create(gpu.memory(), need, "scratch"));
   }
 
   /// `count` tokens of each sequence from `first` on, out of rows `first`, ... where there are so many: `times` times,
@@ -100,6 +106,7 @@ public:
     context.attrs = &attrs;
     context.stream = &stream;
     context.batch = &batch;
+    context.sharedScratch = scratch.data();
     context.recurrentStates = {&view, 1};
     const int64_t rows = sequences * count, columns = g.heads * g.dim;
     const int64_t from = first < available ? first : 0;
@@ -158,7 +165,7 @@ private:
   fb::SsdAttrs attrs;
   flatbuffers::FlatBufferBuilder builder;
   RecurrentStateView view;
-  OwnedArray<uint8_t> bases, logs;
+  OwnedArray<uint8_t> bases, logs, scratch;
   OwnedArray<float> x, dt, perHead, out;
   std::vector<float> hostX, hostDt, hostHeads;
 };
