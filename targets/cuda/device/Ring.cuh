@@ -69,10 +69,8 @@ void barrierExpect(uint64_t *barrier, uint32_t bytes);
 void barrierWait(uint64_t *barrier, uint32_t parity);
 void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier);
 inline uint8_t *dynamicShared() { return emulator::dynamicShared(); }
-inline void copyQuad(void *to, const void *from, bool inside = true) {
-  inside ? memcpy(to, from, 16) : memset(to, 0, 16);
-}
-inline void awaitCopies() {}
+void copyQuad(void *to, const void *from, bool inside = true);
+void awaitCopies();
 
 } // namespace mlc::cuda
 

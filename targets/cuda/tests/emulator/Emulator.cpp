@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <memory>
 #include <ucontext.h>
+#include <vector>
 
 namespace mlc::cuda::emulator {
 
@@ -21,6 +22,16 @@ constexpr unsigned kMostShared = 228 << 10, kMostPolls = 1000;
 
 enum class State { ready, atWarp, atBlock, polling, done };
 
+/// A copy into shared memory that is not there yet: they come as late as a kernel lets them.
+struct Copy {
+  void *to;
+  const void *from; // Null: zeros.
+  uint32_t bytes;
+  uint64_t *barrier = nullptr; // That of a bulk copy.
+
+  void make() const { from ? memcpy(to, from, bytes) : memset(to, 0, bytes); }
+};
+
 /// A thread of the block. Its stack serves the threads of that number of every block.
 struct Fiber {
   std::unique_ptr<char[]> stack;
@@ -29,10 +40,12 @@ struct Fiber {
   State state = State::done;
   bool begun = false;
   unsigned exchanges = 0;
+  std::vector<Copy> copies; // Until it waits for them.
 };
 
 struct Machine {
   Fiber fibers[kMostThreads];
+  std::vector<Copy> bulkCopies; // Until somebody waits at their barriers.
   // Two in turn: who is a step ahead does not write over what others still read.
   uint32_t places[2][kMostThreads / kWarp][kMostWords * kWarp];
   ucontext_t back;
@@ -132,6 +145,11 @@ void runBlock(unsigned threads) {
         waiting = true;
       }
   }
+  for (unsigned thread = 0; thread < threads; ++thread)
+    if (!machine.fibers[thread].copies.empty())
+      fail("a thread ends before its copies");
+  if (!machine.bulkCopies.empty())
+    fail("a block ends before its bulk copies");
   for (unsigned i = 0; i < 1024; ++i)
     if (machine.shared[machine.sharedBytes + i])
       fail("a kernel writes beyond its shared memory");
@@ -243,15 +261,40 @@ void barrierExpect(uint64_t *barrier, uint32_t bytes) {
   barrierArrive(barrier);
 }
 void barrierWait(uint64_t *barrier, uint32_t parity) {
-  while (barrierAt(barrier).phase == parity)
-    emulator::poll();
+  while (barrierAt(barrier).phase == parity) {
+    auto &copies = emulator::machine.bulkCopies;
+    // Those who bring them have all arrived: nothing else is waited for.
+    if (!barrierAt(barrier).pending && std::erase_if(copies, [&](const emulator::Copy &copy) {
+          if (copy.barrier != barrier)
+            return false;
+          copy.make();
+          barrierAt(barrier).bytes -= int32_t(copy.bytes);
+          return true;
+        }))
+      advance(barrierAt(barrier));
+    else
+      emulator::poll();
+  }
+}
+
+static bool aligned(const void *to, const void *from) {
+  return (reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from)) % 16 == 0;
 }
 void copyBulk(void *to, const void *from, uint32_t bytes, uint64_t *barrier) {
-  if ((reinterpret_cast<uintptr_t>(to) | reinterpret_cast<uintptr_t>(from) | bytes) % 16)
+  if (!aligned(to, from) || bytes % 16)
     emulator::fail("a bulk copy that is not aligned");
-  memcpy(to, from, bytes);
-  barrierAt(barrier).bytes -= int32_t(bytes);
-  advance(barrierAt(barrier));
+  emulator::machine.bulkCopies.push_back({to, from, bytes, barrier});
+}
+void copyQuad(void *to, const void *from, bool inside) {
+  if (!aligned(to, inside ? from : nullptr))
+    emulator::fail("a copy that is not aligned");
+  emulator::machine.fibers[emulator::machine.current].copies.push_back({to, inside ? from : nullptr, 16});
+}
+void awaitCopies() {
+  auto &copies = emulator::machine.fibers[emulator::machine.current].copies;
+  for (const emulator::Copy &copy : copies)
+    copy.make();
+  copies.clear();
 }
 
 uint32_t fmaBf16Pair(uint32_t a, uint32_t b, uint32_t c) {
