@@ -296,7 +296,8 @@ llvm::Error mlc::calibrate(Source &source, CompileOptions &options) {
     return inFile(file, created.error());
   Owned<Session> session(*created);
   ColumnEnergies energies(model->executionPlan());
-  (void)session->observeKernels(energies.observer());
+  if (Status seen = session->observeKernels(energies.observer()); !seen)
+    return inFile(file, seen.error());
   if (llvm::Error error = run(*session, *tokenizer, *tokens, options))
     return error;
 
