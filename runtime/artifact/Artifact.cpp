@@ -22,7 +22,7 @@ static constexpr unsigned kMaxTables = 8 << 20;
 static constexpr unsigned kMaxSegments = 4096;
 
 // Features of this version, by their names in required_features.
-static constexpr const char *kFeatures[] = {"code", "cuda", "cuda_regions", "extent_rules"};
+static constexpr const char *kFeatures[] = {"code", "cuda", "cuda_regions", "extent_rules", "tensor_parallel"};
 
 static const char *errnoText() { return strerror(errno); }
 using ull = unsigned long long;
@@ -322,6 +322,23 @@ Status Artifact::check(int descriptor, const LoadOptions &options, const Allocat
         "%s: carries code objects and they are not allowed here; compile it with --code none --target cpu", name());
   MLC_TRY(mapCode(descriptor, allocator));
   return options.verifyDigests ? checkDigests(options.pool, options.deferWeights && isFor(kCudaFamily)) : Status();
+}
+
+bool isOfOtherRank(const fb::Artifact &metadata, uint32_t segment) {
+  if (metadata.ranks() > 1)
+    for (const fb::Segment *each : *metadata.segments())
+      for (uint32_t i = 0; each->of_ranks() && i < each->of_ranks()->size(); ++i)
+        if (each->of_ranks()->Get(i) == segment)
+          return true;
+  return false;
+}
+
+uint64_t bytesOfOtherRanks(const fb::Artifact &metadata) {
+  uint64_t bytes = 0;
+  if (metadata.ranks() > 1)
+    for (uint32_t i = 0; i < metadata.segments()->size(); ++i)
+      bytes += isOfOtherRank(metadata, i) ? metadata.segments()->Get(i)->size() : 0;
+  return bytes;
 }
 
 } // namespace mlc

@@ -83,4 +83,9 @@ private:
   OwnedArray<char> displayName;
 };
 
+/// Whether a segment holds what another rank than the first has in its place (Segment.of_ranks).
+bool isOfOtherRank(const fb::Artifact &metadata, uint32_t segment);
+/// Bytes of the segments of other ranks than one; 0 of a plan of one rank.
+uint64_t bytesOfOtherRanks(const fb::Artifact &metadata);
+
 } // namespace mlc

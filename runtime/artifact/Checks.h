@@ -75,6 +75,7 @@ enum class Check : unsigned {
   ConstantFormat,
   TapSlot,
   Image,
+  Ranks,
   // Functions (VerifyFunctions.cpp).
   FunctionSlots,
   PortNames,

@@ -337,6 +337,11 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
     out.format("  chat       template of %u bytes\n", countOf(meta.tokenizer()->chat_template()));
   out.put("  sizes      weights ");
   out.size(facts.weightBytes);
+  if (meta.ranks() > 1) {
+    out.format(" (%u GPUs, each ", meta.ranks());
+    out.size(facts.weightBytes - bytesOfOtherRanks(meta));
+    out.put(")");
+  }
   out.put(", code ");
   out.size(facts.codeBytes);
   out.put(", metadata ");
@@ -363,7 +368,11 @@ void inspectText(const Artifact &artifact, std::span<const RamFigure> ram, const
   for (uint32_t i = 0; i < countOf(meta.codes()); ++i) {
     out.put(i ? "             " : "  codes      ");
     out.plain(meta.codes()->Get(i)->name());
-    out.format(": %llu calls, %u forms\n", ull(facts.callsOfCode(i)), countOf(meta.codes()->Get(i)->variants()));
+    // A GPU's are in every image of regions.
+    uint32_t forms = countOf(meta.codes()->Get(i)->variants());
+    for (uint32_t image = 0; image < countOf(meta.images()); ++image)
+      forms += isRegions(*meta.images()->Get(image));
+    out.format(": %llu calls, %u forms\n", ull(facts.callsOfCode(i)), forms);
   }
   for (uint32_t i = 0; i < countOf(meta.kernels()); ++i) {
     out.put(i ? "             " : "  kernels    ");

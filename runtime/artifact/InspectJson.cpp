@@ -271,6 +271,8 @@ void inspectJson(const Artifact &artifact, std::span<const RamFigure> ram, const
   ArtifactFacts facts = gatherFacts(artifact);
   json.boolean("code", facts.codeBytes != 0);
   json.strings("required_features", meta.required_features());
+  json.number("ranks", meta.ranks());
+  json.number("rank_weights", facts.weightBytes - bytesOfOtherRanks(meta));
   if (const fb::Provenance *provenance = meta.provenance()) {
     json.string("version", provenance->version());
     json.string("options", provenance->options());

@@ -60,6 +60,8 @@ private:
   Status checkConstants() const;
   Status checkTaps() const;
   Status checkImages() const;
+  bool isWeights(uint32_t segment) const;
+  Status checkRanks() const;
 
   /// What a verified function needs and can do.
   struct FunctionFacts {

@@ -179,6 +179,7 @@ Status ProgramVerifier::checkKernelCall(const fb::KernelCall &call) {
     info.maxPositions = int64_t(model->context());
   }
   info.workers = workers;
+  info.ranks = meta.ranks();
   const KernelDef &kernel = *program.kernels[call.kernel()];
   if (Status accepted = kernel.check(info); !accepted)
     return REFUSE_OP(KernelCheck, "%s: %.200s", kernel.name, accepted.error().message());

@@ -250,8 +250,7 @@ Status ProgramVerifier::checkSlot(unsigned index) {
                          ull(meta.arena_size()));
     return {};
   }
-  if (slot.segment() >= artifact.segmentCount() ||
-      meta.segments()->Get(slot.segment())->kind() != fb::SegmentKind::weights)
+  if (!isWeights(slot.segment()))
     return REFUSE_SLOT(SlotSegment, "segment %u is no weights segment", slot.segment());
   if (!extentInside(slot.offset(), bytes, artifact.segment(slot.segment()).size()))
     return REFUSE_SLOT(SlotInSegment, "%llu bytes at %llu leave segment %u of %zu", ull(bytes), ull(slot.offset()),
@@ -406,8 +405,7 @@ Status ProgramVerifier::checkConstants() const {
   for (uint32_t i = 0; i < countOf(meta.constants()); ++i) {
     const fb::Constant &constant = *meta.constants()->Get(i);
     const char *label = constant.name()->c_str();
-    if (constant.segment() >= artifact.segmentCount() ||
-        meta.segments()->Get(constant.segment())->kind() != fb::SegmentKind::weights)
+    if (!isWeights(constant.segment()))
       return MLC_REFUSE(ConstantSegment, ErrorCode::Corrupt, "%s: constant '%.60s': segment %u is no weights segment",
                         name(), label, constant.segment());
     if (!extentInside(constant.offset(), constant.size(), artifact.segment(constant.segment()).size()))
@@ -451,9 +449,42 @@ Status ProgramVerifier::checkImages() const {
   return {};
 }
 
+bool ProgramVerifier::isWeights(uint32_t segment) const {
+  // What another rank has in a segment's place is not read as it is.
+  return segment < artifact.segmentCount() && meta.segments()->Get(segment)->kind() == fb::SegmentKind::weights &&
+         !isOfOtherRank(meta, segment);
+}
+
+Status ProgramVerifier::checkRanks() const {
+  auto refuse = [&](const char *what) {
+    return MLC_REFUSE(Ranks, ErrorCode::Corrupt, "%s: %u ranks: %s", name(), meta.ranks(), what);
+  };
+  bool named = false;
+  for (uint32_t i = 0; i < countOf(meta.required_features()); ++i)
+    named = named || meta.required_features()->Get(i)->string_view() == "tensor_parallel";
+  if (meta.ranks() < 1 || meta.ranks() > kMaxRanks || (meta.ranks() > 1) != named || (named && !target.family))
+    return refuse("a GPU's artifact with the feature 'tensor_parallel' has 2 to 8, every other one 1");
+  for (uint32_t i = 0; i < artifact.segmentCount(); ++i) {
+    const fb::Segment &segment = *meta.segments()->Get(i);
+    uint32_t others = countOf(segment.of_ranks());
+    if (others && (others != meta.ranks() - 1 || segment.kind() != fb::SegmentKind::weights))
+      return refuse("a segment of weights has one for each other rank, or none");
+    for (uint32_t j = 0; j < others; ++j) {
+      // Those of later ranks come later: none is named twice.
+      uint32_t other = segment.of_ranks()->Get(j);
+      const fb::Segment *its = other < artifact.segmentCount() ? meta.segments()->Get(other) : nullptr;
+      if (!its || other <= (j ? segment.of_ranks()->Get(j - 1) : i) || its->kind() != segment.kind() ||
+          its->size() != segment.size() || countOf(its->of_ranks()))
+        return refuse("what another rank has in a segment's place is no segment like it");
+    }
+  }
+  return {};
+}
+
 Status ProgramVerifier::verifyTables() {
   MLC_TRY(checkNames());
   MLC_TRY(checkMachine());
+  MLC_TRY(checkRanks());
   MLC_TRY(checkModel());
   MLC_TRY(checkExtents());
   MLC_TRY(checkSlots());

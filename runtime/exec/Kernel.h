@@ -22,6 +22,8 @@ class Device;
 class DeviceStream;
 
 constexpr unsigned kMaxRank = 8;
+/// Devices that run a plan together.
+constexpr unsigned kMaxRanks = 8;
 constexpr int64_t kPagePositions = 64;
 /// Positions of a page of recurrent states, which begin at its multiples.
 constexpr int64_t kRecurrentPage = 16;
@@ -168,7 +170,7 @@ struct KernelCallInfo {
   fb::KernelAttrs attrsType = fb::KernelAttrs::NONE;
   const void *attrs = nullptr;
   int64_t maxTokens = 0, maxRows = 0, maxSequences = 0, maxPositions = 0;
-  unsigned workers = 1;
+  unsigned workers = 1, ranks = 1; // ranks: devices that run the plan together.
 
   /// The attribute struct if it is a T (T's union tag is `tag`), else null.
   template <typename T> const T *attrsAs() const {
@@ -236,6 +238,7 @@ struct KernelDef {
 /// Which device, and whether it compares the digests of the weights that it uploads.
 struct DeviceOptions {
   unsigned ordinal = 0;
+  unsigned rank = 0; // Among those that run the plan together: whose weights it has.
   bool compareDigests = true;
 };
 
@@ -248,6 +251,8 @@ struct TargetRegistry {
   const char *family = nullptr;
   Result<Device *> (*open)(const Artifact &artifact, const DeviceOptions &options,
                            const Allocator &allocator) = nullptr;
+  // Lets devices that run one plan together, by rank, give each other values.
+  Status (*join)(std::span<Device *const> devices) = nullptr;
 };
 
 /// The CPU target. Defined in targets/cpu/Registry.cpp.

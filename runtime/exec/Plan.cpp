@@ -212,6 +212,7 @@ void Plan::describe(const KernelCall &call, unsigned workers, CallDescription &d
     info.maxPositions = int64_t(model->context());
   }
   info.workers = workers;
+  info.ranks = metadata().ranks();
 }
 
 ScratchNeed Plan::scratch(unsigned workers) const {

@@ -133,6 +133,27 @@ std::vector<Case> tableCases() {
   image([](auto &m) { m.metadata.images[0]->offset = uint64_t(-8); });
   image([](auto &m) { m.metadata.images[0]->size = 0; });
   image([](auto &m) { m.weights.back() = 1; });
+  auto together = [&](std::function<void(TinyModel &)> change) {
+    model(Check::Ranks, [change](TinyModel &m) {
+      addImage(m);
+      m.metadata.required_features.push_back("tensor_parallel");
+      m.metadata.ranks = 2;
+      change(m);
+    });
+  };
+  model(Check::Ranks, [](auto &m) { m.metadata.ranks = 0; });
+  model(Check::Ranks, [](auto &m) { m.metadata.ranks = 2; });
+  model(Check::Ranks, [](auto &m) {
+    m.metadata.required_features.push_back("tensor_parallel");
+    m.metadata.ranks = 2;
+  });
+  together([](auto &m) { m.metadata.ranks = 1; });
+  together([](auto &m) { m.metadata.ranks = 9; });
+  together([](auto &m) { m.metadata.segments[0]->of_ranks = {99}; });
+  together([](auto &m) { m.metadata.segments[0]->of_ranks = {0}; });
+  together([](auto &m) { m.metadata.segments[0]->of_ranks = {1}; });
+  together([](auto &m) { m.metadata.segments[0]->of_ranks = {1, 2}; });
+  together([](auto &m) { m.metadata.segments[1]->of_ranks = {0}; });
   model(Check::DeviceOp, [](TinyModel &m) {
     addImage(m);
     addOp(ops(m), fb::IfT());
