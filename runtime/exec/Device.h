@@ -95,6 +95,9 @@ public:
   virtual Result<double> measureBandwidth() const = 0;
   /// 10^9 multiplies and adds of bf16 a second, with sums of f32, by its product instructions and nothing else.
   virtual Result<double> measurePeak() const = 0;
+  /// Ends the work of all devices that it was joined with, which would wait for this one forever; any thread may. What
+  /// they run together fails from then on.
+  virtual void leave() = 0;
   /// Its name and architecture, for messages.
   virtual const char *description() const = 0;
   /// For sessions of at most so many tokens and segments a step, and pages a sequence.

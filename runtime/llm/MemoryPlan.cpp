@@ -31,7 +31,8 @@ Result<MemoryPlan> planMemory(const fb::Artifact &metadata, uint64_t fileBytes, 
   MLC_ASSIGN(RecurrentPlan recurrent,
              planRecurrent(list.span(), target.recurrentLayout, recurrentOptions(metadata, kv)));
   MemoryPlan plan;
-  plan.weights = fileBytes;
+  // Of one rank, as all else.
+  plan.weights = fileBytes - bytesOfOtherRanks(metadata);
   plan.arena = metadata.arena_size();
   plan.sharedScratch = scratch.shared;
   plan.scratchPerThread = alignUp(scratch.perWorker, uint64_t(64));

@@ -55,18 +55,8 @@ Status Model::load(const ModelOptions &options) {
     if (kernel->available && options.openDevice)
       if (Status loaded = kernel->available(); !loaded)
         return Error(loaded.error().code(), "%s: %s", name(), loaded.error().message());
-  if ((*target)->open && options.openDevice) {
-    DeviceOptions wanted;
-    wanted.ordinal = options.gpu;
-    wanted.compareDigests = options.verifyDigests;
-    auto opened = (*target)->open(*artifact, wanted, memory);
-    // A digest's error names the file itself.
-    if (!opened && opened.error().code() == ErrorCode::Corrupt)
-      return opened.error();
-    if (!opened)
-      return Error(opened.error().code(), "%s: %s", name(), opened.error().message());
-    openedDevice.reset(*opened);
-  }
+  if ((*target)->open && options.openDevice)
+    MLC_TRY(openDevices(options));
   const fb::Model *model = metadata().model();
   const Program &verified = plan->program();
   if (!model || verified.step < 0) {
@@ -85,6 +75,34 @@ Status Model::load(const ModelOptions &options) {
       return Error(created.error().code(), "%s: tokenizer: %s", name(), created.error().message());
     text.emplace(std::move(*created));
   }
+  return {};
+}
+
+Status Model::openDevices(const ModelOptions &options) {
+  if (!options.gpus.empty() && options.gpus.size() < ranks())
+    return Error(ErrorCode::InvalidArgument, "%s: is compiled for %u GPUs; name as many, not %zu", name(), ranks(),
+                 options.gpus.size());
+  for (unsigned rank = 0; rank < ranks(); ++rank) {
+    DeviceOptions wanted;
+    wanted.ordinal = options.gpus.empty() ? rank : options.gpus[rank];
+    wanted.rank = rank;
+    wanted.compareDigests = options.verifyDigests;
+    for (unsigned before = 0; before < rank && !options.gpus.empty(); ++before)
+      if (options.gpus[before] == wanted.ordinal)
+        return Error(ErrorCode::InvalidArgument, "%s: is compiled for %u GPUs; GPU %u is named twice", name(), ranks(),
+                     wanted.ordinal);
+    auto opened = target().open(*artifact, wanted, memory);
+    // A digest's error names the file itself.
+    if (!opened && opened.error().code() == ErrorCode::Corrupt)
+      return opened.error();
+    if (!opened)
+      return Error(opened.error().code(), "%s: %s", name(), opened.error().message());
+    joined[rank] = *opened;
+    openedDevices[rank].reset(*opened);
+  }
+  if (ranks() > 1)
+    if (Status together = target().join({joined, ranks()}); !together)
+      return Error(together.error().code(), "%s: %s", name(), together.error().message());
   return {};
 }
 

@@ -14,6 +14,7 @@
 #include "runtime/llm/tokenizer/Tokenizer.h"
 
 #include <optional>
+#include <pthread.h>
 
 namespace mlc {
 
@@ -26,9 +27,10 @@ struct ModelOptions {
   bool networks = false;
   /// Threads that compare digests.
   unsigned threads = 1;
-  /// Of an artifact for a GPU: which one. openDevice false: none is opened and no library of kernels loaded, the
+  /// Of an artifact for GPUs: which, one for each rank of its plan; further ones are not used. Empty: the first ones of
+  /// the machine. openDevice false: none is opened and no library of kernels loaded, the
   /// artifact is only looked at, and no session can be created.
-  unsigned gpu = 0;
+  std::span<const unsigned> gpus = {};
   bool openDevice = true;
   /// The best ISA form that may be used.
   Isa isa = machineIsa();
@@ -58,8 +60,12 @@ public:
   const fb::Artifact &metadata() const { return plan->metadata(); }
   const Plan &executionPlan() const { return *plan; }
   const TargetRegistry &target() const { return plan->target(); }
-  /// Where its weights and kernels are; null: the host.
-  Device *device() const { return openedDevice.get(); }
+  /// Where its weights and kernels are; null: the host. Of a plan of several ranks, the first one's.
+  Device *device(unsigned rank = 0) const { return openedDevices[rank].get(); }
+  /// Devices that run the plan together.
+  unsigned ranks() const { return metadata().ranks(); }
+  /// Held during a step of several ranks: sums come in the same order on all of them, whichever sessions ask.
+  pthread_mutex_t &rankSteps() const { return rankStepsMutex; }
   /// The digest that binds exported states to this artifact.
   uint64_t digest() const { return artifact->digest(); }
   uint64_t fileBytes() const { return artifact->fileSize(); }
@@ -83,11 +89,14 @@ private:
   ~Model() = default;
   static Result<Model *> make(const char *path, std::span<const uint8_t> bytes, const ModelOptions &options);
   Status load(const ModelOptions &options);
+  Status openDevices(const ModelOptions &options);
 
   Allocator memory{};
   std::optional<Artifact> artifact;
   Owned<Plan> plan;
-  Owned<Device> openedDevice;
+  Owned<Device> openedDevices[kMaxRanks];
+  Device *joined[kMaxRanks] = {};
+  mutable pthread_mutex_t rankStepsMutex = PTHREAD_MUTEX_INITIALIZER;
   std::optional<Tokenizer> text;
   ModelBounds limits;
   Entry stepEntry{};

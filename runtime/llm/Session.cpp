@@ -5,20 +5,35 @@
 
 #include "runtime/llm/Session.h"
 #include "runtime/core/Cpus.h"
+#include "runtime/llm/RankTeam.h"
 
 #include <algorithm>
 
 namespace mlc {
 
+Session::Session() = default;
+Session::~Session() = default;
+
 Result<Session *> Session::create(const Model &model, const SessionOptions &options) {
   if (model.isNetwork())
     return Error(ErrorCode::InvalidArgument, "is a network; sessions are of language models");
+  MLC_ASSIGN(Session * made, createRank(model, options, 0));
+  Owned<Session> session(made);
+  if (model.ranks() > 1) {
+    MLC_ASSIGN(RankTeam * others, RankTeam::create(model, options, session->allocator));
+    session->team.reset(others);
+  }
+  return session.release();
+}
+
+Result<Session *> Session::createRank(const Model &model, const SessionOptions &options, unsigned rank) {
   const Allocator &allocator = options.allocator ? *options.allocator : systemAllocator();
   void *memory = allocator.allocate(allocator.context, sizeof(Session), alignof(Session));
   if (!memory)
     return Error(ErrorCode::OutOfMemory, "no memory for a session");
   Owned<Session> session(new (memory) Session);
   session->allocator = allocator;
+  session->rank = rank;
   MLC_TRY(session->build(model, options));
   return session.release();
 }
@@ -58,7 +73,7 @@ Status Session::build(const Model &model, const SessionOptions &options) {
   kvOptions.batch = int64_t(limits.batch);
   kvOptions.memory = limits.kvMemory;
   const TargetRegistry &target = model.target();
-  Device *device = model.device();
+  Device *device = model.device(rank);
   if (target.open && !device)
     return Error(ErrorCode::InvalidArgument, "its GPU was not opened");
   MLC_ASSIGN(plan, planMemory(model.metadata(), model.fileBytes(), model.executionPlan().scratch(limits.threads),
@@ -164,6 +179,9 @@ void Session::copySlot(uint32_t from, uint32_t to) {
   slots[to].formLength = slots[from].formLength;
 }
 
+/// The same on the other ranks, whose handles are this one's.
+template <typename F> static Status follow(RankTeam *team, const F &f) { return team ? team->follow(f) : Status(); }
+
 static Error noSequence(uint64_t sequences) {
   return Error(ErrorCode::OutOfMemory, "all %llu sequences are in use; end one or raise --sequences",
                (unsigned long long)sequences);
@@ -183,6 +201,7 @@ Result<SequenceId> Session::createSequence(int64_t promptLength) {
   if (slot == limits.sequences)
     return noSequence(limits.sequences);
   slots[slot].formLength = promptLength;
+  MLC_TRY(follow(team.get(), [&](Session &other) { return other.createSequence(promptLength); }));
   return SequenceId(handle(slot));
 }
 
@@ -193,7 +212,7 @@ Status Session::setPromptLength(SequenceId sequence, int64_t promptLength) {
     return Error(ErrorCode::InvalidArgument, "sequence %#x holds %lld positions: its prompt length is fixed",
                  uint32_t(sequence), (long long)slots[slot].length);
   slots[slot].formLength = promptLength;
-  return {};
+  return follow(team.get(), [&](Session &other) { return other.setPromptLength(sequence, promptLength); });
 }
 
 Status Session::destroySequence(SequenceId sequence) {
@@ -201,7 +220,7 @@ Status Session::destroySequence(SequenceId sequence) {
   bool importing = slot < limits.sequences && slots[slot].state == SlotState::importing;
   MLC_ASSIGN(slot, sequenceSlot(sequence, importing));
   freeSlot(slot);
-  return {};
+  return follow(team.get(), [&](Session &other) { return other.destroySequence(sequence); });
 }
 
 Result<SequenceId> Session::fork(SequenceId sequence) {
@@ -210,6 +229,7 @@ Result<SequenceId> Session::fork(SequenceId sequence) {
   if (slot == limits.sequences)
     return noSequence(limits.sequences);
   copySlot(from, slot);
+  MLC_TRY(follow(team.get(), [&](Session &other) { return other.fork(sequence); }));
   return SequenceId(handle(slot));
 }
 
@@ -224,6 +244,7 @@ Result<SnapshotId> Session::snapshot(SequenceId sequence) {
   if (slot == slots.size())
     return Error(ErrorCode::OutOfMemory, "all %u snapshots are in use; release one", limits.snapshots);
   copySlot(from, slot);
+  MLC_TRY(follow(team.get(), [&](Session &other) { return other.snapshot(sequence); }));
   return SnapshotId(handle(slot));
 }
 
@@ -233,13 +254,13 @@ Status Session::restore(SequenceId sequence, SnapshotId snapshot) {
   for (StateStore *store : stores)
     store->clear(to);
   copySlot(from, to);
-  return {};
+  return follow(team.get(), [&](Session &other) { return other.restore(sequence, snapshot); });
 }
 
 Status Session::releaseSnapshot(SnapshotId snapshot) {
   MLC_ASSIGN(uint32_t slot, snapshotSlot(snapshot));
   freeSlot(slot);
-  return {};
+  return follow(team.get(), [&](Session &other) { return other.releaseSnapshot(snapshot); });
 }
 
 Result<int64_t> Session::rollbackLimit(SequenceId sequence) const {
@@ -286,7 +307,7 @@ Status Session::rollback(SequenceId sequence, int64_t position) {
   for (StateStore *store : stores)
     store->rollback(slot, position);
   slots[slot].length = position;
-  return {};
+  return follow(team.get(), [&](Session &other) { return other.rollback(sequence, position); });
 }
 
 uint64_t Session::kvBytes() const { return kv->poolBytes(); }
@@ -375,6 +396,18 @@ Status Session::reserveStep(std::span<const StepSegment> segments) {
 
 Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::span<const int32_t> rows,
                                  const StepDraws &draws) {
+  if (!team)
+    return stepOfRank(segments, rows, draws);
+  // All ranks take the step, or none.
+  if (cancelled.load(std::memory_order_seq_cst))
+    return Error(ErrorCode::Cancelled, "cancelled");
+  if (!draws.rows.empty())
+    MLC_TRY(checkDraws(draws, rows.size()));
+  return team->step(segments, rows, [&] { return stepOfRank(segments, rows, draws); });
+}
+
+Result<LogitsView> Session::stepOfRank(std::span<const StepSegment> segments, std::span<const int32_t> rows,
+                                       const StepDraws &draws) {
   MLC_ASSIGN(int64_t tokens, checkStep(segments, rows));
   bool drawing = !draws.rows.empty();
   if (drawing)
@@ -414,7 +447,11 @@ Result<LogitsView> Session::step(std::span<const StepSegment> segments, std::spa
   batch.segments = {segmentArray.data(), segments.size()};
   if (drawing)
     executor->drawFrom(entry.logits, draws, drawnTokens.span().first(rows.size()));
-  if (Status ran = executor->run(entry.function, batch, &cancelled); !ran) {
+  const bool alone = theModel->ranks() == 1;
+  if (Status ran = executor->run(entry.function, batch, alone ? &cancelled : nullptr); !ran) {
+    // The others would wait for what this one does not send.
+    if (!alone)
+      theModel->device(rank)->leave();
     commit(false);
     return ran.error();
   }

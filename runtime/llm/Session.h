@@ -77,6 +77,8 @@ struct ExportSink {
   void *context;
 };
 
+class RankTeam;
+
 class Session {
 public:
   static Result<Session *> create(const Model &model, const SessionOptions &options = {});
@@ -152,8 +154,12 @@ public:
   const MemoryPlan &memoryPlan() const { return plan; }
 
 private:
-  Session() = default;
-  ~Session() = default;
+  friend class RankTeam;
+  Session();
+  ~Session();
+  static Result<Session *> createRank(const Model &model, const SessionOptions &options, unsigned rank);
+  Result<LogitsView> stepOfRank(std::span<const StepSegment> segments, std::span<const int32_t> rows,
+                                const StepDraws &draws);
   enum class SlotState : uint8_t { free, live, importing };
   struct Slot {
     int64_t length = 0;
@@ -181,6 +187,8 @@ private:
   StateStore *storeOf(uint32_t state);
 
   const Model *theModel = nullptr;
+  unsigned rank = 0;
+  Owned<RankTeam> team; // Of the first rank; null: there is one.
   Allocator allocator{};
   SessionOptions limits;
   MemoryPlan plan;

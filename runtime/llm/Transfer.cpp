@@ -53,7 +53,16 @@ static void formatOf(const fb::State &state, uint32_t (&format)[4]) {
   format[3] = spec.dims()->size() > 2 ? uint32_t(spec.dims()->Get(2)) : 0;
 }
 
+/// A rank has some heads of a sequence alone.
+static Status checkOneRank(const Model &model) {
+  if (model.ranks() == 1)
+    return {};
+  return Error(ErrorCode::Unsupported, "sequences of a model on %u GPUs are neither exported nor imported",
+               model.ranks());
+}
+
 Status Session::exportSequence(SequenceId sequence, const ExportSink &sink) {
+  MLC_TRY(checkOneRank(*theModel));
   MLC_ASSIGN(uint32_t slot, sequenceSlot(sequence));
   struct Writer {
     Session &session;
@@ -95,6 +104,7 @@ Status Session::writeChunk(const StateChunk &chunk, const ExportSink &sink) {
 }
 
 Result<SequenceId> Session::beginImport() {
+  MLC_TRY(checkOneRank(*theModel));
   uint32_t pending = 0;
   for (const Slot &slot : slots)
     pending += slot.state == SlotState::importing;

@@ -7,6 +7,7 @@
 #include "runtime/core/Cpus.h"
 #include "targets/cpu/Isa.h"
 
+#include <charconv>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +75,38 @@ Status refuseCheckpoint(const char *path) {
                int(in.size()), in.view().data(), int(out.size()), out.view().data());
 }
 
-Status checkDevice(const Model &model, uint64_t device) {
-  if (model.target().open || device == SessionArguments::kNoDevice)
+Result<DeviceList> parseDevices(std::string_view text) {
+  DeviceList list;
+  for (const char *at = text.data(), *end = at + text.size(); at <= end;) {
+    unsigned ordinal = 0;
+    auto [next, error] = std::from_chars(at, end, ordinal);
+    if (error != std::errc() || ordinal > 255 || list.count == kMaxRanks || (next < end && *next != '+'))
+      return Error(ErrorCode::InvalidArgument,
+                   "--device %.*s: give the number of a GPU, or those of up to %u that run "
+                   "a model together: 0+1",
+                   int(std::min<size_t>(text.size(), 200)), text.data(), kMaxRanks);
+    list.ordinals[list.count++] = ordinal;
+    at = next + 1;
+  }
+  return list;
+}
+
+Status checkDevice(const Model &model, std::span<const unsigned> gpus) {
+  if (gpus.empty() || (model.target().open && gpus.size() <= model.ranks()))
     return {};
-  return Error(ErrorCode::InvalidArgument, "--device %u: %s is compiled for CPUs; leave it out", unsigned(device),
-               model.name());
+  if (model.target().open)
+    return Error(ErrorCode::InvalidArgument,
+                 "--device: %zu GPUs for %s, which mlc compile --tensor-parallel made for %u", gpus.size(),
+                 model.name(), model.ranks());
+  return Error(ErrorCode::InvalidArgument, "--device %u: %s is compiled for CPUs; leave it out", gpus[0], model.name());
+}
+
+Status checkDevice(const Model &model, const char *device) {
+  DeviceList gpus;
+  if (device) {
+    MLC_ASSIGN(gpus, parseDevices(device));
+  }
+  return checkDevice(model, gpus.span());
 }
 
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks, bool device) {
@@ -96,7 +124,11 @@ Result<Owned<Model>> openModel(const char *path, const SessionArguments &argumen
   options.networks = networks;
   options.openDevice = device;
   options.threads = arguments.threads ? unsigned(arguments.threads) : usableCores();
-  options.gpu = arguments.device == SessionArguments::kNoDevice ? 0 : unsigned(arguments.device);
+  DeviceList gpus;
+  if (arguments.device) {
+    MLC_ASSIGN(gpus, parseDevices(arguments.device));
+  }
+  options.gpus = gpus.span();
   MLC_ASSIGN(Model * model, Model::open(path, options));
   return Owned<Model>(model);
 }

@@ -16,17 +16,25 @@ namespace mlc::cli {
 /// The value of --threads and the lowered bounds. 0: the default.
 struct SessionArguments {
   uint64_t threads = 0, context = 0, sequences = 0, kvMemory = 0, maxMemory = 0;
-  static constexpr uint64_t kNoDevice = ~uint64_t(0);
-  uint64_t device = kNoDevice; // Of drafts and references, too, if they are for GPUs.
+  const char *device = nullptr; // Of drafts and references, too, if they are for GPUs.
   bool noCode = false;
 };
+
+/// The GPUs of one model.
+struct DeviceList {
+  unsigned ordinals[kMaxRanks], count = 0;
+  std::span<const unsigned> span() const { return {ordinals, count}; }
+};
+/// "0", or "0+1" of a model that several run together.
+Result<DeviceList> parseDevices(std::string_view text);
 
 /// Error messages name the file. `networks`: one may be opened, too. `device` false: the plan and the digests are
 /// checked, no GPU is opened.
 Result<Owned<Model>> openModel(const char *path, const SessionArguments &arguments, bool networks = false,
                                bool device = true);
-/// Refuses a model that is not for GPUs where --device chose one.
-Status checkDevice(const Model &model, uint64_t device);
+/// Refuses what --device chose for a model that is not for GPUs, or for fewer. Empty or null: nothing was chosen.
+Status checkDevice(const Model &model, std::span<const unsigned> gpus);
+Status checkDevice(const Model &model, const char *device);
 /// One sequence unless more are asked for. Error messages name the model's file.
 Result<Owned<Session>> openSession(const Model &model, const SessionArguments &arguments);
 
@@ -63,7 +71,8 @@ constexpr size_t kMaxTextBytes = size_t(1) << 30;
    &(ARGUMENTS).maxMemory,                                                                                             \
    1}
 #define MLC_DEVICE_OPTION(ARGUMENTS)                                                                                   \
-  {"device", "N", "GPU of an artifact for GPUs, from 0 (default 0)", OptionKind::count, &(ARGUMENTS).device, 0, 255}
+  {"device", "N", "GPU of an artifact for GPUs, from 0 (default 0), or 0+1 where several run it together",             \
+   OptionKind::text, &(ARGUMENTS).device}
 #define MLC_NO_CODE_OPTION(ARGUMENTS)                                                                                  \
   {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &(ARGUMENTS).noCode}
 

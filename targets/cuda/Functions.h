@@ -30,6 +30,7 @@ namespace mlc::cuda {
   X(mlc_ssd_tile_256, SsdArgs)                                                                                         \
   X(mlc_ssd_pack_128, SsdArgs)                                                                                         \
   X(mlc_ssd_pack_256, SsdArgs)                                                                                         \
+  X(mlc_join_ranks, JoinRanksArgs)                                                                                     \
   X(mlc_rope_angles, AnglesArgs)                                                                                       \
   X(mlc_rope, RopeArgs)                                                                                                \
   X(mlc_linear_f32_1, LinearArgs)                                                                                      \

@@ -73,6 +73,7 @@ Result<Gpu *> Gpu::create(const DeviceOptions &options, const Allocator &allocat
   made->deviceMemory = {allocateOnDevice, releaseOnDevice, made};
   made->pinnedMemory = {allocatePinned, releasePinned, made};
   made->compareDigests = options.compareDigests;
+  made->rank = options.rank;
   return made;
 }
 
@@ -103,6 +104,8 @@ Result<Device *> Gpu::open(std::span<const Image> images, const DeviceOptions &o
 Gpu::~Gpu() {
   if (!context)
     return;
+  if (NcclComm left = communicator.exchange(nullptr); left && use())
+    (void)nccl.commDestroy(left);
   if (use()) {
     for (uint8_t *segment : segments)
       if (segment)
@@ -233,6 +236,44 @@ Status Gpu::loadKernels(const char *arch, const void *image) {
   return share(Function::mlc_attention_row_64, Function::mlc_attention_rows_256, attentionTileBytes(256));
 }
 
+Status Gpu::join(std::span<Device *const> devices) {
+  MLC_ASSIGN(Nccl library, Nccl::load());
+  int ordinals[kMaxRanks];
+  NcclComm communicators[kMaxRanks];
+  for (size_t i = 0; i < devices.size(); ++i)
+    ordinals[i] = static_cast<Gpu *>(devices[i])->device;
+  MLC_TRY(library.check(library.commInitAll(communicators, int(devices.size()), ordinals), "joining the GPUs"));
+  for (size_t i = 0; i < devices.size(); ++i) {
+    auto &gpu = *static_cast<Gpu *>(devices[i]);
+    gpu.nccl = library;
+    gpu.communicator = communicators[i];
+    gpu.joined = devices;
+  }
+  return {};
+}
+
+void Gpu::leave() {
+  for (Device *each : joined) {
+    auto &gpu = *static_cast<Gpu *>(each);
+    // Taken out first: it is aborted once, whoever comes.
+    if (NcclComm left = gpu.communicator.exchange(nullptr))
+      (void)gpu.nccl.commAbort(left);
+  }
+}
+
+Status Gpu::together() const {
+  if (joined.empty() || communicator)
+    return {};
+  return Error(ErrorCode::Internal, "the GPUs of this model no longer work together; open it again");
+}
+
+Status Gpu::gather(const float *from, float *to, uint64_t count, CuStream stream) const {
+  NcclComm mine = communicator;
+  if (!mine)
+    return Error(ErrorCode::Internal, "this GPU has none to add up with");
+  return nccl.check(nccl.allGather(from, to, count, ncclFloat32, mine, stream), "adding up what the GPUs have");
+}
+
 Result<Device::Room> Gpu::room() const {
   MLC_TRY(use());
   size_t free = 0, total = 0;
@@ -298,29 +339,34 @@ Result<double> Gpu::measurePeak() const {
 }
 
 Status Gpu::upload(const Artifact &artifact) {
-  uint64_t needed = 0;
   const auto &tables = *artifact.metadata().segments();
-  for (const fb::Segment *segment : tables)
-    needed += segment->kind() == fb::SegmentKind::weights ? segment->size() : 0;
+  uint64_t needed = 0;
+  for (uint32_t i = 0; i < tables.size(); ++i)
+    needed += tables.Get(i)->kind() == fb::SegmentKind::weights ? tables.Get(i)->size() : 0;
+  needed -= bytesOfOtherRanks(artifact.metadata());
   MLC_ASSIGN(Room has, room());
   if (needed > has.free)
     return Error(ErrorCode::OutOfMemory, "%s: the weights take %.1f MiB, %.1f of its %.1f MiB are free", name,
                  double(needed) / (1 << 20), double(has.free) / (1 << 20), double(has.total) / (1 << 20));
   MLC_ASSIGN(segments, OwnedArray<uint8_t *>::create(allocator, tables.size(), "segments"));
-  for (uint32_t i = 0; i < tables.size(); ++i)
-    if (tables.Get(i)->kind() == fb::SegmentKind::weights)
-      MLC_TRY(uploadSegment(artifact, i, compareDigests));
+  for (uint32_t i = 0; i < tables.size(); ++i) {
+    if (tables.Get(i)->kind() != fb::SegmentKind::weights || isOfOtherRank(artifact.metadata(), i))
+      continue;
+    // In the place of what rank 0 has alone: its own.
+    const auto *ofRanks = tables.Get(i)->of_ranks();
+    MLC_TRY(uploadSegment(artifact, rank && ofRanks && ofRanks->size() ? ofRanks->Get(rank - 1) : i, segments[i]));
+  }
   return {};
 }
 
 // Two pieces in turn: while one travels the next is read, and compared, from the file.
-Status Gpu::uploadSegment(const Artifact &artifact, uint32_t index, bool compare) {
+Status Gpu::uploadSegment(const Artifact &artifact, uint32_t index, uint8_t *&place) {
   constexpr size_t kPiece = 8 << 20;
   static_assert(kPiece % kDigestChunk == 0);
   std::span<const uint8_t> bytes = artifact.segment(index);
   CuPointer memory = 0;
   MLC_TRY(calls.check(calls.memAlloc(&memory, bytes.size()), "memory for the weights"));
-  segments[index] = reinterpret_cast<uint8_t *>(memory);
+  place = reinterpret_cast<uint8_t *>(memory);
   struct Piece {
     const Driver *calls = nullptr;
     OwnedArray<uint8_t> buffer;
@@ -344,7 +390,7 @@ Status Gpu::uploadSegment(const Artifact &artifact, uint32_t index, bool compare
     MLC_TRY(calls.check(calls.streamSynchronize(piece.stream), "uploading the weights"));
     memcpy(piece.buffer.data(), bytes.data() + at, count);
     // What was copied is what is compared.
-    if (compare)
+    if (compareDigests)
       MLC_TRY(artifact.checkPiece(index, at, {piece.buffer.data(), count}));
     MLC_TRY(calls.check(calls.copyToDevice(memory + at, piece.buffer.data(), count, piece.stream),
                         "uploading the weights"));

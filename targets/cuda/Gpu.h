@@ -13,6 +13,9 @@
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/Images.h"
 #include "targets/cuda/driver/Driver.h"
+#include "targets/cuda/driver/Nccl.h"
+
+#include <atomic>
 
 namespace mlc::cuda {
 
@@ -24,12 +27,16 @@ public:
   /// The same with the best of `images` and without weights, for who calls single kernels.
   static Result<Device *> open(std::span<const Image> images, const DeviceOptions &options, const Allocator &allocator);
 
+  /// Opens a communicator of NCCL for each, by rank.
+  static Status join(std::span<Device *const> devices);
+
   const Allocator &memory() const override { return deviceMemory; }
   const Allocator &hostMemory() const override { return pinnedMemory; }
   uint8_t *segment(uint32_t index) const override { return segments[index]; }
   Result<Room> room() const override;
   Result<double> measureBandwidth() const override;
   Result<double> measurePeak() const override;
+  void leave() override;
   const char *description() const override { return name; }
   Result<DeviceStream *> createStream(const StreamBounds &bounds, const Allocator &allocator) override;
 
@@ -45,6 +52,10 @@ public:
   CuFunction function(Function which) const { return functions[unsigned(which)]; }
   /// Of code object `code`, and its name.
   CuFunction region(uint32_t code) const { return regions[code]; }
+  /// Whether those that it was joined with are still there.
+  Status together() const;
+  /// Enqueues: `count` floats of every rank, in their order, at `to`.
+  Status gather(const float *from, float *to, uint64_t count, CuStream stream) const;
   const char *regionName(uint32_t code) const { return codes->Get(code)->name()->c_str(); }
 
 private:
@@ -61,9 +72,14 @@ private:
   Status find(CuFunction &function, CuModule from, const char *wanted, const char *arch);
   Status loadKernels(const char *arch, const void *image);
   Status upload(const Artifact &artifact);
-  Status uploadSegment(const Artifact &artifact, uint32_t index, bool compare);
+  Status uploadSegment(const Artifact &artifact, uint32_t index, uint8_t *&place);
 
   Driver calls;
+  // Of devices that run a plan together; the others are opened and released with this one.
+  Nccl nccl;
+  std::atomic<NcclComm> communicator{nullptr};
+  std::span<Device *const> joined;
+  unsigned rank = 0;
   Allocator allocator{}, deviceMemory{}, pinnedMemory{};
   char name[96] = "";
   int capability = 0; // 90: 9.0

@@ -6,6 +6,7 @@
 // The kernels of language models, one image for each architecture: one compilation costs less than one for each file.
 //
 #include "targets/cuda/attention/AttentionTile.cuh"
+#include "targets/cuda/collective/AllReduce.cuh"
 #include "targets/cuda/device/Peak.cuh"
 #include "targets/cuda/elementwise/Elementwise.cuh"
 #include "targets/cuda/linear/LinearFloat.cuh"

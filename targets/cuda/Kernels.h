@@ -13,7 +13,8 @@
 namespace mlc::cuda {
 
 extern const KernelDef embeddingKernels[1], gatherRowsKernels[1], pairKernels[5], normKernels[3], ropeKernels[2],
-    linearKernels[2], normLinearKernels[1], attentionKernels[2], recurrentKernels[2], moeKernels[3];
+    linearKernels[2], normLinearKernels[1], attentionKernels[2], recurrentKernels[2], moeKernels[3],
+    allReduceKernels[1];
 
 /// Rows of a grid's second and third axis.
 constexpr int64_t kMostGridRows = 65535;

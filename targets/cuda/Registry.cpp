@@ -74,12 +74,13 @@ const TargetRegistry &cudaTarget() {
       &pairKernels[3],      &pairKernels[4],       &normKernels[0],      &normKernels[1],      &normKernels[2],
       &ropeKernels[0],      &ropeKernels[1],       &linearKernels[0],    &linearKernels[1],    &normLinearKernels[0],
       &attentionKernels[0], &attentionKernels[1],  &recurrentKernels[0], &recurrentKernels[1], &moeKernels[0],
-      &moeKernels[1],       &moeKernels[2]};
+      &moeKernels[1],       &moeKernels[2],        &allReduceKernels[0]};
   static constexpr TargetRegistry target{kernels,
                                          {kvPageBytes, kvToCanonical, kvFromCanonical},
                                          {recurrentBaseBytes, recurrentToCanonical, recurrentFromCanonical},
                                          kCudaFamily,
-                                         Gpu::open};
+                                         Gpu::open,
+                                         Gpu::join};
   return target;
 }
 

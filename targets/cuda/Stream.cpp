@@ -132,6 +132,7 @@ Stream::Captured &Stream::captured() {
 
 Result<bool> Stream::begin(const DeviceStep &step) {
   MLC_TRY(gpu.use());
+  MLC_TRY(gpu.together());
   failure.reset();
   capturing = nullptr;
   outputs = step.outputs;
@@ -242,6 +243,11 @@ void Stream::enqueue(Function function, const Grid &grid, unsigned threads, cons
   CuLaunch launch{unsigned(grid.x), unsigned(grid.y), unsigned(grid.z), threads,     1, 1,
                   sharedBytes,      stream,           &overlap,         gpu.hopper()};
   note(calls.launchKernel(&launch, gpu.function(function), parameters, nullptr), functionName(function));
+}
+
+void Stream::gather(const float *from, float *to, uint64_t count) {
+  if (Status gathered = failure ? Status() : gpu.gather(from, to, count, stream); !gathered)
+    failure.emplace(gathered.error());
 }
 
 void Stream::call(uint32_t code, std::span<void *const> buffers, std::span<const int64_t> dims, int64_t rows) {

@@ -69,6 +69,8 @@ public:
   void launch(Function function, const Grid &grid, unsigned threads, const Args &args, unsigned sharedBytes = 0) {
     enqueue(function, grid, threads, &args, sharedBytes);
   }
+  /// Enqueues: `count` floats of every rank, in their order, at `to`.
+  void gather(const float *from, float *to, uint64_t count);
   StepView step() const;
   KvView kv(const KvStateView &state) const;
   StateView recurrent(const RecurrentStateView &state) const;

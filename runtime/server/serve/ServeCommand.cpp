@@ -71,8 +71,7 @@ static Status loadModels(const ServeOptions &options, WorkerPool *pool, const Lo
     auto start = Clock::now();
     const ModelOptions opened = options.modelOptions(i);
     MLC_ASSIGN(std::shared_ptr<ServedModel> model, ServedModel::load(source, engine, opened));
-    if (!options.devices.empty())
-      MLC_TRY(cli::checkDevice(model->model(), opened.gpu));
+    MLC_TRY(cli::checkDevice(model->model(), opened.gpus));
     if (loaded.draft)
       cli::warnOfLargeDraft(model->model(), *loaded.draft);
     log.event("model", {{"name", source.name},

@@ -39,17 +39,17 @@ Result<ModelSource> readModelSource(std::string_view argument) {
   return source;
 }
 
-/// "0,1": GPUs, no more than models.
-static Status readDevices(const char *list, ServeOptions &out) {
-  Error refused(ErrorCode::InvalidArgument, "--device %.200s: give numbers of GPUs with commas, no more than models",
-                list);
-  for (const char *at = list, *end = at + strlen(at); at <= end;) {
-    unsigned gpu = 0;
-    auto [next, error] = std::from_chars(at, end, gpu);
-    if (error != std::errc() || gpu > 255 || (*next && *next != ',') || out.devices.size() == out.models.size())
-      return refused;
-    out.devices.push_back(gpu);
-    at = next + 1;
+/// "0,1": GPUs, no more than models; "0+1": those of one model.
+static Status readDevices(std::string_view list, ServeOptions &out) {
+  for (size_t at = 0; at <= list.size();) {
+    size_t end = std::min(list.find(',', at), list.size());
+    auto gpus = cli::parseDevices(list.substr(at, end - at));
+    if (!gpus || out.devices.size() == out.models.size())
+      return Error(ErrorCode::InvalidArgument,
+                   "--device %.*s: give numbers of GPUs with commas, no more than models; 0+1 of one that two run",
+                   int(std::min<size_t>(list.size(), 200)), list.data());
+    out.devices.push_back(*gpus);
+    at = end + 1;
   }
   return {};
 }
@@ -83,7 +83,9 @@ Parsed readServeOptions(int argc, char **argv, ServeOptions &out) {
       {"idle-timeout", "SECONDS", "of a connection without a request (default 75)", OptionKind::count, &idle, 1, 86400},
       {"max-body", "BYTES", "of a request; suffix K, M, G (default 8M)", OptionKind::bytes, &maxBody, 1024, 1 << 30},
       {"no-code", nullptr, "refuse an artifact that carries code", OptionKind::flag, &noCode},
-      {"device", "N,...", "of artifacts for GPUs: the GPU of each model, from 0; the last goes on (default 0)",
+      {"device", "N,...",
+       "of artifacts for GPUs: the GPU of each model, from 0, or 0+1 where several run one; the last goes on (default "
+       "0)",
        OptionKind::text, &devices},
       MLC_DRAFT_OPTIONS(drafting),
   };

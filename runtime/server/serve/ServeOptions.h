@@ -20,7 +20,7 @@ struct ServeOptions {
   ServiceOptions service;
   EngineOptions engine;
   ModelOptions model;
-  std::vector<unsigned> devices; // GPUs, one a model; empty: the first of all.
+  std::vector<cli::DeviceList> devices; // GPUs, a list for each model; empty: the first of all.
   unsigned threads = 1;
   LogForm log = LogForm::text;
   std::string draft; // The file of a draft model; empty: none.
@@ -29,7 +29,7 @@ struct ServeOptions {
   ModelOptions modelOptions(size_t i) const {
     ModelOptions options = model;
     if (!devices.empty())
-      options.gpu = devices[std::min(i, devices.size() - 1)];
+      options.gpus = devices[std::min(i, devices.size() - 1)].span();
     return options;
   }
 };

@@ -116,6 +116,15 @@ struct PairArgs {
   Act act;
 };
 
+/// out = residual + the parts of all ranks, in their order: [rank][row][column].
+struct JoinRanksArgs {
+  const float *parts;
+  int64_t partStride, columns;
+  Rows<const float> residual; // Null: none.
+  Rows<float> out;
+  int32_t ranks;
+};
+
 /// fb::RopeScaling.
 enum class Scaling : uint8_t { none = 0, linear = 1, dynamic = 2, yarn = 3, longrope = 4, llama3 = 5 };
 

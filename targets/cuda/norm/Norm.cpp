@@ -14,7 +14,7 @@ static Status checkAddNorm(const KernelCallInfo &call) { return checkAsHost(call
 // As in NormScale.cuh.
 static constexpr unsigned kNormThreads = 256;
 
-static void run(const KernelContext &context) {
+static void runNorm(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::RmsNormAttrs>();
   bool adds = context.outputs.size() == 2;
   const TensorView &x = context.inputs[0], &out = context.outputs[adds ? 1 : 0];
@@ -49,9 +49,9 @@ void runInputNorm(Stream &stream, const InputNorm &norm, Rows<const float> x, in
   stream.launch(Function::mlc_rms_norm, {1, uint64_t(rows)}, kNormThreads, args);
 }
 
-static Status checkGated(const KernelCallInfo &call) { return checkAsHost(call, "gated_rms_norm"); }
+static Status checkGatedNorm(const KernelCallInfo &call) { return checkAsHost(call, "gated_rms_norm"); }
 
-static void runGated(const KernelContext &context) {
+static void runGatedNorm(const KernelContext &context) {
   const auto &attrs = context.attrsAs<fb::GatedRmsNormAttrs>();
   const TensorView &x = context.inputs[0], &gate = context.inputs[1], &out = context.outputs[0];
   // The weight's extent is fixed, so its length is what the check saw.
@@ -69,8 +69,8 @@ static void runGated(const KernelContext &context) {
   streamOf(context).launch(Function::mlc_gated_rms_norm, {columns / attrs.group(), uint64_t(rows)}, kNormThreads, args);
 }
 
-const KernelDef normKernels[] = {{"rms_norm", 1, Isa::portable, checkNorm, nullptr, run},
-                                 {"add_rms_norm", 1, Isa::portable, checkAddNorm, nullptr, run},
-                                 {"gated_rms_norm", 1, Isa::portable, checkGated, nullptr, runGated}};
+const KernelDef normKernels[] = {{"rms_norm", 1, Isa::portable, checkNorm, nullptr, runNorm},
+                                 {"add_rms_norm", 1, Isa::portable, checkAddNorm, nullptr, runNorm},
+                                 {"gated_rms_norm", 1, Isa::portable, checkGatedNorm, nullptr, runGatedNorm}};
 
 } // namespace mlc::cuda

@@ -7,12 +7,13 @@
 
 #include "targets/cuda/Functions.h"
 #include "targets/cuda/device/Args.h"
+#include "targets/cuda/tests/Blocks.h"
 #include "targets/cuda/tests/Guarded.h"
 #include "targets/cuda/tests/PtxInterpreter.h"
 #include "targets/cuda/tests/emulator/Emulator.h"
 
+#include <condition_variable>
 #include <cstdlib>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -43,6 +44,7 @@ KernelEntry kKernels[] = {MLC_CUDA_FUNCTIONS(MLC_CUDA_ENTRY)};
 #undef MLC_CUDA_ENTRY
 
 struct Stream {
+  int device = 0;
   bool capturing = false;
   std::vector<std::function<void()>> captured;
 };
@@ -50,13 +52,22 @@ using Work = std::vector<std::function<void()>>;
 /// Of compiled regions, which are interpreted; empty of others, which have every kernel.
 using Module = ptx::Module;
 
+/// As many as MLC_FAKE_GPUS says.
+Settings firstSettings() {
+  Settings settings;
+  if (const char *count = getenv("MLC_FAKE_GPUS"))
+    settings.devices = atoi(count);
+  return settings;
+}
+
 struct World {
   std::mutex lock;
-  Settings settings;
+  std::condition_variable changed;
+  Settings settings = firstSettings();
   Record record;
   std::vector<std::string> mistakes;
   std::map<std::string, unsigned> calls;
-  std::map<uintptr_t, size_t> device, pinned;
+  Blocks device, pinned;
   std::set<Stream *> streams;
   std::set<Work *> graphs;
   std::set<Module *> modules;
@@ -68,8 +79,9 @@ World &world() {
   static World theWorld;
   return theWorld;
 }
-
-void mistake(std::string text) { world().mistakes.push_back(std::move(text)); }
+/// The device of the thread's context; a context is the address of its number.
+int deviceNumbers[64];
+thread_local int current = -1;
 
 /// Records a call; the injected failure, or success.
 CuResult called(const char *name, const std::string &more = "") {
@@ -79,41 +91,59 @@ CuResult called(const char *name, const std::string &more = "") {
   return w.settings.failing == name && before >= w.settings.failingAfter ? w.settings.failure : CUDA_SUCCESS;
 }
 
-bool inside(const std::map<uintptr_t, size_t> &blocks, uintptr_t at, size_t bytes) {
-  auto next = blocks.upper_bound(at);
-  if (next == blocks.begin())
-    return false;
-  --next;
-  return at - next->first <= next->second && bytes <= next->second - (at - next->first);
-}
-
 /// Of device memory.
 constexpr size_t kAlignment = 256;
 
 void checkDevice(const char *call, CuPointer at, size_t bytes) {
-  if (!inside(world().device, uintptr_t(at), bytes))
+  if (!inside(world().device, uintptr_t(at), bytes, current))
     mistake(std::string(call) + ": " + std::to_string(bytes) + " bytes outside of the device's memory");
 }
 
-/// Does `work` now, or when the graph that is being captured runs.
+} // namespace
+
+void mistake(std::string text) { world().mistakes.push_back(std::move(text)); }
+
+CuResult call(const char *name, const std::string &more) {
+  std::lock_guard guard(world().lock);
+  return called(name, more);
+}
+
+void locked(const std::function<void()> &work) {
+  std::lock_guard guard(world().lock);
+  work();
+}
+
 void enqueue(CuStream stream, std::function<void()> work) {
   auto *s = reinterpret_cast<Stream *>(stream);
   if (s && !world().streams.count(s))
     return mistake("a stream that does not exist");
+  if (s && s->device != current)
+    mistake("work for a stream of another device than the context's");
   if (s && s->capturing)
     s->captured.push_back(std::move(work));
   else
     work();
 }
 
-} // namespace
+bool await(const std::function<bool()> &ready) {
+  // Work is done under the lock.
+  std::unique_lock held(world().lock, std::adopt_lock);
+  const bool came = world().changed.wait_for(held, std::chrono::seconds(20), ready);
+  held.release();
+  return came;
+}
+
+void changed(bool broken) {
+  world().broken |= broken;
+  world().changed.notify_all();
+}
 
 Settings &settings() { return world().settings; }
 Record &record() { return world().record; }
 std::vector<std::string> &mistakes() { return world().mistakes; }
 void reset() {
   World &w = world();
-  w.settings = {};
+  w.settings = firstSettings();
   w.record.clear();
   w.mistakes.clear();
   w.calls.clear();
@@ -122,8 +152,8 @@ void reset() {
 uint64_t liveBytes() {
   uint64_t bytes = 0;
   for (auto *blocks : {&world().device, &world().pinned})
-    for (auto &[at, size] : *blocks)
-      bytes += size;
+    for (auto &[at, memory] : *blocks)
+      bytes += memory.bytes;
   return bytes;
 }
 unsigned liveHandles() {
@@ -178,10 +208,11 @@ MLC_EXPORT cuDeviceGetAttribute(int *value, CuAttribute which, CuDevice) {
                                                                             : 132;
   return CUDA_SUCCESS;
 }
-MLC_EXPORT cuDevicePrimaryCtxRetain(CuContext *context, CuDevice) {
+MLC_EXPORT cuDevicePrimaryCtxRetain(CuContext *context, CuDevice device) {
   MLC_CALLED();
   ++world().contexts;
-  *context = reinterpret_cast<CuContext>(&world());
+  fake::deviceNumbers[device] = device;
+  *context = reinterpret_cast<CuContext>(&fake::deviceNumbers[device]);
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuDevicePrimaryCtxRelease_v2(CuDevice) {
@@ -193,6 +224,8 @@ MLC_EXPORT cuCtxSetCurrent(CuContext context) {
   std::lock_guard guard(world().lock);
   if (!context)
     mistake("cuCtxSetCurrent of no context");
+  else
+    fake::current = *reinterpret_cast<int *>(context);
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuModuleLoadDataEx(CuModule *module, const void *image, unsigned count, CuJitOption *options,
@@ -265,22 +298,19 @@ MLC_EXPORT cuFuncSetAttribute(CuFunction function, CuFunctionAttribute which, in
 MLC_EXPORT cuMemGetInfo_v2(size_t *free, size_t *total) {
   MLC_CALLED();
   *total = size_t(world().settings.memory);
-  *free = *total;
-  for (auto &[at, size] : world().device)
-    *free -= size < *free ? size : *free;
+  const uint64_t used = bytesOf(world().device, fake::current);
+  *free = used < *total ? *total - size_t(used) : 0;
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuMemAlloc_v2(CuPointer *memory, size_t bytes) {
   MLC_CALLED(std::to_string(bytes));
-  uint64_t used = 0;
-  for (auto &[at, size] : world().device)
-    used += size;
+  const uint64_t used = bytesOf(world().device, fake::current);
   void *block = bytes && used + bytes <= world().settings.memory ? allocateGuarded(bytes, fake::kAlignment) : nullptr;
   if (!block)
     return CUDA_ERROR_OUT_OF_MEMORY;
   // A device's memory holds anything at first.
   memset(block, 0xff, bytes);
-  world().device[uintptr_t(block)] = bytes;
+  world().device[uintptr_t(block)] = {bytes, fake::current};
   *memory = CuPointer(uintptr_t(block));
   return CUDA_SUCCESS;
 }
@@ -291,14 +321,16 @@ MLC_EXPORT cuMemFree_v2(CuPointer memory) {
     mistake("cuMemFree of what is not allocated");
     return CUDA_SUCCESS;
   }
-  releaseGuarded(reinterpret_cast<uint8_t *>(uintptr_t(memory)), found->second, fake::kAlignment);
+  if (found->second.device != fake::current)
+    mistake("cuMemFree of another device's memory");
+  releaseGuarded(reinterpret_cast<uint8_t *>(uintptr_t(memory)), found->second.bytes, fake::kAlignment);
   world().device.erase(found);
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuMemHostAlloc(void **memory, size_t bytes, unsigned) {
   MLC_CALLED(std::to_string(bytes));
   *memory = calloc(1, bytes);
-  world().pinned[uintptr_t(*memory)] = bytes;
+  world().pinned[uintptr_t(*memory)] = {bytes, fake::current};
   return CUDA_SUCCESS;
 }
 MLC_EXPORT cuMemFreeHost(void *memory) {
@@ -337,7 +369,7 @@ MLC_EXPORT cuMemcpyDtoDAsync_v2(CuPointer to, CuPointer from, size_t bytes, CuSt
 }
 MLC_EXPORT cuStreamCreate(CuStream *stream, unsigned) {
   MLC_CALLED();
-  auto *made = new fake::Stream;
+  auto *made = new fake::Stream{fake::current, false, {}};
   world().streams.insert(made);
   *stream = reinterpret_cast<CuStream>(made);
   return CUDA_SUCCESS;
@@ -422,7 +454,9 @@ static CuResult launchRegion(const CuLaunch &launch, const ptx::Entry &entry, vo
     memcpy(&values[i], parameters[i], sizeof values[i]);
   if (world().settings.run)
     enqueue(launch.stream, [=, &entry] {
-      auto mayAccess = [](uint64_t at, size_t bytes) { return inside(world().device, uintptr_t(at), bytes); };
+      auto mayAccess = [](uint64_t at, size_t bytes) {
+        return inside(world().device, uintptr_t(at), bytes, fake::current);
+      };
       if (std::string error = entry.run(grid, block, values, mayAccess); !error.empty()) {
         mistake(error);
         world().broken = true;
