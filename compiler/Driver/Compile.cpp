@@ -176,6 +176,14 @@ static llvm::Error writeArtifact(ModuleOp module, const Source &source, const Co
     return error;
   if (Status committed = writer->commit(); !committed)
     return toError(committed.error());
+  // What does not divide is not spread: it shows here.
+  if (int64_t ranks = ranksOf(module); ranks > 1) {
+    auto mib = [](uint64_t bytes) { return double(bytes) / (1 << 20); };
+    uint64_t own = weightsSize(module, /*sharded=*/true);
+    llvm::errs() << llvm::formatv("mlc: note: {0}: each of {1} GPUs has {2:f1} MiB of weights, {3:f1} of them its part "
+                                  "of what is spread\n",
+                                  options.output, ranks, mib(weightsSize(module) + own), mib(own));
+  }
   return llvm::Error::success();
 }
 

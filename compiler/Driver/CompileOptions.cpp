@@ -26,7 +26,7 @@ struct Raw {
              *ssm = "f32", *rope = "", *code = "auto", *kernels = "auto", *xnnpack = MLC_XNNPACK_YEAR,
              *emit = "artifact", *report = "", *calibrate = nullptr, *ptxas = nullptr;
   TextList dims, states;
-  uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0;
+  uint64_t group = 128, context = 0, batch = 512, sequences = 8, threads = 0, checkpointEvery = 0, ranks = 1;
   bool asymmetric = false, strict = false;
 };
 
@@ -153,6 +153,9 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
        &raw.cpu},
       {"gpu", "LIST", "of --target cuda: devices whose kernels it carries, sm_80 or sm_90a say (default: all)",
        OptionKind::text, &raw.gpu},
+      {"tensor-parallel", "N",
+       "of --target cuda: spread heads, MLPs and experts over 2 to 8 GPUs that run it together (default: 1)",
+       OptionKind::count, &raw.ranks, 1, 8},
       {"quant", "Q", "keep (default), none, int8 or int4", OptionKind::text, &raw.quant},
       {"group", "N", "columns of one scale: 32, 64 or 128 (default)", OptionKind::count, &raw.group},
       {"asymmetric", nullptr, "int4 with a zero point a group", OptionKind::flag, &raw.asymmetric},
@@ -256,6 +259,15 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
     printError("--kernels xnnpack: not with --target cuda; leave it out");
     return {true, 2};
   }
+  if (raw.ranks > 1 && !forCuda) {
+    printError("--tensor-parallel %u: goes with --target cuda", unsigned(raw.ranks));
+    return {true, 2};
+  }
+  if (raw.ranks > 1 && raw.calibrate) {
+    printError("--tensor-parallel %u: not with --calibrate, whose columns are those of whole weights; leave one out",
+               unsigned(raw.ranks));
+    return {true, 2};
+  }
   if (raw.ptxas && !forCuda) {
     printError("--ptxas %s: goes with --target cuda", raw.ptxas);
     return {true, 2};
@@ -286,6 +298,7 @@ Parsed mlc::parseCompileOptions(int argc, char **argv, CompileOptions &options) 
   options.calibrate = raw.calibrate ? raw.calibrate : "";
   options.strict = raw.strict;
   options.threads = unsigned(raw.threads);
+  options.pipeline.ranks = int64_t(raw.ranks);
   options.pipeline.quant = raw.quant;
   options.pipeline.head = raw.head;
   options.pipeline.group = int64_t(raw.group);
@@ -307,6 +320,8 @@ std::string mlc::provenance(const CompileOptions &options) {
   std::string text = pipeline.device ? "--target cuda" : "--triple " + pipeline.triple;
   if (!options.gpus.empty())
     text += " --gpu " + llvm::join(options.gpus, ",");
+  if (pipeline.ranks > 1)
+    text += " --tensor-parallel " + std::to_string(pipeline.ranks);
   text += " --quant " + pipeline.quant;
   text += " --group " + std::to_string(pipeline.group);
   if (pipeline.asymmetric)

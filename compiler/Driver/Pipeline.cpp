@@ -26,6 +26,8 @@ void mlc::buildTransforms(mlir::PassManager &passes, const PipelineOptions &opti
   passes.addPass(mlir::createInlinerPass());
   passes.addPass(mlir::createCSEPass());
   passes.addPass(graph::createGatherEarly());
+  if (options.ranks > 1)
+    passes.addPass(graph::createShardTensors({options.ranks}));
   graph::QuantizeOptions quantize;
   quantize.mode = options.quant;
   quantize.group = options.group;

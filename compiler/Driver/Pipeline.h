@@ -28,6 +28,8 @@ struct PipelineOptions {
   unsigned xnnpack = 2022;
   /// For a GPU: regions become PTX, and nothing the host's code.
   bool device = false;
+  /// GPUs that run the plan together.
+  int64_t ranks = 1;
   /// With `fast`: rows that meet integers are int8; else, on a GPU, bf16.
   bool quantizeRows = true;
   /// Of compiled regions: a triple of CpuNames.h, and the levels that the artifact carries.

@@ -57,7 +57,8 @@ llvm::json::Object mlc::makeReport(ModuleOp module) {
   for (auto model : module.getOps<exec::ModelOp>())
     arena = model.getArenaSize().value_or(0);
   return llvm::json::Object{{"arena_bytes", arena},
-                            {"weight_bytes", int64_t(weightsSize(module))},
+                            {"ranks", ranksOf(module)},
+                            {"weight_bytes", int64_t(weightsSize(module) + weightsSize(module, /*sharded=*/true))},
                             {"ops", std::move(ops)},
                             {"choices", std::move(choices)},
                             {"slow", std::move(slow)}};

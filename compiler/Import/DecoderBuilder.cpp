@@ -131,9 +131,9 @@ FlatSymbolRefAttr DecoderBuilder::weight(const std::string &name, ArrayRef<int64
     return symbol;
   }
   if (first)
-    declarations.create<graph::WeightOp>(builder.getUnknownLoc(), name,
-                                         RankedTensorType::get(shape, builder.getF32Type()),
-                                         graphStorage(tensor->storage), graph::QuantAttr(), DenseF32ArrayAttr());
+    declarations.create<graph::WeightOp>(
+        builder.getUnknownLoc(), name, RankedTensorType::get(shape, builder.getF32Type()),
+        graphStorage(tensor->storage), graph::QuantAttr(), DenseF32ArrayAttr(), graph::ShardAttr());
   return symbol;
 }
 

@@ -24,6 +24,11 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
             continue;
           return;
         }
+        if (auto sum = product.getDefiningOp<AllReduceOp>()) {
+          if (!fuse(add, sum, residual))
+            continue;
+          return;
+        }
         auto linear = product.getDefiningOp<LinearOp>();
         if (!linear || linear.getResidual() || !product.hasOneUse() || residual == product)
           continue;
@@ -44,20 +49,20 @@ struct FuseResidual : impl::FuseResidualBase<FuseResidual> {
   }
 
 private:
-  /// The experts move down to the addition, too.
-  bool fuse(arith::AddFOp add, MoeOp moe, Value residual) {
-    if (moe.getResidual() || !moe.getResult().hasOneUse() || residual == moe.getResult())
+  /// Experts, and what adds ranks up, move down to the addition, too.
+  template <typename Op> bool fuse(arith::AddFOp add, Op sum, Value residual) {
+    if (sum.getResidual() || !sum.getResult().hasOneUse() || residual == sum.getResult())
       return false;
     OpBuilder builder(add);
-    auto fusedOp = cast<MoeOp>(builder.clone(*moe));
+    auto fusedOp = cast<Op>(builder.clone(*sum));
     fusedOp->removeAttr(kTapAttr);
     fusedOp->removeAttr(kInnerTapsAttr);
     fusedOp.getResidualMutable().assign(residual);
     takeTaps(add, fusedOp);
-    swallowTaps(moe, fusedOp);
+    swallowTaps(sum, fusedOp);
     add.replaceAllUsesWith(fusedOp.getResult());
     add->erase();
-    moe->erase();
+    sum->erase();
     ++fused;
     return true;
   }

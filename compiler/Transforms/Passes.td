@@ -58,6 +58,21 @@ def GatherEarly : Pass<"graph-gather-early", "::mlir::ModuleOp"> {
   let statistics = [Statistic<"moved", "moved", "Ops that a gather moved before">];
 }
 
+def ShardTensors : Pass<"graph-shard-tensors", "::mlir::ModuleOp"> {
+  let summary = "Spreads products over ranks that run the same plan (--tensor-parallel)";
+  let description = [{
+    A product whose input comes, through ops that work on columns alone, from products of whole rows (attention's output
+    and what gives q, k and v; an MLP's down and its gate and up) is cut there: each rank has some heads or hidden
+    columns, the rows of the weights that give them, and the columns of the weight that reads them (arXiv 1909.08053). A
+    mixture's experts are cut likewise. What a rank has of y is added up by all_reduce. Shapes become those of one rank,
+    which all have, so there is one plan; weights remember their part. Where something does not divide (heads, blocks of
+    the checkpoint, a norm over whole rows) the product stays whole on every rank, as do embeddings, the head, routers
+    and recurrent layers; a model with nothing to spread is refused. Taps of values that are spread are dropped.
+  }];
+  let options = [Option<"ranks", "ranks", "int64_t", "2", "GPUs that run the plan together">];
+  let statistics = [Statistic<"sharded", "sharded", "Products whose columns are spread">];
+}
+
 def QuantizeActivations : Pass<"graph-quantize-activations", "::mlir::ModuleOp"> {
   let summary = "Inserts quantize_rows before products with int8, int4 and block weights (--math fast)";
   let description = [{

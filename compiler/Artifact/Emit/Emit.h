@@ -26,15 +26,17 @@ mlir::FailureOr<fb::KernelAttrsUnion> emitKernelAttrs(exec::KernelOp kernel);
 /// What an op is called in messages and reports: the tap it computes, else its weight or state; "" for control flow.
 std::string opName(mlir::Operation *op);
 
-/// Writes the weights segment's bytes, packed by `threads` threads; the bytes do not depend on how many. Errors name
-/// the file and the tensor.
+/// Writes the bytes of the weights segments, packed by `threads` threads; the bytes do not depend on how many. Errors
+/// name the file and the tensor.
 llvm::Error emitWeights(mlir::ModuleOp module, const Checkpoint *checkpoint, unsigned threads,
                         llvm::function_ref<llvm::Error(llvm::ArrayRef<uint8_t>)> write);
 
 /// The bytes of the code segment; none when the module has no code.
 std::vector<uint8_t> codeSegment(mlir::ModuleOp module);
 
-/// Bytes of the weights segment.
-uint64_t weightsSize(mlir::ModuleOp module);
+/// Bytes of the weights segment that all ranks read, or of each that has one rank's part.
+uint64_t weightsSize(mlir::ModuleOp module, bool sharded = false);
+/// GPUs that run the plan together.
+int64_t ranksOf(mlir::ModuleOp module);
 
 } // namespace mlc

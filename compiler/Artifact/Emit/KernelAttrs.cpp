@@ -139,6 +139,8 @@ Reader readerOf(StringRef kernel) {
             })
       .Cases("binary", "xnnpack.binary",
              [](Fields &f) { return made(fb::BinaryAttrs(f.enumerator<fb::Binary>("op", fb::EnumNamesBinary()))); })
+      .Case("all_reduce",
+            [](Fields &f) { return made(fb::AllReduceAttrs(f.integer("ranks"), f.boolean("has_residual"))); })
       .Case("gather_rows", [](Fields &f) { return made(fb::GatherRowsAttrs(f.integer("columns"))); })
       .Case("conv1d_causal",
             [](Fields &f) {

@@ -51,17 +51,12 @@ public:
 
   FailureOr<fb::ArtifactT> emit() {
     emitDeclarations();
+    emitWeightSegments();
     for (auto constant : module.getOps<exec::ConstantOp>())
       emitConstant(constant);
     for (auto state : module.getOps<exec::StateOp>())
       if (failed(emitState(state)))
         return failure();
-    if (weightsSize(module)) {
-      auto weights = std::make_unique<fb::SegmentT>();
-      weights->kind = fb::SegmentKind::weights;
-      weights->size = weightsSize(module);
-      artifact.segments.push_back(std::move(weights));
-    }
     emitCodes();
     if (ruled)
       artifact.required_features.push_back("extent_rules");
@@ -135,6 +130,7 @@ private:
     auto type = cast<MemRefType>(constant.getType());
     auto table = std::make_unique<fb::ConstantT>();
     table->name = constant.getSymName();
+    table->segment = segmentOf(constant);
     table->offset = *constant.getOffset();
     table->size = type.getNumElements() * exec::elementBytes(type.getElementType());
     if (std::optional<exec::WeightAttr> weight = constant.getWeight())
@@ -147,6 +143,29 @@ private:
     constants[constant.getSymName()] = constant;
     artifact.constants.push_back(std::move(table));
   }
+
+  /// What all ranks read, then what each has of its own, which stands in the first one's place.
+  void emitWeightSegments() {
+    auto add = [&](uint64_t size) {
+      auto weights = std::make_unique<fb::SegmentT>();
+      weights->kind = fb::SegmentKind::weights;
+      weights->size = size;
+      artifact.segments.push_back(std::move(weights));
+    };
+    if (uint64_t size = weightsSize(module))
+      add(size);
+    artifact.ranks = ranksOf(module);
+    if (artifact.ranks == 1)
+      return;
+    shardSegment = artifact.segments.size();
+    for (uint32_t rank = 0; rank < artifact.ranks; ++rank)
+      add(weightsSize(module, /*sharded=*/true));
+    for (uint32_t rank = 1; rank < artifact.ranks; ++rank)
+      artifact.segments[shardSegment]->of_ranks.push_back(shardSegment + rank);
+    artifact.required_features.push_back("tensor_parallel");
+  }
+
+  uint32_t segmentOf(exec::ConstantOp constant) const { return constant.getShards() ? shardSegment : 0; }
 
   /// One segment holds the variants of all code objects, where codeSegment() puts them.
   void emitCodes() {
@@ -230,6 +249,7 @@ private:
       exec::ConstantOp constant = constants.lookup(weight.getConstant());
       table->name = constant.getSymName();
       table->space = fb::Space::segment;
+      table->segment = segmentOf(constant);
       table->offset = *constant.getOffset();
       for (int64_t size : type.getShape())
         table->dims.push_back(fb::Dim(size, -1));
@@ -401,6 +421,7 @@ private:
   ModuleOp module;
   fb::ArtifactT artifact;
   bool ruled = false; // An extent follows from others.
+  uint32_t shardSegment = 0;
   llvm::StringMap<uint32_t> extents, states, kernels, codes, functions;
   llvm::StringMap<exec::ConstantOp> constants;
   DenseMap<Value, uint32_t> slots;
@@ -433,9 +454,20 @@ std::string mlc::opName(Operation *op) {
   return kernel.getStates().empty() ? "" : cast<FlatSymbolRefAttr>(kernel.getStates()[0]).getValue().str();
 }
 
-uint64_t mlc::weightsSize(ModuleOp module) {
+int64_t mlc::ranksOf(ModuleOp module) {
+  for (auto constant : module.getOps<exec::ConstantOp>())
+    if (std::optional<ArrayAttr> shards = constant.getShards())
+      for (auto shard : shards->getAsRange<DenseI64ArrayAttr>())
+        if (!shard.empty())
+          return shard[0];
+  return 1;
+}
+
+uint64_t mlc::weightsSize(ModuleOp module, bool sharded) {
   uint64_t size = 0;
   for (auto constant : module.getOps<exec::ConstantOp>()) {
+    if (bool(constant.getShards()) != sharded)
+      continue;
     auto type = cast<MemRefType>(constant.getType());
     uint64_t bytes = type.getNumElements() * exec::elementBytes(type.getElementType());
     size = std::max(size, llvm::alignTo(*constant.getOffset() + bytes, 64));

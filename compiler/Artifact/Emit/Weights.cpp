@@ -3,9 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 //===----------------------------------------------------------------------===//
 //
-// The weights segment: constants in the order of their offsets, packed from the checkpoint a tile of rows at a time.
+// The weights segments: constants in the order of their offsets, packed from the checkpoint a tile of rows at a time.
+// The first has what every rank has, each other one what one rank has of its own.
 //
 #include "compiler/Artifact/Emit/Emit.h"
+#include "compiler/Artifact/Emit/Shards.h"
 #include "targets/cpu/pack/Pack.h"
 
 #include "llvm/Support/ThreadPool.h"
@@ -27,6 +29,12 @@ public:
   WeightEmitter(const Checkpoint *checkpoint, unsigned threads, Write write)
       : checkpoint(checkpoint), pool(llvm::hardware_concurrency(threads)), threads(threads), write(write) {}
 
+  /// What follows is the segment of `ofRank`, from its beginning on.
+  void beginSegment(int64_t ofRank) {
+    rank = ofRank;
+    position = 0;
+  }
+
   llvm::Error emit(exec::ConstantOp constant) {
     if (llvm::Error error = pad(*constant.getOffset()))
       return error;
@@ -43,6 +51,15 @@ public:
                                        name.str().c_str());
       sources.push_back(tensor);
     }
+    std::vector<TensorInfo> parts(sources.size());
+    std::vector<std::vector<uint8_t>> copies(sources.size());
+    if (std::optional<ArrayAttr> shards = constant.getShards())
+      for (auto [i, shard] : llvm::enumerate(shards->getAsRange<DenseI64ArrayAttr>())) {
+        parts[i] = partOf(*sources[i], shard, rank, copies[i]);
+        if (parts[i].file == TensorInfo::kNoFile)
+          checkpoint->discardRows(*sources[i], 0, sources[i]->rows());
+        sources[i] = &parts[i];
+      }
     if (!constant.getWeight()) {
       auto type = cast<MemRefType>(constant.getType());
       if (sources[0]->bytes != uint64_t(type.getNumElements() * exec::elementBytes(type.getElementType())))
@@ -224,8 +241,9 @@ private:
   llvm::DefaultThreadPool pool;
   unsigned threads;
   Write write;
-  bool blocks = false; // Of the constant being packed.
-  uint64_t position = 0;
+  bool blocks = false;   // Of the constant being packed.
+  uint64_t position = 0; // In the segment.
+  int64_t rank = 0;
 };
 
 } // namespace
@@ -235,8 +253,18 @@ llvm::Error mlc::emitWeights(ModuleOp module, const Checkpoint *checkpoint, unsi
                                           module.getOps<exec::ConstantOp>().end());
   llvm::sort(constants, [](exec::ConstantOp a, exec::ConstantOp b) { return *a.getOffset() < *b.getOffset(); });
   WeightEmitter emitter(checkpoint, std::max(1u, threads), write);
-  for (exec::ConstantOp constant : constants)
-    if (llvm::Error error = emitter.emit(constant))
+  auto segment = [&](bool sharded, int64_t rank) -> llvm::Error {
+    emitter.beginSegment(rank);
+    for (exec::ConstantOp constant : constants)
+      if (bool(constant.getShards()) == sharded)
+        if (llvm::Error error = emitter.emit(constant))
+          return error;
+    return emitter.pad(weightsSize(module, sharded));
+  };
+  if (llvm::Error error = segment(false, 0))
+    return error;
+  for (int64_t rank = 0, ranks = ranksOf(module); ranks > 1 && rank < ranks; ++rank)
+    if (llvm::Error error = segment(true, rank))
       return error;
-  return emitter.pad(weightsSize(module));
+  return llvm::Error::success();
 }

@@ -77,8 +77,22 @@ static LogicalResult lowerLinear(Lowering &lowering, graph::LinearOp op) {
   return success();
 }
 
+static LogicalResult lowerAllReduce(Lowering &lowering, graph::AllReduceOp op) {
+  Value result = lowering.newSlot(op.getResult());
+  if (!result)
+    return failure();
+  SmallVector<Value> inputs{lowering.buffer(op.getInput())};
+  if (op.getResidual())
+    inputs.push_back(lowering.buffer(op.getResidual()));
+  lowering.kernel(
+      "all_reduce", inputs, result,
+      {lowering.field("ranks", int64_t(op.getRanks())), lowering.field("has_residual", bool(op.getResidual()))});
+  return success();
+}
+
 LogicalResult mlc::lowerProducts(Lowering &lowering, Operation *op) {
   return llvm::TypeSwitch<Operation *, LogicalResult>(op)
       .Case([&](graph::QuantizeRowsOp op) { return lowerQuantizeRows(lowering, op); })
-      .Case([&](graph::LinearOp op) { return lowerLinear(lowering, op); });
+      .Case([&](graph::LinearOp op) { return lowerLinear(lowering, op); })
+      .Case([&](graph::AllReduceOp op) { return lowerAllReduce(lowering, op); });
 }

@@ -22,7 +22,7 @@ LogicalResult Lowering::lower(Operation *op) {
   location = op->getLoc();
   if (isa<graph::EmbeddingOp, graph::GatherRowsOp, graph::SplitOp>(op))
     return lowerTokens(*this, op);
-  if (isa<graph::QuantizeRowsOp, graph::LinearOp>(op))
+  if (isa<graph::QuantizeRowsOp, graph::LinearOp, graph::AllReduceOp>(op))
     return lowerProducts(*this, op);
   if (isa<graph::MoeOp, graph::ScaleRowsOp>(op))
     return lowerMoe(*this, op);
@@ -139,8 +139,19 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
                          ArrayRef<Attribute> sources, ArrayRef<float> values, DenseF32ArrayAttr importance,
                          int64_t count, ElementsAttr elements) {
   SmallVector<Attribute> names;
-  for (Attribute source : sources)
+  SmallVector<Attribute> parts;
+  bool sharded = false;
+  for (Attribute source : sources) {
     names.push_back(builder.getStringAttr(cast<FlatSymbolRefAttr>(source).getValue()));
+    SmallVector<int64_t> part;
+    if (graph::ShardAttr shard = graph::lookupWeight(current, cast<FlatSymbolRefAttr>(source)).getShardAttr()) {
+      part = {shard.getRanks(), shard.getAxis()};
+      llvm::append_range(part, shard.getPieces());
+      sharded = true;
+    }
+    parts.push_back(builder.getDenseI64ArrayAttr(part));
+  }
+  ArrayAttr shards = sharded ? builder.getArrayAttr(parts) : ArrayAttr();
   ArrayAttr sourceNames = names.empty() ? ArrayAttr() : builder.getArrayAttr(names);
   DenseF32ArrayAttr data = values.empty() ? DenseF32ArrayAttr() : builder.getDenseF32ArrayAttr(values);
   // What holds the same is shared; something else that wants a taken name is numbered.
@@ -151,10 +162,11 @@ Value Lowering::constant(Location where, const std::string &name, MemRefType typ
       OpBuilder::InsertionGuard guard(builder);
       builder.setInsertionPoint(function());
       made = builder.create<exec::ConstantOp>(where, unique, type, weight, sourceNames, data, IntegerAttr(), importance,
-                                              uint64_t(count), elements);
+                                              uint64_t(count), elements, shards);
     }
     if (made.getType() == type && made.getWeightAttr() == weight && made.getSourcesAttr() == sourceNames &&
-        made.getValuesAttr() == data && made.getImportanceAttr() == importance && made.getElementsAttr() == elements)
+        made.getValuesAttr() == data && made.getImportanceAttr() == importance && made.getElementsAttr() == elements &&
+        made.getShardsAttr() == shards)
       return builder.create<exec::WeightOp>(location, type, unique);
     unique = name + "." + std::to_string(i);
   }

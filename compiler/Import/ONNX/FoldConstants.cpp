@@ -50,7 +50,7 @@ std::vector<TensorInfo> WeightTable::take(llvm::function_ref<bool(StringRef)> ke
 
 void createWeight(OpBuilder &builder, Location loc, const TensorInfo &info, RankedTensorType type) {
   builder.create<graph::WeightOp>(loc, info.name, type, graph::Storage(unsigned(info.storage)), graph::QuantAttr(),
-                                  DenseF32ArrayAttr(), false, false);
+                                  DenseF32ArrayAttr(), graph::ShardAttr(), false, false);
 }
 
 namespace {

@@ -127,14 +127,16 @@ def Exec_ConstantOp : Exec_Op<"constant", [Symbol]> {
     Without `weight`, one source lies there as the checkpoint stores it. `elements`: values of any type.
     `importance`, one for each column of each matrix, weighs the squared errors that packing minimises. `count` matrices
     of `weight`, each packed on its own, lie one behind the other: the sources hold their rows (the experts of a mixture).
+    `shards`, where a rank of tensor parallelism holds a part: of each source ranks, axis and pieces (graph.shard), or
+    nothing when it holds the whole; such constants have offsets of their own.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Buffer>:$type, OptionalAttr<Exec_WeightAttr>:$weight,
     OptionalAttr<StrArrayAttr>:$sources, OptionalAttr<DenseF32ArrayAttr>:$values, OptionalAttr<I64Attr>:$offset,
     OptionalAttr<DenseF32ArrayAttr>:$importance, DefaultValuedAttr<I64Attr, "1">:$count,
-    OptionalAttr<ElementsAttr>:$elements);
+    OptionalAttr<ElementsAttr>:$elements, OptionalAttr<TypedArrayAttrBase<DenseI64ArrayAttr, "shards">>:$shards);
   let assemblyFormat = [{
     $sym_name `:` $type (`from` $sources^)? (`as` $weight^)? (`values` $values^)? (`elements` $elements^)?
-    (`at` $offset^)? attr-dict
+    (`shards` $shards^)? (`at` $offset^)? attr-dict
   }];
   let hasVerifier = 1;
 }

@@ -76,9 +76,11 @@ struct PlanMemory : impl::PlanMemoryBase<PlanMemory> {
       model.setArenaSizeAttr(builder.getI64IntegerAttr(arena));
     peak = arena;
 
-    int64_t weights = 0;
+    // What a rank holds of its own lies in a segment of its own.
+    int64_t whole = 0, parts = 0;
     for (ConstantOp constant : getOperation().getOps<ConstantOp>()) {
       auto type = cast<MemRefType>(constant.getType());
+      int64_t &weights = constant.getShards() ? parts : whole;
       constant.setOffsetAttr(builder.getI64IntegerAttr(weights));
       weights = llvm::alignTo(weights + type.getNumElements() * elementBytes(type.getElementType()), kAlignment);
     }

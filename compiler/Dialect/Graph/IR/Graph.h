@@ -52,6 +52,8 @@ Storage storageOf(mlir::Type element);
 int64_t getColumns(mlir::Type type);
 /// Whether `linear` decides where tokens go or how much of them: its products are of f32 always.
 bool isRouting(LinearOp linear);
+/// Elements in one block of a storage type along the fastest axis.
+int64_t blockElements(Storage storage);
 /// The weight `name` names in the module that holds `from`; null when there is none.
 WeightOp lookupWeight(mlir::Operation *from, mlir::FlatSymbolRefAttr name);
 

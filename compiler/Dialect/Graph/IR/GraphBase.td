@@ -163,4 +163,15 @@ def Graph_QuantAttr : Graph_Attr<"Quant", "quant"> {
   let genVerifyDecl = 1;
 }
 
+def Graph_ShardAttr : Graph_Attr<"Shard", "shard"> {
+  let summary = "Which part of a tensor of the checkpoint a rank of tensor parallelism holds.";
+  let description = [{
+    The axis is cut into `pieces` (q, k and v of one matrix, say; their sum is its length), of which rank r holds the r-th
+    of `ranks` equal parts, one piece behind the other. Without pieces rank 0 holds the whole tensor, the others zeros:
+    what is added once.
+  }];
+  let parameters = (ins "int64_t":$ranks, "int64_t":$axis, OptionalArrayRefParameter<"int64_t">:$pieces);
+  let assemblyFormat = "`<` `ranks` `=` $ranks `,` `axis` `=` $axis (`,` `pieces` `=` `[` $pieces^ `]`)? `>`";
+}
+
 #endif // MLC_DIALECT_GRAPH_IR_GRAPHBASE

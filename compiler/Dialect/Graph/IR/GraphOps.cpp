@@ -78,8 +78,7 @@ Storage mlc::graph::storageOf(Type element) {
                       : Storage::I64;
 }
 
-/// Elements in one block of a storage type along the fastest axis.
-static int64_t blockElements(Storage storage) {
+int64_t mlc::graph::blockElements(Storage storage) {
   if (storage >= Storage::Q2_K)
     return 256;
   return storage >= Storage::Q4_0 ? 32 : 1;
@@ -103,6 +102,15 @@ LogicalResult WeightOp::verify() {
                                   << " columns";
   if (getBf16() && (getQuant() || getQuantizedRows()))
     return emitOpError("only a weight of floats is rounded to bf16");
+  if (ShardAttr shard = getShardAttr()) {
+    if (shard.getRanks() < 2 || shard.getAxis() < 0 || shard.getAxis() >= type.getRank())
+      return emitOpError("shard needs at least 2 ranks and an axis of the tensor");
+    int64_t length = 0;
+    for (int64_t piece : shard.getPieces())
+      length += piece > 0 && piece % shard.getRanks() == 0 ? piece / shard.getRanks() : type.getNumElements() + 1;
+    if (!shard.getPieces().empty() && length != type.getDimSize(shard.getAxis()))
+      return emitOpError("shard's pieces do not give ") << type.getDimSize(shard.getAxis()) << " a rank";
+  }
   if (getQuant() && type.getRank() != 2 && type.getRank() != 3)
     return emitOpError("only a matrix, or one for each expert, can be quantized");
   if (std::optional<ArrayRef<float>> importance = getImportance()) {
@@ -350,6 +358,14 @@ LogicalResult SplitOp::verify() {
   }
   if (columns != input.getShape().back())
     return emitOpError("pieces hold ") << columns << " columns, the input " << input.getShape().back();
+  return success();
+}
+
+LogicalResult AllReduceOp::verify() {
+  if (getRanks() < 2)
+    return emitOpError("needs at least 2 ranks");
+  if (getResidual() && getResidual().getType() != getResult().getType())
+    return emitOpError("residual must have the result's type");
   return success();
 }
 

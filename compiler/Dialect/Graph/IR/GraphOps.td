@@ -60,11 +60,14 @@ def Graph_WeightOp : Graph_Op<"weight", [Symbol]> {
     how the checkpoint holds it. From `graph-quantize`: `quant` says how the artifact will, and `expand` that it keeps
     a block format's values as f32; from `graph-round-products`: `rounded` that it rounds floats to bf16. `importance`,
     one for each column (of every expert, where the weight holds a matrix for each), is what a squared error there costs (--calibrate: the mean square of what the products read);
-    quantization minimises their sum.
+    quantization minimises their sum. With a `shard` (from `graph-shard-tensors`) `type` is what one rank holds.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<WeightTensor>:$type, Graph_StorageAttr:$storage,
-    OptionalAttr<Graph_QuantAttr>:$quant, OptionalAttr<DenseF32ArrayAttr>:$importance, UnitAttr:$expand, UnitAttr:$bf16);
-  let assemblyFormat = "$sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? (`rounded` $bf16^)? attr-dict";
+    OptionalAttr<Graph_QuantAttr>:$quant, OptionalAttr<DenseF32ArrayAttr>:$importance,
+    OptionalAttr<Graph_ShardAttr>:$shard, UnitAttr:$expand, UnitAttr:$bf16);
+  let assemblyFormat = [{
+    $sym_name `:` $type `stored` `` $storage (`as` $quant^)? (`expanded` $expand^)? (`rounded` $bf16^)? (`of` $shard^)? attr-dict
+  }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
     ::mlir::RankedTensorType getTensorType();
@@ -148,6 +151,18 @@ def Graph_LinearOp : Graph_Op<"linear", [Pure,
     $input `,` $weights (`bias` $biases^)? (`gate` $gate^)? (`bf16` $bf16^)? (`residual` $residual^ `:` type($residual))? attr-dict
     `:` type($input) `->` type($result)
   }];
+}
+
+def Graph_AllReduceOp : Graph_Op<"all_reduce", [Pure, AllTypesMatch<["input", "result"]>]> {
+  let summary = "y = residual + x_0 + x_1 + ..., x_r the input of rank r, added in that order; on every rank.";
+  let description = [{
+    What `graph-shard-tensors` puts behind a product whose columns of x are spread over `ranks` (arXiv 1909.08053). Every
+    rank has the same bits, whatever the batch.
+  }];
+  let arguments = (ins Rows:$input, Optional<Rows>:$residual, I64Attr:$ranks);
+  let results = (outs Rows:$result);
+  let assemblyFormat = "$input (`residual` $residual^ `:` type($residual))? attr-dict `:` type($input)";
+  let hasVerifier = 1;
 }
 
 //===--- Mixtures of experts ---===//
