@@ -72,6 +72,8 @@ target() {
   lines=20 step products 40 build/bench/gpu_linear_bench --check
   lines=40 step scan-bits 20 build/bench/gpu_ssd_bench --check
   MLC_GPU=1 step families 110 "$python" tests/e2e/test_gpu.py
+  gpus=$(nvidia-smi -L 2>/dev/null | wc -l)
+  [ "$gpus" -lt 2 ] || MLC_GPUS=$gpus step ranks 110 "$python" tests/e2e/test_gpus.py
   if command -v compute-sanitizer >/dev/null; then
     build/bin/mlc compile models/chimera-nano -o "$out/nano.mlca" --target cuda >/dev/null || failed=1
     for tool in memcheck racecheck; do
