@@ -92,11 +92,11 @@ class SeveralGpus(unittest.TestCase):
                     self.assertLess(np.median(errors), 0.1)
 
     def test_steps_do_not_matter(self):
-        for name in (SHAKESPEARE, NANO, "mixtral"):
+        for name in (NANO, "mixtral"):
             for options in (EXACT, ["--quant", "int4", "--group", "32"]):
                 with self.subTest(case=name, options=options):
                     answers = [self.logits(name, "--target", "cuda", "--tensor-parallel", "2", "--batch", batch, *options)
-                               for batch in ("64", "12", "5", "1")]
+                               for batch in ("64", "12", "1")]
                     for other in answers[1:]:
                         self.assertTrue(np.array_equal(answers[0], other))
 
